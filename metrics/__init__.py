@@ -1,0 +1,1 @@
+"""Built-in metrics, one family a file, each registered by an entry point."""

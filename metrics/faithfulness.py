@@ -1,0 +1,126 @@
+"""Faithfulness by masking: what the classifier says of the kept and of the removed part.
+
+c is the class predicted for the clean clip, p the softmax at the classifier's temperature, kept
+and removed the spectrogram times the mask and times its complement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xaibench.evidence import CURVE_AREAS, Evidence, Part
+from xaibench.metric import Metric, Scores, scores
+
+
+class _Masking(Metric):
+    family = "faithfulness"
+    per_area = True
+    part: Part = "kept"
+    cost = "1 per area (shared)"
+
+    def wants(self, areas: Sequence[float]) -> list[tuple[Part, float]]:
+        return [(self.part, area) for area in areas]
+
+
+class FidelityIn(_Masking):
+    title = "Fid-In"
+    reference = "arXiv 2303.12659, section 4; arXiv 2402.02754, section 3"
+    description = "1 if the most important bins alone keep the prediction, else 0"
+    traps = "a masked spectrogram is unlike any training clip: a classifier may name one class for any sparse input"
+    higher_is_better = True
+    bounds = (0.0, 1.0)
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        assert area is not None
+        predicted = evidence.probabilities("kept", area).argmax(dim=1)
+        return scores(predicted == evidence.target)
+
+
+class Faithfulness(_Masking):
+    title = "FF"
+    reference = "arXiv 2403.13086, equation 9: p_c(x) - p_c(removed)"
+    description = "how much probability the predicted class loses without the most important bins"
+    traps = "the published AMT 'faithfulness' is p_c(x) - p_c(kept), the opposite polarity"
+    higher_is_better = True
+    bounds = (-1.0, 1.0)
+    part = "removed"
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        assert area is not None
+        return scores(evidence.p_full - evidence.p_removed(area))
+
+
+class AverageDrop(_Masking):
+    title = "AD"
+    reference = "arXiv 1710.11063, section 4.1"
+    description = "percentage of the predicted class's probability lost when only the most important bins are left"
+    traps = "blind to gains: pair it with AG"
+    higher_is_better = False
+    bounds = (0.0, 100.0)
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        assert area is not None
+        p_full, p_kept = evidence.p_full, evidence.p_kept(area)
+        # c is the most probable class, so p_full is at least 1 / classes and never 0.
+        return scores(100 * (p_full - p_kept).clamp(min=0) / p_full)
+
+
+class AverageIncrease(_Masking):
+    title = "AI"
+    reference = "arXiv 1710.11063, section 4.1"
+    description = "100 if the most important bins alone are classified with more confidence than the whole, else 0"
+    traps = "a rise of 0.0001 counts as much as one of 0.5"
+    higher_is_better = True
+    bounds = (0.0, 100.0)
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        assert area is not None
+        return scores(100.0 * (evidence.p_kept(area) > evidence.p_full))
+
+
+class AverageGain(_Masking):
+    title = "AG"
+    reference = "Zhang et al., Opti-CAM, arXiv 2301.07002, equation 12"
+    description = "percentage of the missing confidence that is gained when only the most important bins are left"
+    traps = "divides by 1 - p_c(x): clips classified with near certainty weigh most"
+    higher_is_better = True
+    bounds = (0.0, 100.0)
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        assert area is not None
+        p_full, p_kept = evidence.p_full, evidence.p_kept(area)
+        gain = 100 * (p_kept - p_full).clamp(min=0) / (1 - p_full)
+        return scores(gain, p_full >= 1, "the clean clip's probability is 1: nothing can be gained")
+
+
+class _Curve(Metric):
+    family = "faithfulness"
+    bounds = (0.0, 1.0)
+    part: Part = "kept"
+    cost = f"{len(CURVE_AREAS) - 2} (shared)"
+
+    def wants(self, areas: Sequence[float]) -> list[tuple[Part, float]]:
+        return [(self.part, area) for area in CURVE_AREAS]
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        curve = [evidence.of_target(evidence.probabilities(self.part, k)) for k in CURVE_AREAS]
+        steps = zip(CURVE_AREAS, CURVE_AREAS[1:], curve, curve[1:], strict=False)
+        return scores(sum(((b - a) * (low + high) / 2 for a, b, low, high in steps), start=curve[0] * 0))
+
+
+class DeletionAuc(_Curve):
+    title = "Deletion"
+    reference = "Petsiuk et al., RISE, arXiv 1806.07421, section 4"
+    description = "mean probability of the predicted class while its bins are silenced, most important first"
+    traps = "silencing is no sound either: a low area may show fragility, not faithfulness; compare with random"
+    higher_is_better = False
+    part = "removed"
+
+
+class InsertionAuc(_Curve):
+    title = "Insertion"
+    reference = "Petsiuk et al., RISE, arXiv 1806.07421, section 4"
+    description = "mean probability of the predicted class while its bins are revealed in silence, most important first"
+    traps = "the first steps are sparse sound that the classifier was never trained on"
+    higher_is_better = True
+    part = "kept"

@@ -1,0 +1,94 @@
+"""Agreement of the importance map with the known evidence of a clip."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from xaibench.evidence import Evidence
+from xaibench.metric import Metric, Scores, scores
+
+_NO_EVIDENCE = "the clip has no bin in which the event is loudest"
+
+
+class _Localisation(Metric):
+    family = "localisation"
+    higher_is_better = True
+    bounds = (0.0, 1.0)
+    cost = "0"
+    needs_known_evidence = True
+
+
+def _known(evidence: Evidence) -> tuple[Tensor, Tensor]:
+    """Flat evidence, bool (batch, bins), and its size (batch,)."""
+    assert evidence.known is not None
+    known = evidence.known.flatten(1)
+    return known, known.sum(dim=1)
+
+
+class RelevanceMass(_Localisation):
+    title = "Mass"
+    reference = "Arras et al., CLEVR-XAI, arXiv 2003.07258, equation 4"
+    description = "share of all importance that lies on the known evidence"
+    traps = "a map with a wide faint floor loses mass although its peaks are right"
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        known, size = _known(evidence)
+        flat = evidence.importance.flatten(1).double()
+        total = flat.sum(dim=1)
+        values = scores((flat * known).sum(dim=1) / total, total == 0, "the importance map is zero everywhere")
+        return _without_evidence(values, size)
+
+
+class RelevanceRank(_Localisation):
+    title = "Rank"
+    reference = "Arras et al., CLEVR-XAI, arXiv 2003.07258, equation 5"
+    description = "share of the known evidence among as many most important bins"
+    traps = "the classifier may rightly use bins beside the evidence: then no faithful map reaches 1"
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        known, size = _known(evidence)
+        top = evidence.ranking.top_counts(size).flatten(1)
+        return _without_evidence(scores((top & known).sum(dim=1) / size), size)
+
+
+class PointingGame(_Localisation):
+    title = "Pointing"
+    reference = "Zhang et al., Excitation Backprop, arXiv 1608.00507, section 4.1"
+    description = "1 if the most important bin lies on the known evidence, else 0"
+    traps = "one bin decides; ties are broken at random"
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        known, size = _known(evidence)
+        top = evidence.ranking.top_counts(torch.ones_like(size)).flatten(1)
+        return _without_evidence(scores((top & known).any(dim=1)), size)
+
+
+class LocalisationAuc(_Localisation):
+    title = "Loc-AUC"
+    reference = "Fawcett, An introduction to ROC analysis, 2006; Quantus's AUC"
+    description = "probability that a bin of the evidence is more important than a bin outside it; ties count half"
+    traps = "evidence covers few bins: a high area may go with a poor rank"
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        known, size = _known(evidence)
+        flat = evidence.importance.flatten(1)
+        values = torch.stack([_roc_auc(row, mask) for row, mask in zip(flat, known, strict=True)])
+        return _without_evidence(scores(values), size)
+
+
+def _roc_auc(importance: Tensor, positive: Tensor) -> Tensor:
+    """Mann-Whitney U over its maximum; mid-ranks for ties."""
+    inside = importance[positive].contiguous()
+    ordered = importance.sort().values
+    below = torch.searchsorted(ordered, inside, right=False).double().sum()
+    not_above = torch.searchsorted(ordered, inside, right=True).double().sum()
+    count, others = len(inside), len(importance) - len(inside)
+    return ((below + not_above) / 2 - count**2 / 2) / (count * others)
+
+
+def _without_evidence(values: Scores, size: Tensor) -> Scores:
+    """Undefined wherever there is no evidence, whatever else was wrong."""
+    absent = (size == 0).tolist()
+    reasons = tuple(_NO_EVIDENCE if gone else reason for gone, reason in zip(absent, values.reasons, strict=True))
+    return Scores(values.values.masked_fill(size == 0, float("nan")), reasons)

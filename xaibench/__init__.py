@@ -1,0 +1,3 @@
+"""xaibench: an interpretability benchmark suite for sound classifiers."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,44 @@
+"""A batch of clips as explainers see it, and the random streams that belong to each clip."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def clip_seed(seed: int, clip_id: str, purpose: str) -> int:
+    """A 63-bit seed from (seed, clip, purpose): no score depends on batch, order, shard or resume."""
+    digest = hashlib.sha256(f"{seed}/{clip_id}/{purpose}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips to explain.
+
+    Attributes:
+        x: log spectrograms, float32 (batch, 513, 431).
+        clip_ids: one id per clip.
+        seed: the run's seed.
+        evidence: where the labelled event is, bool (batch, 513, 431); None when unknown.
+    """
+
+    x: Tensor
+    clip_ids: tuple[str, ...]
+    seed: int = 0
+    evidence: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.clip_ids)
+
+    def generator(self, index: int, purpose: str) -> torch.Generator:
+        """A CPU generator that belongs to clip `index` and `purpose` alone."""
+        return torch.Generator().manual_seed(clip_seed(self.seed, self.clip_ids[index], purpose))
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """Clips [start, stop) as a batch of their own."""
+        evidence = None if self.evidence is None else self.evidence[start:stop]
+        return Batch(self.x[start:stop], self.clip_ids[start:stop], self.seed, evidence)

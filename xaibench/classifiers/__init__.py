@@ -1,0 +1,1 @@
+"""The Classifier protocol, three families behind it, their weights and their training."""

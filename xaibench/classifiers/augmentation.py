@@ -1,0 +1,67 @@
+"""Augmentation of training batches: mixup, time roll, gain, time and frequency masks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MIXUP_ALPHA = 0.4
+GAIN_DECIBEL = 10.0
+MASKS = 2
+WIDEST_MASK = 64
+
+
+def augment(magnitude: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """One random view of a batch.
+
+    Args:
+        magnitude: linear STFT magnitudes (batch, 513, 431).
+        target: class probabilities (batch, classes).
+        generator: the source of every draw.
+
+    Returns:
+        Log spectrograms (batch, 513, 431) and mixed class probabilities (batch, classes).
+    """
+    magnitude = _roll_and_gain(magnitude, generator)
+    magnitude, target = _mixup(magnitude, target, generator)
+    return _mask(torch.log1p(magnitude), generator), target
+
+
+def _uniform(count: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, generator=generator)
+
+
+def _roll_and_gain(magnitude: Tensor, generator: torch.Generator) -> Tensor:
+    count, _, frames = magnitude.shape
+    shifts = (_uniform(count, generator) * frames).long().tolist()
+    gains = 10 ** ((2 * _uniform(count, generator) - 1) * GAIN_DECIBEL / 20)
+    rolled = torch.stack([m.roll(s, dims=-1) for m, s in zip(magnitude, shifts, strict=True)])
+    return rolled * gains.to(magnitude.device)[:, None, None]
+
+
+def _mixup(magnitude: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Mixup (arXiv 1710.09412) of powers, as incoherent sounds add; half of the batch stays whole."""
+    count = len(magnitude)
+    alpha = torch.full((count, 2), MIXUP_ALPHA)
+    share = torch._sample_dirichlet(alpha, generator)[:, 0]
+    share = share.maximum(1 - share)
+    share[_uniform(count, generator) < 0.5] = 1.0
+    share = share.to(magnitude.device)
+    other = torch.randperm(count, generator=generator).to(magnitude.device)
+    weight = share[:, None, None]
+    mixed = ((weight * magnitude) ** 2 + ((1 - weight) * magnitude[other]) ** 2).sqrt()
+    return mixed, share[:, None] * target + (1 - share)[:, None] * target[other]
+
+
+def _mask(x: Tensor, generator: torch.Generator) -> Tensor:
+    """SpecAugment (arXiv 1904.08779): zero a few bands and a few spans of every clip."""
+    count = len(x)
+    for axis in (1, 2):
+        size = x.shape[axis]
+        position = torch.arange(size)
+        for _ in range(MASKS):
+            width = _uniform(count, generator) * WIDEST_MASK
+            start = _uniform(count, generator) * (size - width)
+            inside = (position >= start[:, None]) & (position < (start + width)[:, None])
+            x = x.masked_fill(inside.to(x.device).unsqueeze(3 - axis), 0.0)
+    return x

@@ -1,0 +1,117 @@
+"""What the benchmark asks of a sound classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from xaibench.classifiers.front_end import FrontEnd
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a classifier is trained from scratch unless the command line says otherwise.
+
+    Attributes:
+        epochs: passes over the training folds.
+        learning_rate: peak of AdamW's rate, after a linear warm-up and before a cosine decay.
+        weight_decay: AdamW's decoupled decay, on matrices and kernels.
+    """
+
+    epochs: int = 120
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+
+
+class Classifier(nn.Module):
+    """A frozen sound classifier on spectrograms.
+
+    Attributes:
+        name: registry name.
+        family: "focalnet", "vit", "cnn", or a plugin's own.
+        classes: class names in the order of the logits.
+        temperature: the scale its head was trained at; p = softmax(temperature * logits).
+        front_end: resizes the spectrogram inside `logits`, and maps back to its grid.
+        feature_maps: an identity module whose output is the deepest spatial feature map
+            (batch, channels, h, w); what GradCAM and trained explainers read.
+        offers: what only some architectures have and some explainers need: "modulation" (a
+            `modulation` module), "attentions" (`attention_weights`), "rectifiers" (ReLU is the
+            only non-linearity and every ReLU module runs once).
+        recipe: how `xaibench train` trains it.
+    """
+
+    name: str
+    family: str
+    classes: tuple[str, ...]
+    temperature: float
+    front_end: FrontEnd
+    feature_maps: nn.Module
+    offers: frozenset[str] = frozenset()
+    recipe: Recipe = Recipe()
+
+    def __init__(self, name: str, family: str, classes: Sequence[str], temperature: float = 1.0) -> None:
+        super().__init__()
+        self.name = name
+        self.family = family
+        self.classes = tuple(classes)
+        self.temperature = temperature
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits (batch, classes) of spectrograms (batch, 513, 431), before the temperature."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.logits(x)
+
+    def log_probabilities(self, x: Tensor) -> Tensor:
+        """Log-probabilities (batch, classes) at the classifier's temperature."""
+        return torch.log_softmax(self.temperature * self.logits(x), dim=-1)
+
+    def probabilities(self, x: Tensor) -> Tensor:
+        """Probabilities (batch, classes) at the classifier's temperature."""
+        return torch.softmax(self.temperature * self.logits(x), dim=-1)
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of trained numbers."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+class CosineHead(nn.Module):
+    """Batch norm, linear bottleneck, then cosines to class vectors, in [-1, 1].
+
+    The head of the source paper's recipes (arXiv 2402.02754); trained at a scale of 30, which the
+    classifier carries as its temperature.
+    """
+
+    def __init__(self, features: int, hidden: int, classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(features)
+        self.linear = nn.Linear(features, hidden)
+        self.weight = nn.Parameter(torch.empty(classes, hidden))
+        nn.init.xavier_uniform_(self.weight)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        hidden = self.linear(self.norm(embedding))
+        unit = nn.functional.normalize
+        return unit(hidden, dim=-1) @ unit(self.weight, dim=-1).T
+
+
+COSINE_SCALE = 30.0
+
+
+class InputNorm(nn.Module):
+    """Fixed standardisation of the log spectrogram, (x - mean) / scale, the same for every clip.
+
+    Mean and scale are those of log1p magnitudes over ordinary recordings; a per-clip
+    standardisation would let a mask change the value of bins it keeps.
+    """
+
+    MEAN = 0.35
+    SCALE = 0.6
+
+    def forward(self, image: Tensor) -> Tensor:
+        return (image - self.MEAN) / self.SCALE

@@ -1,0 +1,157 @@
+"""Weights on disk: half-precision safetensors with a JSON card beside them; nothing is unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from xaibench import registry
+from xaibench.classifiers.base import Classifier
+from xaibench.errors import CheckpointError
+
+WEIGHTS = "model.safetensors"
+CARD = "card.json"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What must be known of trained weights before their numbers mean anything."""
+
+    classifier: str
+    dataset: str
+    dataset_fingerprint: str
+    data_licence: str
+    classes: tuple[str, ...]
+    temperature: float
+    train_folds: tuple[int, ...]
+    validation_folds: tuple[int, ...]
+    test_folds: tuple[int, ...]
+    seed: int
+    epochs: int
+    best_epoch: int
+    validation_accuracy: float
+    test_accuracy: float
+    parameters: int
+    seconds: float
+    command: str
+    versions: dict[str, str]
+    weights_sha256: str = ""
+
+
+def save(folder: Path, classifier: Classifier, card: Card) -> None:
+    """Write weights (half precision) and card into a folder, replacing what is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        key: (value.half() if value.is_floating_point() else value).contiguous().clone()
+        for key, value in classifier.state_dict().items()
+    }
+    temporary = folder / (WEIGHTS + ".tmp")
+    save_file(state, temporary)
+    content = asdict(card) | {"weights_sha256": file_hash(temporary)}
+    os.replace(temporary, folder / WEIGHTS)
+    (folder / CARD).write_text(json.dumps(content, indent=2) + "\n")
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def read_card(folder: Path) -> Card:
+    """The card of a checkpoint folder.
+
+    Raises:
+        CheckpointError: there is none, or it is not a card.
+    """
+    path = Path(folder) / CARD
+    try:
+        content = json.loads(path.read_text())
+        return Card(**{key: tuple(v) if isinstance(v, list) else v for key, v in content.items()})
+    except OSError:
+        raise CheckpointError(f"{folder} holds no {CARD}; expected a folder written by 'xaibench train'") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is not a checkpoint card: {error}") from error
+
+
+def load(folder: Path) -> tuple[Classifier, Card]:
+    """A classifier with the weights of a checkpoint folder, in evaluation mode, frozen.
+
+    Raises:
+        CheckpointError: card or weights are missing, damaged, or do not fit each other.
+    """
+    folder = Path(folder)
+    card = read_card(folder)
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing")
+    if file_hash(path) != card.weights_sha256:
+        raise CheckpointError(f"{path} is not the file its card describes (SHA-256 differs); train or copy it again")
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
+    classifier = build(card.classifier, card.classes)
+    try:
+        classifier.load_state_dict(
+            {key: value.to(torch.float32) if value.is_floating_point() else value for key, value in state.items()}
+        )
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path} does not fit {card.classifier}: {str(error).splitlines()[-1].strip()}"
+        ) from error
+    classifier.temperature = card.temperature
+    return freeze(classifier), card
+
+
+def freeze(classifier: Classifier) -> Classifier:
+    """Evaluation mode, no parameter gradients."""
+    return classifier.eval().requires_grad_(False)
+
+
+def build(name: str, classes: Sequence[str]) -> Classifier:
+    """An untrained classifier by its registry name.
+
+    Raises:
+        RegistryError: no such classifier.
+    """
+    return registry.load("classifiers", name)(classes)
+
+
+def shipped_folder(name: str, dataset: str) -> Path | None:
+    """Folder of the weights shipped for a classifier and a dataset, if there are any."""
+    folder = Path(str(resources.files("xaibench"))) / "weights" / dataset / name
+    return folder if (folder / CARD).is_file() else None
+
+
+def shipped() -> list[tuple[str, str]]:
+    """(dataset, classifier) of all shipped weights."""
+    root = Path(str(resources.files("xaibench"))) / "weights"
+    return sorted((card.parent.parent.name, card.parent.name) for card in root.glob(f"*/*/{CARD}"))
+
+
+def resolve(name: str, dataset: str) -> tuple[Classifier, Card]:
+    """The classifier meant by a registry name (its shipped weights) or a checkpoint folder.
+
+    Raises:
+        RegistryError: neither a folder nor a registered name.
+        CheckpointError: no weights are shipped for this dataset.
+    """
+    if (Path(name) / CARD).is_file() or os.sep in name:
+        return load(Path(name))
+    registry.entry("classifiers", name)
+    folder = shipped_folder(name, dataset)
+    if folder is None:
+        raise CheckpointError(
+            f"no weights of {name} are shipped for {dataset}; train them with 'xaibench train --classifier {name} "
+            f"--dataset {dataset}' and give the folder it prints as --classifier"
+        )
+    return load(folder)

@@ -1,0 +1,67 @@
+"""A small CNN14-like network (PANNs, arXiv 1912.10211): convolutions, batch norm, ReLU, mean pools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from xaibench.classifiers.base import Classifier, InputNorm, Recipe
+from xaibench.classifiers.front_end import FrontEnd, MelResize
+
+
+class _Block(nn.Sequential):
+    """Two 3 x 3 convolutions; no ReLU is used twice, so that rule-based explainers can hook each."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(),
+            nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(),
+        )
+
+
+class CnnClassifier(Classifier):
+    """Blocks with mean pools between them, mean over the last map, ReLU layer, linear head."""
+
+    offers = frozenset({"rectifiers"})
+
+    def __init__(self, name: str, classes: Sequence[str], front_end: FrontEnd, widths: Sequence[int]) -> None:
+        super().__init__(name, "cnn", classes)
+        self.front_end = front_end
+        self.input_norm = InputNorm()
+        blocks: list[nn.Module] = []
+        for channels_in, channels_out in zip([1, *widths], widths, strict=False):
+            if blocks:
+                blocks.append(nn.AvgPool2d(2))
+            blocks.append(_Block(channels_in, channels_out))
+        self.blocks = nn.Sequential(*blocks)
+        self.feature_maps = nn.Identity()
+        self.head = nn.Sequential(
+            nn.Dropout(0.3),
+            nn.Linear(widths[-1], widths[-1]),
+            nn.ReLU(),
+            nn.Dropout(0.3),
+            nn.Linear(widths[-1], len(self.classes)),
+        )
+        self.recipe = Recipe(epochs=200, learning_rate=1e-3, weight_decay=0.05)
+        self.to(memory_format=torch.channels_last)  # 2.5 times faster convolutions on a CPU
+
+    def logits(self, x: Tensor) -> Tensor:
+        image = self.input_norm(self.front_end(x)).contiguous(memory_format=torch.channels_last)
+        features = self.feature_maps(self.blocks(image))
+        return self.head(features.mean(dim=(2, 3)))
+
+
+def micro(classes: Sequence[str]) -> Classifier:
+    """About 1.2 M parameters at 128 x 128; the last feature map is 8 x 8."""
+    return CnnClassifier("cnn-micro", classes, MelResize((128, 128)), (16, 32, 64, 128, 256))
+
+
+def base(classes: Sequence[str]) -> Classifier:
+    """CNN14's six widths on 64 mel rows by 432 frames."""
+    return CnnClassifier("cnn-base", classes, MelResize((64, 432)), (64, 128, 256, 512, 1024, 2048))

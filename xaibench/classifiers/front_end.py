@@ -1,0 +1,94 @@
+"""From the spectrogram's grid to a classifier's image and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from xaibench.audio import GRID, SAMPLE_RATE
+
+
+class FrontEnd(nn.Module):
+    """Spectrogram (batch, 513, 431) to image (batch, 1, height, width), and maps back to the grid."""
+
+    image_size: tuple[int, int]
+
+    def to_grid(self, maps: Tensor) -> Tensor:
+        """Resize maps (batch, h, w) drawn over the image to the grid (batch, 513, 431)."""
+        raise NotImplementedError
+
+
+class LinearResize(FrontEnd):
+    """The paper's front end: standardise, then antialiased bilinear resize of both axes."""
+
+    def __init__(self, image_size: tuple[int, int]) -> None:
+        super().__init__()
+        self.image_size = image_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _resize(x, self.image_size)[:, None]
+
+    def to_grid(self, maps: Tensor) -> Tensor:
+        return _resize(maps, GRID)
+
+
+class MelResize(FrontEnd):
+    """Resize with the frequency axis warped to the mel scale; linear in the spectrogram.
+
+    Each image row is a triangular average of the log spectrogram around a mel-spaced centre, at
+    least one bin wide, so the whole front end is two matrix products and every attribution passes
+    through it exactly.
+    """
+
+    frequency_weights: Tensor
+    time_weights: Tensor
+    row_of_bin: Tensor
+
+    def __init__(self, image_size: tuple[int, int]) -> None:
+        super().__init__()
+        self.image_size = image_size
+        bins = np.linspace(0, SAMPLE_RATE / 2, GRID[0])
+        mel_top = _mel(np.array(SAMPLE_RATE / 2))
+        edges = _hertz(np.linspace(0, mel_top, image_size[0] + 2))
+        weights = _triangles(edges, bins)
+        time = _resize(torch.eye(GRID[1])[None], (GRID[1], image_size[1]))[0]
+        row = np.interp(bins, edges[1:-1], np.arange(image_size[0]))
+        # Derived from the geometry, so not part of the weights.
+        self.register_buffer("frequency_weights", torch.from_numpy(weights).float(), persistent=False)
+        self.register_buffer("time_weights", time, persistent=False)
+        self.register_buffer("row_of_bin", torch.from_numpy(row).float(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.frequency_weights @ (x @ self.time_weights))[:, None]
+
+    def to_grid(self, maps: Tensor) -> Tensor:
+        image = _resize(maps, (self.image_size[0], GRID[1]))
+        low = self.row_of_bin.floor().long()
+        high = (low + 1).clamp(max=self.image_size[0] - 1)
+        share = (self.row_of_bin - low)[:, None]
+        return image[:, low] * (1 - share) + image[:, high] * share
+
+
+def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    return functional.interpolate(maps[:, None], size, mode="bilinear", antialias=True)[:, 0]
+
+
+def _mel(hertz: np.ndarray) -> np.ndarray:
+    return 2595 * np.log10(1 + hertz / 700)
+
+
+def _hertz(mel: np.ndarray) -> np.ndarray:
+    return 700 * (10 ** (mel / 2595) - 1)
+
+
+def _triangles(edges: np.ndarray, bins: np.ndarray) -> np.ndarray:
+    """Rows of triangular weights (rows, bins), each summing to one."""
+    spacing = bins[1] - bins[0]
+    centre = edges[1:-1, None]
+    rise = np.maximum(centre - edges[:-2, None], spacing)
+    fall = np.maximum(edges[2:, None] - centre, spacing)
+    distance = bins[None] - centre
+    weights = np.clip(1 - np.where(distance < 0, -distance / rise, distance / fall), 0, None)
+    return weights / weights.sum(axis=1, keepdims=True)

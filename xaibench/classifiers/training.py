@@ -1,0 +1,253 @@
+"""Train a classifier from scratch: folds 1-3, best epoch by fold 4, fold 5 reported once."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from xaibench import audio, provenance
+from xaibench.classifiers import checkpoint
+from xaibench.classifiers.augmentation import augment
+from xaibench.classifiers.base import Classifier, Recipe
+from xaibench.data.base import TEST_FOLDS, TRAIN_FOLDS, VALIDATION_FOLDS, Clip, Dataset
+from xaibench.errors import CheckpointError
+
+BATCH_SIZE = 16
+EMA_DECAY = 0.99
+LABEL_SMOOTHING = 0.1
+WARM_UP_SHARE = 0.1
+STATE = "training-state.pt"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One finished epoch, for whoever shows progress."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    validation_accuracy: float
+    best_accuracy: float
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What, beside the data, decides the trained weights on one machine."""
+
+    classifier: str
+    dataset: str
+    seed: int
+    recipe: Recipe
+    precision: torch.dtype
+    device: torch.device
+    command: str
+
+    def identity(self) -> dict[str, Any]:
+        """What a resumed training must share with the interrupted one."""
+        return {
+            "classifier": self.classifier,
+            "dataset": self.dataset,
+            "seed": self.seed,
+            "epochs": self.recipe.epochs,
+            "learning_rate": self.recipe.learning_rate,
+            "weight_decay": self.recipe.weight_decay,
+            "precision": str(self.precision),
+        }
+
+
+class _Trainer:
+    """Model, its moving average, optimiser and best state: all that a checkpoint must hold."""
+
+    def __init__(self, settings: Settings, dataset: Dataset, steps: int) -> None:
+        torch.manual_seed(settings.seed)
+        self.settings = settings
+        self.model = checkpoint.build(settings.classifier, dataset.classes).to(settings.device)
+        self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True)
+        recipe = settings.recipe
+        matrices = [p for p in self.model.parameters() if p.ndim > 1]
+        vectors = [p for p in self.model.parameters() if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+            lr=recipe.learning_rate,
+        )
+        warm_up = max(1, round(WARM_UP_SHARE * steps))
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer,
+            lambda step: min((step + 1) / warm_up, 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))),
+        )
+        self.epoch = 0
+        self.best: dict[str, Any] = {"accuracy": -1.0, "loss": math.inf, "epoch": 0, "state": {}}
+        self.seconds = 0.0
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "identity": self.settings.identity(),
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": {"last_epoch": self.scheduler.last_epoch},
+            "epoch": self.epoch,
+            "best": self.best,
+            "seconds": self.seconds,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.last_epoch = state["scheduler"]["last_epoch"]
+        self.epoch, self.best, self.seconds = state["epoch"], state["best"], state["seconds"]
+
+    def run_epoch(self, magnitude: Tensor, labels: Tensor) -> float:
+        """Mean training loss of one pass; every draw depends on (seed, epoch) alone."""
+        settings = self.settings
+        generator = torch.Generator().manual_seed(settings.seed * 100_003 + self.epoch)
+        torch.manual_seed(settings.seed * 100_003 + self.epoch)
+        self.model.train()
+        total = 0.0
+        batches = torch.randperm(len(labels), generator=generator).split(BATCH_SIZE)
+        for index in batches:
+            one_hot = functional.one_hot(labels[index], len(self.model.classes)).float()
+            x, target = augment(magnitude[index].to(settings.device), one_hot.to(settings.device), generator)
+            with torch.autocast(settings.device.type, settings.precision, enabled=settings.precision != torch.float32):
+                logits = self.model.logits(x)
+            loss = functional.cross_entropy(
+                self.model.temperature * logits.float(), target, label_smoothing=LABEL_SMOOTHING
+            )
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
+            self.optimizer.step()
+            self.scheduler.step()
+            self.average.update_parameters(self.model)
+            total += float(loss.detach()) * len(index)
+        self.epoch += 1
+        return total / len(labels)
+
+    def validate(self, x: Tensor, labels: Tensor) -> float:
+        """Accuracy of the averaged weights, kept if the best so far (ties: the lower loss)."""
+        average = self.average.module
+        accuracy, loss = measure(average, x, labels, self.settings.device)
+        if (accuracy, -loss) > (self.best["accuracy"], -self.best["loss"]):
+            state = {key: value.detach().clone() for key, value in average.state_dict().items()}
+            self.best = {"accuracy": accuracy, "loss": loss, "epoch": self.epoch, "state": state}
+        return accuracy
+
+
+@torch.inference_mode()
+def measure(classifier: Classifier, x: Tensor, labels: Tensor, device: torch.device) -> tuple[float, float]:
+    """Accuracy and mean cross-entropy in evaluation mode, over spectrograms (clips, 513, 431)."""
+    classifier.eval()
+    logs = torch.cat([classifier.log_probabilities(part.to(device)).cpu() for part in x.split(BATCH_SIZE)])
+    loss = functional.nll_loss(logs, labels)
+    return float((logs.argmax(dim=1) == labels).double().mean()), float(loss)
+
+
+def magnitudes(dataset: Dataset, clips: Sequence[Clip]) -> tuple[Tensor, Tensor]:
+    """Linear STFT magnitudes (clips, 513, 431) and labels (clips,)."""
+    parts = [audio.stft(torch.from_numpy(dataset.waveform(clip))[None]).abs() for clip in clips]
+    return torch.cat(parts), torch.tensor([clip.label for clip in clips])
+
+
+def train(
+    dataset: Dataset,
+    settings: Settings,
+    folder: Path,
+    report: Callable[[Progress], None],
+) -> checkpoint.Card:
+    """Train, or go on where an interrupted training in `folder` stopped; write weights and card.
+
+    Args:
+        dataset: clips in official folds.
+        settings: what decides the result.
+        folder: where the checkpoint goes; holds the resumable state until training ends.
+        report: called after every epoch.
+
+    Returns:
+        The card of the written checkpoint.
+
+    Raises:
+        CheckpointError: `folder` holds the state of a training with other settings.
+        DataError: a fold has no clips.
+    """
+    train_x, train_y = magnitudes(dataset, dataset.in_folds(TRAIN_FOLDS))
+    valid_x, valid_y = magnitudes(dataset, dataset.in_folds(VALIDATION_FOLDS))
+    valid_x = torch.log1p(valid_x)
+    steps = settings.recipe.epochs * math.ceil(len(train_y) / BATCH_SIZE)
+    trainer = _Trainer(settings, dataset, steps)
+    folder.mkdir(parents=True, exist_ok=True)
+    _resume(trainer, folder / STATE)
+    while trainer.epoch < settings.recipe.epochs:
+        started = time.perf_counter()
+        loss = trainer.run_epoch(train_x, train_y)
+        accuracy = trainer.validate(valid_x, valid_y)
+        trainer.seconds += time.perf_counter() - started
+        report(Progress(trainer.epoch, settings.recipe.epochs, loss, accuracy, trainer.best["accuracy"]))
+        if trainer.epoch % 5 == 0:
+            temporary = folder / (STATE + ".tmp")
+            torch.save(trainer.state(), temporary)
+            os.replace(temporary, folder / STATE)
+    card = _finish(trainer, dataset, (valid_x, valid_y), folder)
+    (folder / STATE).unlink(missing_ok=True)
+    return card
+
+
+def _resume(trainer: _Trainer, path: Path) -> None:
+    if not path.is_file():
+        return
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(f"{path} is damaged ({error}); delete it to start over") from error
+    if state.get("identity") != trainer.settings.identity():
+        raise CheckpointError(f"{path} belongs to a training with other settings; delete it or choose another --out")
+    trainer.restore(state)
+
+
+def _finish(trainer: _Trainer, dataset: Dataset, valid: tuple[Tensor, Tensor], folder: Path) -> checkpoint.Card:
+    settings = trainer.settings
+    best = copy.deepcopy(trainer.average.module)
+    best.load_state_dict(trainer.best["state"])
+    card = checkpoint.Card(
+        classifier=settings.classifier,
+        dataset=dataset.name,
+        dataset_fingerprint=dataset.fingerprint(),
+        data_licence=dataset.licence,
+        classes=dataset.classes,
+        temperature=best.temperature,
+        train_folds=TRAIN_FOLDS,
+        validation_folds=VALIDATION_FOLDS,
+        test_folds=TEST_FOLDS,
+        seed=settings.seed,
+        epochs=settings.recipe.epochs,
+        best_epoch=trainer.best["epoch"],
+        validation_accuracy=math.nan,
+        test_accuracy=math.nan,
+        parameters=best.parameter_count,
+        seconds=round(trainer.seconds, 1),
+        command=settings.command,
+        versions=provenance.versions(),
+    )
+    checkpoint.save(folder, best, card)
+    # The card's accuracies are those of the rounded weights that others will load.
+    rounded, _ = checkpoint.load(folder)
+    rounded.to(settings.device)
+    test_x, test_y = magnitudes(dataset, dataset.in_folds(TEST_FOLDS))
+    card = replace(
+        card,
+        validation_accuracy=measure(rounded, *valid, settings.device)[0],
+        test_accuracy=measure(rounded, torch.log1p(test_x), test_y, settings.device)[0],
+    )
+    checkpoint.save(folder, best, card)
+    return card

@@ -1,0 +1,91 @@
+"""Vision transformer (arXiv 2010.11929) as a sound classifier, as in arXiv 2402.02754."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from transformers import ViTConfig, ViTModel
+
+from xaibench.classifiers.base import COSINE_SCALE, Classifier, CosineHead, InputNorm, Recipe
+from xaibench.classifiers.front_end import FrontEnd, LinearResize, MelResize
+
+
+class VitClassifier(Classifier):
+    """ViT encoder, mean over all tokens (CLS included), cosine head.
+
+    `feature_maps` sees the patch tokens that enter the last block: after the last block a mean
+    pool makes every token's gradient the same, and GradCAM would not use the last attention.
+
+    Attributes:
+        grid: patches along (freq, time).
+    """
+
+    offers = frozenset({"attentions"})
+
+    def __init__(self, name: str, classes: Sequence[str], front_end: FrontEnd, config: ViTConfig, hidden: int) -> None:
+        super().__init__(name, "vit", classes, temperature=COSINE_SCALE)
+        self.front_end = front_end
+        self.input_norm = InputNorm()
+        self.backbone = ViTModel(config, add_pooling_layer=False)
+        self.feature_maps = nn.Identity()
+        patch = config.patch_size if not isinstance(config.patch_size, int) else (config.patch_size,) * 2
+        self.grid = (front_end.image_size[0] // patch[0], front_end.image_size[1] // patch[1])
+        self.head = CosineHead(config.hidden_size, hidden, len(self.classes))
+        self.recipe = Recipe(epochs=140, learning_rate=7e-4, weight_decay=0.05)
+
+    @torch.inference_mode()
+    def attention_weights(self, x: Tensor) -> list[Tensor]:
+        """Attention of every block, first to last: each (batch, heads, 1 + patches, 1 + patches).
+
+        Weights exist only on the eager path (the fused one returns none), so it is taken here and
+        left again, after an exception too.
+        """
+        weights: list[Tensor] = []
+        hooks = [
+            block.attention.register_forward_hook(lambda module, args, output: weights.append(output[1]))
+            for block in self.backbone.layers
+        ]
+        before = self.backbone.config._attn_implementation
+        self.backbone.set_attn_implementation("eager")
+        try:
+            self.logits(x)
+        finally:
+            self.backbone.set_attn_implementation(before)
+            for hook in hooks:
+                hook.remove()
+        return weights
+
+    def logits(self, x: Tensor) -> Tensor:
+        image = self.input_norm(self.front_end(x))
+        tokens = self.backbone.embeddings(image.expand(-1, self.backbone.config.num_channels, -1, -1))
+        *blocks, last = self.backbone.layers
+        for block in blocks:
+            tokens = block(tokens)
+        patches = tokens[:, 1:].transpose(1, 2).unflatten(2, self.grid)
+        patches = self.feature_maps(patches).flatten(2).transpose(1, 2)
+        tokens = last(torch.cat([tokens[:, :1], patches], dim=1))
+        return self.head(self.backbone.layernorm(tokens).mean(dim=1))
+
+
+def micro(classes: Sequence[str]) -> Classifier:
+    """About 1.5 M parameters at 128 x 128 with patches of 16 mel rows by 8 frames: an 8 x 16 map."""
+    size = (128, 128)
+    config = ViTConfig(
+        image_size=list(size),
+        patch_size=[16, 8],
+        num_channels=1,
+        hidden_size=144,
+        num_hidden_layers=6,
+        num_attention_heads=4,
+        intermediate_size=576,
+        hidden_dropout_prob=0.1,
+    )
+    return VitClassifier("vit-micro", classes, MelResize(size), config, hidden=64)
+
+
+def base(classes: Sequence[str]) -> Classifier:
+    """The paper's geometry: ViT-base, 224 x 224, patches of 16 x 16, three equal channels."""
+    config = ViTConfig(image_size=224, patch_size=16, num_channels=3)
+    return VitClassifier("vit-base", classes, LinearResize((224, 224)), config, hidden=64)

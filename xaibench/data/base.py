@@ -1,0 +1,80 @@
+"""What a dataset is to the benchmark: clips in official folds, their sound, perhaps their evidence."""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xaibench.errors import DataError
+
+TRAIN_FOLDS = (1, 2, 3)
+VALIDATION_FOLDS = (4,)
+TEST_FOLDS = (5,)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One five-second clip.
+
+    Attributes:
+        id: unique within the dataset.
+        fold: official fold, from 1.
+        label: index into the dataset's classes.
+        src_file: the recording it was cut from; statistics resample recordings, not clips.
+        filename: file name inside the dataset, or "" for generated sound.
+    """
+
+    id: str
+    fold: int
+    label: int
+    src_file: str
+    filename: str = ""
+
+
+class Dataset(abc.ABC):
+    """Clips with labels, folds and sound.
+
+    Attributes:
+        name: registry name.
+        licence: of the sound, carried by everything trained on it.
+        classes: class names in the order of the labels.
+        clips: all clips, in a fixed order.
+        has_evidence: whether `evidence` knows where the labelled event is.
+    """
+
+    name: str
+    licence: str
+    classes: tuple[str, ...]
+    clips: tuple[Clip, ...]
+    has_evidence: bool = False
+
+    @abc.abstractmethod
+    def waveform(self, clip: Clip) -> np.ndarray:
+        """Float32 (80000,) samples of one clip."""
+
+    def evidence(self, clip: Clip) -> np.ndarray:
+        """Boolean (513, 431): True where the labelled event is louder than everything else."""
+        raise DataError(f"{self.name} does not know the evidence of its clips")
+
+    def fingerprint(self) -> str:
+        """Hash of the clip list; what two runs must share to be compared."""
+        lines = "\n".join(f"{c.id},{c.fold},{c.label},{c.src_file}" for c in self.clips)
+        return hashlib.sha256(lines.encode()).hexdigest()[:16]
+
+    def in_folds(self, folds: Sequence[int]) -> list[Clip]:
+        """Clips of the given folds, in dataset order.
+
+        Raises:
+            DataError: a fold has no clips.
+        """
+        present = sorted({clip.fold for clip in self.clips})
+        for fold in folds:
+            if fold not in present:
+                raise DataError(
+                    f"{self.name} has no clips in fold {fold}; folds with clips: {', '.join(map(str, present))}"
+                )
+        return [clip for clip in self.clips if clip.fold in set(folds)]

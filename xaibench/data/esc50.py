@@ -1,0 +1,137 @@
+"""ESC-50 in its official layout (`meta/esc50.csv`, `audio/`), and ESC-10, its official subset.
+
+K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", ACM Multimedia 2015.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from xaibench import audio
+from xaibench.data.base import Clip, Dataset
+from xaibench.data.cache import cached
+from xaibench.errors import AudioError, DataError
+
+COLUMNS = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
+REMEDY = "run 'xaibench data check PATH' for the whole list"
+
+
+class Esc50(Dataset):
+    """The 50-class dataset read from a folder; clips are in the order of the CSV.
+
+    Raises:
+        DataError: the folder, its CSV or a listed file is missing or inconsistent.
+    """
+
+    name = "esc50"
+    licence = "CC BY-NC 3.0 (K. J. Piczak, ESC-50)"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        table = read_metadata(self.folder)
+        table = self._select(table)
+        if table.empty:
+            raise DataError(f"{self.folder}/meta/esc50.csv lists no clips for {self.name}; {REMEDY}")
+        names = table.drop_duplicates("target").sort_values("target")
+        index = {target: i for i, target in enumerate(names["target"])}
+        self.classes = tuple(names["category"])
+        self.clips = tuple(
+            Clip(
+                id=Path(row.filename).stem,
+                fold=int(row.fold),
+                label=index[row.target],
+                src_file=str(row.src_file),
+                filename=str(row.filename),
+            )
+            for row in table.itertuples()
+        )
+        for clip in self.clips:
+            if not (self.folder / "audio" / clip.filename).is_file():
+                raise DataError(f"{self.folder}/audio/{clip.filename} is missing; {REMEDY}")
+
+    @staticmethod
+    def _select(table: pd.DataFrame) -> pd.DataFrame:
+        return table
+
+    def waveform(self, clip: Clip) -> np.ndarray:
+        path = self.folder / "audio" / clip.filename
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise AudioError(f"{path}: cannot be read ({error.strerror or error})") from error
+        # Keyed by content: a replaced file is decoded again, a moved folder is not.
+        key = hashlib.sha256(data).hexdigest()
+        return cached("audio-16k-v1", key, lambda: audio.to_clip(*audio.decode(data, str(path))))
+
+
+class Esc10(Esc50):
+    """The ten classes that ESC-50 marks as ESC-10."""
+
+    name = "esc10"
+    licence = "CC BY 3.0 (K. J. Piczak, ESC-10)"
+
+    @staticmethod
+    def _select(table: pd.DataFrame) -> pd.DataFrame:
+        return table[table["esc10"]]
+
+
+def read_metadata(folder: Path) -> pd.DataFrame:
+    """The metadata table with checked types.
+
+    Raises:
+        DataError: the folder or CSV is missing, empty, lacks a column, or a row has wrong values.
+    """
+    folder = Path(folder)
+    path = folder / "meta" / "esc50.csv"
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder; give --data-dir the folder that holds meta/ and audio/")
+    if not path.is_file():
+        raise DataError(f"{path} is missing; {folder} is not in ESC-50's layout (meta/esc50.csv, audio/)")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except pd.errors.EmptyDataError:
+        raise DataError(f"{path} is empty; expected a header and one row per clip") from None
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a CSV file: {str(error).strip()}") from error
+    missing = [column for column in COLUMNS if column not in table.columns]
+    if missing:
+        raise DataError(f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
+    if table.empty:
+        raise DataError(f"{path} has a header but no clips")
+    problems = row_problems(table)
+    if problems:
+        more = f" (and {len(problems) - 1} more; {REMEDY})" if len(problems) > 1 else ""
+        raise DataError(f"{path}, {problems[0]}{more}")
+    return table.assign(
+        fold=table["fold"].astype(int),
+        target=table["target"].astype(int),
+        esc10=table["esc10"].str.lower() == "true",
+    )
+
+
+def row_problems(table: pd.DataFrame) -> list[str]:
+    """What is wrong with the rows of a metadata table of strings, one sentence a problem."""
+    problems = []
+    category_of: dict[str, str] = {}
+    seen: dict[str, int] = {}
+    for line, row in enumerate(table.itertuples(), start=2):
+        filename, fold, target = str(row.filename), str(row.fold), str(row.target)
+        if not filename or Path(filename).name != filename:
+            problems.append(f"line {line}: filename {filename!r} is not a plain file name")
+        if filename in seen:
+            problems.append(f"line {line}: {filename} is listed already in line {seen[filename]}")
+        seen.setdefault(filename, line)
+        if fold not in {"1", "2", "3", "4", "5"}:
+            problems.append(f"line {line}: fold {fold!r} is not 1 to 5")
+        if not target.isdecimal() or int(target) > 49:
+            problems.append(f"line {line}: target {target!r} is not 0 to 49")
+        if str(row.esc10).lower() not in {"true", "false"}:
+            problems.append(f"line {line}: esc10 {row.esc10!r} is not True or False")
+        category = category_of.setdefault(target, str(row.category))
+        if not category or category != str(row.category):
+            problems.append(f"line {line}: category {row.category!r} for target {target}, elsewhere {category!r}")
+    return problems

@@ -1,0 +1,33 @@
+"""The errors a user can mend; the command line prints their one line and exits with code 2."""
+
+
+class XaibenchError(Exception):
+    """Base of every error whose message names its remedy."""
+
+
+class AudioError(XaibenchError):
+    """A file is not the audio it should be."""
+
+
+class DataError(XaibenchError):
+    """A dataset folder is incomplete or inconsistent."""
+
+
+class CheckpointError(XaibenchError):
+    """Weights and classifier do not fit together, or no weights exist."""
+
+
+class RegistryError(XaibenchError):
+    """A name is unknown or registered twice, or an entry point does not load."""
+
+
+class UnsupportedPairError(XaibenchError):
+    """This explainer makes no sense for this classifier."""
+
+
+class ExplanationError(XaibenchError):
+    """An explainer broke its contract (wrong shape, wrong type)."""
+
+
+class ResultsError(XaibenchError):
+    """A results folder cannot be read, or belongs to a run with other settings."""

@@ -1,0 +1,79 @@
+"""Forward passes in micro-batches that fit the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from xaibench.classifiers.base import Classifier
+from xaibench.errors import XaibenchError
+
+CPU_BATCH = 16
+GPU_BATCH = 128
+
+Result = TypeVar("Result")
+
+
+def automatic_batch_size(device: torch.device) -> int:
+    """A batch size to start from; running out of memory halves it."""
+    return CPU_BATCH if device.type == "cpu" else GPU_BATCH
+
+
+class Forwarder:
+    """A classifier's class probabilities, counted, and halved in batch when memory runs out.
+
+    Attributes:
+        batch_size: inputs in one forward pass; only ever shrinks.
+        count: inputs forwarded so far.
+    """
+
+    def __init__(self, classifier: Classifier, batch_size: int) -> None:
+        self.classifier = classifier
+        self.batch_size = batch_size
+        self.count = 0
+
+    def probabilities(self, x: Tensor) -> Tensor:
+        """Class probabilities of spectrograms (n, 513, 431), float64 (n, classes)."""
+
+        def forward(start: int, stop: int) -> Tensor:
+            with torch.inference_mode():
+                logits = self.classifier.logits(x[start:stop])
+            # Double precision keeps 1 - p meaningful where p is close to 1.
+            return torch.softmax(self.classifier.temperature * logits.double(), dim=-1)
+
+        parts = self.in_micro_batches(len(x), forward)
+        self.count += len(x)
+        return torch.cat(parts)
+
+    def in_micro_batches(self, count: int, work: Callable[[int, int], Result]) -> list[Result]:
+        """Call `work(start, stop)` over [0, count) in micro-batches, halving them when memory runs out.
+
+        Raises:
+            XaibenchError: a single input does not fit the device's memory.
+        """
+        parts: list[Result] = []
+        start = 0
+        while start < count:
+            stop = min(start + self.batch_size, count)
+            try:
+                parts.append(work(start, stop))
+                start = stop
+                continue
+            except (torch.OutOfMemoryError, MemoryError) as error:
+                failure = error
+            except RuntimeError as error:
+                if "not enough memory" not in str(error) and "out of memory" not in str(error):
+                    raise
+                failure = error
+            if stop - start == 1:
+                raise XaibenchError(
+                    f"one clip does not fit in the memory of {self.classifier.name}'s device; "
+                    "use --device cpu or a smaller classifier"
+                ) from failure
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            self.batch_size = max(1, (stop - start) // 2)
+        return parts

@@ -1,0 +1,73 @@
+"""What the benchmark asks of a metric: one value per clip, and what is needed to read it."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from xaibench.evidence import Evidence, Part
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Values (batch,) of one metric, and per clip why a value is undefined (NaN), or None."""
+
+    values: Tensor
+    reasons: tuple[str | None, ...]
+
+
+class Metric(abc.ABC):
+    """A metric; subclasses declare what it is and implement `score`.
+
+    Attributes:
+        title: short name used in tables.
+        family: group shown together.
+        reference: paper and equation.
+        description: one sentence on what a value means.
+        traps: what the value does not mean.
+        higher_is_better: the direction, said once for sorting, arrows, colours and tests.
+        bounds: smallest and largest possible value.
+        cost: forward passes per clip, in words.
+        per_area: scored once at every area of the protocol, with `area` given; else once, with None.
+        needs_known_evidence: defined only where the event's place is known.
+    """
+
+    title: ClassVar[str]
+    family: ClassVar[str]
+    reference: ClassVar[str]
+    description: ClassVar[str]
+    traps: ClassVar[str]
+    higher_is_better: ClassVar[bool]
+    bounds: ClassVar[tuple[float, float]]
+    cost: ClassVar[str]
+    per_area: ClassVar[bool] = False
+    needs_known_evidence: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        """One value per clip.
+
+        Args:
+            evidence: importance maps and what the classifier says of their parts.
+            area: share of bins in the mask where `per_area`, else None.
+
+        Returns:
+            Values (batch,), NaN with a reason where undefined.
+        """
+
+    def wants(self, areas: Sequence[float]) -> list[tuple[Part, float]]:
+        """The (part, area) probabilities it will read, so that all metrics' can be batched."""
+        return []
+
+
+def scores(values: Tensor, undefined: Tensor | None = None, reason: str = "") -> Scores:
+    """Values with NaN and one reason wherever `undefined` (bool, (batch,)) is True."""
+    values = values.double()
+    if undefined is None:
+        return Scores(values, (None,) * len(values))
+    values = values.masked_fill(undefined, float("nan"))
+    return Scores(values, tuple(reason if flag else None for flag in undefined.tolist()))

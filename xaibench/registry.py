@@ -1,0 +1,73 @@
+"""Explainers, metrics, classifiers and datasets by name: entry points, loaded only when used.
+
+A built-in is registered as a stranger's plugin is, by a line in its distribution's metadata.
+"""
+
+from __future__ import annotations
+
+import difflib
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal
+
+from xaibench.errors import RegistryError
+
+Group = Literal["methods", "metrics", "classifiers", "datasets"]
+_SINGULAR = {"methods": "method", "metrics": "metric", "classifiers": "classifier", "datasets": "dataset"}
+
+
+@lru_cache(maxsize=None)
+def _entries(group: Group) -> dict[str, EntryPoint]:
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=f"xaibench.{group}"):
+        if point.name in found:
+            raise RegistryError(
+                f"{_SINGULAR[group]} '{point.name}' is registered twice, by {_origin(found[point.name])} and by "
+                f"{_origin(point)}; uninstall one of them"
+            )
+        found[point.name] = point
+    return dict(sorted(found.items()))
+
+
+def _origin(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else point.value
+
+
+def names(group: Group) -> list[str]:
+    """All registered names, sorted."""
+    return list(_entries(group))
+
+
+def entry(group: Group, name: str) -> EntryPoint:
+    """The entry point of a name.
+
+    Raises:
+        RegistryError: unknown name, with the nearest known one.
+    """
+    known = _entries(group)
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"see 'xaibench {group}'"
+    raise RegistryError(f"unknown {_SINGULAR[group]} '{name}'; {hint}")
+
+
+def origin(group: Group, name: str) -> str:
+    """Name of the distribution that registered a name."""
+    return _origin(entry(group, name))
+
+
+@lru_cache(maxsize=None)
+def load(group: Group, name: str) -> Any:
+    """The registered object: an Explainer, Metric or Dataset class, or a classifier factory.
+
+    Raises:
+        RegistryError: unknown name, or its module does not import.
+    """
+    point = entry(group, name)
+    try:
+        return point.load()
+    except Exception as error:
+        raise RegistryError(
+            f"{_SINGULAR[group]} '{name}' of {_origin(point)} does not load: {type(error).__name__}: {error}"
+        ) from error

@@ -1,0 +1,225 @@
+"""Per-clip rows on disk: Parquet parts of a fixed number of clips, and what they depend on.
+
+A run folder holds `manifest.json` and, for every classifier and method,
+`CLASSIFIER/METHOD/part-000.parquet` (scores: the same bytes whether or not the run was
+interrupted) beside `part-000.json` (seconds, memory and versions, which are never the same twice).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xaibench.errors import ResultsError
+
+PART_CLIPS = 16
+MANIFEST = "manifest.json"
+SCHEMA = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("fold", pa.int16()),
+        ("clip", pa.string()),
+        ("src_file", pa.string()),
+        ("label", pa.string()),
+        ("predicted", pa.string()),
+        ("correct", pa.bool_()),
+        ("classifier", pa.string()),
+        ("method", pa.string()),
+        ("protocol", pa.string()),
+        ("metric", pa.string()),
+        ("area", pa.float64()),  # share of bins in the mask; null where the metric has no mask
+        ("value", pa.float64()),  # null where undefined
+        ("reason", pa.string()),  # why undefined; null where defined
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What all parts of a run folder share; two runs with different manifests never mix."""
+
+    dataset: str
+    dataset_fingerprint: str
+    folds: tuple[int, ...]
+    limit: int | None
+    seed: int
+    protocol: str
+
+
+@dataclass(frozen=True)
+class PartInfo:
+    """What a part cost and what it was made with.
+
+    Attributes:
+        classifier_sha256: hash of the classifier's weights.
+        method: polarity, parameters, control, origin and native shape of the explainer.
+        audio_sha256: hash of the clips' samples.
+        code_sha256: hash of xaibench's and the method's source.
+        explain_seconds, score_seconds: wall time for the part's clips.
+        peak_memory_bytes: most memory that explaining added, or None where the system cannot say.
+    """
+
+    clips: int
+    classifier_sha256: str
+    method: dict[str, Any]
+    audio_sha256: str
+    code_sha256: str
+    versions: dict[str, str]
+    device: str
+    batch_size: int
+    explain_seconds: float
+    score_seconds: float
+    forwards: int
+    peak_memory_bytes: int | None
+
+
+class RunFolder:
+    """One run's folder, opened for writing or made anew.
+
+    Raises:
+        ResultsError: the folder holds a run with another manifest, or cannot be written.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = Path(path)
+        target = self.path / MANIFEST
+        if target.exists():
+            other = read_manifest(self.path)
+            for key, value in asdict(manifest).items():
+                if getattr(other, key) != value:
+                    raise ResultsError(
+                        f"{self.path} holds a run with {key} {getattr(other, key)}, this one has {value}; "
+                        "choose another --out"
+                    )
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_atomically(target, (json.dumps(asdict(manifest), indent=2) + "\n").encode())
+        except OSError as error:
+            raise ResultsError(f"{self.path} cannot be written ({error.strerror}); choose another --out") from error
+
+    def part(self, classifier: str, method: str, index: int) -> Path:
+        """Path of one part's scores."""
+        return self.path / classifier / method / f"part-{index:03d}.parquet"
+
+    def finished(self, classifier: str, method: str, index: int) -> tuple[pd.DataFrame, PartInfo] | None:
+        """A part written earlier, or None; a damaged part counts as not written."""
+        path = self.part(classifier, method, index)
+        try:
+            info = PartInfo(**json.loads(path.with_suffix(".json").read_text()))
+            return pq.read_table(path, schema=SCHEMA).to_pandas(), info
+        except (OSError, ValueError, TypeError, pa.ArrowException):
+            return None
+
+    def write(self, classifier: str, method: str, index: int, rows: pd.DataFrame, info: PartInfo) -> None:
+        """Write a part; the scores appear last and whole."""
+        path = self.part(classifier, method, index)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path.with_suffix(".json"), (json.dumps(asdict(info), indent=2) + "\n").encode())
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False), sink, compression="zstd")
+        write_atomically(path, sink.getvalue().to_pybytes())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a killed process leaves the old one or the new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a run folder.
+
+    Raises:
+        ResultsError: there is none, or it is not a manifest.
+    """
+    path = Path(folder) / MANIFEST
+    try:
+        content = json.loads(path.read_text())
+        return Manifest(**content | {"folds": tuple(content["folds"])})
+    except OSError:
+        raise ResultsError(f"{folder} holds no {MANIFEST}; expected a folder written by 'xaibench run'") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise ResultsError(f"{path} is not a run manifest: {error}") from error
+
+
+def find_runs(root: Path) -> list[Path]:
+    """Run folders at or below a folder.
+
+    Raises:
+        ResultsError: none is there.
+    """
+    root = Path(root)
+    folders = sorted(path.parent for path in root.rglob(MANIFEST)) if root.is_dir() else []
+    if not folders:
+        raise ResultsError(f"{root} holds no results; make some with 'xaibench run --method saliency'")
+    return folders
+
+
+def read_rows(folder: Path) -> pd.DataFrame:
+    """All per-clip rows of a run folder, columns as in SCHEMA.
+
+    Raises:
+        ResultsError: a part is damaged, or there is none.
+    """
+    parts = sorted(Path(folder).glob("*/*/part-*.parquet"))
+    if not parts:
+        raise ResultsError(f"{folder} holds no scores yet; finish it with 'xaibench run --out {folder}'")
+    tables = []
+    for path in parts:
+        try:
+            tables.append(pq.read_table(path, schema=SCHEMA))
+        except (pa.ArrowException, OSError) as error:
+            raise ResultsError(f"{path} is damaged ({error}); delete it and run again") from error
+    return pa.concat_tables(tables).to_pandas()
+
+
+def read_costs(folder: Path) -> pd.DataFrame:
+    """One row per (classifier, method) of a run folder.
+
+    Columns: classifier, method, clips, explain_seconds_per_clip, score_seconds_per_clip,
+    forwards_per_clip, peak_memory_bytes, native_freq, native_time, polarity, control.
+    """
+    records = []
+    for path in sorted(Path(folder).glob("*/*/part-*.json")):
+        if not path.with_suffix(".parquet").exists():
+            continue
+        info = PartInfo(**json.loads(path.read_text()))
+        records.append(
+            {
+                "classifier": path.parent.parent.name,
+                "method": path.parent.name,
+                "clips": info.clips,
+                "explain_seconds": info.explain_seconds,
+                "score_seconds": info.score_seconds,
+                "forwards": info.forwards,
+                "peak_memory_bytes": info.peak_memory_bytes,
+                "native_freq": info.method["native_shape"][0],
+                "native_time": info.method["native_shape"][1],
+                "polarity": info.method["polarity"],
+                "control": info.method["control"],
+            }
+        )
+    grouped = pd.DataFrame(records).groupby(["classifier", "method"], sort=True)
+    costs = grouped.agg(
+        clips=("clips", "sum"),
+        explain_seconds_per_clip=("explain_seconds", "sum"),
+        score_seconds_per_clip=("score_seconds", "sum"),
+        forwards_per_clip=("forwards", "sum"),
+        peak_memory_bytes=("peak_memory_bytes", "max"),
+        native_freq=("native_freq", "first"),
+        native_time=("native_time", "first"),
+        polarity=("polarity", "first"),
+        control=("control", "first"),
+    )
+    for column in ("explain_seconds_per_clip", "score_seconds_per_clip", "forwards_per_clip"):
+        costs[column] /= costs["clips"]
+    return costs.reset_index()

@@ -7,11 +7,13 @@ import torch
 from xaibench.evidence import Evidence
 from xaibench.metric import Metric, Scores, scores
 
+_ZERO_MAP = "the importance map is zero everywhere"
+
 
 class Sparseness(Metric):
     title = "SPS"
     family = "complexity"
-    reference = "Chalasani et al., arXiv 1810.06583: the Gini index of the importance map"
+    reference = "Chalasani et al., arXiv 1810.06583, after Hurley and Rickard, arXiv 0811.4706: the Gini index of the map"
     description = "0 when all bins matter alike, towards 1 when few do"
     traps = "says nothing about whether they are the right bins; the oracle's value is the scale"
     higher_is_better = True
@@ -19,17 +21,20 @@ class Sparseness(Metric):
     cost = "0"
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
-        ordered = evidence.importance.flatten(1).double().sort(dim=1).values
+        ordered = evidence.importance.flatten(1).sort(dim=1).values.double()
         size = ordered.shape[1]
         total = ordered.sum(dim=1)
-        weight = 2 * torch.arange(1, size + 1, dtype=torch.float64, device=ordered.device) - size - 1
-        return scores((ordered @ weight) / (size * total), total == 0, "the importance map is zero everywhere")
+        # Largest less smallest, second largest less second smallest, ...: no term is negative, so
+        # rounding never takes the uniform map below 0, as summing signed terms did (-2.5e-13).
+        spread = (ordered.flip(1) - ordered)[:, : size // 2]
+        weight = torch.arange(size - 1, 0, -2, dtype=torch.float64, device=ordered.device)
+        return scores((spread * weight).sum(dim=1) / (size * total), total == 0, _ZERO_MAP)
 
 
 class Complexity(Metric):
     title = "COMP"
     family = "complexity"
-    reference = "Bhatt et al., arXiv 2005.00631, equation 8: the entropy of the map normalised to sum 1"
+    reference = "Bhatt et al., arXiv 2005.00631: the entropy of the map normalised to sum 1"
     description = "0 when one bin has all the importance, log(bins) = 12.3 when all share it alike"
     traps = "natural logarithm; depends on the grid's size, so never compare across grids"
     higher_is_better = False
@@ -40,4 +45,4 @@ class Complexity(Metric):
         flat = evidence.importance.flatten(1).double()
         total = flat.sum(dim=1)
         share = flat / total[:, None]
-        return scores(torch.special.entr(share).sum(dim=1), total == 0, "the importance map is zero everywhere")
+        return scores(torch.special.entr(share).sum(dim=1), total == 0, _ZERO_MAP)

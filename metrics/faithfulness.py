@@ -24,7 +24,7 @@ class _Masking(Metric):
 
 class FidelityIn(_Masking):
     title = "Fid-In"
-    reference = "arXiv 2303.12659, section 4; arXiv 2402.02754, section 3"
+    reference = "Paissan et al., PIQ, arXiv 2303.12659; Della Libera et al., arXiv 2402.02754"
     description = "1 if the most important bins alone keep the prediction, else 0"
     traps = "a masked spectrogram is unlike any training clip: a classifier may name one class for any sparse input"
     higher_is_better = True
@@ -38,7 +38,7 @@ class FidelityIn(_Masking):
 
 class Faithfulness(_Masking):
     title = "FF"
-    reference = "arXiv 2403.13086, equation 9: p_c(x) - p_c(removed)"
+    reference = "Paissan et al., L-MAC, arXiv 2403.13086, after Parekh et al., L2I, arXiv 2202.11479"
     description = "how much probability the predicted class loses without the most important bins"
     traps = "the published AMT 'faithfulness' is p_c(x) - p_c(kept), the opposite polarity"
     higher_is_better = True
@@ -52,7 +52,7 @@ class Faithfulness(_Masking):
 
 class AverageDrop(_Masking):
     title = "AD"
-    reference = "arXiv 1710.11063, section 4.1"
+    reference = "Chattopadhyay et al., Grad-CAM++, arXiv 1710.11063"
     description = "percentage of the predicted class's probability lost when only the most important bins are left"
     traps = "blind to gains: pair it with AG"
     higher_is_better = False
@@ -67,7 +67,7 @@ class AverageDrop(_Masking):
 
 class AverageIncrease(_Masking):
     title = "AI"
-    reference = "arXiv 1710.11063, section 4.1"
+    reference = "Chattopadhyay et al., Grad-CAM++, arXiv 1710.11063"
     description = "100 if the most important bins alone are classified with more confidence than the whole, else 0"
     traps = "a rise of 0.0001 counts as much as one of 0.5"
     higher_is_better = True
@@ -80,7 +80,7 @@ class AverageIncrease(_Masking):
 
 class AverageGain(_Masking):
     title = "AG"
-    reference = "Zhang et al., Opti-CAM, arXiv 2301.07002, equation 12"
+    reference = "Zhang et al., Opti-CAM, arXiv 2301.07002"
     description = "percentage of the missing confidence that is gained when only the most important bins are left"
     traps = "divides by 1 - p_c(x): clips classified with near certainty weigh most"
     higher_is_better = True
@@ -110,7 +110,7 @@ class _Curve(Metric):
 
 class DeletionAuc(_Curve):
     title = "Deletion"
-    reference = "Petsiuk et al., RISE, arXiv 1806.07421, section 4"
+    reference = "Petsiuk et al., RISE, arXiv 1806.07421"
     description = "mean probability of the predicted class while its bins are silenced, most important first"
     traps = "silencing is no sound either: a low area may show fragility, not faithfulness; compare with random"
     higher_is_better = False
@@ -119,7 +119,7 @@ class DeletionAuc(_Curve):
 
 class InsertionAuc(_Curve):
     title = "Insertion"
-    reference = "Petsiuk et al., RISE, arXiv 1806.07421, section 4"
+    reference = "Petsiuk et al., RISE, arXiv 1806.07421"
     description = "mean probability of the predicted class while its bins are revealed in silence, most important first"
     traps = "the first steps are sparse sound that the classifier was never trained on"
     higher_is_better = True

@@ -9,6 +9,7 @@ from xaibench.evidence import Evidence
 from xaibench.metric import Metric, Scores, scores
 
 _NO_EVIDENCE = "the clip has no bin in which the event is loudest"
+_ALL_EVIDENCE = "every bin of the clip is evidence: there is no other bin to compare with"
 
 
 class _Localisation(Metric):
@@ -28,7 +29,7 @@ def _known(evidence: Evidence) -> tuple[Tensor, Tensor]:
 
 class RelevanceMass(_Localisation):
     title = "Mass"
-    reference = "Arras et al., CLEVR-XAI, arXiv 2003.07258, equation 4"
+    reference = "Arras et al., CLEVR-XAI, arXiv 2003.07258: relevance mass accuracy"
     description = "share of all importance that lies on the known evidence"
     traps = "a map with a wide faint floor loses mass although its peaks are right"
 
@@ -42,19 +43,19 @@ class RelevanceMass(_Localisation):
 
 class RelevanceRank(_Localisation):
     title = "Rank"
-    reference = "Arras et al., CLEVR-XAI, arXiv 2003.07258, equation 5"
+    reference = "Arras et al., CLEVR-XAI, arXiv 2003.07258: relevance rank accuracy"
     description = "share of the known evidence among as many most important bins"
     traps = "the classifier may rightly use bins beside the evidence: then no faithful map reaches 1"
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
         known, size = _known(evidence)
         top = evidence.ranking.top_counts(size).flatten(1)
-        return _without_evidence(scores((top & known).sum(dim=1) / size), size)
+        return _without_evidence(scores((top & known).sum(dim=1).double() / size), size)
 
 
 class PointingGame(_Localisation):
     title = "Pointing"
-    reference = "Zhang et al., Excitation Backprop, arXiv 1608.00507, section 4.1"
+    reference = "Zhang et al., Excitation Backprop, arXiv 1608.00507; without its margin around the object"
     description = "1 if the most important bin lies on the known evidence, else 0"
     traps = "one bin decides; ties are broken at random"
 
@@ -74,7 +75,7 @@ class LocalisationAuc(_Localisation):
         known, size = _known(evidence)
         flat = evidence.importance.flatten(1)
         values = torch.stack([_roc_auc(row, mask) for row, mask in zip(flat, known, strict=True)])
-        return _without_evidence(scores(values), size)
+        return _without_evidence(scores(values, size == known.shape[1], _ALL_EVIDENCE), size)
 
 
 def _roc_auc(importance: Tensor, positive: Tensor) -> Tensor:

@@ -43,11 +43,15 @@ def decode(data: bytes, name: str) -> tuple[np.ndarray, int]:
     Raises:
         AudioError: the bytes are not audio, are empty, or hold NaN or infinite samples.
     """
+    if not data:
+        raise AudioError(f"{name}: is an empty file; copy or download it again")
     try:
         samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
+        # libsndfile's own words, without the memory address that str(error) puts before them.
+        reason = str(getattr(error, "error_string", error)).rstrip(".")
         raise AudioError(
-            f"{name}: not audio that libsndfile can read ({str(error).rstrip('.')}); expected wav, flac, ogg or mp3"
+            f"{name}: not audio that libsndfile can read ({reason}); expected wav, flac, ogg or mp3"
         ) from error
     if len(samples) == 0:
         raise AudioError(f"{name}: holds no samples")

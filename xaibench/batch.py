@@ -34,6 +34,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.clip_ids)
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(freq, time) size of the spectrogram."""
+        return self.x.shape[1], self.x.shape[2]
+
     def generator(self, index: int, purpose: str) -> torch.Generator:
         """A CPU generator that belongs to clip `index` and `purpose` alone."""
         return torch.Generator().manual_seed(clip_seed(self.seed, self.clip_ids[index], purpose))

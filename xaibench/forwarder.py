@@ -58,6 +58,7 @@ class Forwarder:
         start = 0
         while start < count:
             stop = min(start + self.batch_size, count)
+            failure: Exception
             try:
                 parts.append(work(start, stop))
                 start = stop

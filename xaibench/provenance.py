@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import json
 import platform
+from functools import cache
 from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
 
 import xaibench
 
@@ -19,3 +27,27 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def device_name(device: torch.device) -> str:
+    """A device as people call it, such as "cpu (AMD EPYC, 2 threads)"."""
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+@cache
+def code_hash(method: type) -> str:
+    """SHA-256 of xaibench's own source and of the file that defines a method."""
+    digest = hashlib.sha256()
+    root = Path(xaibench.__file__).parent
+    sources = sorted(root.rglob("*.py"))
+    leaf = inspect.getsourcefile(method)
+    for path in [*sources, *([Path(leaf)] if leaf else [])]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """Parameters as JSON would give them back: tuples become lists."""
+    return json.loads(json.dumps(value))

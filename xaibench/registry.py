@@ -6,7 +6,7 @@ A built-in is registered as a stranger's plugin is, by a line in its distributio
 from __future__ import annotations
 
 import difflib
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ Group = Literal["methods", "metrics", "classifiers", "datasets"]
 _SINGULAR = {"methods": "method", "metrics": "metric", "classifiers": "classifier", "datasets": "dataset"}
 
 
-@lru_cache(maxsize=None)
+@cache
 def _entries(group: Group) -> dict[str, EntryPoint]:
     found: dict[str, EntryPoint] = {}
     for point in entry_points(group=f"xaibench.{group}"):
@@ -57,7 +57,7 @@ def origin(group: Group, name: str) -> str:
     return _origin(entry(group, name))
 
 
-@lru_cache(maxsize=None)
+@cache
 def load(group: Group, name: str) -> Any:
     """The registered object: an Explainer, Metric or Dataset class, or a classifier factory.
 

@@ -59,7 +59,7 @@ class PartInfo:
 
     Attributes:
         classifier_sha256: hash of the classifier's weights.
-        method: polarity, parameters, control, origin and native shape of the explainer.
+        method: title, polarity, parameters, control, code and native shape of the explainer.
         audio_sha256: hash of the clips' samples.
         code_sha256: hash of xaibench's and the method's source.
         explain_seconds, score_seconds: wall time for the part's clips.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -56,6 +57,7 @@ def save(folder: Path, classifier: Classifier, card: Card) -> None:
     }
     temporary = folder / (WEIGHTS + ".tmp")
     save_file(state, temporary)
+    temporary.chmod(0o644)  # safetensors makes it private to its writer
     content = asdict(card) | {"weights_sha256": file_hash(temporary)}
     os.replace(temporary, folder / WEIGHTS)
     (folder / CARD).write_text(json.dumps(content, indent=2) + "\n")
@@ -75,7 +77,8 @@ def read_card(folder: Path) -> Card:
     path = Path(folder) / CARD
     try:
         content = json.loads(path.read_text())
-        return Card(**{key: tuple(v) if isinstance(v, list) else v for key, v in content.items()})
+        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in content.items()}
+        return Card(**fields)
     except OSError:
         raise CheckpointError(f"{folder} holds no {CARD}; expected a folder written by 'xaibench train'") from None
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:

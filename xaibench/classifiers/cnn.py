@@ -49,7 +49,8 @@ class CnnClassifier(Classifier):
             nn.Linear(widths[-1], len(self.classes)),
         )
         self.recipe = Recipe(epochs=200, learning_rate=1e-3, weight_decay=0.05)
-        self.to(memory_format=torch.channels_last)  # 2.5 times faster convolutions on a CPU
+        # Two and a half times faster convolutions on a CPU.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def logits(self, x: Tensor) -> Tensor:
         image = self.input_norm(self.front_end(x)).contiguous(memory_format=torch.channels_last)

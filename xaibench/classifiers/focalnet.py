@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from transformers import FocalNetBackbone, FocalNetConfig
@@ -35,8 +36,8 @@ class FocalNetClassifier(Classifier):
 
     @property
     def modulation(self) -> nn.Module:
-        stage = self.backbone.focalnet.encoder.stages[-1]
-        return stage.layers[-1].modulation.projection_context
+        encoder: Any = self.backbone.focalnet.encoder  # transformers types its stages as bare modules
+        return encoder.stages[-1].layers[-1].modulation.projection_context
 
     def logits(self, x: Tensor) -> Tensor:
         image = self.input_norm(self.front_end(x))
@@ -57,7 +58,7 @@ def _config(image_size: tuple[int, int], channels: int, embed_dim: int, depths: 
         focal_levels=[2] * stages,
         focal_windows=[3] * stages,
         drop_path_rate=drop_path,
-        out_features=[f"stage{stages}"],
+        out_features=[f"stage{stages}"],  # type: ignore[call-arg]  # taken through kwargs by transformers
     )
 
 

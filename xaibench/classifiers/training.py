@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -137,7 +137,7 @@ class _Trainer:
 
     def validate(self, x: Tensor, labels: Tensor) -> float:
         """Accuracy of the averaged weights, kept if the best so far (ties: the lower loss)."""
-        average = self.average.module
+        average = cast(Classifier, self.average.module)
         accuracy, loss = measure(average, x, labels, self.settings.device)
         if (accuracy, -loss) > (self.best["accuracy"], -self.best["loss"]):
             state = {key: value.detach().clone() for key, value in average.state_dict().items()}
@@ -217,7 +217,7 @@ def _resume(trainer: _Trainer, path: Path) -> None:
 
 def _finish(trainer: _Trainer, dataset: Dataset, valid: tuple[Tensor, Tensor], folder: Path) -> checkpoint.Card:
     settings = trainer.settings
-    best = copy.deepcopy(trainer.average.module)
+    best = copy.deepcopy(cast(Classifier, trainer.average.module))
     best.load_state_dict(trainer.best["state"])
     card = checkpoint.Card(
         classifier=settings.classifier,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,16 +44,17 @@ class VitClassifier(Classifier):
         left again, after an exception too.
         """
         weights: list[Tensor] = []
+        backbone: Any = self.backbone  # transformers types its layers as bare modules
         hooks = [
             block.attention.register_forward_hook(lambda module, args, output: weights.append(output[1]))
-            for block in self.backbone.layers
+            for block in backbone.layers
         ]
-        before = self.backbone.config._attn_implementation
-        self.backbone.set_attn_implementation("eager")
+        before = backbone.config._attn_implementation
+        backbone.set_attn_implementation("eager")
         try:
             self.logits(x)
         finally:
-            self.backbone.set_attn_implementation(before)
+            backbone.set_attn_implementation(before)
             for hook in hooks:
                 hook.remove()
         return weights

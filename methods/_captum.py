@@ -1,0 +1,61 @@
+"""What the Captum methods share: the function they attribute, and memory-sized batches."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from xaibench.batch import Batch
+from xaibench.classifiers.base import Classifier
+
+# Attributed inputs in flight at once; gradients keep every activation, so this bounds memory.
+INTERNAL_BATCH = 16
+
+
+class TargetScore(nn.Module):
+    """Log-probability-free score that is attributed: the logits (batch, classes) at the temperature.
+
+    Captum picks the target's column. Logits rather than probabilities: a saturated softmax has no
+    gradient left (Simonyan et al., arXiv 1312.6034, section 3).
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier.temperature * self.classifier.logits(x)
+
+
+def per_clip(batch: Batch, target: Tensor, purpose: str, attribute: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Attribute clip by clip, each with the global random state seeded for that clip.
+
+    Captum draws from the global state; this makes its draws a function of (seed, clip, purpose)
+    and leaves the state as it was.
+    """
+    maps = []
+    for i in range(len(batch)):
+        with seeded(batch, i, purpose):
+            maps.append(attribute(batch.x[i : i + 1], target[i : i + 1]).detach())
+    return torch.cat(maps)
+
+
+@contextmanager
+def seeded(batch: Batch, index: int, purpose: str) -> Iterator[None]:
+    """Global random state of clip `index` inside, the former one afterwards."""
+    devices = [batch.x.device] if batch.x.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(batch.generator(index, purpose).initial_seed())
+        yield
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Captum's notes on the hooks it sets; it removes them itself."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Setting (forward, )?backward hooks")
+        yield

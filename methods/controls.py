@@ -1,0 +1,52 @@
+"""Yardsticks: maps that know nothing of the classifier, or everything of the clip."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from xaibench.batch import Batch
+from xaibench.classifiers.base import Classifier
+from xaibench.explainer import Explainer
+from xaibench.explanation import Explanation
+
+
+class _Control(Explainer):
+    reference = "xaibench control"
+    polarity = "positive"
+    control = True
+
+
+class Random(_Control):
+    title = "Random"
+    description = "independent uniform noise in every bin: what an explanation must beat"
+
+    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        maps = [torch.rand(batch.grid, generator=batch.generator(i, "random")) for i in range(len(batch))]
+        return Explanation(torch.stack(maps).to(batch.x.device), batch.grid)
+
+
+class Uniform(_Control):
+    title = "Uniform"
+    description = "the same importance everywhere; its masks are random by the tie rule"
+
+    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        return Explanation(torch.ones_like(batch.x), (1, 1))
+
+
+class Energy(_Control):
+    title = "Energy"
+    description = "the spectrogram itself: the loudest bins matter most"
+
+    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        return Explanation(batch.x.clone(), batch.grid)
+
+
+class Oracle(_Control):
+    title = "Oracle"
+    description = "the known evidence, its loudest bins first; zero everywhere else"
+    needs = frozenset({"evidence"})
+
+    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        assert batch.evidence is not None
+        return Explanation(batch.x * batch.evidence, batch.grid)

@@ -1,0 +1,33 @@
+"""FocalNet's modulation map: interpretable by design (arXiv 2402.02754)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xaibench.batch import Batch
+from xaibench.classifiers.base import Classifier
+from xaibench.explainer import Explainer
+from xaibench.explanation import Explanation
+
+
+class FocalModulation(Explainer):
+    title = "FocalNet modulation"
+    reference = "Della Libera, Subakan, Ravanelli, arXiv 2402.02754; Yang et al., arXiv 2203.11926"
+    description = "L2 norm over channels of the last block's modulator: where the network gathers context from"
+    polarity = "positive"
+    needs = frozenset({"modulation"})
+
+    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        modulators: list[Tensor] = []
+        module: Any = classifier.modulation
+        hook = module.register_forward_hook(lambda module, args, output: modulators.append(output))
+        try:
+            with torch.inference_mode():
+                classifier.logits(batch.x)
+        finally:
+            hook.remove()
+        maps = modulators[0].norm(dim=1).clone()
+        return Explanation(classifier.front_end.to_grid(maps), (maps.shape[1], maps.shape[2]))

@@ -1,0 +1,50 @@
+"""Rule-based backward passes through Captum; defined for networks whose only non-linearity is ReLU."""
+
+from __future__ import annotations
+
+import captum.attr
+import torch
+from torch import Tensor
+
+from xaibench.batch import Batch
+from xaibench.classifiers.base import Classifier
+from xaibench.explainer import Explainer
+from xaibench.explanation import Explanation
+
+from ._captum import TargetScore, quiet
+
+
+class DeepLift(Explainer):
+    title = "DeepLIFT"
+    reference = "Shrikumar, Greenside, Kundaje, arXiv 1704.02685 (rescale rule)"
+    description = "difference to silence propagated back by the rescale rule; sums to the logit's difference"
+    polarity = "positive"
+    needs = frozenset({"rectifiers"})
+    parameters = {"baseline": "silence", "rule": "rescale"}
+
+    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        x = batch.x.clone().requires_grad_()
+        with quiet():
+            attribution = captum.attr.DeepLift(TargetScore(classifier)).attribute(
+                x, baselines=torch.zeros_like(x), target=target
+            )
+        return Explanation(attribution.detach(), batch.grid)
+
+
+class GuidedBackprop(Explainer):
+    title = "Guided backprop"
+    reference = "Springenberg et al., arXiv 1412.6806"
+    description = "gradient that passes a ReLU only where both the activation and the gradient are positive"
+    polarity = "positive"
+    needs = frozenset({"rectifiers"})
+
+    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        return Explanation(guided_backprop(classifier, batch.x, target), batch.grid)
+
+
+def guided_backprop(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+    """Guided gradients of spectrograms (batch, 513, 431), same shape, signed."""
+    with quiet():
+        return (
+            captum.attr.GuidedBackprop(TargetScore(classifier)).attribute(x.clone().requires_grad_(), target).detach()
+        )

@@ -1,0 +1,52 @@
+"""Attention as explanation, for vision transformers with a CLS token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xaibench.batch import Batch
+from xaibench.classifiers.base import Classifier
+from xaibench.explainer import Explainer
+from xaibench.explanation import Explanation
+
+
+class LastAttention(Explainer):
+    title = "ViT attention"
+    reference = "Della Libera, Subakan, Ravanelli, arXiv 2402.02754"
+    description = "last block's attention from CLS to the patches, mean over heads"
+    polarity = "positive"
+    needs = frozenset({"attentions"})
+
+    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        model: Any = classifier
+        last = model.attention_weights(batch.x)[-1].mean(dim=1)
+        return _over_patches(classifier, last[:, 0, 1:])
+
+
+class AttentionRollout(Explainer):
+    title = "Attention rollout"
+    reference = "Abnar, Zuidema, arXiv 2005.00928"
+    description = "product over blocks of half attention (mean over heads), half identity; its row of CLS"
+    polarity = "positive"
+    needs = frozenset({"attentions"})
+
+    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        model: Any = classifier
+        flow: Tensor | None = None
+        for weights in model.attention_weights(batch.x):
+            mean = weights.mean(dim=1)
+            mixed = 0.5 * mean + 0.5 * torch.eye(mean.shape[-1], device=mean.device)
+            mixed = mixed / mixed.sum(dim=-1, keepdim=True)
+            flow = mixed if flow is None else mixed @ flow
+        assert flow is not None
+        return _over_patches(classifier, flow[:, 0, 1:])
+
+
+def _over_patches(classifier: Classifier, weights: Tensor) -> Explanation:
+    """Weights of the patches (batch, patches) as a map."""
+    model: Any = classifier
+    maps = weights.unflatten(1, model.grid).clone()
+    return Explanation(classifier.front_end.to_grid(maps), (maps.shape[1], maps.shape[2]))

@@ -1,0 +1,56 @@
+"""Fixtures of all tests: a cache of their own, and the real clips where there are any."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from xaibench.data.cache import CACHE_VARIABLE
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache_and_threads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests never touch the user's cache, and share a machine politely."""
+    torch.set_num_threads(2)
+    with pytest.MonkeyPatch.context() as patch:
+        if not os.environ.get(CACHE_VARIABLE):
+            patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def esc50_folder() -> Path:
+    """The real clips: $XAIBENCH_ESC50, or shared/esc50 beside the repository."""
+    folder = Path(os.environ.get("XAIBENCH_ESC50") or REPOSITORY.parent / "shared" / "esc50")
+    if not (folder / "meta" / "esc50.csv").is_file():
+        reason = f"no real clips: {folder}/meta/esc50.csv is missing; set XAIBENCH_ESC50 to a folder in ESC-50's layout"
+        if os.environ.get("CI"):
+            pytest.fail(f"{reason} (CI must not skip these tests)")
+        pytest.skip(reason)
+    return folder
+
+
+@pytest.fixture
+def small_esc50(tmp_path: Path) -> Path:
+    """Ten one-tone clips in ESC-50's layout: classes dog (target 0, ESC-10) and pig (target 2), five folds."""
+    folder = tmp_path / "small"
+    (folder / "meta").mkdir(parents=True)
+    (folder / "audio").mkdir()
+    lines = ["filename,fold,target,category,esc10,src_file,take"]
+    for fold in range(1, 6):
+        for target, category in ((2, "pig"), (0, "dog")):
+            recording = 1000 * fold + target
+            name = f"{fold}-{recording}-A-{target}.wav"
+            lines.append(f"{name},{fold},{target},{category},{target == 0},{recording},A")
+            tone = 0.5 * np.sin(np.arange(40_000) * recording / 8000)
+            soundfile.write(folder / "audio" / name, tone, 8000, subtype="PCM_16")
+    (folder / "meta" / "esc50.csv").write_text("\n".join(lines) + "\n")
+    return folder

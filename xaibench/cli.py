@@ -1,0 +1,65 @@
+"""The command line: parse, call, print; exit code 2 for what the user must mend."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+import xaibench
+from xaibench.commands import data, evaluation, explain, listings, new, readers, training
+from xaibench.commands.console import notes
+from xaibench.errors import XaibenchError
+
+app = typer.Typer(
+    name="xaibench",
+    help="Score explanations of sound classifiers: one engine, identical checkpoints, clips and mask areas.",
+    epilog="Start with: xaibench run --method focalnet (embedded sound, shipped classifier, about a minute).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"xaibench {xaibench.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+app.command("run")(evaluation.run)
+app.command("compare")(readers.compare)
+app.command("leaderboard")(readers.leaderboard)
+app.command("explain")(explain.explain)
+for group in listings.GROUPS:
+    app.add_typer(listings.listing(group), name=group)
+app.command("train")(training.train)
+app.add_typer(data.app, name="data")
+app.add_typer(new.app, name="new")
+
+
+def main() -> None:
+    """Entry point of the `xaibench` program."""
+    try:
+        app()
+    except XaibenchError as error:
+        notes().print(f"Error: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        notes().print(f"Error: {where}{error.strerror or error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        notes().print("Interrupted; finished parts are kept, the same command goes on from there.")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

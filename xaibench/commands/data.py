@@ -1,0 +1,49 @@
+"""`xaibench data`: check a dataset folder, fetch the official archive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xaibench.commands.console import notes, output, progress
+from xaibench.errors import DataError
+
+app = typer.Typer(help="Check a dataset folder, or fetch the official archive.", no_args_is_help=True)
+
+
+@app.command()
+def check(
+    path: Annotated[Path, typer.Argument(help="Folder in ESC-50's layout.", metavar="PATH")],
+) -> None:
+    """Say exactly what is wrong with a folder: missing files, bad rows, undecodable audio."""
+    from xaibench.data import check as checker
+
+    with progress() as bar:
+        task = bar.add_task("decoding", total=None)
+        report = checker.check(path, advance=lambda done, total: bar.update(task, completed=done, total=total))
+    for problem in report.problems:
+        output().print(f"problem: {problem}", markup=False, soft_wrap=True)
+    for note in report.notes:
+        output().print(f"note: {note}", markup=False, soft_wrap=True)
+    output().print(report.summary(), markup=False, soft_wrap=True)
+    if report.problems:
+        raise DataError(f"{path} has {len(report.problems)} problem{'s' * (len(report.problems) > 1)}")
+
+
+@app.command()
+def fetch(
+    dataset: Annotated[str, typer.Argument(help="esc50 (ESC-10 is part of it).")],
+    data_dir: Annotated[Path, typer.Option("--data-dir", help="Where to put it.", metavar="FOLDER")] = Path("data"),
+) -> None:
+    """Download the official archive (about 600 MB), check it and unpack it; resumes when stopped."""
+    from xaibench.data import fetch as fetcher
+
+    with progress() as bar:
+        task = bar.add_task(f"fetching {dataset}", total=None)
+        folder = fetcher.fetch(
+            dataset, data_dir, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    output().print(f"ready: --data-dir {folder}", soft_wrap=True)
+    notes().print(f"next: xaibench run --method all --dataset esc10 --data-dir {folder}", soft_wrap=True)

@@ -1,0 +1,178 @@
+"""`xaibench run`: explanations scored, one command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xaibench.commands import choices
+from xaibench.commands.console import notes, output, progress
+from xaibench.errors import UnsupportedPairError, XaibenchError
+
+if TYPE_CHECKING:
+    import torch
+
+    from xaibench.evaluate import Event, Subject
+
+ALL = "all"
+
+
+def run(
+    method: Annotated[
+        list[str],
+        typer.Option(
+            "--method", "-m", help="Explainer, repeatable, or all; [bold]xaibench methods[/bold].", metavar="NAME"
+        ),
+    ],
+    classifier: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--classifier",
+            "-c",
+            help="Classifier or checkpoint folder, repeatable. Default: all with shipped weights for the dataset.",
+            metavar="NAME|FOLDER",
+        ),
+    ] = None,
+    dataset: choices.DatasetOption = "synth",
+    data_dir: choices.DataDirOption = None,
+    folds: Annotated[str, typer.Option(help="Folds to score, such as 5 or 4,5, or all.")] = "5",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="Metric, repeatable. Default: all; [bold]xaibench metrics[/bold].", metavar="ID"),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first N clips.", min=1)] = None,
+    seed: choices.SeedOption = 0,
+    device: choices.DeviceOption = "auto",
+    batch_size: Annotated[str, typer.Option(help="Inputs per forward pass, or auto.")] = "auto",
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder. Default: results/runs/DATASET-foldFOLDS.", metavar="FOLDER")
+    ] = None,
+) -> None:
+    """Score explainers on a dataset; a run that was stopped goes on where it was.
+
+    Per-clip scores go to the run folder (Parquet); the leaderboard is printed. Pairs of method and
+    classifier that make no sense are left out, with the reason.
+
+    [bold]Examples[/bold]
+
+    xaibench run --method focalnet
+
+    xaibench run --method all --dataset esc10 --data-dir ESC-50-master
+
+    xaibench run -m saliency -m gradcam -c cnn-micro --limit 16
+    """
+    from xaibench import registry
+    from xaibench.evaluate import PROTOCOL, Plan, evaluate, refusals
+    from xaibench.forwarder import automatic_batch_size
+    from xaibench.results import Manifest, RunFolder
+
+    methods = registry.names("methods") if ALL in method else list(dict.fromkeys(method))
+    metrics = registry.names("metrics") if not metric or ALL in metric else list(dict.fromkeys(metric))
+    plan_methods = {name: registry.load("methods", name)() for name in methods}
+    plan_metrics = {name: registry.load("metrics", name)() for name in metrics}
+    source = choices.open_dataset(dataset, data_dir)
+    where = choices.open_device(device)
+    chosen = _folds(folds, {clip.fold for clip in source.clips})
+    clips = source.in_folds(chosen)[:limit]
+    size = automatic_batch_size(where) if batch_size == "auto" else _positive(batch_size, "--batch-size")
+    plan = Plan(source, clips, plan_methods, plan_metrics, seed, size)
+
+    subjects = _subjects(classifier, dataset, source.classes, where)
+    refused = {subject.label: refusals(plan, subject) for subject in subjects}
+    _refuse_impossible(methods if ALL not in method else [], refused)
+    for label, reasons in refused.items():
+        for name, reason in reasons.items():
+            notes().print(f"left out: {name} on {label} ({reason})", style="dim", soft_wrap=True)
+    subjects = [subject for subject in subjects if len(refused[subject.label]) < len(methods)]
+    if not subjects:
+        raise UnsupportedPairError("no pair of method and classifier is left to run; see the reasons above")
+
+    if out is None:
+        suffix = (f"-first{limit}" if limit else "") + (f"-seed{seed}" if seed else "")
+        out = Path("results") / "runs" / f"{dataset}-fold{folds.replace(',', '-')}{suffix}"
+    folder = RunFolder(out, Manifest(source.name, source.fingerprint(), chosen, limit, seed, PROTOCOL))
+
+    failures: dict[tuple[str, str], str] = {}
+    total = sum((len(methods) - len(refused[s.label])) * len(clips) for s in subjects)
+    with progress() as bar:
+        task = bar.add_task("scoring", total=total)
+
+        def report(event: Event) -> None:
+            if event.kind == "failed":
+                failures[event.classifier, event.method] = event.reason
+            bar.update(task, advance=event.clips, description=f"{event.classifier} · {event.method}")
+
+        for subject in subjects:
+            evaluate(plan, subject, folder, report)
+    _print_summary(out, failures)
+    if failures:
+        raise XaibenchError(
+            f"{len(failures)} of {sum(len(methods) - len(refused[s.label]) for s in subjects)} pairs failed "
+            "(see above); everything else is saved"
+        )
+
+
+def _folds(text: str, present: set[int]) -> tuple[int, ...]:
+    if text == ALL:
+        return tuple(sorted(present))
+    try:
+        return tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        raise XaibenchError(f"--folds {text!r} is not a list of folds; write 5, 4,5 or all") from None
+
+
+def _positive(text: str, option: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise XaibenchError(f"{option} {text!r} is neither auto nor a positive number")
+    return int(text)
+
+
+def _subjects(names: list[str] | None, dataset: str, classes: Sequence[str], device: torch.device) -> list[Subject]:
+    from xaibench.classifiers import checkpoint
+    from xaibench.errors import CheckpointError
+    from xaibench.evaluate import Subject
+
+    if not names or ALL in names:
+        names = [name for data, name in checkpoint.shipped() if data == dataset]
+        if not names:
+            raise CheckpointError(
+                f"no weights are shipped for {dataset}; train some with 'xaibench train --classifier cnn-micro "
+                f"--dataset {dataset} --data-dir FOLDER' and give the folder it prints as --classifier"
+            )
+    subjects = []
+    for name in dict.fromkeys(names):
+        classifier, card = checkpoint.resolve(name, dataset)
+        if card.classes != tuple(classes):
+            raise CheckpointError(
+                f"{name} was trained on the {len(card.classes)} classes of {card.dataset}, "
+                f"{dataset} has {len(classes)} others; choose another --classifier or --dataset"
+            )
+        label = name if name == card.classifier else f"{card.classifier}@{card.weights_sha256[:8]}"
+        subjects.append(Subject(label, classifier.to(device), card.weights_sha256))
+    return subjects
+
+
+def _refuse_impossible(named: Sequence[str], refused: dict[str, dict[str, str]]) -> None:
+    """A method asked for by name that fits no classifier is an error, not a note."""
+    for name in named:
+        reasons = [reasons[name] for reasons in refused.values() if name in reasons]
+        if len(reasons) == len(refused):
+            raise UnsupportedPairError(f"{name} cannot run here: it {reasons[0]}")
+
+
+def _print_summary(folder: Path, failures: dict[tuple[str, str], str]) -> None:
+    from xaibench import leaderboard
+    from xaibench.results import find_runs
+
+    for (classifier, method), reason in failures.items():
+        notes().print(f"failed: {method} on {classifier}: {reason}", style="red", markup=False, soft_wrap=True)
+    if any(folder.glob("*/*/part-*.parquet")):
+        with notes().status("comparing methods"):
+            comparison = leaderboard.compare(find_runs(folder))
+        for table in leaderboard.terminal_tables(comparison, comparison["dataset"].iloc[0]):
+            output().print(table)
+        output().print(f"per-clip scores: {folder}", soft_wrap=True)
+        output().print("next: xaibench compare, xaibench leaderboard", soft_wrap=True)

@@ -1,0 +1,143 @@
+"""`xaibench methods`, `metrics`, `classifiers`, `datasets`: what there is, and `show NAME`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from xaibench import registry
+from xaibench.commands.console import output
+from xaibench.registry import Group
+
+GROUPS: tuple[Group, ...] = ("methods", "metrics", "classifiers", "datasets")
+
+
+def listing(group: Group) -> typer.Typer:
+    """The command of one group: a list, and `show NAME` for the whole entry."""
+    app = typer.Typer(help=f"List the {group}; 'show NAME' tells all of one.", rich_markup_mode="rich")
+
+    @app.callback(invoke_without_command=True)
+    def list_all(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:
+            table = Table(box=None, pad_edge=False, show_header=False)
+            table.add_column(no_wrap=True)
+            table.add_column()
+            for name in registry.names(group):
+                table.add_row(name, escape(_LINES[group](name, registry.load(group, name))))
+            output().print(table)
+
+    @app.command("show", help=f"All that is known of one of the {group}.")
+    def show(name: str) -> None:
+        entry = registry.load(group, name)
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column()
+        for key, value in {"name": name, **_DETAILS[group](name, entry), "from": registry.origin(group, name)}.items():
+            table.add_row(key, escape(str(value)))
+        output().print(table)
+
+    return app
+
+
+def _summary(entry: Any) -> str:
+    return (inspect.getdoc(entry) or "").partition("\n\n")[0].replace("\n", " ")
+
+
+def _method_line(name: str, method: Any) -> str:
+    needs = f" (needs {', '.join(sorted(method.needs))})" if method.needs else ""
+    return method.description + needs
+
+
+def _method_details(name: str, method: Any) -> dict[str, object]:
+    reading = {"absolute": "size of the map (sensitivity)", "positive": "positive part of the map (contribution)"}
+    return {
+        "title": method.title,
+        "what": method.description,
+        "reference": method.reference,
+        "importance": reading[method.polarity],
+        "needs": ", ".join(sorted(method.needs)) or "nothing special",
+        "parameters": ", ".join(f"{key}={value}" for key, value in method.parameters.items()) or "none",
+        "control": "yes" if method.control else "no",
+    }
+
+
+def _metric_line(name: str, metric: Any) -> str:
+    arrow = "↑" if metric.higher_is_better else "↓"
+    return f"{metric.title} {arrow}: {metric.description}"
+
+
+def _metric_details(name: str, metric: Any) -> dict[str, object]:
+    return {
+        "title": metric.title,
+        "family": metric.family,
+        "what": metric.description,
+        "better": "higher" if metric.higher_is_better else "lower",
+        "range": f"{metric.bounds[0]:g} to {metric.bounds[1]:g}",
+        "areas": "scored at 5, 10, 20 and 40% of the bins" if metric.per_area else "no mask area",
+        "needs": "known evidence" if metric.needs_known_evidence else "nothing special",
+        "forward passes per clip": metric.cost,
+        "reference": metric.reference,
+        "traps": metric.traps,
+    }
+
+
+def _cards(name: str) -> dict[str, Any]:
+    from xaibench.classifiers import checkpoint
+
+    found = {}
+    for dataset, classifier in checkpoint.shipped():
+        folder = checkpoint.shipped_folder(classifier, dataset)
+        if classifier == name and folder is not None:
+            found[dataset] = checkpoint.read_card(folder)
+    return found
+
+
+def _classifier_line(name: str, factory: Any) -> str:
+    cards = _cards(name)
+    trained = ", ".join(f"{dataset} {card.test_accuracy:.3f}" for dataset, card in cards.items())
+    return _summary(factory) + (
+        f" Shipped weights, accuracy on fold 5: {trained}." if trained else " No weights shipped."
+    )
+
+
+def _classifier_details(name: str, factory: Any) -> dict[str, object]:
+    details: dict[str, object] = {"what": _summary(factory)}
+    for dataset, card in _cards(name).items():
+        details[f"weights for {dataset}"] = (
+            f"accuracy {card.validation_accuracy:.3f} on fold 4 (chosen there), {card.test_accuracy:.3f} on fold 5; "
+            f"{card.parameters:,} parameters, {card.epochs} epochs, seed {card.seed}; sound: {card.data_licence}; "
+            f"made by: {card.command}"
+        )
+    return details
+
+
+def _dataset_line(name: str, dataset: Any) -> str:
+    return _summary(dataset)
+
+
+def _dataset_details(name: str, dataset: Any) -> dict[str, object]:
+    return {
+        "what": _summary(dataset),
+        "licence": dataset.licence,
+        "known evidence": "yes" if dataset.has_evidence else "no",
+        "folder": "--data-dir FOLDER" if inspect.signature(dataset).parameters else "none: generated on first use",
+    }
+
+
+_LINES: dict[Group, Callable[[str, Any], str]] = {
+    "methods": _method_line,
+    "metrics": _metric_line,
+    "classifiers": _classifier_line,
+    "datasets": _dataset_line,
+}
+_DETAILS: dict[Group, Callable[[str, Any], dict[str, object]]] = {
+    "methods": _method_details,
+    "metrics": _metric_details,
+    "classifiers": _classifier_details,
+    "datasets": _dataset_details,
+}

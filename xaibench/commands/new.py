@@ -1,0 +1,26 @@
+"""`xaibench new`: a plugin package, ready to install."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xaibench.commands.console import output
+
+app = typer.Typer(help="Write a ready plugin package.", no_args_is_help=True)
+
+
+@app.command()
+def explainer(
+    name: Annotated[str, typer.Argument(help="Name on the command line, such as my-saliency.")],
+    out: Annotated[Path, typer.Option(help="Folder in which the package's folder is made.")] = Path(),
+) -> None:
+    """Write a package with one explainer: code, entry point, test, README."""
+    from xaibench.scaffold import new_explainer
+
+    folder = new_explainer(name, out)
+    output().print(f"wrote {folder}", soft_wrap=True)
+    output().print(f"next: pip install -e {folder} && pytest {folder}", soft_wrap=True)
+    output().print(f"then: xaibench run --method {name}", soft_wrap=True)

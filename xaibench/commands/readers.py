@@ -1,0 +1,63 @@
+"""`xaibench compare` and `xaibench leaderboard`: what the scores say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xaibench.commands.console import notes, output
+
+ResultsArgument = Annotated[
+    Path, typer.Argument(help="A run folder, or a folder with run folders below.", metavar="[RESULTS]")
+]
+
+
+def compare(
+    results: ResultsArgument = Path("results"),
+    out: Annotated[Path, typer.Option(help="The CSV to write.", metavar="FILE")] = Path("results/comparison.csv"),
+) -> None:
+    """Write the comparison CSV: one line per dataset, classifier, method, metric and area.
+
+    Columns: mean and 95% interval (bootstrap over recordings), clips, undefined values, rank,
+    methods it is tied with, whether it beats random (Holm-corrected), seconds and memory per clip.
+    """
+    from xaibench import leaderboard
+    from xaibench.results import find_runs, write_atomically
+
+    runs = find_runs(results)
+    with notes().status(f"comparing {len(runs)} runs"):
+        comparison = leaderboard.compare(runs)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, comparison.to_csv(index=False).encode())
+    output().print(f"{out}: {len(comparison)} lines from {', '.join(map(str, runs))}", soft_wrap=True)
+
+
+def leaderboard(
+    results: ResultsArgument = Path("results"),
+    out: Annotated[Path, typer.Option(help="Folder for tables and plots.", metavar="FOLDER")] = Path("results"),
+    plots: Annotated[bool, typer.Option(help="Draw the plots too.")] = True,
+) -> None:
+    """Print the leaderboards, and write them as CSV, Markdown, LaTeX and plots."""
+    import pandas as pd
+
+    from xaibench import leaderboard as board
+    from xaibench.results import find_runs, read_rows
+
+    runs = find_runs(results)
+    with notes().status(f"comparing {len(runs)} runs"):
+        comparison = board.compare(runs)
+    for dataset in comparison["dataset"].unique():
+        for table in board.terminal_tables(comparison, dataset):
+            output().print(table)
+    out.mkdir(parents=True, exist_ok=True)
+    written = board.write_tables(comparison, out)
+    if plots:
+        from xaibench.plots import write_plots
+
+        with notes().status("drawing"):
+            rows = pd.concat([read_rows(run) for run in runs], ignore_index=True)
+            written += write_plots(rows, comparison, out)
+    for path in written:
+        output().print(f"wrote {path}", soft_wrap=True)

@@ -1,0 +1,80 @@
+"""`xaibench train`: weights of one's own."""
+
+from __future__ import annotations
+
+import enum
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xaibench.commands import choices
+from xaibench.commands.console import output, progress
+
+
+class Precision(enum.StrEnum):
+    """Precision of the forward and backward passes; weights stay float32."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+def train(
+    classifier: Annotated[str, typer.Option("--classifier", "-c", help="Which architecture.", metavar="NAME")],
+    dataset: choices.DatasetOption = "synth",
+    data_dir: choices.DataDirOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Checkpoint folder. Default: checkpoints/DATASET/CLASSIFIER.", metavar="FOLDER")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Default: the classifier's recipe.", min=1)] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Default: the classifier's recipe.")] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="bfloat16 is about twice as fast where the processor has it.")
+    ] = Precision.float32,
+    seed: choices.SeedOption = 0,
+    device: choices.DeviceOption = "auto",
+) -> None:
+    """Train a classifier from scratch on folds 1-3, select the epoch on fold 4, report fold 5 once.
+
+    A training that was stopped goes on where it was when the same command is given again. The
+    folder it writes can be given to [bold]xaibench run --classifier[/bold].
+    """
+    import torch
+
+    from xaibench.classifiers import checkpoint
+    from xaibench.classifiers import training as trainer
+
+    source = choices.open_dataset(dataset, data_dir)
+    where = choices.open_device(device)
+    recipe = checkpoint.build(classifier, source.classes).recipe
+    if epochs is not None:
+        recipe = replace(recipe, epochs=epochs)
+    if learning_rate is not None:
+        recipe = replace(recipe, learning_rate=learning_rate)
+    folder = out or Path("checkpoints") / dataset / classifier
+    settings = trainer.Settings(
+        classifier=classifier,
+        dataset=dataset,
+        seed=seed,
+        recipe=recipe,
+        precision=getattr(torch, precision.value),
+        device=where,
+        command=shlex.join(["xaibench", *sys.argv[1:]]),
+    )
+    with progress() as bar:
+        task = bar.add_task("reading sound", total=recipe.epochs)
+
+        def report(step: trainer.Progress) -> None:
+            text = f"loss {step.loss:.3f} · fold 4 {step.validation_accuracy:.3f} (best {step.best_accuracy:.3f})"
+            bar.update(task, completed=step.epoch, description=text)
+
+        card = trainer.train(source, settings, folder, report)
+    output().print(
+        f"{classifier} on {dataset}: accuracy {card.validation_accuracy:.4f} on fold 4 (epoch {card.best_epoch} of "
+        f"{card.epochs}, chosen there), {card.test_accuracy:.4f} on fold 5; {card.seconds:.0f} s",
+        soft_wrap=True,
+    )
+    output().print(f"weights and card: {folder}", soft_wrap=True)

@@ -1,0 +1,279 @@
+"""The only loop: clips -> explanations -> evidence -> per-clip rows, part by part."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import pandas as pd
+import torch
+
+from xaibench import audio, provenance, registry
+from xaibench.batch import Batch
+from xaibench.classifiers.base import Classifier
+from xaibench.data.base import Clip, Dataset
+from xaibench.errors import ResultsError, UnsupportedPairError, XaibenchError
+from xaibench.evidence import AREAS, Clean, Evidence
+from xaibench.explainer import Explainer
+from xaibench.explanation import Explanation, defects, importance, validate
+from xaibench.forwarder import Forwarder
+from xaibench.memory import measure_peak
+from xaibench.metric import Metric, Scores
+from xaibench.results import PART_CLIPS, PartInfo, RunFolder
+
+PROTOCOL = "standard-1"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A classifier under explanation.
+
+    Attributes:
+        label: name in the results.
+        classifier: frozen, on its device.
+        sha256: hash of its weights.
+    """
+
+    label: str
+    classifier: Classifier
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """What just happened to one (classifier, method) on one part, for whoever shows progress.
+
+    Attributes:
+        kind: "scored", "found" (an earlier run had it), or "failed".
+        reason: one line, where failed.
+    """
+
+    kind: Literal["scored", "found", "failed"]
+    classifier: str
+    method: str
+    clips: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to score.
+
+    Attributes:
+        dataset: where the clips come from.
+        clips: in the order of the parts.
+        methods: explainers by name.
+        metrics: metrics by name.
+        seed: of every random draw.
+        batch_size: inputs per forward pass.
+    """
+
+    dataset: Dataset
+    clips: Sequence[Clip]
+    methods: dict[str, Explainer]
+    metrics: dict[str, Metric]
+    seed: int
+    batch_size: int
+
+    @property
+    def parts(self) -> list[Sequence[Clip]]:
+        return [self.clips[i : i + PART_CLIPS] for i in range(0, len(self.clips), PART_CLIPS)]
+
+
+def refusals(plan: Plan, subject: Subject) -> dict[str, str]:
+    """Methods that make no sense for this classifier and dataset, each with the reason."""
+    found = {
+        name: method.refusal(subject.classifier, plan.dataset.has_evidence) for name, method in plan.methods.items()
+    }
+    return {name: reason for name, reason in found.items() if reason is not None}
+
+
+def evaluate(plan: Plan, subject: Subject, folder: RunFolder, report: Callable[[Event], None]) -> None:
+    """Score every sensible method for one classifier, leaving out what `folder` has already.
+
+    Parts are written as they are finished. A method that fails is reported and left; the others go on.
+
+    Raises:
+        UnsupportedPairError: no method is left that makes sense.
+        ResultsError: the folder holds parts made with other weights, parameters or sound.
+        XaibenchError: a clip cannot be read, or does not fit in memory.
+    """
+    refused = refusals(plan, subject)
+    methods = {name: method for name, method in plan.methods.items() if name not in refused}
+    if not methods:
+        lines = "; ".join(f"{name} {reason}" for name, reason in refused.items())
+        raise UnsupportedPairError(f"nothing to run on {subject.label}: {lines}")
+    forwarder = Forwarder(subject.classifier, plan.batch_size)
+    failed: set[str] = set()
+    for index, clips in enumerate(plan.parts):
+        part = _Part(plan, subject, folder, forwarder, index, clips)
+        for name, method in methods.items():
+            if name in failed:
+                continue
+            event = part.score(name, method)
+            if event.kind == "failed":
+                failed.add(name)
+            report(event)
+
+
+class _Part:
+    """A fixed number of clips; sound and clean probabilities are computed once, and only if needed."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        subject: Subject,
+        folder: RunFolder,
+        forwarder: Forwarder,
+        index: int,
+        clips: Sequence[Clip],
+    ) -> None:
+        self.plan, self.subject, self.folder = plan, subject, folder
+        self.forwarder, self.index, self.clips = forwarder, index, clips
+        self._clean: Clean | None = None
+        self._audio_sha256 = ""
+
+    def score(self, name: str, method: Explainer) -> Event:
+        label = self.subject.label
+        earlier = self.folder.finished(label, name, self.index)
+        wanted = dict(self.plan.metrics)
+        if earlier is not None:
+            rows, info = earlier
+            self._check_same(name, method, info)
+            known = set(rows["metric"])
+            if set(self._applicable(wanted)) <= known:
+                return Event("found", label, name, len(self.clips))
+            # Rescored whole, so that a part is always one method's one pass.
+            wanted |= {metric: registry.load("metrics", metric)() for metric in known - set(wanted)}
+        clean = self._prepare()
+        before = self.forwarder.count
+        started = time.perf_counter()
+        try:
+            with measure_peak(clean.batch.x.device) as peak:
+                explanation = self._explain(method, clean)
+            explained = time.perf_counter()
+            rows = self._rows(name, method, explanation, clean, self._applicable(wanted))
+        except XaibenchError as error:
+            return Event("failed", label, name, len(self.clips), str(error))
+        except Exception as error:
+            # A stranger's plugin may raise anything; what others have computed must not be lost.
+            return Event("failed", label, name, len(self.clips), f"{type(error).__name__}: {error}".splitlines()[0])
+        info = PartInfo(
+            clips=len(self.clips),
+            classifier_sha256=self.subject.sha256,
+            method=describe(method) | {"native_shape": list(explanation.native_shape)},
+            audio_sha256=self._audio_sha256,
+            code_sha256=provenance.code_hash(type(method)),
+            versions=provenance.versions(),
+            device=provenance.device_name(clean.batch.x.device),
+            batch_size=self.forwarder.batch_size,
+            explain_seconds=explained - started,
+            score_seconds=time.perf_counter() - explained,
+            forwards=self.forwarder.count - before,
+            peak_memory_bytes=peak.added_bytes,
+        )
+        self.folder.write(label, name, self.index, rows, info)
+        return Event("scored", label, name, len(self.clips))
+
+    def _check_same(self, name: str, method: Explainer, info: PartInfo) -> None:
+        """Parts of different weights or parameters must not end in one table."""
+        path = self.folder.part(self.subject.label, name, self.index)
+        if info.classifier_sha256 != self.subject.sha256:
+            raise ResultsError(f"{path} was scored with other weights of {self.subject.label}; choose another --out")
+        if info.method["parameters"] != provenance.plain(method.parameters):
+            raise ResultsError(f"{path} was made with other parameters of {name}; choose another --out")
+
+    def _applicable(self, metrics: dict[str, Metric]) -> dict[str, Metric]:
+        """Without the metrics that need evidence which the dataset does not have."""
+        known = self.plan.dataset.has_evidence
+        return {name: metric for name, metric in metrics.items() if known or not metric.needs_known_evidence}
+
+    def _prepare(self) -> Clean:
+        if self._clean is None:
+            plan, device = self.plan, next(self.subject.classifier.parameters()).device
+            waveform = torch.stack([torch.from_numpy(plan.dataset.waveform(clip)) for clip in self.clips])
+            self._audio_sha256 = hashlib.sha256(waveform.numpy().tobytes()).hexdigest()
+            x = audio.spectrogram(waveform).to(device)
+            evidence = None
+            if plan.dataset.has_evidence:
+                known = [torch.from_numpy(plan.dataset.evidence(clip)) for clip in self.clips]
+                evidence = torch.stack(known).to(device)
+            batch = Batch(x, tuple(clip.id for clip in self.clips), plan.seed, evidence)
+            silence = self.forwarder.probabilities(torch.zeros_like(x[:1]))
+            self._clean = Clean(batch, self.forwarder.probabilities(x), silence)
+        return self._clean
+
+    def _explain(self, method: Explainer, clean: Clean) -> Explanation:
+        def work(start: int, stop: int) -> Explanation:
+            piece = clean.batch.slice(start, stop)
+            made = method.explain(self.subject.classifier, piece, clean.target[start:stop])
+            return validate(made, tuple(piece.x.shape))
+
+        pieces = self.forwarder.in_micro_batches(len(clean.batch), work)
+        return replace(pieces[0], map=torch.cat([piece.map for piece in pieces]).detach())
+
+    def _rows(
+        self, name: str, method: Explainer, explanation: Explanation, clean: Clean, metrics: dict[str, Metric]
+    ) -> pd.DataFrame:
+        broken = defects(explanation.map)
+        # A broken map is scored as zeros so that its neighbours can be; its values are discarded.
+        usable = torch.tensor([reason is None for reason in broken], device=explanation.map.device)
+        attribution = torch.where(usable[:, None, None], explanation.map, 0.0).float()
+        evidence = Evidence(clean, importance(attribution, method.polarity), self.forwarder)
+        evidence.require([pair for metric in metrics.values() for pair in metric.wants(AREAS)])
+        frames = []
+        for metric_name, metric in sorted(metrics.items()):
+            for area in AREAS if metric.per_area else (None,):
+                frames.append(self._frame(name, metric_name, area, _score(metric_name, metric, evidence, area), broken))
+        return pd.concat(frames, ignore_index=True)
+
+    def _frame(
+        self, method: str, metric: str, area: float | None, scored: Scores, broken: Sequence[str | None]
+    ) -> pd.DataFrame:
+        assert self._clean is not None
+        classes = self.plan.dataset.classes
+        predicted = self._clean.target.tolist()
+        reasons = [first or second for first, second in zip(broken, scored.reasons, strict=True)]
+        values = scored.values.tolist()
+        for i, value in enumerate(values):
+            if reasons[i] is None and not torch.isfinite(torch.tensor(value)):
+                reasons[i] = f"{metric} is {value}"
+        return pd.DataFrame(
+            {
+                "dataset": self.plan.dataset.name,
+                "fold": [clip.fold for clip in self.clips],
+                "clip": [clip.id for clip in self.clips],
+                "src_file": [clip.src_file for clip in self.clips],
+                "label": [classes[clip.label] for clip in self.clips],
+                "predicted": [classes[c] for c in predicted],
+                "correct": [clip.label == c for clip, c in zip(self.clips, predicted, strict=True)],
+                "classifier": self.subject.label,
+                "method": method,
+                "protocol": PROTOCOL,
+                "metric": metric,
+                "area": area,
+                "value": [None if reason else value for value, reason in zip(values, reasons, strict=True)],
+                "reason": reasons,
+            }
+        ).astype({"area": "float64", "value": "float64"})
+
+
+def _score(name: str, metric: Metric, evidence: Evidence, area: float | None) -> Scores:
+    try:
+        return metric.score(evidence, area)
+    except Exception as error:
+        raise XaibenchError(f"metric {name} failed: {type(error).__name__}: {error}") from error
+
+
+def describe(method: Explainer) -> dict[str, object]:
+    """What the results say of a method."""
+    return {
+        "title": method.title,
+        "polarity": method.polarity,
+        "control": method.control,
+        "parameters": provenance.plain(method.parameters),
+        "code": f"{type(method).__module__}:{type(method).__qualname__}",
+    }

@@ -1,0 +1,390 @@
+"""Which method is better, by how much and how surely: per-clip rows become one line per method and metric."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from xaibench import registry, results, tables
+from xaibench.errors import RegistryError, ResultsError
+from xaibench.statistics import ALPHA, Floats, flips_for, holm, mean_interval, sign_flip_p
+from xaibench.tables import DAGGER, MISSING, NO_DAGGER, NO_DIGIT, Cell, Row, Table
+
+if TYPE_CHECKING:
+    import rich.table
+
+    from xaibench.metric import Metric
+
+# The control that every method has to beat: a mask of the same area at random bins, which is what
+# a map that knows nothing of the classifier amounts to.
+BASELINE = "random"
+# A board is sorted by this metric where it was scored.
+SORT_METRIC = "faithfulness"
+# The columns that readers look for first, in this order; all other metrics follow by family.
+FIRST_METRICS = (
+    *(SORT_METRIC, "fidelity_in", "average_drop", "average_gain", "average_increase"),
+    *("deletion_auc", "insertion_auc", "sparseness", "complexity"),
+)
+COLUMNS = (
+    *("dataset", "classifier", "method", "metric", "area", "mean", "low", "high", "n", "undefined", "accuracy", "rank"),
+    *("tied_with", "better_than_random", "seconds_per_clip", "peak_memory_mb", "native_resolution", "polarity"),
+    *("control", "trained"),
+)
+_LINE = ["metric", "area", "method"]
+_PAIR = ["dataset", "classifier", "method"]
+_NO_AREA = -1.0  # stands for NaN while grouping, which drops NaN keys
+
+
+def compare(runs: list[Path]) -> pd.DataFrame:
+    """One line per (dataset, classifier, method, metric, area) of one or more runs.
+
+    Means are over the `n` clips where the metric is defined; `undefined` clips are only counted.
+    `low` and `high` bound the mean with 95% confidence over recordings. `rank` is 1 for the best of
+    all methods and controls of a cell (same dataset, classifier, metric and area). Two methods are
+    `tied_with` each other unless a paired two-sided test, Holm-corrected over all pairs of the
+    cell, separates them; `better_than_random` is a paired one-sided test against BASELINE,
+    Holm-corrected over the methods of the cell, and missing where there is nothing to test.
+
+    Args:
+        runs: folders written by `xaibench run`, of any datasets; none may score a clip again.
+
+    Returns:
+        COLUMNS, sorted by dataset, classifier, metric, area, rank.
+
+    Raises:
+        ResultsError: a folder cannot be read; runs contradict each other; a metric is not installed.
+    """
+    if not runs:
+        raise ResultsError("no run to compare; make one with 'xaibench run'")
+    rows = _read_rows(runs)
+    costs = _read_costs(runs)
+    controls = set(costs.loc[costs["control"], "method"])
+    blocks = [
+        _compare_block(block, controls).assign(dataset=str(dataset), classifier=str(classifier))
+        for (dataset, classifier), block in rows.groupby(["dataset", "classifier"], sort=True)
+    ]
+    lines = pd.concat(blocks, ignore_index=True).merge(costs, on=_PAIR, how="left", validate="many_to_one")
+    lines["area"] = lines["area"].mask(lines["area"] == _NO_AREA)
+    order = ["dataset", "classifier", "metric", "area", "rank", "method"]
+    return lines.sort_values(order, ignore_index=True)[list(COLUMNS)]
+
+
+def metric_class(name: str) -> type[Metric]:
+    """The metric of a row, which knows its title, family and direction.
+
+    Raises:
+        ResultsError: it is not installed here.
+    """
+    try:
+        return registry.load("metrics", name)
+    except RegistryError as error:
+        raise ResultsError(
+            f"the results hold the metric '{name}', whose direction is unknown here ({error}); "
+            "install the package that provides it"
+        ) from error
+
+
+def at_primary_area(lines: pd.DataFrame) -> pd.DataFrame:
+    """The lines (or per-clip rows) at the primary area, and those of metrics without a mask."""
+    from xaibench.evidence import PRIMARY_AREA  # imports torch
+
+    return lines[lines["area"].isna() | np.isclose(lines["area"], PRIMARY_AREA)]
+
+
+def metric_order(names: set[str]) -> list[str]:
+    """Metrics as people look for them: FIRST_METRICS, then by family and name."""
+    first = [name for name in FIRST_METRICS if name in names]
+    return first + sorted(names - set(first), key=lambda name: (metric_class(name).family, name))
+
+
+def metric_heading(name: str) -> str:
+    """Title of a metric with an arrow to its better side."""
+    metric = metric_class(name)
+    return f"{metric.title} {'↑' if metric.higher_is_better else '↓'}"
+
+
+def method_order(lines: pd.DataFrame) -> list[str]:
+    """Methods, best first, then controls, best first.
+
+    Best is by SORT_METRIC at the primary area, else by mean rank; over several classifiers, by the mean.
+    """
+    lines = at_primary_area(lines)
+    chosen = lines[lines["metric"] == SORT_METRIC]
+    if len(chosen):
+        key = chosen.groupby("method")["mean"].mean() * _sign(SORT_METRIC) * -1
+    else:
+        key = lines.astype({"rank": float}).groupby("method")["rank"].mean()
+    control = lines.groupby("method")["control"].first()
+    return sorted(control.index, key=lambda method: (control[method], key.get(method, np.inf), method))
+
+
+def wide(comparison: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """One line per (classifier, method) of a dataset, unrounded: the boards' numbers for machines.
+
+    Columns: dataset, classifier, method, control, trained, accuracy, mean_rank, seconds_per_clip, and
+    per metric at the primary area METRIC and METRIC_ + low, high, n, undefined, better_than_random.
+    """
+    lines = at_primary_area(comparison[comparison["dataset"] == dataset])
+    records = []
+    for classifier, block in lines.groupby("classifier", sort=True):
+        for method in method_order(block):
+            own = block[block["method"] == method].set_index("metric")
+            record: dict[str, Any] = {"dataset": dataset, "classifier": classifier, "method": method}
+            record |= {key: own[key].iloc[0] for key in ("control", "trained", "accuracy")}
+            record |= {
+                "mean_rank": own["rank"].astype(float).mean(),
+                "seconds_per_clip": own["seconds_per_clip"].iloc[0],
+            }
+            for metric in (name for name in metric_order(set(lines["metric"])) if name in own.index):
+                record[metric] = own.at[metric, "mean"]
+                for key in ("low", "high", "n", "undefined", "better_than_random"):
+                    record[f"{metric}_{key}"] = own.at[metric, key]
+            records.append(record)
+    return pd.DataFrame(records)
+
+
+def board(comparison: pd.DataFrame, dataset: str, classifier: str) -> Table:
+    """The leaderboard of one dataset and classifier: methods by metrics at the primary area.
+
+    Methods are sorted by SORT_METRIC where it was scored, else by mean rank; controls stand below.
+    """
+    here = (comparison["dataset"] == dataset) & (comparison["classifier"] == classifier)
+    lines = at_primary_area(comparison[here])
+    metrics = metric_order(set(lines["metric"]))
+    methods = method_order(lines)
+    by_method = lines.drop_duplicates("method").set_index("method")
+    columns = {metric_heading(name): _cells(lines[lines["metric"] == name], methods) for name in metrics}
+    seconds = [Cell(_short(cost)) for cost in by_method.loc[methods, "seconds_per_clip"]]
+    # The cost stands where it leaves the metrics of the paper and those of localisation in one piece each.
+    place = len([name for name in metrics if name in FIRST_METRICS])
+    headed = list(columns.items())
+    headed.insert(place, ("s/clip ↓", seconds))
+    rows = tuple(
+        Row(method, bool(by_method.at[method, "control"]), tuple(cells[i] for _, cells in headed))
+        for i, method in enumerate(methods)
+    )
+    clips = int((lines["n"] + lines["undefined"]).max())
+    caption = f"{dataset}, {classifier}: {clips} clips, accuracy {lines['accuracy'].iloc[0]:.3f}"
+    return Table(caption, tuple(heading for heading, _ in headed), rows, _notes(rows, lines))
+
+
+def terminal_tables(comparison: pd.DataFrame, dataset: str) -> list[rich.table.Table]:
+    """The boards of a dataset for rich to print, each at most 100 characters wide."""
+    boards = [board(comparison, dataset, classifier) for classifier in _classifiers(comparison, dataset)]
+    return [tables.terminal(piece) for one in boards for piece in one.split()]
+
+
+def write_tables(comparison: pd.DataFrame, folder: Path) -> list[Path]:
+    """Write leaderboard-DATASET.csv (unrounded), .md and .tex (for people); returns their paths."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for dataset in sorted(set(comparison["dataset"])):
+        boards = [board(comparison, dataset, classifier) for classifier in _classifiers(comparison, dataset)]
+        contents = {
+            "csv": wide(comparison, dataset).to_csv(index=False, lineterminator="\n"),
+            "md": "\n".join(tables.markdown(one) for one in boards),
+            "tex": "\n".join(tables.latex(piece) for one in boards for piece in one.split()),
+        }
+        for suffix, content in contents.items():
+            path = folder / f"leaderboard-{dataset}.{suffix}"
+            results.write_atomically(path, content.encode())
+            written.append(path)
+    return written
+
+
+def _classifiers(comparison: pd.DataFrame, dataset: str) -> list[str]:
+    found = sorted(set(comparison.loc[comparison["dataset"] == dataset, "classifier"]))
+    if not found:
+        known = ", ".join(sorted(set(comparison["dataset"])))
+        raise ResultsError(f"no results on dataset '{dataset}'; there are results on {known}")
+    return found
+
+
+def _sign(metric: str) -> int:
+    return 1 if metric_class(metric).higher_is_better else -1
+
+
+def _read_rows(runs: list[Path]) -> pd.DataFrame:
+    """Rows of all runs, each clip scored once."""
+    rows = pd.concat([results.read_rows(run).assign(run=str(run)) for run in runs], ignore_index=True)
+    rows["area"] = rows["area"].fillna(_NO_AREA)
+    twice = rows[rows.duplicated([*_PAIR, "metric", "area", "clip"], keep=False)]
+    if len(twice):
+        one = twice.iloc[0]
+        where = " and ".join(sorted(set(twice.loc[twice["clip"] == one["clip"], "run"])))
+        raise ResultsError(
+            f"clip {one['clip']} of {one['dataset']} is scored more than once for '{one['method']}' on "
+            f"{one['classifier']} ({where}); compare one of these runs at a time"
+        )
+    for dataset, protocols in rows.groupby("dataset")["protocol"].unique().items():
+        if len(protocols) > 1:
+            raise ResultsError(
+                f"the runs on {dataset} follow different protocols ({', '.join(sorted(protocols))}), whose "
+                "numbers mean different things; compare one protocol at a time"
+            )
+    return rows
+
+
+def _read_costs(runs: list[Path]) -> pd.DataFrame:
+    """What each (dataset, classifier, method) cost and is, over all runs."""
+    _check_weights(runs)
+    pieces = []
+    for run in runs:
+        infos = [(path, json.loads(path.read_text())) for path in _part_infos(run)]
+        trained = {(path.parent.parent.name, path.parent.name): info["method"].get("trained") for path, info in infos}
+        costs = results.read_costs(run).assign(dataset=results.read_manifest(run).dataset)
+        pairs = zip(costs["classifier"], costs["method"], strict=True)
+        pieces.append(costs.assign(trained=[bool(trained[pair]) for pair in pairs]))
+    costs = pd.concat(pieces, ignore_index=True)
+    costs["seconds"] = costs["explain_seconds_per_clip"] * costs["clips"]
+    costs["memory"] = costs["peak_memory_bytes"].astype(float)
+    costs["native_resolution"] = [f"{f}x{t}" for f, t in zip(costs["native_freq"], costs["native_time"], strict=True)]
+    same = {key: (key, "first") for key in ("native_resolution", "polarity", "control", "trained")}
+    merged = costs.groupby(_PAIR, as_index=False).agg(
+        seconds=("seconds", "sum"), clips=("clips", "sum"), memory=("memory", "max"), **same
+    )
+    merged["seconds_per_clip"] = merged["seconds"] / merged["clips"]
+    merged["peak_memory_mb"] = merged["memory"] / 1e6
+    return merged.drop(columns=["seconds", "clips", "memory"])
+
+
+def _part_infos(run: Path) -> list[Path]:
+    """What each scored part was made with."""
+    return [path.with_suffix(".json") for path in sorted(Path(run).glob("*/*/part-*.parquet"))]
+
+
+def _check_weights(runs: list[Path]) -> None:
+    """Methods are compared on identical weights: parts of the same clips must name the same hash."""
+    known: dict[tuple[Any, ...], tuple[str, Path]] = {}
+    for run in runs:
+        manifest = results.read_manifest(run)
+        for path in _part_infos(run):
+            classifier = path.parent.parent.name
+            key = (
+                manifest.dataset,
+                manifest.dataset_fingerprint,
+                manifest.folds,
+                manifest.limit,
+                classifier,
+                path.name,
+            )
+            sha256 = json.loads(path.read_text())["classifier_sha256"]
+            other, where = known.setdefault(key, (sha256, path))
+            if other != sha256:
+                raise ResultsError(
+                    f"{classifier} had other weights for {path.parent} than for {where.parent}: their scores cannot "
+                    "be compared; run one of them again with the other's checkpoint"
+                )
+
+
+def _compare_block(rows: pd.DataFrame, controls: set[str]) -> pd.DataFrame:
+    """Lines of one dataset and classifier."""
+    lines = rows.groupby(_LINE, sort=True).agg(accuracy=("correct", "mean"), size=("clip", "size")).reset_index()
+    line_of = pd.MultiIndex.from_frame(lines[_LINE]).get_indexer(pd.MultiIndex.from_frame(rows[_LINE]))
+    clips, clip_of = np.unique(rows["clip"].to_numpy(str), return_inverse=True)
+    recordings = np.empty(len(clips), dtype=object)
+    recordings[clip_of] = rows["src_file"].to_numpy(object)
+    values = np.full((len(lines), len(clips)), np.nan)
+    values[line_of, clip_of] = rows["value"].to_numpy(float)
+
+    interval = mean_interval(values, recordings.astype(str))
+    lines["mean"], lines["low"], lines["high"] = interval.mean, interval.low, interval.high
+    lines["n"] = (~np.isnan(values)).sum(axis=1)
+    lines["undefined"] = lines["size"] - lines["n"]
+    cells = []
+    for (metric, _), cell in lines.groupby(["metric", "area"], sort=True):
+        cells.append(_judge(cell, values[cell.index] * _sign(str(metric)), recordings.astype(str), controls))
+    return lines.join(pd.concat(cells))
+
+
+def _judge(cell: pd.DataFrame, values: Floats, recordings: NDArray, controls: set[str]) -> pd.DataFrame:
+    """Rank, ties and verdict against the baseline in one cell; in `values` (methods, clips) higher is better."""
+    methods = cell["method"].to_numpy(str)
+    scored = ~np.isnan(values).all(axis=1)
+    first, second = np.triu_indices(len(methods), 1)
+    both = scored[first] & scored[second]
+    first, second = first[both], second[both]
+    p = holm(sign_flip_p(values[first] - values[second], recordings, "two-sided", flips=flips_for(len(first))))
+    tied = np.zeros((len(methods), len(methods)), dtype=bool)
+    tied[first, second] = tied[second, first] = ~(p <= ALPHA)  # without a common clip, p is NaN: not told apart
+
+    better: list[bool | None] = [None] * len(methods)
+    baseline = [i for i, method in enumerate(methods) if method == BASELINE and method in controls and scored[i]]
+    if baseline:
+        others = np.setdiff1d(np.flatnonzero(scored), baseline)
+        gains = values[others] - values[baseline]
+        beaten = holm(sign_flip_p(gains, recordings, "greater", flips=flips_for(len(others)))) <= ALPHA
+        for i, verdict in zip(others, beaten, strict=True):
+            better[i] = bool(verdict)
+    means = cell["mean"].to_numpy(float) * np.where(scored, _sign(cell["metric"].iloc[0]), 1)
+    return pd.DataFrame(
+        {
+            "rank": pd.Series(means, index=cell.index).rank(method="min", ascending=False).astype("Int64"),
+            "tied_with": [";".join(methods[row]) for row in tied],
+            "better_than_random": pd.array(better, dtype="boolean"),
+        },
+        index=cell.index,
+    )
+
+
+def _cells(lines: pd.DataFrame, methods: list[str]) -> list[Cell]:
+    """Cells of one metric for each method, rounded to the uncertainty."""
+    half = (lines["high"] - lines["low"]) / 2
+    weak = {
+        method for method, better in zip(lines["method"], lines["better_than_random"], strict=True) if better is False
+    }
+    most_undefined = len(str(lines["undefined"].max())) + len(" ()") if lines["undefined"].any() else 0
+    decimals = _decimals(float(half[half > 0].median()), float(lines["mean"].abs().max()))
+    ranked = lines[~lines["control"] & lines["rank"].notna()].sort_values("rank")
+    best = set(ranked["method"][ranked["rank"] == ranked["rank"].min()])
+    tied = {method for names in ranked.loc[ranked["method"].isin(best), "tied_with"] for method in names.split(";")}
+    cells = []
+    by_method = lines.set_index("method")
+    for method in methods:
+        if method not in by_method.index:
+            cells.append(Cell(""))
+            continue
+        line = by_method.loc[method]
+        text = MISSING if np.isnan(line["mean"]) else f"{line['mean']:.{decimals}f}"
+        width = (line["high"] - line["low"]) / 2
+        tail = "" if np.isnan(width) else f" ±{width:.{decimals}f}"
+        tail += DAGGER if method in weak else NO_DAGGER * bool(weak)
+        tail += (f" ({line['undefined']})" if line["undefined"] else "").ljust(most_undefined, NO_DIGIT)
+        best_here = method in best | tied and method not in weak and not line["control"]
+        cells.append(Cell(text, tail, best_here))
+    return cells
+
+
+def _decimals(half: float, largest: float) -> int:
+    """Decimals that show two digits of a usual half interval, at most 3 unless it would vanish."""
+    if not half > 0:
+        return 3 if largest < 10 else 1
+    digits = -int(np.floor(np.log10(half)))
+    return max(0, min(digits + 1, 3), digits)
+
+
+def _short(seconds: float) -> str:
+    if np.isnan(seconds):
+        return MISSING
+    return f"{seconds:.0f}" if seconds >= 100 else f"{seconds:.2g}"
+
+
+def _notes(rows: tuple[Row, ...], lines: pd.DataFrame) -> tuple[str, ...]:
+    """What the marks that occur mean."""
+    tails = "".join(cell.tail for row in rows for cell in row.cells)
+    notes = ["Bold: best method and those not significantly different from it."]
+    if lines["area"].notna().any():
+        notes.append(f"Masks keep or remove the top {100 * lines['area'].max():g}% of bins.")
+    if "±" in tails:
+        notes.append("±: half the 95% bootstrap interval over recordings.")
+    if DAGGER in tails:
+        notes.append(f"{DAGGER}: not significantly better than {BASELINE}.")
+    if "(" in tails:
+        notes.append("(n): undefined on n clips, which the mean leaves out.")
+    return tuple(notes)

@@ -1,0 +1,300 @@
+"""Figures of a comparison: all metrics at a glance, the clips behind a mean, and what faith costs.
+
+Drawn without pyplot, so no window system is ever asked for; each as a vector PDF and a PNG.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+from xaibench.leaderboard import (
+    BASELINE,
+    SORT_METRIC,
+    at_primary_area,
+    metric_class,
+    metric_heading,
+    metric_order,
+    method_order,
+)
+from xaibench.tables import DAGGER
+
+WIDTH = 7.2  # inches: the text width of a two-column paper
+DPI = 300
+CONTROL_COLOUR = "0.55"
+_STYLE = {
+    "font.size": 7,
+    "axes.titlesize": 8,
+    "axes.labelsize": 7.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "axes.linewidth": 0.6,
+    "grid.linewidth": 0.4,
+    "pdf.fonttype": 42,  # text stays text in the PDF
+    "svg.fonttype": "none",
+}
+_MARKERS = "osD^vPX*"
+
+
+def write_plots(runs_rows: pd.DataFrame, comparison: pd.DataFrame, folder: Path) -> list[Path]:
+    """Write heatmap-, distribution- and cost-DATASET as .png and .pdf; returns their paths.
+
+    Args:
+        runs_rows: per-clip rows of the runs that were compared (`results.read_rows`).
+        comparison: what `leaderboard.compare` made of these runs.
+        folder: made if missing.
+
+    Returns:
+        The files; distribution and cost are left out for a dataset without SORT_METRIC.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for dataset in sorted(set(comparison["dataset"])):
+        lines = at_primary_area(comparison[comparison["dataset"] == dataset])
+        rows = at_primary_area(runs_rows[(runs_rows["dataset"] == dataset) & (runs_rows["metric"] == SORT_METRIC)])
+        with mpl.rc_context(sns.axes_style("whitegrid") | sns.plotting_context("paper") | _STYLE):
+            figures = {"heatmap": heatmap(lines)}
+            if lines.loc[lines["metric"] == SORT_METRIC, "mean"].notna().any():
+                figures["distribution"] = distribution(rows, lines)
+                figures["cost"] = cost(lines)
+            for name, figure in figures.items():
+                for suffix, metadata in (("png", {}), ("pdf", {"CreationDate": None})):  # no date: same bytes again
+                    path = folder / f"{name}-{dataset}.{suffix}"
+                    figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.03, metadata=metadata)
+                    written.append(path)
+    return written
+
+
+def heatmap(lines: pd.DataFrame) -> Figure:
+    """Methods by metrics, a panel per classifier: colour is the place among a metric's methods, text the mean."""
+    classifiers = sorted(set(lines["classifier"]))
+    metrics = metric_order(set(lines["metric"]))
+    panels = {name: lines[lines["classifier"] == name] for name in classifiers}
+    heights = [panel["method"].nunique() for panel in panels.values()]
+    figure = _figure(min(WIDTH, 1.6 + 0.44 * len(metrics)), 0.155 * sum(heights) + 0.45 * len(heights) + 0.5)
+    axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axis, (classifier, panel) in zip(axes, panels.items(), strict=True):
+        methods = method_order(panel)
+        by_name = panel.set_index(["method", "metric"])
+        cells = pd.MultiIndex.from_product([methods, metrics])
+        shape = (len(methods), len(metrics))
+        ranks = by_name["rank"].astype(float).reindex(cells).to_numpy().reshape(shape)
+        # 1 is the best method of the column and 0 the last, whichever direction is better.
+        last = np.nanmax(np.vstack([ranks, np.ones(len(metrics))]), axis=0)
+        places = 1 - (ranks - 1) / np.maximum(last - 1, 1)
+        weak = (by_name["better_than_random"] == False).fillna(False).reindex(cells, fill_value=False)  # noqa: E712
+        texts = [
+            "" if np.isnan(mean) else _three_digits(mean) + DAGGER * bool(mark)
+            for mean, mark in zip(by_name["mean"].reindex(cells), weak, strict=True)
+        ]
+        sns.heatmap(
+            pd.DataFrame(places, index=methods, columns=[metric_heading(name) for name in metrics]),
+            ax=axis,
+            annot=np.array(texts).reshape(shape),
+            fmt="",
+            annot_kws={"size": 6},
+            cmap="cividis",
+            vmin=0,
+            vmax=1,
+            cbar=False,
+            linewidths=0.4,
+        )
+        axis.set_facecolor("0.93")
+        axis.set_title(classifier, loc="left", weight="bold", pad=13 if axis is axes[0] else 4)
+        axis.set(xlabel="", ylabel="")
+        axis.tick_params(length=0, labeltop=axis is axes[0], labelbottom=False, pad=1)
+        axis.set_yticks(np.arange(len(methods)) + 0.5, methods, rotation=0)
+        _set_controls_apart(axis, panel, methods)
+        split = sum(method not in _controls(panel) for method in methods)
+        axis.axhline(split, color="white", linewidth=2.5)
+    bar = figure.colorbar(axes[0].collections[0], ax=list(axes), shrink=0.35, aspect=28, pad=0.015)
+    bar.set_ticks([0, 1], labels=["last", "best"])
+    bar.set_label("place within metric", labelpad=-8)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    figure.supxlabel(f"{DAGGER} not significantly better than {BASELINE}", x=0.01, ha="left", size=6.5, color="0.3")
+    return figure
+
+
+def distribution(rows: pd.DataFrame, lines: pd.DataFrame) -> Figure:
+    """Per-clip values of SORT_METRIC, a panel per classifier: quartiles, clips, mean with its interval."""
+    lines = lines[lines["metric"] == SORT_METRIC]
+    classifiers = sorted(set(lines["classifier"]))
+    methods = method_order(lines)
+    figure = _figure(WIDTH, 0.19 * len(methods) + 0.75)
+    axes = figure.subplots(1, len(classifiers), squeeze=False, sharex=True, sharey=True)[0]
+    for index, (axis, classifier) in enumerate(zip(axes, classifiers, strict=True)):
+        panel = lines[lines["classifier"] == classifier].set_index("method").reindex(methods)
+        clips = rows[rows["classifier"] == classifier].dropna(subset="value").sort_values(["method", "clip"])
+        colour = _colour(index)
+        shared = {"data": clips, "x": "value", "y": "method", "order": methods, "ax": axis, "legend": False}
+        if BASELINE in panel.index and not np.isnan(panel.at[BASELINE, "mean"]):
+            line = panel.loc[BASELINE]
+            axis.axvline(line["mean"], color=CONTROL_COLOUR, linewidth=0.9, linestyle="--", zorder=0.5)
+            axis.axvspan(line["low"], line["high"], color=CONTROL_COLOUR, alpha=0.25, linewidth=0, zorder=0.4)
+        sns.stripplot(**shared, color=colour, size=1.6, alpha=0.35, jitter=0.28, zorder=1)
+        sns.boxplot(
+            **shared,
+            color="white",
+            width=0.62,
+            showfliers=False,
+            linewidth=0.6,
+            linecolor="0.35",
+            boxprops={"facecolor": "none"},
+            medianprops={"linewidth": 0.9},
+            zorder=2,
+        )
+        places = np.arange(len(methods))
+        reach = np.abs(panel[["low", "high"]].to_numpy().T - panel["mean"].to_numpy())
+        axis.errorbar(
+            panel["mean"],
+            places,
+            xerr=reach,
+            fmt="D",
+            color="black",
+            markersize=2.6,
+            markerfacecolor="white",
+            markeredgewidth=0.8,
+            linewidth=1.3,
+            zorder=3,
+        )
+        for place in places[panel["mean"].isna()]:
+            axis.text(0.98, place, "n/a", transform=axis.get_yaxis_transform(), ha="right", va="center", color="0.6")
+        split = sum(method not in _controls(lines) for method in methods)
+        axis.axhline(split - 0.5, color="0.3", linewidth=0.6)
+        axis.set_title(classifier, loc="left", weight="bold")
+        axis.set(xlabel="", ylabel="")
+        sns.despine(ax=axis, left=True)
+    _set_controls_apart(axes[0], lines, methods)
+    figure.supxlabel(
+        f"{_axis_name()} per clip. Box: quartiles; diamond: mean, 95% interval; band: {BASELINE}", size=7.5
+    )
+    return figure
+
+
+def cost(lines: pd.DataFrame) -> Figure:
+    """SORT_METRIC against seconds per clip (logarithmic), a panel, colour and marker per classifier."""
+    lines = lines[(lines["metric"] == SORT_METRIC) & lines["mean"].notna() & (lines["seconds_per_clip"] > 0)]
+    classifiers = sorted(set(lines["classifier"]))
+    figure = _figure(WIDTH, 3.1)
+    axes = figure.subplots(1, len(classifiers), squeeze=False, sharex=True, sharey=True)[0]
+    for index, (axis, classifier) in enumerate(zip(axes, classifiers, strict=True)):
+        panel = lines[lines["classifier"] == classifier]
+        for control, points in panel.groupby("control"):
+            colour = CONTROL_COLOUR if control else _colour(index)
+            axis.errorbar(
+                points["seconds_per_clip"],
+                points["mean"],
+                yerr=np.abs(points[["low", "high"]].to_numpy().T - points["mean"].to_numpy()),
+                fmt=_MARKERS[index % len(_MARKERS)],
+                color=colour,
+                markersize=4,
+                markerfacecolor="white" if control else colour,
+                linewidth=0.7,
+                zorder=3,
+            )
+        axis.set_xscale("log")
+        axis.set_title(classifier, loc="left", weight="bold")
+        sns.despine(ax=axis)
+    axes[0].set_ylabel(_axis_name())
+    figure.supxlabel("Seconds to explain a clip ← (95% intervals; hollow: controls)", size=7.5)
+    figure.canvas.draw()  # the labels are placed on the final layout
+    figure.set_layout_engine("none")
+    for axis, classifier in zip(axes, classifiers, strict=True):
+        _label_points(axis, lines[lines["classifier"] == classifier])
+    return figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _colour(index: int) -> tuple[float, float, float]:
+    palette = sns.color_palette("colorblind")
+    return palette[index % len(palette)]
+
+
+def _controls(lines: pd.DataFrame) -> set[str]:
+    return set(lines.loc[lines["control"], "method"])
+
+
+def _set_controls_apart(axis: Axes, lines: pd.DataFrame, methods: list[str]) -> None:
+    """Write the names of controls in grey italics."""
+    for label, method in zip(axis.get_yticklabels(), methods, strict=True):
+        if method in _controls(lines):
+            label.set(style="italic", color="0.35")
+
+
+def _axis_name() -> str:
+    metric = metric_class(SORT_METRIC)
+    return f"{SORT_METRIC.capitalize()} ({metric.title}) {'→' if metric.higher_is_better else '←'}"
+
+
+def _three_digits(value: float) -> str:
+    """About three digits, as many as fit into a cell."""
+    size = abs(value)
+    return f"{value:.2f}" if size < 10 else f"{value:.1f}" if size < 100 else f"{value:.0f}"
+
+
+def _label_points(axis: Axes, points: pd.DataFrame) -> None:
+    """Write each method's name where it covers least: other names, points and the frame."""
+    renderer = FigureCanvasAgg(axis.figure).get_renderer()  # type: ignore[arg-type]
+    frame = axis.get_window_extent(renderer)
+    unit = axis.figure.dpi / 72
+    at = axis.transData.transform(points[["seconds_per_clip", "mean"]].to_numpy())
+    taken = [Bbox.from_extents(x - 3 * unit, y - 3 * unit, x + 3 * unit, y + 3 * unit) for x, y in at]
+    for low, high, seconds in zip(points["low"], points["high"], points["seconds_per_clip"], strict=True):
+        if low < high:
+            (x, bottom), (_, top) = axis.transData.transform([(seconds, low), (seconds, high)])
+            taken.append(Bbox.from_extents(x - unit, bottom, x + unit, top))
+    # Crowded points first: they have the fewest free places.
+    crowd = [int((np.hypot(*(at - here).T) < 40 * unit).sum()) for here in at]
+    for i in sorted(range(len(points)), key=lambda i: (-crowd[i], at[i][1])):
+        line = points.iloc[i]
+        text = axis.annotate(
+            line["method"],
+            (line["seconds_per_clip"], line["mean"]),
+            xytext=(0, 0),
+            textcoords="offset points",
+            fontsize=6,
+            style="italic" if line["control"] else "normal",
+            color="0.35" if line["control"] else "black",
+            arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2},
+            zorder=4,
+        )
+        size = text.get_window_extent(renderer)
+        width, height = size.width / unit, size.height / unit
+        best = None
+        for radius, (side, level) in product((5, 9, 14, 20, 28, 38, 50), product((1, -1, 0), (0, 1, -1, 0.5, -0.5))):
+            if side == 0 and abs(level) != 1:
+                continue
+            left = {1: radius, -1: -radius - width, 0: -width / 2}[side]
+            bottom = level * radius - height / 2
+            x, y = at[i] + np.array([left, bottom]) * unit
+            box = Bbox.from_extents(x, y, x + width * unit, y + height * unit)
+            covered = sum(_overlap(box, other) for other in taken)
+            outside = box.width * box.height - _overlap(box, frame)
+            price = covered + 4 * outside + radius * unit**2
+            if best is None or price < best[0]:
+                best = (price, (left, bottom), box)
+        assert best is not None
+        text.set_position(best[1])
+        taken.append(best[2])
+
+
+def _overlap(one: Bbox, other: Bbox) -> float:
+    """Area that two boxes share."""
+    shared = Bbox.intersection(one, other)
+    return 0.0 if shared is None else shared.width * shared.height

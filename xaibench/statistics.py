@@ -1,0 +1,159 @@
+"""How sure a mean or a difference is, when several clips are cut from one recording.
+
+Clips of one recording resemble each other, so it is recordings that are resampled (cluster
+bootstrap: Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8) and
+whose signs are flipped (Good, "Permutation, Parametric and Bootstrap Tests of Hypotheses", 2005,
+section 3.2). scipy.stats does both for one sample at a time; here one draw serves all rows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+ALPHA = 0.05
+RESAMPLES = 10_000
+FLIPS = 9_999
+_BLOCK = 128  # rows at a time: RESAMPLES x _BLOCK floats are 10 MB
+
+
+@dataclass(frozen=True)
+class MeanInterval:
+    """Means (rows,) and the ends (rows,) of their 95% intervals, NaN where there is none."""
+
+    mean: Floats
+    low: Floats
+    high: Floats
+
+
+def mean_interval(values: Floats, recordings: NDArray, *, resamples: int = RESAMPLES, seed: int = 0) -> MeanInterval:
+    """Mean over the defined clips, with a 95% percentile interval by bootstrap over recordings.
+
+    The percentile interval (Efron, 1979) rather than BCa: it never leaves the range of the metric,
+    it exists where all clips agree (an all-or-nothing metric at 0 or 1), and it contains the mean.
+
+    Args:
+        values: (rows, clips), NaN where undefined; a row is one method under one metric.
+        recordings: (clips,), the recording that each clip was cut from.
+        resamples: number of bootstrap samples.
+        seed: of the resampling; a row's interval does not depend on the other rows.
+
+    Returns:
+        NaN means without a defined clip; NaN intervals with fewer than two recordings.
+    """
+    defined = ~np.isnan(values)
+    counts = _sum_by_recording(defined.astype(float), recordings)
+    clips = counts.sum(axis=1)
+    total = np.where(defined, values, 0.0).sum(axis=1)
+    mean = np.divide(total, clips, out=np.full(len(values), np.nan), where=clips > 0)
+    # Deviations, not values, are resampled: rounding then cannot move a constant row off its mean.
+    deviations = _sum_by_recording(np.where(defined, values - mean[:, None], 0.0), recordings)
+    low, high = np.full((2, len(values)), np.nan)
+    patterns, pattern_of = np.unique(counts > 0, axis=0, return_inverse=True)
+    for index, pattern in enumerate(patterns):
+        if pattern.sum() < 2:
+            continue
+        weights = _weights(int(pattern.sum()), resamples, seed)
+        for rows in _blocks(np.flatnonzero(pattern_of.reshape(-1) == index)):
+            shifts = weights @ deviations[rows][:, pattern].T
+            shifts /= weights @ counts[rows][:, pattern].T
+            low[rows], high[rows] = mean[rows] + np.quantile(shifts, (0.025, 0.975), axis=0)
+    return MeanInterval(mean, low, high)
+
+
+def sign_flip_p(
+    differences: Floats,
+    recordings: NDArray,
+    alternative: Literal["two-sided", "greater"],
+    *,
+    flips: int = FLIPS,
+    seed: int = 0,
+) -> Floats:
+    """p of a mean paired difference being 0, by flipping the signs of whole recordings.
+
+    All flips are enumerated where there are at most `flips` of them, else drawn. p is
+    (1 + count) / (1 + n), never 0 (Phipson and Smyth, "Permutation P-values should never be zero",
+    2010).
+
+    Args:
+        differences: (rows, clips), one method minus another; NaN where either is undefined.
+        recordings: (clips,), the recording that each clip was cut from.
+        alternative: whether the mean may differ either way, or only "greater" than 0 counts.
+        flips: most flips to try.
+        seed: of the draws.
+
+    Returns:
+        p (rows,); NaN for rows without any defined difference.
+    """
+    defined = ~np.isnan(differences)
+    sums = _sum_by_recording(np.where(defined, differences, 0.0), recordings)
+    signs = _signs(sums.shape[1], flips, seed)
+    # A flip of recordings that cancel reproduces the observed sum only up to rounding.
+    observed = sums.sum(axis=1)
+    tolerance = 1e-12 * np.abs(sums).sum(axis=1)
+    p = np.full(len(sums), np.nan)
+    for rows in _blocks(np.flatnonzero(defined.any(axis=1))):
+        flipped = signs @ sums[rows].T
+        if alternative == "two-sided":
+            extreme = np.abs(flipped) >= np.abs(observed[rows]) - tolerance[rows]
+        else:
+            extreme = flipped >= observed[rows] - tolerance[rows]
+        p[rows] = (1 + extreme.sum(axis=0)) / (1 + len(signs))
+    return p
+
+
+def flips_for(comparisons: int) -> int:
+    """Flips that leave the smallest drawn p significant after Holm's correction for so many comparisons."""
+    return max(FLIPS, math.ceil(2 * comparisons / ALPHA))
+
+
+def holm(p: Floats) -> Floats:
+    """p values (n,) adjusted for their number by Holm's step-down method; NaN is no comparison.
+
+    Holm, "A simple sequentially rejective multiple test procedure", 1979.
+    """
+    adjusted = np.full(len(p), np.nan)
+    order = np.argsort(p)[: int((~np.isnan(p)).sum())]  # NaN sorts last
+    steps = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * steps), 1.0)
+    return adjusted
+
+
+def _sum_by_recording(values: Floats, recordings: NDArray) -> Floats:
+    """(rows, clips) summed to (rows, recordings), recordings sorted."""
+    order = np.argsort(recordings, kind="stable")
+    if not len(order):
+        return np.zeros((len(values), 0))
+    ordered = recordings[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    sums: Floats = np.add.reduceat(values[:, order], starts, axis=1).astype(np.float64)
+    return sums
+
+
+def _blocks(rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    return [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
+
+
+@lru_cache(maxsize=4)
+def _weights(recordings: int, resamples: int, seed: int) -> Floats:
+    """How often each recording is drawn in each bootstrap sample, (resamples, recordings)."""
+    draws = np.random.default_rng(seed).integers(recordings, size=(resamples, recordings))
+    flat = draws + recordings * np.arange(resamples)[:, None]
+    counts = np.bincount(flat.ravel(), minlength=resamples * recordings)
+    return counts.reshape(resamples, recordings).astype(float)
+
+
+@lru_cache(maxsize=4)
+def _signs(recordings: int, flips: int, seed: int) -> Floats:
+    """Signs other than the observed ones, (flips, recordings): all of them if these are few."""
+    if 2**recordings - 1 <= flips:
+        bits = np.arange(1, 2**recordings)[:, None] >> np.arange(recordings)
+        return 1.0 - 2.0 * (bits & 1)
+    return np.random.default_rng(seed).choice([-1.0, 1.0], size=(flips, recordings))

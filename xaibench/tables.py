@@ -1,0 +1,165 @@
+"""A table for people, and the same table as Markdown, LaTeX and in a terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import rich.table
+
+MOST_COLUMNS = 5  # what fits beside the names into 100 characters or a text width
+MISSING = "\N{EN DASH}"
+DAGGER = "†"
+NO_DAGGER = "\N{FIGURE SPACE}"  # keeps the numbers of a column aligned where others carry a dagger
+NO_DIGIT = "\N{NO-BREAK SPACE}"  # keeps them aligned where others carry a count
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number as people read it: `text` is set bold if `best`; `tail` (uncertainty, marks) never is."""
+
+    text: str
+    tail: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A named line of cells; controls are yardsticks and stand below all others."""
+
+    name: str
+    control: bool
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A captioned table whose first column holds the rows' names; `notes` explain its marks."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+    def split(self) -> list[Table]:
+        """The same rows in tables of about equally many columns, at most MOST_COLUMNS; the last keeps the notes."""
+        pieces = np.array_split(np.arange(len(self.columns)), max(1, -(-len(self.columns) // MOST_COLUMNS)))
+        return [
+            replace(
+                self,
+                caption=self.caption if len(pieces) == 1 else f"{self.caption} ({number} of {len(pieces)})",
+                columns=tuple(self.columns[i] for i in piece),
+                rows=tuple(replace(row, cells=tuple(row.cells[i] for i in piece)) for row in self.rows),
+                notes=self.notes if piece is pieces[-1] else (),
+            )
+            for number, piece in enumerate(pieces, start=1)
+        ]
+
+    def groups(self) -> list[list[Row]]:
+        """Methods, then controls; an empty group is left out."""
+        groups = [[row for row in self.rows if row.control is control] for control in (False, True)]
+        return [group for group in groups if group]
+
+
+@dataclass(frozen=True)
+class _Markup:
+    """How a format writes special characters, bold and italic."""
+
+    characters: dict[int, str]
+    bold: str
+    italic: str
+
+    def escape(self, text: str) -> str:
+        return text.translate(self.characters)
+
+    def line(self, row: Row) -> list[str]:
+        """Name and cells of a row, marked up."""
+        name = self.escape(row.name)
+        cells = [
+            (self.bold % self.escape(c.text) if c.best else self.escape(c.text)) + self.escape(c.tail)
+            for c in row.cells
+        ]
+        return [self.italic % name if row.control else name, *cells]
+
+
+_MARKDOWN = _Markup(str.maketrans({c: "\\" + c for c in "\\|*_`<[]"}), "**%s**", "*%s*")
+_LATEX = _Markup(
+    str.maketrans(
+        {c: "\\" + c for c in "&%$#_{}"}
+        | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+        | {"<": "$<$", ">": "$>$", "|": "$|$", "±": r"$\pm$", "↑": r"$\uparrow$"}
+        | {"↓": r"$\downarrow$", MISSING: "--", "[": "{[}", "]": "{]}", "*": "{*}"}
+        | {DAGGER: r"$^{\dagger}$", NO_DAGGER: r"\phantom{$^{\dagger}$}", NO_DIGIT: r"\phantom{0}"}
+    ),
+    r"\textbf{%s}",
+    r"\textit{%s}",
+)
+
+
+def markdown(table: Table) -> str:
+    """The table as Markdown, one line between methods and controls, notes below."""
+    width = 1 + len(table.columns)
+    lines = [["Method", *map(_MARKDOWN.escape, table.columns)], [":--"] + ["--:"] * len(table.columns)]
+    for index, group in enumerate(table.groups()):
+        if index:
+            lines.append(["*Controls*"] + [""] * (width - 1))
+        lines += [_MARKDOWN.line(row) for row in group]
+    body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    notes = "".join(f"\n{_MARKDOWN.escape(note)}  " for note in table.notes)
+    return f"**{_MARKDOWN.escape(table.caption)}**\n\n{body}\n" + (f"{notes}\n" if notes else "")
+
+
+def latex(table: Table) -> str:
+    """The table as LaTeX that needs no package but booktabs."""
+    header = " & ".join(["Method", *map(_LATEX.escape, table.columns)]) + r" \\"
+    groups = ["\n".join(" & ".join(_LATEX.line(row)) + r" \\" for row in group) for group in table.groups()]
+    notes = [rf"\par\smallskip {_LATEX.escape(' '.join(table.notes))}"] if table.notes else []
+    lines = [
+        r"\begin{table}[tbp]",
+        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+        rf"\caption{{{_LATEX.escape(table.caption)}}}",
+        rf"\begin{{tabular}}{{@{{}}l{'r' * len(table.columns)}@{{}}}}",
+        r"\toprule",
+        header,
+        r"\midrule",
+        "\n\\midrule\n".join(groups),
+        r"\bottomrule",
+        r"\end{tabular}",
+        *notes,
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def terminal(table: Table) -> rich.table.Table:
+    """The table for rich to print; controls are dim and italic, below a rule."""
+    import rich.box
+    import rich.table
+    from rich.text import Text
+
+    result = rich.table.Table(
+        title=Text(table.caption, style="bold"),
+        caption=Text("\n".join(table.notes), style="dim") if table.notes else None,
+        caption_justify="left",
+        box=rich.box.SIMPLE_HEAD,
+        title_justify="left",
+        pad_edge=False,
+    )
+    result.add_column("Method", no_wrap=True)
+    for column in table.columns:
+        result.add_column(Text(column), justify="right", no_wrap=True)
+    groups = table.groups()
+    for group in groups:
+        for row in group:
+            cells = [Text.assemble((c.text, "bold" if c.best else ""), (c.tail, "dim")) for c in row.cells]
+            last = row is group[-1] and group is not groups[-1]
+            result.add_row(
+                Text(row.name, style="italic" if row.control else ""),
+                *cells,
+                style="dim" if row.control else "",
+                end_section=last,
+            )
+    return result

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -32,10 +33,10 @@ class TargetScore(nn.Module):
 
 
 def per_clip(batch: Batch, target: Tensor, purpose: str, attribute: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Attribute clip by clip, each with the global random state seeded for that clip.
+    """Attribute clip by clip, each with the global random states seeded for that clip.
 
-    Captum draws from the global state; this makes its draws a function of (seed, clip, purpose)
-    and leaves the state as it was.
+    Captum draws from the global states of torch and of numpy (GradientShap's points on the line);
+    this makes its draws a function of (seed, clip, purpose) and leaves the states as they were.
     """
     maps = []
     for i in range(len(batch)):
@@ -46,11 +47,17 @@ def per_clip(batch: Batch, target: Tensor, purpose: str, attribute: Callable[[Te
 
 @contextmanager
 def seeded(batch: Batch, index: int, purpose: str) -> Iterator[None]:
-    """Global random state of clip `index` inside, the former one afterwards."""
+    """Global random states of clip `index` inside, the former ones afterwards."""
     devices = [batch.x.device] if batch.x.device.type == "cuda" else []
+    seed = batch.generator(index, purpose).initial_seed()
+    numpy_state = np.random.get_state()
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(batch.generator(index, purpose).initial_seed())
-        yield
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)
 
 
 @contextmanager

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import captum.attr
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
@@ -24,11 +27,23 @@ class DeepLift(Explainer):
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         x = batch.x.clone().requires_grad_()
-        with quiet():
+        with quiet(), _without_leftovers(classifier):
             attribution = captum.attr.DeepLift(TargetScore(classifier)).attribute(
                 x, baselines=torch.zeros_like(x), target=target
             )
         return Explanation(attribution.detach(), batch.grid)
+
+
+@contextmanager
+def _without_leftovers(classifier: Classifier) -> Iterator[None]:
+    """Drop the activations that DeepLIFT stores on each ReLU, which Captum leaves there after an exception."""
+    try:
+        yield
+    finally:
+        for module in classifier.modules():
+            if isinstance(module, nn.ReLU):
+                vars(module).pop("input", None)
+                vars(module).pop("output", None)
 
 
 class GuidedBackprop(Explainer):

@@ -13,7 +13,9 @@ _ZERO_MAP = "the importance map is zero everywhere"
 class Sparseness(Metric):
     title = "SPS"
     family = "complexity"
-    reference = "Chalasani et al., arXiv 1810.06583, after Hurley and Rickard, arXiv 0811.4706: the Gini index of the map"
+    reference = (
+        "Chalasani et al., arXiv 1810.06583, after Hurley and Rickard, arXiv 0811.4706: the Gini index of the map"
+    )
     description = "0 when all bins matter alike, towards 1 when few do"
     traps = "says nothing about whether they are the right bins; the oracle's value is the scale"
     higher_is_better = True

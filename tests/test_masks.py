@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -58,7 +60,7 @@ def test_no_bin_outside_is_more_important_than_one_inside(values, area):
 def test_larger_masks_hold_the_smaller_ones(values):
     ranked = ranking(values)
     masks = [ranked.top(count / SIZE) for count in range(SIZE + 1)]
-    for smaller, larger in zip(masks, masks[1:], strict=False):
+    for smaller, larger in pairwise(masks):
         assert not (smaller & ~larger).any()
 
 

@@ -306,7 +306,7 @@ def _compare_block(rows: pd.DataFrame, controls: set[str]) -> pd.DataFrame:
 def _judge(cell: pd.DataFrame, values: Floats, recordings: NDArray, controls: set[str]) -> pd.DataFrame:
     """Rank, ties and verdict against the baseline in one cell; in `values` (methods, clips) higher is better."""
     methods = cell["method"].to_numpy(str)
-    scored = ~np.isnan(values).all(axis=1)
+    scored = np.count_nonzero(~np.isnan(values), axis=1) > 0
     first, second = np.triu_indices(len(methods), 1)
     both = scored[first] & scored[second]
     first, second = first[both], second[both]
@@ -336,9 +336,7 @@ def _judge(cell: pd.DataFrame, values: Floats, recordings: NDArray, controls: se
 def _cells(lines: pd.DataFrame, methods: list[str]) -> list[Cell]:
     """Cells of one metric for each method, rounded to the uncertainty."""
     half = (lines["high"] - lines["low"]) / 2
-    weak = {
-        method for method, better in zip(lines["method"], lines["better_than_random"], strict=True) if better is False
-    }
+    weak = set(lines["method"][~lines["better_than_random"].fillna(True).astype(bool)])
     most_undefined = len(str(lines["undefined"].max())) + len(" ()") if lines["undefined"].any() else 0
     decimals = _decimals(float(half[half > 0].median()), float(lines["mean"].abs().max()))
     ranked = lines[~lines["control"] & lines["rank"].notna()].sort_values("rank")

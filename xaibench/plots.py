@@ -15,21 +15,23 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
+from matplotlib.patheffects import withStroke
+from matplotlib.textpath import TextPath
+from numpy.typing import NDArray
 
 from xaibench.leaderboard import (
     BASELINE,
     SORT_METRIC,
     at_primary_area,
+    method_order,
     metric_class,
     metric_heading,
     metric_order,
-    method_order,
 )
 from xaibench.tables import DAGGER
 
 WIDTH = 7.2  # inches: the text width of a two-column paper
-DPI = 300
+DPI = 200
 CONTROL_COLOUR = "0.55"
 _STYLE = {
     "font.size": 7,
@@ -40,10 +42,12 @@ _STYLE = {
     "legend.fontsize": 7,
     "axes.linewidth": 0.6,
     "grid.linewidth": 0.4,
+    "xtick.major.pad": 2,
+    "ytick.major.pad": 2,
     "pdf.fonttype": 42,  # text stays text in the PDF
-    "svg.fonttype": "none",
 }
 _MARKERS = "osD^vPX*"
+_LABEL_SIZE = 6
 
 
 def write_plots(runs_rows: pd.DataFrame, comparison: pd.DataFrame, folder: Path) -> list[Path]:
@@ -71,7 +75,7 @@ def write_plots(runs_rows: pd.DataFrame, comparison: pd.DataFrame, folder: Path)
             for name, figure in figures.items():
                 for suffix, metadata in (("png", {}), ("pdf", {"CreationDate": None})):  # no date: same bytes again
                     path = folder / f"{name}-{dataset}.{suffix}"
-                    figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.03, metadata=metadata)
+                    figure.savefig(path, dpi=DPI, metadata=metadata)
                     written.append(path)
     return written
 
@@ -89,39 +93,41 @@ def heatmap(lines: pd.DataFrame) -> Figure:
         by_name = panel.set_index(["method", "metric"])
         cells = pd.MultiIndex.from_product([methods, metrics])
         shape = (len(methods), len(metrics))
-        ranks = by_name["rank"].astype(float).reindex(cells).to_numpy().reshape(shape)
-        # 1 is the best method of the column and 0 the last, whichever direction is better.
-        last = np.nanmax(np.vstack([ranks, np.ones(len(metrics))]), axis=0)
-        places = 1 - (ranks - 1) / np.maximum(last - 1, 1)
+        ranks = pd.DataFrame(by_name["rank"].astype(float).reindex(cells).to_numpy().reshape(shape), index=methods)
+        # 1 is best and 0 is last, whichever direction is better; equal means share the middle of their places.
+        places = ranks.rank().sub(1).div((ranks.count() - 1).clip(lower=1)).rsub(1)
         weak = (by_name["better_than_random"] == False).fillna(False).reindex(cells, fill_value=False)  # noqa: E712
         texts = [
             "" if np.isnan(mean) else _three_digits(mean) + DAGGER * bool(mark)
             for mean, mark in zip(by_name["mean"].reindex(cells), weak, strict=True)
         ]
         sns.heatmap(
-            pd.DataFrame(places, index=methods, columns=[metric_heading(name) for name in metrics]),
+            places.set_axis([metric_heading(name).replace(" ", "\n") for name in metrics], axis=1),
             ax=axis,
             annot=np.array(texts).reshape(shape),
             fmt="",
             annot_kws={"size": 6},
-            cmap="cividis",
+            cmap=sns.light_palette("#08519c", as_cmap=True),
             vmin=0,
             vmax=1,
             cbar=False,
             linewidths=0.4,
         )
         axis.set_facecolor("0.93")
-        axis.set_title(classifier, loc="left", weight="bold", pad=13 if axis is axes[0] else 4)
+        axis.set_title(classifier, loc="left", weight="bold", pad=22 if axis is axes[0] else 4)
         axis.set(xlabel="", ylabel="")
         axis.tick_params(length=0, labeltop=axis is axes[0], labelbottom=False, pad=1)
         axis.set_yticks(np.arange(len(methods)) + 0.5, methods, rotation=0)
         _set_controls_apart(axis, panel, methods)
         split = sum(method not in _controls(panel) for method in methods)
-        axis.axhline(split, color="white", linewidth=2.5)
+        axis.axhline(split, color="white", linewidth=4)
+        for text in axis.texts:
+            x, y = text.get_position()
+            text.set_color("white" if float(places.to_numpy()[int(y), int(x)]) > 0.6 else "0.1")
     bar = figure.colorbar(axes[0].collections[0], ax=list(axes), shrink=0.35, aspect=28, pad=0.015)
     bar.set_ticks([0, 1], labels=["last", "best"])
     bar.set_label("place within metric", labelpad=-8)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     figure.supxlabel(f"{DAGGER} not significantly better than {BASELINE}", x=0.01, ha="left", size=6.5, color="0.3")
     return figure
 
@@ -177,7 +183,8 @@ def distribution(rows: pd.DataFrame, lines: pd.DataFrame) -> Figure:
         sns.despine(ax=axis, left=True)
     _set_controls_apart(axes[0], lines, methods)
     figure.supxlabel(
-        f"{_axis_name()} per clip. Box: quartiles; diamond: mean, 95% interval; band: {BASELINE}", size=7.5
+        f"{_axis_name()}\ndots: clips, box: quartiles, diamond: mean, 95% interval, band: mean of {BASELINE}",
+        size=7.5,
     )
     return figure
 
@@ -186,7 +193,7 @@ def cost(lines: pd.DataFrame) -> Figure:
     """SORT_METRIC against seconds per clip (logarithmic), a panel, colour and marker per classifier."""
     lines = lines[(lines["metric"] == SORT_METRIC) & lines["mean"].notna() & (lines["seconds_per_clip"] > 0)]
     classifiers = sorted(set(lines["classifier"]))
-    figure = _figure(WIDTH, 3.1)
+    figure = _figure(WIDTH, 3.5)
     axes = figure.subplots(1, len(classifiers), squeeze=False, sharex=True, sharey=True)[0]
     for index, (axis, classifier) in enumerate(zip(axes, classifiers, strict=True)):
         panel = lines[lines["classifier"] == classifier]
@@ -207,7 +214,7 @@ def cost(lines: pd.DataFrame) -> Figure:
         axis.set_title(classifier, loc="left", weight="bold")
         sns.despine(ax=axis)
     axes[0].set_ylabel(_axis_name())
-    figure.supxlabel("Seconds to explain a clip ← (95% intervals; hollow: controls)", size=7.5)
+    figure.supxlabel("← Seconds to explain a clip\nbars: 95% intervals, hollow: controls", size=7.5)
     figure.canvas.draw()  # the labels are placed on the final layout
     figure.set_layout_engine("none")
     for axis, classifier in zip(axes, classifiers, strict=True):
@@ -249,52 +256,54 @@ def _three_digits(value: float) -> str:
 
 
 def _label_points(axis: Axes, points: pd.DataFrame) -> None:
-    """Write each method's name where it covers least: other names, points and the frame."""
-    renderer = FigureCanvasAgg(axis.figure).get_renderer()  # type: ignore[arg-type]
-    frame = axis.get_window_extent(renderer)
-    unit = axis.figure.dpi / 72
+    """Write each method's name where it covers least: other names, points, intervals and the frame."""
+    figure = axis.get_figure(root=True)
+    assert figure is not None
+    unit = figure.dpi / 72
+    frame = np.array([axis.get_window_extent().extents])
     at = axis.transData.transform(points[["seconds_per_clip", "mean"]].to_numpy())
-    taken = [Bbox.from_extents(x - 3 * unit, y - 3 * unit, x + 3 * unit, y + 3 * unit) for x, y in at]
-    for low, high, seconds in zip(points["low"], points["high"], points["seconds_per_clip"], strict=True):
-        if low < high:
-            (x, bottom), (_, top) = axis.transData.transform([(seconds, low), (seconds, high)])
-            taken.append(Bbox.from_extents(x - unit, bottom, x + unit, top))
+    bars = points[["low", "high"]].fillna({"low": points["mean"], "high": points["mean"]})
+    ends = [axis.transData.transform(np.column_stack([points["seconds_per_clip"], bars[end]])) for end in bars]
+    taken = np.concatenate([np.hstack([at - 3 * unit, at + 3 * unit]), np.hstack([ends[0] - unit, ends[1] + unit])])
+    # Places around a point in points of type: distance, side (right, left, centred), height.
+    grid = np.array(list(product((5, 9, 14, 20, 28, 38, 50), (1, -1, 0), (0, 0.5, -0.5, 1, -1, 1.5, -1.5))))
+    radius, side, level = grid[(grid[:, 1] != 0) | (np.abs(grid[:, 2]) >= 1)].T
     # Crowded points first: they have the fewest free places.
     crowd = [int((np.hypot(*(at - here).T) < 40 * unit).sum()) for here in at]
     for i in sorted(range(len(points)), key=lambda i: (-crowd[i], at[i][1])):
         line = points.iloc[i]
-        text = axis.annotate(
+        size = TextPath((0, 0), line["method"], size=_LABEL_SIZE).get_extents()
+        left = np.where(side == 1, radius, np.where(side == -1, -radius - size.width, -size.width / 2))
+        corner = at[i] + unit * np.column_stack([left, level * radius - size.height / 2])
+        boxes = np.hstack([corner - unit, corner + unit * np.array([size.width + 1, size.height + 1])])
+        area = np.prod(boxes[0, 2:] - boxes[0, :2])
+        outside = area - _overlaps(boxes, frame)[:, 0]
+        price = 4 * _overlaps(boxes, taken).sum(axis=1) + 8 * outside + 3 * radius * unit**2
+        best = int(price.argmin())
+        box = boxes[best]
+        taken = np.vstack([taken, box])
+        # The line to a distant name starts at the point of the name's box that is nearest to it.
+        near = np.clip((at[i] - box[:2]) / (box[2:] - box[:2]), 0, 1)
+        arrow = {"arrowstyle": "-", "color": "0.5", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2, "relpos": tuple(near)}
+        # Not in pixels, which a file of another resolution would shift.
+        x, y = figure.transFigure.inverted().transform((box[0] + unit, (box[1] + box[3]) / 2))
+        axis.annotate(
             line["method"],
             (line["seconds_per_clip"], line["mean"]),
-            xytext=(0, 0),
-            textcoords="offset points",
-            fontsize=6,
+            xytext=(x, y),
+            textcoords="figure fraction",
+            va="center",
+            fontsize=_LABEL_SIZE,
             style="italic" if line["control"] else "normal",
             color="0.35" if line["control"] else "black",
-            arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2},
+            arrowprops=arrow if radius[best] > 9 else None,
+            path_effects=[withStroke(linewidth=1.2, foreground="white")],
             zorder=4,
         )
-        size = text.get_window_extent(renderer)
-        width, height = size.width / unit, size.height / unit
-        best = None
-        for radius, (side, level) in product((5, 9, 14, 20, 28, 38, 50), product((1, -1, 0), (0, 1, -1, 0.5, -0.5))):
-            if side == 0 and abs(level) != 1:
-                continue
-            left = {1: radius, -1: -radius - width, 0: -width / 2}[side]
-            bottom = level * radius - height / 2
-            x, y = at[i] + np.array([left, bottom]) * unit
-            box = Bbox.from_extents(x, y, x + width * unit, y + height * unit)
-            covered = sum(_overlap(box, other) for other in taken)
-            outside = box.width * box.height - _overlap(box, frame)
-            price = covered + 4 * outside + radius * unit**2
-            if best is None or price < best[0]:
-                best = (price, (left, bottom), box)
-        assert best is not None
-        text.set_position(best[1])
-        taken.append(best[2])
 
 
-def _overlap(one: Bbox, other: Bbox) -> float:
-    """Area that two boxes share."""
-    shared = Bbox.intersection(one, other)
-    return 0.0 if shared is None else shared.width * shared.height
+def _overlaps(boxes: NDArray, others: NDArray) -> NDArray:
+    """Area that each of `boxes` (n, 4: left, bottom, right, top) shares with each of `others`, (n, others)."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    return np.prod(np.maximum(high - low, 0), axis=2)

@@ -128,13 +128,10 @@ def holm(p: Floats) -> Floats:
 
 def _sum_by_recording(values: Floats, recordings: NDArray) -> Floats:
     """(rows, clips) summed to (rows, recordings), recordings sorted."""
-    order = np.argsort(recordings, kind="stable")
-    if not len(order):
-        return np.zeros((len(values), 0))
-    ordered = recordings[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    sums: Floats = np.add.reduceat(values[:, order], starts, axis=1).astype(np.float64)
-    return sums
+    names, recording_of = np.unique(recordings, return_inverse=True)
+    sums = np.zeros((len(names), len(values)))
+    np.add.at(sums, recording_of.reshape(-1), values.T)
+    return sums.T
 
 
 def _blocks(rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:

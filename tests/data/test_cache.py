@@ -70,6 +70,7 @@ def test_nothing_but_the_entry_is_left_behind():
 @example(damaged=b"PK\x03\x04 looks like a zip archive")
 @example(damaged=saved().replace(b"(3, 4)", b"(3, 9)"))
 @example(damaged=saved().replace(b"(3, 4), ", b"(9999999999999999,), ")[:128] + bytes(48))
+@example(damaged=saved().replace(b"(3, 4), }", b"((3, 4, {"))
 def test_a_damaged_entry_is_made_again_and_stored(damaged):
     make = Maker()
     path = cache_folder() / "group" / "key.npy"

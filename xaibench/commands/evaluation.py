@@ -165,7 +165,7 @@ def _refuse_impossible(named: Sequence[str], refused: dict[str, dict[str, str]])
 
 def _print_summary(folder: Path, failures: dict[tuple[str, str], str]) -> None:
     from xaibench import leaderboard
-    from xaibench.results import find_runs
+    from xaibench.results import find_runs, read_costs
 
     for (classifier, method), reason in failures.items():
         notes().print(f"failed: {method} on {classifier}: {reason}", style="red", markup=False, soft_wrap=True)
@@ -174,5 +174,14 @@ def _print_summary(folder: Path, failures: dict[tuple[str, str], str]) -> None:
             comparison = leaderboard.compare(find_runs(folder))
         for table in leaderboard.terminal_tables(comparison, comparison["dataset"].iloc[0]):
             output().print(table)
+        costs = read_costs(folder)
+        explaining, scoring, forwards = (
+            float((costs[column] * costs["clips"]).sum())
+            for column in ("explain_seconds_per_clip", "score_seconds_per_clip", "forwards_per_clip")
+        )
+        notes().print(
+            f"time: {explaining:.0f} s explaining, {scoring:.0f} s scoring ({forwards:,.0f} forward passes)",
+            style="dim",
+        )
         output().print(f"per-clip scores: {folder}", soft_wrap=True)
         output().print("next: xaibench compare, xaibench leaderboard", soft_wrap=True)

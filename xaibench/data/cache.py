@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -25,10 +26,10 @@ def cached(group: str, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
     costs time, never the run.
     """
     path = cache_folder() / group / f"{key}.npy"
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        pass
+    # A damaged file passes on whatever numpy's header parser trips over: ValueError, MemoryError for an
+    # absurd shape, tokenize.TokenError. All of them mean: make it again.
+    with contextlib.suppress(Exception), path.open("rb") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
     array = make()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ class Sparseness(Metric):
     cost = "0"
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
-        ordered = evidence.importance.flatten(1).sort(dim=1).values.double()
+        ordered = evidence.ranking.ascending.double()
         size = ordered.shape[1]
         total = ordered.sum(dim=1)
         # Largest less smallest, second largest less second smallest, ...: no term is negative, so

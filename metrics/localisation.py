@@ -74,16 +74,16 @@ class LocalisationAuc(_Localisation):
     def score(self, evidence: Evidence, area: float | None) -> Scores:
         known, size = _known(evidence)
         flat = evidence.importance.flatten(1)
-        values = torch.stack([_roc_auc(row, mask) for row, mask in zip(flat, known, strict=True)])
+        rows = zip(flat, evidence.ranking.ascending, known, strict=True)
+        values = torch.stack([_roc_auc(*row) for row in rows])
         return _without_evidence(scores(values, size == known.shape[1], _ALL_EVIDENCE), size)
 
 
-def _roc_auc(importance: Tensor, positive: Tensor) -> Tensor:
+def _roc_auc(importance: Tensor, ascending: Tensor, positive: Tensor) -> Tensor:
     """Mann-Whitney U over its maximum; mid-ranks for ties."""
     inside = importance[positive].contiguous()
-    ordered = importance.sort().values
-    below = torch.searchsorted(ordered, inside, right=False).double().sum()
-    not_above = torch.searchsorted(ordered, inside, right=True).double().sum()
+    below = torch.searchsorted(ascending, inside, right=False).double().sum()
+    not_above = torch.searchsorted(ascending, inside, right=True).double().sum()
     count, others = len(inside), len(importance) - len(inside)
     return ((below + not_above) / 2 - count**2 / 2) / (count * others)
 

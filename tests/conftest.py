@@ -50,7 +50,7 @@ def small_esc50(tmp_path: Path) -> Path:
             recording = 1000 * fold + target
             name = f"{fold}-{recording}-A-{target}.wav"
             lines.append(f"{name},{fold},{target},{category},{target == 0},{recording},A")
-            tone = 0.5 * np.sin(np.arange(40_000) * recording / 8000)
-            soundfile.write(folder / "audio" / name, tone, 8000, subtype="PCM_16")
+            tone = 0.5 * np.sin(np.arange(20_000) * recording / 8000)
+            soundfile.write(folder / "audio" / name, tone, 4000, subtype="PCM_16")
     (folder / "meta" / "esc50.csv").write_text("\n".join(lines) + "\n")
     return folder

@@ -213,10 +213,6 @@ class _Activation:
     """Stands for what a failed forward pass holds on the device."""
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the caught exception's traceback keeps the failed pass's tensors alive while the half is tried",
-)
 def test_a_failed_pass_is_freed_before_the_half_is_tried():
     held: list[weakref.ref] = []
     alive: list[bool] = []
@@ -241,10 +237,6 @@ class Unsteady(LinearToy):
         return logits + 1e-7 * len(x) * torch.arange(logits.shape[1])
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a part equal to the whole clip is forwarded again in another batch: rounding decides AI",
-)
 def test_a_part_that_is_the_whole_clip_has_its_probability():
     """Digital silence fills more than half of many clips: a mask on all that sounds removes nothing."""
     x, _ = clips(3)

@@ -65,6 +65,11 @@ class Evidence:
         """Order of the bins by importance."""
         return Ranking(self.importance, self.clean.batch)
 
+    @cached_property
+    def _sounding(self) -> tuple[Tensor, Tensor]:
+        """Lowest and highest key of the bins that sound, per clip."""
+        return self.ranking.extent(self.clean.batch.x != 0)
+
     @property
     def target(self) -> Tensor:
         """Predicted class of the clean clip, c, (batch,)."""
@@ -104,7 +109,8 @@ class Evidence:
             pairs = missing[start : start + group]
             inputs = torch.cat([self._masked(part, area) for part, area in pairs])
             outputs = self._forwarder.probabilities(inputs).split(len(self))
-            self._known.update(zip(pairs, outputs, strict=True))
+            for (part, area), output in zip(pairs, outputs, strict=True):
+                self._known[part, area] = self._exact_ends(part, area, output)
 
     def of_target(self, probabilities: Tensor) -> Tensor:
         """The target's column of class probabilities (batch, classes): (batch,)."""
@@ -114,6 +120,17 @@ class Evidence:
     def known(self) -> Tensor | None:
         """Where the event is known to be, bool (batch, freq, time), or None."""
         return self.clean.batch.evidence
+
+    def _exact_ends(self, part: Part, area: float, output: Tensor) -> Tensor:
+        """Where a part is the whole clip or silence, the probabilities of just that.
+
+        Much digital silence makes parts equal to the clip; the rounding of another batch would then
+        decide whether confidence "increased".
+        """
+        has_all, has_none = self.ranking.coverage(self._sounding, area)
+        whole, nothing = (has_all, has_none) if part == "kept" else (has_none, has_all)
+        output = torch.where(whole[:, None], self.clean.probabilities, output)
+        return torch.where(nothing[:, None], self.clean.silence, output)
 
     def _masked(self, part: Part, area: float) -> Tensor:
         mask = self.ranking.top(area)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -236,11 +235,10 @@ def _read_costs(runs: list[Path]) -> pd.DataFrame:
     _check_weights(runs)
     pieces = []
     for run in runs:
-        infos = [(path, json.loads(path.read_text())) for path in _part_infos(run)]
-        trained = {(path.parent.parent.name, path.parent.name): info["method"].get("trained") for path, info in infos}
+        infos = {(path.parent.parent.name, path.parent.name): info for path, info in _read_infos(run)}
         costs = results.read_costs(run).assign(dataset=results.read_manifest(run).dataset)
         pairs = zip(costs["classifier"], costs["method"], strict=True)
-        pieces.append(costs.assign(trained=[bool(trained[pair]) for pair in pairs]))
+        pieces.append(costs.assign(trained=[bool(infos[pair].method.get("trained")) for pair in pairs]))
     costs = pd.concat(pieces, ignore_index=True)
     costs["seconds"] = costs["explain_seconds_per_clip"] * costs["clips"]
     costs["memory"] = costs["peak_memory_bytes"].astype(float)
@@ -254,9 +252,9 @@ def _read_costs(runs: list[Path]) -> pd.DataFrame:
     return merged.drop(columns=["seconds", "clips", "memory"])
 
 
-def _part_infos(run: Path) -> list[Path]:
-    """What each scored part was made with."""
-    return [path.with_suffix(".json") for path in sorted(Path(run).glob("*/*/part-*.parquet"))]
+def _read_infos(run: Path) -> list[tuple[Path, results.PartInfo]]:
+    """Paths of all parts and what each was made with."""
+    return [(path, results.read_info(path)) for path in sorted(Path(run).glob("*/*/part-*.parquet"))]
 
 
 def _check_weights(runs: list[Path]) -> None:
@@ -264,19 +262,11 @@ def _check_weights(runs: list[Path]) -> None:
     known: dict[tuple[Any, ...], tuple[str, Path]] = {}
     for run in runs:
         manifest = results.read_manifest(run)
-        for path in _part_infos(run):
+        for path, info in _read_infos(run):
             classifier = path.parent.parent.name
-            key = (
-                manifest.dataset,
-                manifest.dataset_fingerprint,
-                manifest.folds,
-                manifest.limit,
-                classifier,
-                path.name,
-            )
-            sha256 = json.loads(path.read_text())["classifier_sha256"]
-            other, where = known.setdefault(key, (sha256, path))
-            if other != sha256:
+            clips = (manifest.dataset, manifest.dataset_fingerprint, manifest.folds, manifest.limit, path.name)
+            other, where = known.setdefault((*clips, classifier), (info.classifier_sha256, path))
+            if other != info.classifier_sha256:
                 raise ResultsError(
                     f"{classifier} had other weights for {path.parent} than for {where.parent}: their scores cannot "
                     "be compared; run one of them again with the other's checkpoint"

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from xaibench.batch import Batch, clip_seed
 
+_ABOVE = torch.iinfo(torch.int64).max
+
 
 @lru_cache(maxsize=64)
 def _tie_order(seed: int, size: int) -> Tensor:
@@ -41,17 +43,40 @@ class Ranking:
         """Bins in one map."""
         return self._keys.shape[1]
 
+    @property
+    def ascending(self) -> Tensor:
+        """Importance in ascending order, float32 (batch, bins)."""
+        return (self._sorted >> 32).int().view(torch.float32)
+
     def top(self, area: float) -> Tensor:
         """Bool mask (batch, freq, time) of the most important bins, `area` of all of them."""
-        count = round(area * self.size)
-        return self.top_counts(torch.full((len(self._keys),), count, device=self._keys.device))
+        return self.top_counts(self._counts(area))
 
     def top_counts(self, counts: Tensor) -> Tensor:
         """Bool mask (batch, freq, time) of the `counts[i]` most important bins of clip i."""
+        return (self._keys >= self._threshold(counts)[:, None]).view(self._shape)
+
+    def coverage(self, extent: tuple[Tensor, Tensor], area: float) -> tuple[Tensor, Tensor]:
+        """Whether the top `area` has all, and whether it has none, of the bins of an extent: two (batch,)."""
+        lowest, highest = extent
+        threshold = self._threshold(self._counts(area))
+        return lowest >= threshold, highest < threshold
+
+    def _counts(self, area: float) -> Tensor:
+        return torch.full((len(self._keys),), round(area * self.size), device=self._keys.device)
+
+    def _threshold(self, counts: Tensor) -> Tensor:
+        """Smallest key among the `counts[i]` most important bins; above every key where that is 0."""
         position = (self.size - counts).clamp(max=self.size - 1)
-        threshold = self._sorted.gather(1, position[:, None])
-        mask = (self._keys >= threshold) & (counts > 0)[:, None]
-        return mask.view(self._shape)
+        threshold = self._sorted.gather(1, position[:, None])[:, 0]
+        return torch.where(counts > 0, threshold, _ABOVE)
+
+    def extent(self, bins: Tensor) -> tuple[Tensor, Tensor]:
+        """Lowest and highest place in the order of some bins (batch, freq, time): two (batch,)."""
+        inside = bins.flatten(1)
+        lowest = self._keys.masked_fill(~inside, _ABOVE).amin(dim=1)
+        highest = self._keys.masked_fill(~inside, -1).amax(dim=1)
+        return lowest, highest
 
 
 def _sort(keys: Tensor) -> Tensor:

@@ -143,24 +143,22 @@ def distribution(rows: pd.DataFrame, lines: pd.DataFrame) -> Figure:
         panel = lines[lines["classifier"] == classifier].set_index("method").reindex(methods)
         clips = rows[rows["classifier"] == classifier].dropna(subset="value").sort_values(["method", "clip"])
         colour = _colour(index)
-        shared = {"data": clips, "x": "value", "y": "method", "order": methods, "ax": axis, "legend": False}
         if BASELINE in panel.index and not np.isnan(panel.at[BASELINE, "mean"]):
             line = panel.loc[BASELINE]
             axis.axvline(line["mean"], color=CONTROL_COLOUR, linewidth=0.9, linestyle="--", zorder=0.5)
             axis.axvspan(line["low"], line["high"], color=CONTROL_COLOUR, alpha=0.25, linewidth=0, zorder=0.4)
-        sns.stripplot(**shared, color=colour, size=1.6, alpha=0.35, jitter=0.28, zorder=1)
-        sns.boxplot(
-            **shared,
-            color="white",
-            width=0.62,
-            showfliers=False,
-            linewidth=0.6,
-            linecolor="0.35",
-            boxprops={"facecolor": "none"},
-            medianprops={"linewidth": 0.9},
-            zorder=2,
-        )
         places = np.arange(len(methods))
+        jitter = np.random.default_rng(0)
+        for place, method in enumerate(methods):
+            values = clips.loc[clips["method"] == method, "value"].to_numpy()
+            if not len(values):
+                continue
+            heights = place + jitter.uniform(-0.28, 0.28, len(values))
+            axis.scatter(values, heights, s=2.5, color=colour, alpha=0.4, linewidth=0, zorder=1)
+            low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
+            box = {"facecolor": "none", "edgecolor": "0.35", "linewidth": 0.6}
+            axis.barh(place, high - low, left=low, height=0.62, zorder=2, **box)
+            axis.vlines(middle, place - 0.31, place + 0.31, color="0.35", linewidth=1, zorder=2)
         reach = np.abs(panel[["low", "high"]].to_numpy().T - panel["mean"].to_numpy())
         axis.errorbar(
             panel["mean"],
@@ -180,10 +178,13 @@ def distribution(rows: pd.DataFrame, lines: pd.DataFrame) -> Figure:
         axis.axhline(split - 0.5, color="0.3", linewidth=0.6)
         axis.set_title(classifier, loc="left", weight="bold")
         axis.set(xlabel="", ylabel="")
+        axis.grid(visible=False, axis="y")
         sns.despine(ax=axis, left=True)
+    axes[0].set_yticks(np.arange(len(methods)), methods)
+    axes[0].set_ylim(len(methods) - 0.4, -0.6)
     _set_controls_apart(axes[0], lines, methods)
     figure.supxlabel(
-        f"{_axis_name()}\ndots: clips, box: quartiles, diamond: mean, 95% interval, band: mean of {BASELINE}",
+        f"{_axis_name()}\ndot: clip, box: quartiles and median, diamond: mean, 95% interval, band: mean of {BASELINE}",
         size=7.5,
     )
     return figure
@@ -278,7 +279,8 @@ def _label_points(axis: Axes, points: pd.DataFrame) -> None:
         boxes = np.hstack([corner - unit, corner + unit * np.array([size.width + 1, size.height + 1])])
         area = np.prod(boxes[0, 2:] - boxes[0, :2])
         outside = area - _overlaps(boxes, frame)[:, 0]
-        price = 4 * _overlaps(boxes, taken).sum(axis=1) + 8 * outside + 3 * radius * unit**2
+        distance = np.hypot(radius, level * radius) * unit
+        price = 4 * _overlaps(boxes, taken).sum(axis=1) + 8 * outside + 3 * distance * unit
         best = int(price.argmin())
         box = boxes[best]
         taken = np.vstack([taken, box])
@@ -296,7 +298,7 @@ def _label_points(axis: Axes, points: pd.DataFrame) -> None:
             fontsize=_LABEL_SIZE,
             style="italic" if line["control"] else "normal",
             color="0.35" if line["control"] else "black",
-            arrowprops=arrow if radius[best] > 9 else None,
+            arrowprops=arrow if distance[best] > 9 * unit else None,
             path_effects=[withStroke(linewidth=1.2, foreground="white")],
             zorder=4,
         )

@@ -49,12 +49,10 @@ def mean_interval(values: Floats, recordings: NDArray, *, resamples: int = RESAM
         NaN means without a defined clip; NaN intervals with fewer than two recordings.
     """
     defined = ~np.isnan(values)
+    sums = _sum_by_recording(np.where(defined, values, 0.0), recordings)
     counts = _sum_by_recording(defined.astype(float), recordings)
     clips = counts.sum(axis=1)
-    total = np.where(defined, values, 0.0).sum(axis=1)
-    mean = np.divide(total, clips, out=np.full(len(values), np.nan), where=clips > 0)
-    # Deviations, not values, are resampled: rounding then cannot move a constant row off its mean.
-    deviations = _sum_by_recording(np.where(defined, values - mean[:, None], 0.0), recordings)
+    mean = np.divide(sums.sum(axis=1), clips, out=np.full(len(values), np.nan), where=clips > 0)
     low, high = np.full((2, len(values)), np.nan)
     patterns, pattern_of = np.unique(counts > 0, axis=0, return_inverse=True)
     for index, pattern in enumerate(patterns):
@@ -62,10 +60,11 @@ def mean_interval(values: Floats, recordings: NDArray, *, resamples: int = RESAM
             continue
         weights = _weights(int(pattern.sum()), resamples, seed)
         for rows in _blocks(np.flatnonzero(pattern_of.reshape(-1) == index)):
-            shifts = weights @ deviations[rows][:, pattern].T
-            shifts /= weights @ counts[rows][:, pattern].T
-            low[rows], high[rows] = mean[rows] + np.quantile(shifts, (0.025, 0.975), axis=0)
-    return MeanInterval(mean, low, high)
+            means = weights @ sums[rows][:, pattern].T
+            means /= weights @ counts[rows][:, pattern].T
+            low[rows], high[rows] = np.quantile(means, (0.025, 0.975), axis=0)
+    # Of clips that all agree, the resampled means differ from the mean by rounding alone.
+    return MeanInterval(mean, np.minimum(low, mean), np.maximum(high, mean))
 
 
 def sign_flip_p(
@@ -128,10 +127,9 @@ def holm(p: Floats) -> Floats:
 
 def _sum_by_recording(values: Floats, recordings: NDArray) -> Floats:
     """(rows, clips) summed to (rows, recordings), recordings sorted."""
-    names, recording_of = np.unique(recordings, return_inverse=True)
-    sums = np.zeros((len(names), len(values)))
-    np.add.at(sums, recording_of.reshape(-1), values.T)
-    return sums.T
+    order = np.argsort(recordings, kind="stable")
+    starts = np.unique(recordings[order], return_index=True)[1]
+    return np.add.reduceat(values[:, order], starts, axis=1)
 
 
 def _blocks(rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:
@@ -152,5 +150,5 @@ def _signs(recordings: int, flips: int, seed: int) -> Floats:
     """Signs other than the observed ones, (flips, recordings): all of them if these are few."""
     if 2**recordings - 1 <= flips:
         bits = np.arange(1, 2**recordings)[:, None] >> np.arange(recordings)
-        return 1.0 - 2.0 * (bits & 1)
-    return np.random.default_rng(seed).choice([-1.0, 1.0], size=(flips, recordings))
+        return (1 - 2 * (bits & 1)).astype(float)
+    return 1.0 - 2.0 * np.random.default_rng(seed).integers(2, size=(flips, recordings)).astype(float)

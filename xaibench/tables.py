@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import rich.table
 
-MOST_COLUMNS = 5  # what fits beside the names into 100 characters or a text width
+MOST_WIDTH = 100  # characters of a terminal; in small type also about a text width on paper
 MISSING = "\N{EN DASH}"
 DAGGER = "†"
 NO_DAGGER = "\N{FIGURE SPACE}"  # keeps the numbers of a column aligned where others carry a dagger
@@ -45,18 +46,32 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def split(self) -> list[Table]:
-        """The same rows in tables of about equally many columns, at most MOST_COLUMNS; the last keeps the notes."""
-        pieces = np.array_split(np.arange(len(self.columns)), max(1, -(-len(self.columns) // MOST_COLUMNS)))
+        """As few tables of about equally many columns as fit into MOST_WIDTH; the last has the notes."""
+        for count in range(1, len(self.columns) + 1):
+            pieces = [self._piece(columns) for columns in np.array_split(np.arange(len(self.columns)), count)]
+            if all(piece.width() <= MOST_WIDTH for piece in pieces):
+                break
         return [
             replace(
-                self,
-                caption=self.caption if len(pieces) == 1 else f"{self.caption} ({number} of {len(pieces)})",
-                columns=tuple(self.columns[i] for i in piece),
-                rows=tuple(replace(row, cells=tuple(row.cells[i] for i in piece)) for row in self.rows),
-                notes=self.notes if piece is pieces[-1] else (),
+                piece,
+                caption=self.caption if count == 1 else f"{self.caption} ({number} of {count})",
+                notes=self.notes if number == count else (),
             )
             for number, piece in enumerate(pieces, start=1)
         ]
+
+    def width(self) -> int:
+        """Characters of a line, with three between columns and one at either edge."""
+        names = [len(row.name) for row in self.rows]
+        columns = [
+            max(len(heading), *(len(row.cells[i].text + row.cells[i].tail) for row in self.rows))
+            for i, heading in enumerate(self.columns)
+        ]
+        return max(names) + sum(columns) + 3 * len(columns) + 2
+
+    def _piece(self, columns: NDArray[np.intp]) -> Table:
+        rows = tuple(replace(row, cells=tuple(row.cells[i] for i in columns)) for row in self.rows)
+        return replace(self, columns=tuple(self.columns[i] for i in columns), rows=rows)
 
     def groups(self) -> list[list[Row]]:
         """Methods, then controls; an empty group is left out."""

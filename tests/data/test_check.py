@@ -64,6 +64,14 @@ def test_recordings_that_esc50_itself_has_in_two_folds_are_notes(real):
     assert [note.split()[1] for note in crossing] == ["209698", "234879"]
 
 
+def test_the_summary_is_one_line_with_the_counts(real, tmp_path):
+    assert real[0].summary() == (
+        "esc50: 720 clips (fold 1: 80, fold 2: 80, fold 3: 80, fold 4: 400, fold 5: 80), 400 of them ESC-10; "
+        "50 classes, 540 recordings; no problems"
+    )
+    assert check(tmp_path).summary().endswith("0 clips (none), 0 of them ESC-10; 0 classes, 0 recordings; 1 problem")
+
+
 def test_progress_counts_every_file(real):
     assert real[1] == [(done, 720) for done in range(1, 721)]
 

@@ -154,7 +154,7 @@ def decoded(monkeypatch, tmp_path):
 def test_a_clip_is_decoded_once_even_if_its_folder_moves(small_esc50, decoded, tmp_path):
     before = Esc50(small_esc50)
     waveform = before.waveform(before.clips[0])
-    after = Esc50(shutil.move(small_esc50, tmp_path / "elsewhere"))
+    after = Esc50(Path(shutil.move(small_esc50, tmp_path / "elsewhere")))
     np.testing.assert_array_equal(after.waveform(after.clips[0]), waveform)
     assert decoded == ["1-1002-A-2.wav"]
 

@@ -16,13 +16,14 @@ app = typer.Typer(help="Check a dataset folder, or fetch the official archive.",
 @app.command()
 def check(
     path: Annotated[Path, typer.Argument(help="Folder in ESC-50's layout.", metavar="PATH")],
+    dataset: Annotated[str, typer.Option(help="esc50, or esc10 for its official subset only.")] = "esc50",
 ) -> None:
     """Say exactly what is wrong with a folder: missing files, bad rows, undecodable audio."""
     from xaibench.data import check as checker
 
     with progress() as bar:
         task = bar.add_task("decoding", total=None)
-        report = checker.check(path, advance=lambda done, total: bar.update(task, completed=done, total=total))
+        report = checker.check(path, dataset, advance=lambda done, total: bar.update(task, completed=done, total=total))
     for problem in report.problems:
         output().print(f"problem: {problem}", markup=False, soft_wrap=True)
     for note in report.notes:
@@ -45,5 +46,5 @@ def fetch(
         folder = fetcher.fetch(
             dataset, data_dir, progress=lambda done, total: bar.update(task, completed=done, total=total)
         )
-    output().print(f"ready: --data-dir {folder}", soft_wrap=True)
-    notes().print(f"next: xaibench run --method all --dataset esc10 --data-dir {folder}", soft_wrap=True)
+    output().print(f"ready: --data-dir {folder}", markup=False, soft_wrap=True)
+    notes().print(f"next: xaibench run --method all --dataset esc10 --data-dir {folder}", markup=False, soft_wrap=True)

@@ -51,6 +51,16 @@ class Report:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def summary(self) -> str:
+        """The counts and the verdict in one line."""
+        folds = ", ".join(f"fold {fold}: {clips}" for fold, clips in self.clips_per_fold.items())
+        found = len(self.problems)
+        return (
+            f"{self.dataset}: {self.clips} clips ({folds or 'none'}), {self.esc10_clips} of them ESC-10; "
+            f"{self.classes} classes, {self.recordings} recordings; "
+            f"{found or 'no'} problem{'s' * (found != 1)}"
+        )
+
 
 def _ignore(done: int, total: int) -> None:
     pass

@@ -138,6 +138,24 @@ def test_better_than_random_is_missing_for_random_itself(comparison: pd.DataFram
     assert better["random"] is pd.NA
 
 
+def test_methods_that_a_control_beats_are_marked_but_not_for_losing_to_the_oracle(tmp_path: Path) -> None:
+    methods: dict[str, Scores] = {
+        "good": {FF: noise(1, 0.8)},
+        "poor": {FF: noise(2, 0.2)},
+        "energy": {FF: noise(3, 0.5)},
+        "oracle": {FF: noise(4, 0.95)},
+        "random": {FF: noise(5)},
+    }
+    run = write_run(tmp_path / "run", methods, controls=("energy", "oracle", "random"))
+    comparison = leaderboard.compare([run])
+    lines = cell(comparison, *FF)
+    assert lines.loc["poor", "beaten_by"] == "energy"
+    assert lines.loc["good", "beaten_by"] == ""
+    table = leaderboard.board(comparison, "synth", "cnn-micro")
+    assert [row.name for row in table.rows if not row.control] == ["good", "poor" + tables.DOUBLE_DAGGER]
+    assert any(note.startswith(tables.DOUBLE_DAGGER) for note in table.notes)
+
+
 def test_undefined_clips_are_counted_and_left_out(comparison: pd.DataFrame) -> None:
     poor = cell(comparison, *FF).loc["poor"]
     assert (poor["n"], poor["undefined"]) == (CLIPS - 3, 3)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from xaibench import registry, results, tables
 from xaibench.errors import RegistryError, ResultsError
 from xaibench.statistics import ALPHA, Floats, flips_for, holm, mean_interval, sign_flip_p
-from xaibench.tables import DAGGER, MISSING, NO_DAGGER, NO_DIGIT, Cell, Row, Table
+from xaibench.tables import DAGGER, DOUBLE_DAGGER, MISSING, NO_DAGGER, NO_DIGIT, Cell, Row, Table
 
 if TYPE_CHECKING:
     import rich.table
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # The control that every method has to beat: a mask of the same area at random bins, which is what
 # a map that knows nothing of the classifier amounts to.
 BASELINE = "random"
+# The control that is a ceiling, not a yardstick: losing to the known evidence is no fault.
+CEILING = "oracle"
 # A board is sorted by this metric where it was scored.
 SORT_METRIC = "faithfulness"
 # The columns that readers look for first, in this order; all other metrics follow by family.
@@ -31,7 +33,15 @@ FIRST_METRICS = (
 )
 COLUMNS = (
     *("dataset", "classifier", "method", "metric", "area", "mean", "low", "high", "n", "undefined", "accuracy", "rank"),
-    *("tied_with", "better_than_random", "seconds_per_clip", "peak_memory_mb", "native_resolution", "polarity"),
+    *(
+        "tied_with",
+        "beaten_by",
+        "better_than_random",
+        "seconds_per_clip",
+        "peak_memory_mb",
+        "native_resolution",
+        "polarity",
+    ),
     *("control", "trained"),
 )
 _LINE = ["metric", "area", "method"]
@@ -46,7 +56,8 @@ def compare(runs: list[Path]) -> pd.DataFrame:
     `low` and `high` bound the mean with 95% confidence over recordings. `rank` is 1 for the best of
     all methods and controls of a cell (same dataset, classifier, metric and area). Two methods are
     `tied_with` each other unless a paired two-sided test, Holm-corrected over all pairs of the
-    cell, separates them; `better_than_random` is a paired one-sided test against BASELINE,
+    cell, separates them; `beaten_by` names the controls (but CEILING) that the same test finds better;
+    `better_than_random` is a paired one-sided test against BASELINE,
     Holm-corrected over the methods of the cell, and missing where there is nothing to test.
 
     Args:
@@ -163,8 +174,13 @@ def board(comparison: pd.DataFrame, dataset: str, classifier: str) -> Table:
     place = len([name for name in metrics if name in FIRST_METRICS])
     headed = list(columns.items())
     headed.insert(place, ("s/clip ↓", seconds))
+    beaten = set(lines.loc[(lines["metric"] == SORT_METRIC) & (lines["beaten_by"] != ""), "method"])
     rows = tuple(
-        Row(method, bool(by_method.at[method, "control"]), tuple(cells[i] for _, cells in headed))
+        Row(
+            method + DOUBLE_DAGGER * (method in beaten and not by_method.at[method, "control"]),
+            bool(by_method.at[method, "control"]),
+            tuple(cells[i] for _, cells in headed),
+        )
         for i, method in enumerate(methods)
     )
     clips = int((lines["n"] + lines["undefined"]).max())
@@ -313,10 +329,13 @@ def _judge(cell: pd.DataFrame, values: Floats, recordings: NDArray, controls: se
         for i, verdict in zip(others, beaten, strict=True):
             better[i] = bool(verdict)
     means = cell["mean"].to_numpy(float) * np.where(scored, _sign(cell["metric"].iloc[0]), 1)
+    yardstick = np.array([method in controls and method != CEILING for method in methods])
+    beats = yardstick & (means[None, :] > means[:, None]) & ~tied & np.outer(scored, scored)
     return pd.DataFrame(
         {
             "rank": pd.Series(means, index=cell.index).rank(method="min", ascending=False).astype("Int64"),
             "tied_with": [";".join(methods[row]) for row in tied],
+            "beaten_by": [";".join(methods[row]) for row in beats],
             "better_than_random": pd.array(better, dtype="boolean"),
         },
         index=cell.index,
@@ -373,6 +392,9 @@ def _notes(rows: tuple[Row, ...], lines: pd.DataFrame) -> tuple[str, ...]:
         notes.append("±: half the 95% bootstrap interval over recordings.")
     if DAGGER in tails:
         notes.append(f"{DAGGER}: not significantly better than {BASELINE}.")
+    if any(row.name.endswith(DOUBLE_DAGGER) for row in rows):
+        title = metric_class(SORT_METRIC).title
+        notes.append(f"{DOUBLE_DAGGER}: a control that ignores the classifier is significantly better in {title}.")
     if "(" in tails:
         notes.append("(n): undefined on n clips, which the mean leaves out.")
     return tuple(notes)

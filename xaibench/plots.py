@@ -125,8 +125,7 @@ def heatmap(lines: pd.DataFrame) -> Figure:
             x, y = text.get_position()
             text.set_color("white" if float(places.to_numpy()[int(y), int(x)]) > 0.6 else "0.1")
     bar = figure.colorbar(axes[0].collections[0], ax=list(axes), shrink=0.35, aspect=28, pad=0.015)
-    bar.set_ticks([0, 1], labels=["last", "best"])
-    bar.set_label("place within metric", labelpad=-8)
+    bar.set_ticks([0, 1], labels=["last of\nmetric", "best of\nmetric"])
     bar.outline.set_visible(False)
     figure.supxlabel(f"{DAGGER} not significantly better than {BASELINE}", x=0.01, ha="left", size=6.5, color="0.3")
     return figure

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 MOST_WIDTH = 100  # characters of a terminal; in small type also about a text width on paper
 MISSING = "\N{EN DASH}"
 DAGGER = "†"
+DOUBLE_DAGGER = "‡"
 NO_DAGGER = "\N{FIGURE SPACE}"  # keeps the numbers of a column aligned where others carry a dagger
 NO_DIGIT = "\N{NO-BREAK SPACE}"  # keeps them aligned where others carry a count
 
@@ -107,7 +108,12 @@ _LATEX = _Markup(
         | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
         | {"<": "$<$", ">": "$>$", "|": "$|$", "±": r"$\pm$", "↑": r"$\uparrow$"}
         | {"↓": r"$\downarrow$", MISSING: "--", "[": "{[}", "]": "{]}", "*": "{*}"}
-        | {DAGGER: r"$^{\dagger}$", NO_DAGGER: r"\phantom{$^{\dagger}$}", NO_DIGIT: r"\phantom{0}"}
+        | {
+            DOUBLE_DAGGER: r"$^{\ddagger}$",
+            DAGGER: r"$^{\dagger}$",
+            NO_DAGGER: r"\phantom{$^{\dagger}$}",
+            NO_DIGIT: r"\phantom{0}",
+        }
     ),
     r"\textbf{%s}",
     r"\textit{%s}",

@@ -55,8 +55,8 @@ def _surroundings(classifier: Classifier | None, batch: Batch, target: Tensor) -
     torch_state, numpy_state, python_state = _random_states()
     found: dict[str, Any] = {
         "torch's global random state": torch_state,
-        "numpy's global random state": str(numpy_state),
-        "python's global random state": str(python_state),
+        "numpy's global random state": (numpy_state[1].tobytes(), *numpy_state[2:]),
+        "python's global random state": python_state,
         "torch's gradient mode": torch.is_grad_enabled(),
         "the target": target.clone(),
         "batch.evidence": None if batch.evidence is None else batch.evidence.clone(),

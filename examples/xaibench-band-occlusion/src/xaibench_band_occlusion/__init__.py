@@ -1,0 +1,1 @@
+"""An explainer and a metric for xaibench, registered by entry points."""

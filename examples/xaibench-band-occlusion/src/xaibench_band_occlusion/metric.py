@@ -1,0 +1,26 @@
+"""Faithfulness on the log-odds scale."""
+
+from collections.abc import Sequence
+
+from xaibench.evidence import Evidence, Part
+from xaibench.metric import Metric, Scores, scores
+
+
+class LogOddsDrop(Metric):
+    title = "LOD"
+    family = "faithfulness"
+    reference = "after Shrikumar, Greenside, Kundaje, arXiv 1704.02685"
+    description = "how much the log-odds of the predicted class fall without the most important bins"
+    traps = "one clip classified with near certainty can outweigh many others: read the median too"
+    higher_is_better = True
+    bounds = (float("-inf"), float("inf"))
+    cost = "1 per area (shared)"
+    per_area = True
+
+    def wants(self, areas: Sequence[float]) -> list[tuple[Part, float]]:
+        return [("removed", area) for area in areas]
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        assert area is not None
+        drop = evidence.p_full.logit() - evidence.p_removed(area).logit()
+        return scores(drop, ~drop.isfinite(), "a probability of exactly 0 or 1 has no log-odds")

@@ -1,0 +1,114 @@
+"""From wheels, in an environment of their own: the program, a third-party package, and a generated one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import xaibench
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+EXAMPLE = REPOSITORY / "examples" / "xaibench-band-occlusion"
+
+
+@dataclass
+class House:
+    """An environment with the wheels of xaibench and of the example, and an empty folder to work in."""
+
+    environment: Path
+    work: Path
+
+    @property
+    def python(self) -> Path:
+        return self.environment / "bin" / "python"
+
+    def run(self, *command: str | Path) -> str:
+        """Standard output of a command of this environment, which must succeed."""
+        # Neither the repository nor a path of the developer's may help out.
+        variables = {key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "COLUMNS"}}
+        program = self.environment / "bin" / command[0]
+        done = subprocess.run([program, *command[1:]], cwd=self.work, env=variables, capture_output=True, text=True)
+        assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def install(self, *what: Path) -> None:
+        self.run("python", "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--no-build-isolation", *what)
+
+
+def build_wheel(source: Path, out: Path) -> Path:
+    """The wheel of a copy of a source folder, so that no build output lands in it."""
+    copy = out / source.name
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "results"))
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, copy]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = out.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+    root = tmp_path_factory.mktemp("house")
+    wheels = [build_wheel(source, tmp_path_factory.mktemp("wheel")) for source in (REPOSITORY, EXAMPLE)]
+    subprocess.run([sys.executable, "-m", "venv", root / "venv"], check=True)
+    made = House(root / "venv", root / "work")
+    made.work.mkdir()
+    made.install(*wheels)
+    # The dependencies come from the environment of the tests, behind the new one's own packages. It
+    # is added after the wheels, which pip would else take for installed already.
+    (site,) = (made.environment / "lib").glob("python*/site-packages")
+    paths = dict.fromkeys(sysconfig.get_path(key) for key in ("purelib", "platlib"))
+    (site / "dependencies.pth").write_text("\n".join(paths) + "\n")
+    return made
+
+
+def test_the_program_is_the_wheels(house: House) -> None:
+    places = house.run(
+        "python", "-c", "import xaibench, xaibench_band_occlusion as e; print(xaibench.__file__, e.__file__)"
+    )
+    assert all(Path(place).is_relative_to(house.environment) for place in places.split())
+    assert house.run("xaibench", "--version") == f"xaibench {xaibench.__version__}\n"
+
+
+def test_the_methods_list_the_plugin_among_the_built_ins(house: House) -> None:
+    names = [line.split()[0] for line in house.run("xaibench", "methods").splitlines() if line[:1].strip()]
+    assert {"band-occlusion", "saliency", "focalnet", "vit-rollout", "random"} <= set(names)
+    assert names == sorted(names)
+
+
+def test_a_plugin_is_shown_with_its_origin(house: House) -> None:
+    shown = house.run("xaibench", "methods", "show", "band-occlusion")
+    assert "drop of the predicted class's logit when a frequency band is silenced" in shown
+    assert "bands=27" in shown
+    assert "xaibench-band-occlusion" in shown
+    assert "log-odds of the predicted class" in house.run("xaibench", "metrics", "show", "log_odds_drop")
+
+
+def test_a_run_ranks_the_plugin_beside_built_ins(house: House) -> None:
+    methods = ["--method", "band-occlusion", "--method", "energy", "--method", "random"]
+    chosen = ["--classifier", "cnn-micro", "--dataset", "synth", "--limit", "2"]
+    metrics = ["--metric", "log_odds_drop", "--metric", "faithfulness"]
+    printed = house.run("xaibench", "run", *methods, *chosen, *metrics, "--device", "cpu", "--out", "run")
+    assert all(word in printed for word in ("band-occlusion", "energy", "random", "LOD", "FF"))
+    house.run("xaibench", "compare", "run", "--out", "comparison.csv")
+    lines = (house.work / "comparison.csv").read_text().splitlines()
+    assert any("band-occlusion" in line and "log_odds_drop" in line for line in lines)
+
+
+def test_the_examples_own_tests_pass(house: House) -> None:
+    assert "3 passed" in house.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", EXAMPLE / "tests")
+
+
+def test_a_generated_package_installs_and_passes_its_own_tests(house: House) -> None:
+    assert "next: pip install" in house.run("xaibench", "new", "explainer", "my-method")
+    folder = house.work / "xaibench-my-method"
+    house.install(folder)
+    assert "2 passed" in house.run("python", "-m", "pytest", "-q", folder)
+    assert "xaibench-my-method" in house.run("xaibench", "methods", "show", "my-method")

@@ -50,15 +50,17 @@ def main() -> None:
     try:
         app()
     except XaibenchError as error:
-        notes().print(f"Error: {error}", style="red", markup=False, soft_wrap=True)
+        # One line, also where a library's own message inside it has more.
+        notes().print(f"Error: {' '.join(str(error).splitlines())}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         notes().print(f"Error: {where}{error.strerror or error}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        notes().print("Interrupted; finished parts are kept, the same command goes on from there.")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == 130:  # typer has turned Ctrl-C into this
+            notes().print("Interrupted; finished parts are kept, the same command goes on from there.")
+        raise
 
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from xaibench import audio, provenance, registry
 from xaibench.batch import Batch
@@ -97,7 +99,7 @@ def evaluate(plan: Plan, subject: Subject, folder: RunFolder, report: Callable[[
     Parts are written as they are finished. A method that fails is reported and left; the others go on.
 
     Raises:
-        UnsupportedPairError: no method is left that makes sense.
+        UnsupportedPairError: no method or no metric is left that makes sense.
         ResultsError: the folder holds parts made with other weights, parameters or sound.
         XaibenchError: a clip cannot be read, or does not fit in memory.
     """
@@ -106,6 +108,11 @@ def evaluate(plan: Plan, subject: Subject, folder: RunFolder, report: Callable[[
     if not methods:
         lines = "; ".join(f"{name} {reason}" for name, reason in refused.items())
         raise UnsupportedPairError(f"nothing to run on {subject.label}: {lines}")
+    if not applicable(plan.metrics, plan.dataset):
+        raise UnsupportedPairError(
+            f"{', '.join(plan.metrics)}: not on {plan.dataset.name}, whose evidence is not known; "
+            "choose another --metric or --dataset synth"
+        )
     forwarder = Forwarder(subject.classifier, plan.batch_size)
     failed: set[str] = set()
     for index, clips in enumerate(plan.parts):
@@ -134,7 +141,6 @@ class _Part:
         self.plan, self.subject, self.folder = plan, subject, folder
         self.forwarder, self.index, self.clips = forwarder, index, clips
         self._clean: Clean | None = None
-        self._audio_sha256 = ""
 
     def score(self, name: str, method: Explainer) -> Event:
         label = self.subject.label
@@ -144,10 +150,10 @@ class _Part:
             rows, info = earlier
             self._check_same(name, method, info)
             known = set(rows["metric"])
-            if set(self._applicable(wanted)) <= known:
+            if set(applicable(wanted, self.plan.dataset)) <= known:
                 return Event("found", label, name, len(self.clips))
             # Rescored whole, so that a part is always one method's one pass.
-            wanted |= {metric: registry.load("metrics", metric)() for metric in known - set(wanted)}
+            wanted |= {metric: registry.create("metrics", metric) for metric in known - set(wanted)}
         clean = self._prepare()
         before = self.forwarder.count
         started = time.perf_counter()
@@ -155,16 +161,17 @@ class _Part:
             with measure_peak(clean.batch.x.device) as peak:
                 explanation = self._explain(method, clean)
             explained = time.perf_counter()
-            rows = self._rows(name, method, explanation, clean, self._applicable(wanted))
+            rows = self._rows(name, method, explanation, clean, applicable(wanted, self.plan.dataset))
+            about = describe(method) | {"native_shape": [int(size) for size in explanation.native_shape]}
         except XaibenchError as error:
-            return Event("failed", label, name, len(self.clips), str(error))
+            return Event("failed", label, name, len(self.clips), _one_line(str(error)))
         except Exception as error:
             # A stranger's plugin may raise anything; what others have computed must not be lost.
-            return Event("failed", label, name, len(self.clips), f"{type(error).__name__}: {error}".splitlines()[0])
+            return Event("failed", label, name, len(self.clips), _one_line(f"{type(error).__name__}: {error}"))
         info = PartInfo(
             clips=len(self.clips),
             classifier_sha256=self.subject.sha256,
-            method=describe(method) | {"native_shape": list(explanation.native_shape)},
+            method=about,
             audio_sha256=self._audio_sha256,
             code_sha256=provenance.code_hash(type(method)),
             versions=provenance.versions(),
@@ -185,18 +192,21 @@ class _Part:
             raise ResultsError(f"{path} was scored with other weights of {self.subject.label}; choose another --out")
         if info.method["parameters"] != provenance.plain(method.parameters):
             raise ResultsError(f"{path} was made with other parameters of {name}; choose another --out")
+        if info.audio_sha256 != self._audio_sha256:
+            raise ResultsError(f"{path} was made with other sound in the same clips; choose another --out")
 
-    def _applicable(self, metrics: dict[str, Metric]) -> dict[str, Metric]:
-        """Without the metrics that need evidence which the dataset does not have."""
-        known = self.plan.dataset.has_evidence
-        return {name: metric for name, metric in metrics.items() if known or not metric.needs_known_evidence}
+    @cached_property
+    def _waveform(self) -> Tensor:
+        return torch.stack([torch.from_numpy(self.plan.dataset.waveform(clip)) for clip in self.clips])
+
+    @cached_property
+    def _audio_sha256(self) -> str:
+        return hashlib.sha256(self._waveform.numpy().tobytes()).hexdigest()
 
     def _prepare(self) -> Clean:
         if self._clean is None:
             plan, device = self.plan, next(self.subject.classifier.parameters()).device
-            waveform = torch.stack([torch.from_numpy(plan.dataset.waveform(clip)) for clip in self.clips])
-            self._audio_sha256 = hashlib.sha256(waveform.numpy().tobytes()).hexdigest()
-            x = audio.spectrogram(waveform).to(device)
+            x = audio.spectrogram(self._waveform).to(device)
             evidence = None
             if plan.dataset.has_evidence:
                 known = [torch.from_numpy(plan.dataset.evidence(clip)) for clip in self.clips]
@@ -263,9 +273,26 @@ class _Part:
 
 def _score(name: str, metric: Metric, evidence: Evidence, area: float | None) -> Scores:
     try:
-        return metric.score(evidence, area)
+        scored = metric.score(evidence, area)
     except Exception as error:
         raise XaibenchError(f"metric {name} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(scored, Scores):
+        raise XaibenchError(f"metric {name} failed: score() returned {type(scored).__name__}, expected Scores")
+    if tuple(scored.values.shape) != (len(evidence),) or len(scored.reasons) != len(evidence):
+        raise XaibenchError(
+            f"metric {name} failed: values have shape {tuple(scored.values.shape)} with {len(scored.reasons)} "
+            f"reasons, expected one of each for {len(evidence)} clips"
+        )
+    return scored
+
+
+def applicable(metrics: dict[str, Metric], dataset: Dataset) -> dict[str, Metric]:
+    """Without the metrics that need evidence which the dataset does not have."""
+    return {name: metric for name, metric in metrics.items() if dataset.has_evidence or not metric.needs_known_evidence}
+
+
+def _one_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
 
 
 def describe(method: Explainer) -> dict[str, object]:

@@ -63,12 +63,13 @@ class Forwarder:
                 parts.append(work(start, stop))
                 start = stop
                 continue
+            # Without its traceback: the frames in it would keep the failed attempt's tensors alive.
             except (torch.OutOfMemoryError, MemoryError) as error:
-                failure = error
+                failure = error.with_traceback(None)
             except RuntimeError as error:
                 if "not enough memory" not in str(error) and "out of memory" not in str(error):
                     raise
-                failure = error
+                failure = error.with_traceback(None)
             if stop - start == 1:
                 raise XaibenchError(
                     f"one clip does not fit in the memory of {self.classifier.name}'s device; "

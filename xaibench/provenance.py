@@ -42,7 +42,10 @@ def code_hash(method: type) -> str:
     digest = hashlib.sha256()
     root = Path(xaibench.__file__).parent
     sources = sorted(root.rglob("*.py"))
-    leaf = inspect.getsourcefile(method)
+    try:
+        leaf = inspect.getsourcefile(method)
+    except (TypeError, OSError):  # a class typed into a notebook has no file
+        leaf = None
     for path in [*sources, *([Path(leaf)] if leaf else [])]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

@@ -71,3 +71,18 @@ def load(group: Group, name: str) -> Any:
         raise RegistryError(
             f"{_SINGULAR[group]} '{name}' of {_origin(point)} does not load: {type(error).__name__}: {error}"
         ) from error
+
+
+def create(group: Group, name: str) -> Any:
+    """An explainer or metric by its name, made without arguments.
+
+    Raises:
+        RegistryError: unknown name, or it cannot be imported or made.
+    """
+    kind = load(group, name)
+    try:
+        return kind()
+    except Exception as error:
+        raise RegistryError(
+            f"{_SINGULAR[group]} '{name}' of {origin(group, name)} cannot be made: {type(error).__name__}: {error}"
+        ) from error

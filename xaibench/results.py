@@ -113,9 +113,8 @@ class RunFolder:
         """A part written earlier, or None; a damaged part counts as not written."""
         path = self.part(classifier, method, index)
         try:
-            info = PartInfo(**json.loads(path.with_suffix(".json").read_text()))
-            return pq.read_table(path, schema=SCHEMA).to_pandas(), info
-        except (OSError, ValueError, TypeError, pa.ArrowException):
+            return read_part(path).to_pandas(), read_info(path)
+        except ResultsError:
             return None
 
     def write(self, classifier: str, method: str, index: int, rows: pd.DataFrame, info: PartInfo) -> None:
@@ -151,6 +150,38 @@ def read_manifest(folder: Path) -> Manifest:
         raise ResultsError(f"{path} is not a run manifest: {error}") from error
 
 
+def read_part(path: Path) -> pa.Table:
+    """The scores of one part, columns as in SCHEMA.
+
+    Raises:
+        ResultsError: the file is missing, damaged, or has other columns.
+    """
+    try:
+        # Not pq.read_table: it would take a folder named "seed=1" for a column, and fill missing ones with nulls.
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+        return table.cast(SCHEMA)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ResultsError(f"{path} is damaged ({error}); delete it and run again") from error
+
+
+def read_info(path: Path) -> PartInfo:
+    """What a part (the path of its scores) cost and was made with.
+
+    Raises:
+        ResultsError: the file beside the scores is missing or damaged.
+    """
+    path = path.with_suffix(".json")
+    try:
+        info = PartInfo(**json.loads(path.read_text()))
+        missing = {"parameters", "native_shape", "polarity", "control"} - set(info.method)
+        if missing:
+            raise ValueError(f"the method lacks {', '.join(sorted(missing))}")
+    except (OSError, ValueError, TypeError) as error:
+        raise ResultsError(f"{path} is damaged ({error}); delete it and run again") from error
+    return info
+
+
 def find_runs(root: Path) -> list[Path]:
     """Run folders at or below a folder.
 
@@ -173,13 +204,9 @@ def read_rows(folder: Path) -> pd.DataFrame:
     parts = sorted(Path(folder).glob("*/*/part-*.parquet"))
     if not parts:
         raise ResultsError(f"{folder} holds no scores yet; finish it with 'xaibench run --out {folder}'")
-    tables = []
     for path in parts:
-        try:
-            tables.append(pq.read_table(path, schema=SCHEMA))
-        except (pa.ArrowException, OSError) as error:
-            raise ResultsError(f"{path} is damaged ({error}); delete it and run again") from error
-    return pa.concat_tables(tables).to_pandas()
+        read_info(path)  # scores of unknown origin are not scores
+    return pa.concat_tables([read_part(path) for path in parts]).to_pandas()
 
 
 def read_costs(folder: Path) -> pd.DataFrame:
@@ -187,12 +214,13 @@ def read_costs(folder: Path) -> pd.DataFrame:
 
     Columns: classifier, method, clips, explain_seconds_per_clip, score_seconds_per_clip,
     forwards_per_clip, peak_memory_bytes, native_freq, native_time, polarity, control.
+
+    Raises:
+        ResultsError: a part is damaged.
     """
     records = []
-    for path in sorted(Path(folder).glob("*/*/part-*.json")):
-        if not path.with_suffix(".parquet").exists():
-            continue
-        info = PartInfo(**json.loads(path.read_text()))
+    for path in sorted(Path(folder).glob("*/*/part-*.parquet")):
+        info = read_info(path)
         records.append(
             {
                 "classifier": path.parent.parent.name,

@@ -148,7 +148,8 @@ def resolve(name: str, dataset: str) -> tuple[Classifier, Card]:
         RegistryError: neither a folder nor a registered name.
         CheckpointError: no weights are shipped for this dataset.
     """
-    if (Path(name) / CARD).is_file() or os.sep in name:
+    # A registered name is never a folder that happens to be called so; ./NAME is.
+    if os.sep in name or (name not in registry.names("classifiers") and (Path(name) / CARD).is_file()):
         return load(Path(name))
     registry.entry("classifiers", name)
     folder = shipped_folder(name, dataset)

@@ -209,7 +209,8 @@ def _resume(trainer: _Trainer, path: Path) -> None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise CheckpointError(f"{path} is damaged ({error}); delete it to start over") from error
+        # Without torch's own words, which advise to unpickle the file.
+        raise CheckpointError(f"{path} is damaged; delete it to start over") from error
     if state.get("identity") != trainer.settings.identity():
         raise CheckpointError(f"{path} belongs to a training with other settings; delete it or choose another --out")
     trainer.restore(state)

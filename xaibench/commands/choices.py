@@ -21,7 +21,7 @@ DataDirOption = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder in ESC-50's layout (meta/esc50.csv, audio/).", metavar="FOLDER"),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of every random draw.", min=0)]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of every random draw.", min=0, max=2**31 - 1)]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda or cuda:N.", metavar="DEVICE")
 ]
@@ -58,8 +58,8 @@ def open_device(name: str) -> torch.device:
 
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, index = name.partition(":")
-    if kind not in {"cpu", "cuda"} or (index and not index.isdecimal()) or (kind == "cpu" and index):
+    kind, colon, index = name.partition(":")
+    if kind not in {"cpu", "cuda"} or (colon and (kind == "cpu" or not index.isdecimal())):
         raise XaibenchError(f"unknown device '{name}'; use auto, cpu, cuda or cuda:N")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise XaibenchError(f"no device '{name}': torch sees {torch.cuda.device_count()} GPUs; use --device cpu")

@@ -12,12 +12,12 @@ PIPED_WIDTH = 160
 
 def output() -> Console:
     """Standard output; wide when piped, so that no column is cut."""
-    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False, emoji=False)
 
 
 def notes() -> Console:
     """Standard error, for everything that is not the result."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False)
 
 
 def progress() -> Progress:

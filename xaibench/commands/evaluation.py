@@ -15,6 +15,7 @@ from xaibench.errors import UnsupportedPairError, XaibenchError
 if TYPE_CHECKING:
     import torch
 
+    from xaibench.data.base import Dataset
     from xaibench.evaluate import Event, Subject
 
 ALL = "all"
@@ -71,8 +72,8 @@ def run(
 
     methods = registry.names("methods") if ALL in method else list(dict.fromkeys(method))
     metrics = registry.names("metrics") if not metric or ALL in metric else list(dict.fromkeys(metric))
-    plan_methods = {name: registry.load("methods", name)() for name in methods}
-    plan_metrics = {name: registry.load("metrics", name)() for name in metrics}
+    plan_methods = {name: registry.create("methods", name) for name in methods}
+    plan_metrics = {name: registry.create("metrics", name) for name in metrics}
     source = choices.open_dataset(dataset, data_dir)
     where = choices.open_device(device)
     chosen = _folds(folds, {clip.fold for clip in source.clips})
@@ -80,12 +81,12 @@ def run(
     size = automatic_batch_size(where) if batch_size == "auto" else _positive(batch_size, "--batch-size")
     plan = Plan(source, clips, plan_methods, plan_metrics, seed, size)
 
-    subjects = _subjects(classifier, dataset, source.classes, where)
+    subjects = _subjects(classifier, source, chosen, where)
     refused = {subject.label: refusals(plan, subject) for subject in subjects}
     _refuse_impossible(methods if ALL not in method else [], refused)
     for label, reasons in refused.items():
         for name, reason in reasons.items():
-            notes().print(f"left out: {name} on {label} ({reason})", style="dim", soft_wrap=True)
+            notes().print(f"left out: {name} on {label} ({reason})", style="dim", markup=False, soft_wrap=True)
     subjects = [subject for subject in subjects if len(refused[subject.label]) < len(methods)]
     if not subjects:
         raise UnsupportedPairError("no pair of method and classifier is left to run; see the reasons above")
@@ -130,27 +131,32 @@ def _positive(text: str, option: str) -> int:
     return int(text)
 
 
-def _subjects(names: list[str] | None, dataset: str, classes: Sequence[str], device: torch.device) -> list[Subject]:
+def _subjects(names: list[str] | None, source: Dataset, folds: Sequence[int], device: torch.device) -> list[Subject]:
+    """Classifiers of the dataset's classes; says so when a fold to score was trained on."""
     from xaibench.classifiers import checkpoint
     from xaibench.errors import CheckpointError
     from xaibench.evaluate import Subject
 
     if not names or ALL in names:
-        names = [name for data, name in checkpoint.shipped() if data == dataset]
+        names = [name for data, name in checkpoint.shipped() if data == source.name]
         if not names:
             raise CheckpointError(
-                f"no weights are shipped for {dataset}; train some with 'xaibench train --classifier cnn-micro "
-                f"--dataset {dataset} --data-dir FOLDER' and give the folder it prints as --classifier"
+                f"no weights are shipped for {source.name}; train some with 'xaibench train --classifier cnn-micro "
+                f"--dataset {source.name}' and give the folder it prints as --classifier"
             )
     subjects = []
     for name in dict.fromkeys(names):
-        classifier, card = checkpoint.resolve(name, dataset)
-        if card.classes != tuple(classes):
+        classifier, card = checkpoint.resolve(name, source.name)
+        if card.classes != source.classes:
             raise CheckpointError(
                 f"{name} was trained on the {len(card.classes)} classes of {card.dataset}, "
-                f"{dataset} has {len(classes)} others; choose another --classifier or --dataset"
+                f"{source.name} has {len(source.classes)} others; choose another --classifier or --dataset"
             )
         label = name if name == card.classifier else f"{card.classifier}@{card.weights_sha256[:8]}"
+        seen = sorted(set(folds) & set(card.train_folds))
+        if seen and card.dataset == source.name:
+            text = f"{label} was trained on fold {', '.join(map(str, seen))}: scores there are of clips it has seen"
+            notes().print(text, style="yellow", markup=False, soft_wrap=True)
         subjects.append(Subject(label, classifier.to(device), card.weights_sha256))
     return subjects
 
@@ -183,5 +189,5 @@ def _print_summary(folder: Path, failures: dict[tuple[str, str], str]) -> None:
             f"time: {explaining:.0f} s explaining, {scoring:.0f} s scoring ({forwards:,.0f} forward passes)",
             style="dim",
         )
-        output().print(f"per-clip scores: {folder}", soft_wrap=True)
-        output().print("next: xaibench compare, xaibench leaderboard", soft_wrap=True)
+        output().print(f"per-clip scores: {folder}", markup=False, soft_wrap=True)
+        output().print("next: xaibench compare, xaibench leaderboard", markup=False, soft_wrap=True)

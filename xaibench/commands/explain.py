@@ -50,7 +50,7 @@ def explain(
     from xaibench.explanation import defects, importance, validate
     from xaibench.forwarder import Forwarder, automatic_batch_size
 
-    methods = {name: registry.load("methods", name)() for name in dict.fromkeys(method)}
+    methods = {name: registry.create("methods", name) for name in dict.fromkeys(method)}
     waveform = torch.from_numpy(audio.read_clip(file))[None]
     where = choices.open_device(device)
     model = _classifier(classifier, dataset, methods).to(where)
@@ -62,14 +62,19 @@ def explain(
 
     folder = out or Path("explained") / file.stem
     folder.mkdir(parents=True, exist_ok=True)
-    panels, written = [], [folder / "explanation.png", folder / "explanation.pdf", folder / "original.wav"]
+    panels, written = [], [folder / "explanation.png", folder / "explanation.pdf"]
+    sounds = {folder / "original.wav": waveform[0]}
     with notes().status("explaining"):
         for name, explainer in methods.items():
-            explanation = validate(explainer.explain(model, batch, clean.target), tuple(batch.x.shape))
+            try:
+                explained = explainer.explain(model, batch, clean.target)
+            except Exception as error:  # a stranger's plugin may raise anything
+                raise XaibenchError(f"{name} failed: {type(error).__name__}: {error}") from error
+            explanation = validate(explained, tuple(batch.x.shape))
             broken = defects(explanation.map)[0]
             if broken is not None:
                 raise XaibenchError(f"{name} explains nothing here: {broken}")
-            evidence = Evidence(clean, importance(explanation.map.float(), explainer.polarity), forwarder)
+            evidence = Evidence(clean, importance(explanation.map.detach().float(), explainer.polarity), forwarder)
             mask = evidence.ranking.top(area)
             panels.append(
                 figure.Panel(
@@ -81,17 +86,24 @@ def explain(
                 )
             )
             for part, part_mask in (("kept", mask), ("removed", ~mask)):
-                written.append(folder / f"{name}-{part}.wav")
-                audio.write_wav(written[-1], audio.masked_audio(waveform, part_mask.cpu().float())[0].numpy())
-        audio.write_wav(folder / "original.wav", waveform[0].numpy())
-        heading = f"{file.name}: {model.name} says {predicted} ($p$ = {float(evidence.p_full[0]):.2f})"
-        for path in written[:2]:
-            figure.draw(path, batch.x[0].cpu().numpy(), panels, heading, predicted, area)
-    output().print(heading.replace("$", ""), soft_wrap=True)
+                sounds[folder / f"{name}-{part}.wav"] = audio.masked_audio(waveform, part_mask.cpu().float())[0]
+        # A part can be louder than the whole; one gain for all, so that none is clipped and parts still add up.
+        peak = max(1.0, *(float(sound.abs().max()) for sound in sounds.values()))
+        for path, sound in sounds.items():
+            audio.write_wav(path, (sound / peak).numpy())
+        verdict = f"{model.name} says {predicted}"
+        p_full = float(clean.probabilities[0].max())
+        # A dollar in a file's name would begin mathematics.
+        heading = f"{file.name}: {verdict}".replace("$", r"\$") + f" ($p$ = {p_full:.2f})"
+        for path in written:
+            figure.draw(path, batch.x[0].cpu().numpy(), panels, heading, predicted.replace("$", r"\$"), area)
+    output().print(f"{file.name}: {verdict} (p = {p_full:.2f})", markup=False, soft_wrap=True)
     for name, panel in zip(methods, panels, strict=True):
-        output().print(f"{name}: p(kept) {panel.p_kept:.3f}, p(removed) {panel.p_removed:.3f}", soft_wrap=True)
-    for path in written:
-        output().print(f"wrote {path}", soft_wrap=True)
+        output().print(
+            f"{name}: p(kept) {panel.p_kept:.3f}, p(removed) {panel.p_removed:.3f}", markup=False, soft_wrap=True
+        )
+    for path in [*written, *sounds]:
+        output().print(f"wrote {path}", markup=False, soft_wrap=True)
 
 
 def _classifier(name: str | None, dataset: str, methods: dict[str, Explainer]) -> Classifier:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from xaibench import registry
 from xaibench.commands.console import output
+from xaibench.errors import RegistryError
 from xaibench.registry import Group
 
 GROUPS: tuple[Group, ...] = ("methods", "metrics", "classifiers", "datasets")
@@ -28,7 +29,11 @@ def listing(group: Group) -> typer.Typer:
             table.add_column(no_wrap=True)
             table.add_column()
             for name in registry.names(group):
-                table.add_row(name, escape(_LINES[group](name, registry.load(group, name))))
+                try:
+                    line = _LINES[group](name, registry.load(group, name))
+                except RegistryError as error:  # one broken plugin must not hide the others
+                    line = str(error)
+                table.add_row(name, escape(line))
             output().print(table)
 
     @app.command("show", help=f"All that is known of one of the {group}.")

@@ -21,6 +21,6 @@ def explainer(
     from xaibench.scaffold import new_explainer
 
     folder = new_explainer(name, out)
-    output().print(f"wrote {folder}", soft_wrap=True)
-    output().print(f"next: pip install -e {folder} && pytest {folder}", soft_wrap=True)
-    output().print(f"then: xaibench run --method {name}", soft_wrap=True)
+    output().print(f"wrote {folder}", markup=False, soft_wrap=True)
+    output().print(f"next: pip install -e {folder} && pytest {folder}", markup=False, soft_wrap=True)
+    output().print(f"then: xaibench run --method {name}", markup=False, soft_wrap=True)

@@ -31,7 +31,7 @@ def compare(
         comparison = leaderboard.compare(runs)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, comparison.to_csv(index=False).encode())
-    output().print(f"{out}: {len(comparison)} lines from {', '.join(map(str, runs))}", soft_wrap=True)
+    output().print(f"{out}: {len(comparison)} lines from {', '.join(map(str, runs))}", markup=False, soft_wrap=True)
 
 
 def leaderboard(
@@ -60,4 +60,4 @@ def leaderboard(
             rows = pd.concat([read_rows(run) for run in runs], ignore_index=True)
             written += write_plots(rows, comparison, out)
     for path in written:
-        output().print(f"wrote {path}", soft_wrap=True)
+        output().print(f"wrote {path}", markup=False, soft_wrap=True)

@@ -77,4 +77,4 @@ def train(
         f"{card.epochs}, chosen there), {card.test_accuracy:.4f} on fold 5; {card.seconds:.0f} s",
         soft_wrap=True,
     )
-    output().print(f"weights and card: {folder}", soft_wrap=True)
+    output().print(f"weights and card: {folder}", markup=False, soft_wrap=True)

@@ -1,0 +1,191 @@
+"""Every registered classifier keeps the protocol; the families have what explainers read."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+
+from xaibench import registry
+from xaibench.audio import GRID
+from xaibench.classifiers import checkpoint
+from xaibench.classifiers.base import COSINE_SCALE, Classifier, CosineHead
+from xaibench.explainer import Explainer, Need
+from xaibench.unchanged import seeded
+
+CLASSES = ("dog", "rain", "siren")
+NAMES = registry.names("classifiers")
+MICRO = [name for name in NAMES if name.endswith("-micro")]
+VITS = [name for name in NAMES if name.startswith("vit")]
+
+
+@cache
+def model(name: str) -> Classifier:
+    """An untrained classifier, frozen."""
+    with seeded(0):
+        made = checkpoint.build(name, CLASSES)
+        if name in MICRO:
+            # Untrained batch norms let the signal die away; then no test could tell two clips apart.
+            for module in made.modules():
+                if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+                    module.momentum = None  # the plain mean over what it sees
+            with torch.no_grad():
+                made.train().logits(sound(5))
+    return checkpoint.freeze(made)
+
+
+@cache
+def sound(count: int) -> torch.Tensor:
+    """Random log spectrograms (count, 513, 431)."""
+    generator = torch.Generator().manual_seed(count)
+    # Patches as large as events, so that clips differ after any pooling.
+    patches = torch.nn.functional.interpolate(torch.rand(count, 1, 6, 5, generator=generator), GRID)[:, 0]
+    return 2 * patches * torch.rand(count, *GRID, generator=generator)
+
+
+def test_the_three_families_in_two_sizes_are_registered() -> None:
+    assert {"cnn-base", "cnn-micro", "focalnet-base", "focalnet-micro", "vit-base", "vit-micro"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_protocol(name: str) -> None:
+    classifier = model(name)
+    assert classifier.name == name
+    assert classifier.classes == CLASSES
+    assert classifier.temperature == (1.0 if classifier.family == "cnn" else COSINE_SCALE)
+    assert classifier.parameter_count == sum(p.numel() for p in classifier.parameters())
+    x = sound(1).clone().requires_grad_()
+    seen: list[torch.Tensor] = []
+    hook = classifier.feature_maps.register_forward_hook(lambda module, args, output: seen.append(output))
+    logits = classifier.logits(x)
+    hook.remove()
+    assert logits.shape == (1, 3)
+    assert logits.isfinite().all()
+    assert len(seen) == 1
+    assert seen[0].ndim == 4
+    if any(isinstance(module, CosineHead) for module in classifier.modules()):
+        assert logits.abs().max() <= 1 + 1e-6
+    with torch.no_grad():
+        p = classifier.probabilities(x)
+        torch.testing.assert_close(p, torch.softmax(classifier.temperature * logits.detach(), dim=-1))
+        torch.testing.assert_close(classifier.log_probabilities(x).exp(), p)
+    (gradient,) = torch.autograd.grad(logits[0, 0], x)
+    assert gradient.shape == x.shape
+    assert gradient.isfinite().all()
+    # An explanation needs the gradient of nearly every bin, not of a corner of the picture.
+    assert (gradient != 0).double().mean() > 0.9
+
+
+@pytest.mark.parametrize("name", MICRO)
+def test_logits_do_not_depend_on_the_batch(name: str) -> None:
+    classifier, x = model(name), sound(5)
+    with torch.inference_mode():
+        together = classifier.logits(x)
+        alone = torch.cat([classifier.logits(clip[None]) for clip in x])
+        backwards = classifier.logits(x.flip(0)).flip(0)
+    assert together.shape == (5, 3)
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(together, backwards, rtol=1e-5, atol=1e-5)
+    assert (together[0] - together[1]).abs().max() > 1e-2, "different clips get different logits"
+
+
+@pytest.mark.parametrize("name", MICRO)
+def test_micro_is_small(name: str) -> None:
+    assert 0.3e6 <= model(name).parameter_count <= 3e6
+
+
+def test_the_base_geometries_are_the_papers() -> None:
+    focalnet: Any = model("focalnet-base")
+    config = focalnet.backbone.config
+    assert config.embed_dim == 128
+    assert list(config.depths) == [2, 2, 18, 2]
+    assert tuple(focalnet.front_end.image_size) == (224, 224)
+    assert config.num_channels == 3
+    # Yang et al., arXiv 2203.11926, table 1: FocalNet-B has 88.7 M parameters with 1000 classes.
+    assert 86e6 < focalnet.parameter_count < 90e6
+    vit: Any = model("vit-base")
+    config = vit.backbone.config
+    assert (config.num_hidden_layers, config.hidden_size, config.num_attention_heads) == (12, 768, 12)
+    assert (config.patch_size, config.intermediate_size) == (16, 3072)
+    assert vit.grid == (14, 14)
+    assert 85e6 < vit.parameter_count < 87e6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_offers_are_kept(name: str) -> None:
+    classifier: Any = model(name)
+    if "modulation" in classifier.offers:
+        seen: list[torch.Tensor] = []
+        hook = classifier.modulation.register_forward_hook(lambda module, args, output: seen.append(output))
+        with torch.inference_mode():
+            classifier.logits(sound(1))
+        hook.remove()
+        assert len(seen) == 1
+        assert seen[0].ndim == 4
+        assert seen[0].shape[2:] == ((8, 8) if name.endswith("micro") else (7, 7))
+    if "rectifiers" in classifier.offers:
+        others = (torch.nn.GELU, torch.nn.SiLU, torch.nn.Sigmoid, torch.nn.Tanh, torch.nn.Softmax, torch.nn.LayerNorm)
+        assert not any(isinstance(module, others) for module in classifier.modules())
+        runs: list[torch.nn.Module] = []
+        rectifiers = [module for module in classifier.modules() if isinstance(module, torch.nn.ReLU)]
+        assert not any(module.inplace for module in rectifiers)
+        hooks = [m.register_forward_hook(lambda module, args, output: runs.append(module)) for m in rectifiers]
+        with torch.inference_mode():
+            classifier.logits(sound(1))
+        for hook in hooks:
+            hook.remove()
+        assert len(runs) == len(rectifiers) == len(set(map(id, runs)))
+
+
+@pytest.mark.parametrize("name", VITS)
+def test_attention_weights(name: str) -> None:
+    classifier: Any = model(name)
+    x = sound(1 if name.endswith("base") else 2)
+    before = classifier.backbone.config._attn_implementation
+    with torch.inference_mode():
+        fused = classifier.logits(x)
+    weights = classifier.attention_weights(x)
+    config = classifier.backbone.config
+    tokens = 1 + classifier.grid[0] * classifier.grid[1]
+    assert len(weights) == config.num_hidden_layers
+    for layer in weights:
+        assert layer.shape == (len(x), config.num_attention_heads, tokens, tokens)
+        assert layer.min() >= 0
+        torch.testing.assert_close(layer.sum(dim=-1), torch.ones(layer.shape[:-1]), rtol=0, atol=1e-5)
+    assert before != "eager"
+    assert config._attn_implementation == before
+    with torch.inference_mode():
+        torch.testing.assert_close(classifier.logits(x), fused, rtol=0, atol=0)
+        # The path that gives weights is the network that is scored.
+        classifier.backbone.set_attn_implementation("eager")
+        try:
+            torch.testing.assert_close(classifier.logits(x), fused, rtol=0, atol=1e-5)
+        finally:
+            classifier.backbone.set_attn_implementation(before)
+
+
+def test_attention_weights_leave_nothing_behind_when_they_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier: Any = model("vit-micro")
+    before = classifier.backbone.config._attn_implementation
+
+    def fail(x: torch.Tensor) -> torch.Tensor:
+        assert classifier.backbone.config._attn_implementation == "eager"
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(classifier, "logits", fail)
+    with pytest.raises(RuntimeError, match="no memory"):
+        classifier.attention_weights(sound(1))
+    assert classifier.backbone.config._attn_implementation == before
+    assert not any(module._forward_hooks for module in classifier.modules())
+
+
+def test_every_need_of_a_builtin_explainer_is_offered_by_a_classifier() -> None:
+    """A need that nothing offers would leave a method out everywhere, in silence."""
+    offered = {offer for name in MICRO for offer in model(name).offers} | {"evidence"}
+    needs: set[Need] = set()
+    for name in registry.names("methods"):
+        method: type[Explainer] = registry.load("methods", name)
+        needs |= method.needs
+    assert needs <= offered

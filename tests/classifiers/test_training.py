@@ -1,0 +1,196 @@
+"""Training learns, is reproducible, and goes on exactly where it stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from xaibench.audio import CLIP_SAMPLES, SAMPLE_RATE
+from xaibench.classifiers import checkpoint, training
+from xaibench.classifiers.base import Classifier, Recipe
+from xaibench.classifiers.cnn import CnnClassifier
+from xaibench.classifiers.front_end import MelResize
+from xaibench.data.base import Clip, Dataset
+from xaibench.errors import CheckpointError, DataError
+
+
+class Tones(Dataset):
+    """A low or a high tone in noise: four clips in each of five folds."""
+
+    name = "tones"
+    licence = "CC0"
+    classes = ("low", "high")
+
+    def __init__(self, folds: Sequence[int] = (1, 2, 3, 4, 5)) -> None:
+        self.clips = tuple(Clip(f"tone-{f}-{i}", f, i % 2, f"recording-{f}-{i}") for f in folds for i in range(4))
+        self.read: list[str] = []
+
+    def waveform(self, clip: Clip) -> np.ndarray:
+        self.read.append(clip.id)
+        rng = np.random.default_rng([clip.fold, int(clip.id[-1])])
+        pitch = rng.uniform(200, 400) * (1 + 9 * clip.label)
+        tone = np.sin(2 * np.pi * pitch * np.arange(CLIP_SAMPLES) / SAMPLE_RATE)
+        return (0.4 * tone + 0.02 * rng.standard_normal(CLIP_SAMPLES)).astype(np.float32)
+
+
+def tiny(name: str, classes: Sequence[str]) -> Classifier:
+    """A network with batch norm and dropout that trains in seconds."""
+    return CnnClassifier(name, classes, MelResize((32, 32)), (8, 16))
+
+
+@pytest.fixture(autouse=True)
+def _tiny_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "build", tiny)
+
+
+def settings(epochs: int = 7, seed: int = 0, learning_rate: float = 3e-3) -> training.Settings:
+    """Settings of a short training on the CPU."""
+    recipe = Recipe(epochs=epochs, learning_rate=learning_rate)
+    return training.Settings(
+        classifier="tiny",
+        dataset="tones",
+        seed=seed,
+        recipe=recipe,
+        precision=torch.float32,
+        device=torch.device("cpu"),
+        command="xaibench train --classifier tiny",
+    )
+
+
+class Stopped(Exception):
+    """Somebody pulled the plug."""
+
+
+def stop_after(epoch: int) -> Callable[[training.Progress], None]:
+    """A report that pulls the plug."""
+
+    def report(step: training.Progress) -> None:
+        if step.epoch == epoch:
+            raise Stopped
+
+    return report
+
+
+def ignore(step: training.Progress) -> None:
+    """Report to nobody."""
+
+
+def weights(folder: Path) -> bytes:
+    """Bytes of the written weights."""
+    return (folder / checkpoint.WEIGHTS).read_bytes()
+
+
+def test_it_learns_what_can_be_learned(tmp_path: Path) -> None:
+    steps: list[training.Progress] = []
+    card = training.train(Tones(), settings(epochs=60, learning_rate=1e-2), tmp_path / "made", steps.append)
+    losses = [step.loss for step in steps]
+    assert [step.epoch for step in steps] == list(range(1, 61))
+    # Mixed, smoothed labels keep the loss from 0; guessing two classes costs log 2 = 0.693.
+    assert sum(losses[-10:]) / 10 < 0.8 * sum(losses[:3]) / 3
+    assert card.validation_accuracy == card.test_accuracy == 1.0
+    assert steps[-1].best_accuracy == max(step.validation_accuracy for step in steps)
+    assert steps[card.best_epoch - 1].validation_accuracy == steps[-1].best_accuracy
+
+
+def test_the_card_is_complete_and_true(tmp_path: Path) -> None:
+    dataset = Tones()
+    given = settings(epochs=2)
+    card = training.train(dataset, given, tmp_path, ignore)
+    assert not (tmp_path / training.STATE).exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [checkpoint.CARD, checkpoint.WEIGHTS]
+    loaded, stored = checkpoint.load(tmp_path)
+    assert stored == dataclasses.replace(card, weights_sha256=checkpoint.file_hash(tmp_path / checkpoint.WEIGHTS))
+    assert (stored.classifier, stored.dataset, stored.dataset_fingerprint) == ("tiny", "tones", dataset.fingerprint())
+    assert (stored.data_licence, stored.classes, stored.seed) == ("CC0", ("low", "high"), 0)
+    assert (stored.train_folds, stored.validation_folds, stored.test_folds) == ((1, 2, 3), (4,), (5,))
+    assert (stored.epochs, stored.command) == (2, given.command)
+    assert 1 <= stored.best_epoch <= 2
+    assert stored.seconds >= 0
+    assert stored.parameters == loaded.parameter_count
+    assert {"python", "xaibench", "torch"} <= set(stored.versions)
+    for fold, stated in ((4, stored.validation_accuracy), (5, stored.test_accuracy)):
+        x, labels = training.magnitudes(dataset, dataset.in_folds([fold]))
+        right = [int(loaded.logits(torch.log1p(clip)[None]).argmax()) for clip in x]
+        assert stated == sum(a == b for a, b in zip(right, labels.tolist(), strict=True)) / len(labels)
+
+
+def test_fold_five_is_read_only_at_the_end(tmp_path: Path) -> None:
+    dataset = Tones()
+    seen: list[int] = []
+    training.train(
+        dataset, settings(epochs=2), tmp_path, lambda step: seen.append(sum("tone-5" in c for c in dataset.read))
+    )
+    assert seen == [0, 0]
+    assert any("tone-5" in clip for clip in dataset.read)
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
+    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
+        torch.rand(7)  # the caller's random state must not matter
+        training.train(Tones(), settings(epochs=2, seed=seed), tmp_path / folder, ignore)
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    assert weights(tmp_path / "a") != weights(tmp_path / "c")
+
+
+@pytest.mark.parametrize("epoch", [5, 6])
+def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path, epoch: int) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    card = training.train(Tones(), settings(), whole, ignore)
+    with pytest.raises(Stopped):
+        training.train(Tones(), settings(), stopped, stop_after(epoch))
+    # The state is written after the report of every fifth epoch.
+    assert (stopped / training.STATE).exists() == (epoch > 5)
+    assert not (stopped / checkpoint.CARD).exists()
+    torch.rand(11)
+    epochs: list[int] = []
+    resumed = training.train(Tones(), settings(), stopped, lambda step: epochs.append(step.epoch))
+    assert epochs == (list(range(1, 8)) if epoch == 5 else [6, 7])
+    assert weights(whole) == weights(stopped)
+    same = {"seconds": 0.0}
+    assert dataclasses.replace(card, **same) == dataclasses.replace(resumed, **same)
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"epochs": 8}, {"learning_rate": 1e-4}], ids=["seed", "epochs", "learning rate"]
+)
+def test_other_settings_do_not_go_on(tmp_path: Path, change: dict[str, float]) -> None:
+    with pytest.raises(Stopped):
+        training.train(Tones(), settings(), tmp_path, stop_after(6))
+    before = (tmp_path / training.STATE).read_bytes()
+    with pytest.raises(CheckpointError, match=r"other settings; delete it or choose another --out"):
+        training.train(Tones(), settings(**change), tmp_path, ignore)  # type: ignore[arg-type]
+    assert (tmp_path / training.STATE).read_bytes() == before
+
+
+def test_a_damaged_state_is_named(tmp_path: Path) -> None:
+    (tmp_path / training.STATE).write_bytes(b"not a state")
+    with pytest.raises(CheckpointError, match=r"training-state\.pt is damaged; delete it to start over$"):
+        training.train(Tones(), settings(epochs=1), tmp_path, ignore)
+
+
+def test_a_missing_fold_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="tones has no clips in fold 4"):
+        training.train(Tones(folds=(1, 2, 3, 5)), settings(epochs=1), tmp_path, ignore)
+
+
+def test_measure_is_accuracy_and_cross_entropy() -> None:
+    dataset = Tones()
+    torch.manual_seed(0)
+    classifier = tiny("tiny", dataset.classes)
+    x, labels = training.magnitudes(dataset, dataset.clips)
+    accuracy, loss = training.measure(classifier, torch.log1p(x), labels, torch.device("cpu"))
+    assert not classifier.training
+    total, right = 0.0, 0
+    with torch.inference_mode():
+        for clip, label in zip(torch.log1p(x), labels.tolist(), strict=True):
+            p = torch.softmax(classifier.logits(clip[None]).double(), dim=-1)[0]
+            total -= math.log(float(p[label]))
+            right += int(p.argmax()) == label
+    assert accuracy == right / len(labels)
+    assert loss == pytest.approx(total / len(labels), abs=1e-5)

@@ -368,7 +368,7 @@ class Silent(_Method):
     ("method", "reason"),
     [
         (Raises(), "KeyError: 'no such thing\\nand more'"),
-        (WrongShape(), "the map has shape (3, 257, 431), expected (3, 513, 431) (batch, freq, time)"),
+        (WrongShape(), "the map has shape (1, 257, 431), expected (1, 513, 431) (batch, freq, time)"),
         (Nothing(), "explain() returned NoneType, expected an Explanation"),
         (Integers(), "the map is torch.int64, expected a floating-point tensor"),
         (Unserialisable(), "TypeError: Object of type Tensor is not JSON serializable"),

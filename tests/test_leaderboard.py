@@ -156,6 +156,14 @@ def test_methods_that_a_control_beats_are_marked_but_not_for_losing_to_the_oracl
     assert any(note.startswith(tables.DOUBLE_DAGGER) for note in table.notes)
 
 
+def test_a_method_scored_on_fewer_clips_is_marked(tmp_path: Path) -> None:
+    methods: dict[str, Scores] = {"whole": {FF: noise(1, 0.8)}, "stopped": {FF: noise(2, 0.9, clips=CLIPS // 2)}}
+    table = leaderboard.board(leaderboard.compare([write_run(tmp_path / "run", methods)]), "synth", "cnn-micro")
+    assert [row.name for row in table.rows] == ["stopped" + tables.PARTIAL, "whole"]
+    assert f"{CLIPS} clips" in table.caption
+    assert any(note.startswith(tables.PARTIAL) for note in table.notes)
+
+
 def test_undefined_clips_are_counted_and_left_out(comparison: pd.DataFrame) -> None:
     poor = cell(comparison, *FF).loc["poor"]
     assert (poor["n"], poor["undefined"]) == (CLIPS - 3, 3)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from xaibench import registry, results, tables
 from xaibench.errors import RegistryError, ResultsError
 from xaibench.statistics import ALPHA, Floats, flips_for, holm, mean_interval, sign_flip_p
-from xaibench.tables import DAGGER, DOUBLE_DAGGER, MISSING, NO_DAGGER, NO_DIGIT, Cell, Row, Table
+from xaibench.tables import DAGGER, DOUBLE_DAGGER, MISSING, NO_DAGGER, NO_DIGIT, PARTIAL, Cell, Row, Table
 
 if TYPE_CHECKING:
     import rich.table
@@ -174,17 +174,14 @@ def board(comparison: pd.DataFrame, dataset: str, classifier: str) -> Table:
     place = len([name for name in metrics if name in FIRST_METRICS])
     headed = list(columns.items())
     headed.insert(place, ("s/clip ↓", seconds))
-    beaten = set(lines.loc[(lines["metric"] == SORT_METRIC) & (lines["beaten_by"] != ""), "method"])
+    scored = lines["n"] + lines["undefined"]
+    marks = _marks(lines, scored)
     rows = tuple(
-        Row(
-            method + DOUBLE_DAGGER * (method in beaten and not by_method.at[method, "control"]),
-            bool(by_method.at[method, "control"]),
-            tuple(cells[i] for _, cells in headed),
-        )
+        Row(method + marks[method], bool(by_method.at[method, "control"]), tuple(cells[i] for _, cells in headed))
         for i, method in enumerate(methods)
     )
-    clips = int((lines["n"] + lines["undefined"]).max())
-    caption = f"{dataset}, {classifier}: {clips} clips, accuracy {lines['accuracy'].iloc[0]:.3f}"
+    accuracy = lines["accuracy"].iloc[int(scored.to_numpy().argmax())]
+    caption = f"{dataset}, {classifier}: {scored.max()} clips, accuracy {accuracy:.3f}"
     return Table(caption, tuple(heading for heading, _ in headed), rows, _notes(rows, lines))
 
 
@@ -342,6 +339,14 @@ def _judge(cell: pd.DataFrame, values: Floats, recordings: NDArray, controls: se
     )
 
 
+def _marks(lines: pd.DataFrame, scored: pd.Series) -> dict[str, str]:
+    """What stands behind the name of each method of a board; `scored` counts the clips of each line."""
+    beaten = set(lines.loc[(lines["metric"] == SORT_METRIC) & (lines["beaten_by"] != "") & ~lines["control"], "method"])
+    most = scored.groupby(lines["method"]).max()
+    partial = set(most.index[most < most.max()])
+    return {name: DOUBLE_DAGGER * (name in beaten) + PARTIAL * (name in partial) for name in most.index}
+
+
 def _cells(lines: pd.DataFrame, methods: list[str]) -> list[Cell]:
     """Cells of one metric for each method, rounded to the uncertainty."""
     half = (lines["high"] - lines["low"]) / 2
@@ -392,7 +397,10 @@ def _notes(rows: tuple[Row, ...], lines: pd.DataFrame) -> tuple[str, ...]:
         notes.append("±: half the 95% bootstrap interval over recordings.")
     if DAGGER in tails:
         notes.append(f"{DAGGER}: not significantly better than {BASELINE}.")
-    if any(row.name.endswith(DOUBLE_DAGGER) for row in rows):
+    names = "".join(row.name for row in rows)
+    if PARTIAL in names:
+        notes.append(f"{PARTIAL}: scored on fewer clips than others; finish it with the command that began the run.")
+    if DOUBLE_DAGGER in names:
         title = metric_class(SORT_METRIC).title
         notes.append(f"{DOUBLE_DAGGER}: a control that ignores the classifier is significantly better in {title}.")
     if "(" in tails:

@@ -15,6 +15,7 @@ MOST_WIDTH = 100  # characters of a terminal; in small type also about a text wi
 MISSING = "\N{EN DASH}"
 DAGGER = "†"
 DOUBLE_DAGGER = "‡"
+PARTIAL = "°"
 NO_DAGGER = "\N{FIGURE SPACE}"  # keeps the numbers of a column aligned where others carry a dagger
 NO_DIGIT = "\N{NO-BREAK SPACE}"  # keeps them aligned where others carry a count
 

@@ -48,7 +48,7 @@ class CnnClassifier(Classifier):
             nn.Dropout(0.3),
             nn.Linear(widths[-1], len(self.classes)),
         )
-        self.recipe = Recipe(epochs=200, learning_rate=1e-3, weight_decay=0.05)
+        self.recipe = Recipe(epochs=150, learning_rate=1e-3, weight_decay=0.05)
         # Two and a half times faster convolutions on a CPU.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -72,6 +72,7 @@ class _Trainer:
     def __init__(self, settings: Settings, dataset: Dataset, steps: int) -> None:
         torch.manual_seed(settings.seed)
         self.settings = settings
+        self.identity = settings.identity() | {"data": dataset.fingerprint()}
         self.model = checkpoint.build(settings.classifier, dataset.classes).to(settings.device)
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True)
         recipe = settings.recipe
@@ -92,7 +93,7 @@ class _Trainer:
 
     def state(self) -> dict[str, Any]:
         return {
-            "identity": self.settings.identity(),
+            "identity": self.identity,
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -211,8 +212,10 @@ def _resume(trainer: _Trainer, path: Path) -> None:
     except Exception as error:
         # Without torch's own words, which advise to unpickle the file.
         raise CheckpointError(f"{path} is damaged; delete it to start over") from error
-    if state.get("identity") != trainer.settings.identity():
-        raise CheckpointError(f"{path} belongs to a training with other settings; delete it or choose another --out")
+    if state.get("identity") != trainer.identity:
+        raise CheckpointError(
+            f"{path} belongs to a training with other settings or data; delete it or choose another --out"
+        )
     trainer.restore(state)
 
 

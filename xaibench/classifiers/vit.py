@@ -34,7 +34,7 @@ class VitClassifier(Classifier):
         patch = config.patch_size if not isinstance(config.patch_size, int) else (config.patch_size,) * 2
         self.grid = (front_end.image_size[0] // patch[0], front_end.image_size[1] // patch[1])
         self.head = CosineHead(config.hidden_size, hidden, len(self.classes))
-        self.recipe = Recipe(epochs=140, learning_rate=7e-4, weight_decay=0.05)
+        self.recipe = Recipe(epochs=110, learning_rate=7e-4, weight_decay=0.05)
 
     @torch.inference_mode()
     def attention_weights(self, x: Tensor) -> list[Tensor]:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xaibench import registry
 from xaibench.commands import choices
 from xaibench.commands.console import notes, output, progress
 from xaibench.errors import UnsupportedPairError, XaibenchError
+from xaibench.registry import Group
 
 if TYPE_CHECKING:
     import torch
@@ -65,13 +67,11 @@ def run(
 
     xaibench run -m saliency -m gradcam -c cnn-micro --limit 16
     """
-    from xaibench import registry
     from xaibench.evaluate import PROTOCOL, Plan, evaluate, refusals
     from xaibench.forwarder import automatic_batch_size
     from xaibench.results import Manifest, RunFolder
 
-    methods = registry.names("methods") if ALL in method else list(dict.fromkeys(method))
-    metrics = registry.names("metrics") if not metric or ALL in metric else list(dict.fromkeys(metric))
+    methods, metrics = _chosen("methods", method), _chosen("metrics", metric or [ALL])
     plan_methods = {name: registry.create("methods", name) for name in methods}
     plan_metrics = {name: registry.create("metrics", name) for name in metrics}
     source = choices.open_dataset(dataset, data_dir)
@@ -114,6 +114,14 @@ def run(
             f"{len(failures)} of {sum(len(methods) - len(refused[s.label]) for s in subjects)} pairs failed "
             "(see above); everything else is saved"
         )
+
+
+def _chosen(group: Group, names: Sequence[str]) -> list[str]:
+    """The names, or all registered ones if one of them is `all`."""
+    for name in names:
+        if name != ALL:
+            registry.entry(group, name)
+    return registry.names(group) if ALL in names else list(dict.fromkeys(names))
 
 
 def _folds(text: str, present: set[int]) -> tuple[int, ...]:

@@ -1,0 +1,70 @@
+"""The committed results say what they must, and the README shows them as they are."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from xaibench import leaderboard, registry, tables
+from xaibench.classifiers import checkpoint
+
+ROOT = Path(__file__).parent.parent
+SHIPPED = checkpoint.shipped()
+LOCALISATION = [name for name in registry.names("metrics") if registry.load("metrics", name).needs_known_evidence]
+
+
+@pytest.fixture(scope="module")
+def comparison() -> pd.DataFrame:
+    table = pd.read_csv(ROOT / "results" / "comparison.csv", keep_default_na=True)
+    text = ["tied_with", "beaten_by"]
+    return table.assign(**{name: table[name].fillna("") for name in text})
+
+
+def line(comparison: pd.DataFrame, dataset: str, classifier: str, method: str, metric: str) -> pd.Series:
+    here = comparison[(comparison["dataset"] == dataset) & (comparison["classifier"] == classifier)]
+    lines = leaderboard.at_primary_area(here[(here["method"] == method) & (here["metric"] == metric)])
+    assert len(lines) == 1
+    return lines.iloc[0]
+
+
+@pytest.mark.parametrize(("dataset", "classifier"), SHIPPED)
+def test_every_sensible_pair_and_metric_is_there_on_80_clips(
+    comparison: pd.DataFrame, dataset: str, classifier: str
+) -> None:
+    here = comparison[(comparison["dataset"] == dataset) & (comparison["classifier"] == classifier)]
+    model, card = checkpoint.resolve(classifier, dataset)
+    known = dataset == "synth"
+    methods = {name: registry.create("methods", name) for name in registry.names("methods")}
+    sensible = {name for name, method in methods.items() if method.refusal(model, known) is None}
+    metrics = {name for name in registry.names("metrics") if known or name not in LOCALISATION}
+    # Plugins that happen to be installed were not part of the committed run.
+    built_in = {name for name in sensible if registry.origin("methods", name) == "xaibench"}
+    assert set(here["method"]) == built_in
+    assert set(here["metric"]) == {name for name in metrics if registry.origin("metrics", name) == "xaibench"}
+    assert (here["n"] + here["undefined"] == 80).all()
+    assert here["accuracy"].iloc[0] == pytest.approx(card.test_accuracy)
+
+
+@pytest.mark.parametrize("classifier", [name for dataset, name in SHIPPED if dataset == "synth"])
+@pytest.mark.parametrize("metric", ["faithfulness", *LOCALISATION])
+def test_the_oracle_beats_random(comparison: pd.DataFrame, classifier: str, metric: str) -> None:
+    oracle = line(comparison, "synth", classifier, "oracle", metric)
+    random = line(comparison, "synth", classifier, "random", metric)
+    assert oracle["low"] > random["high"]
+    assert bool(oracle["better_than_random"])
+
+
+@pytest.mark.parametrize(("dataset", "classifier"), SHIPPED)
+def test_the_written_boards_are_those_of_the_comparison(
+    comparison: pd.DataFrame, dataset: str, classifier: str
+) -> None:
+    written = (ROOT / "results" / f"leaderboard-{dataset}.md").read_text()
+    assert tables.markdown(leaderboard.board(comparison, dataset, classifier)).strip() in written
+
+
+def test_the_readme_shows_a_board_of_the_results() -> None:
+    shown = (ROOT / "README.md").read_text().partition("<!-- leaderboard -->")[2].partition("<!-- end -->")[0]
+    rows = [row for row in shown.splitlines() if row.startswith("|")]
+    written = (ROOT / "results" / "leaderboard-esc10.md").read_text()
+    assert len(rows) > 10
+    assert all(row in written for row in rows)

@@ -38,17 +38,14 @@ class Panel:
     p_removed: float
 
 
-def draw(
-    path: Path, spectrogram: np.ndarray, panels: Sequence[Panel], heading: str, explained: str, area: float
-) -> None:
+def draw(path: Path, spectrogram: np.ndarray, panels: Sequence[Panel], heading: str, area: float) -> None:
     """Write the figure; the file's ending chooses the format.
 
     Args:
         path: where to write.
         spectrogram: log1p magnitudes (freq, time).
         panels: one row each.
-        heading: what was classified as what.
-        explained: the explained class.
+        heading: what was classified as what; the class is the figure's c.
         area: share of bins in the masks.
     """
     decibel = 20 * np.log10(np.maximum(np.expm1(spectrogram), 1e-5))
@@ -72,14 +69,8 @@ def draw(
             left.set_ylabel("Frequency (kHz)")
             left.set_title("Spectrogram" if row == 0 else "")
             middle.set_title(f"Importance: {panel.title}")
-            right.set_title(f"Kept: top {100 * area:g}%")
-            right.text(
-                *(0.98, 0.97, f"$p$({explained})\nkept {panel.p_kept:.2f}\nremoved {panel.p_removed:.2f}"),
-                transform=right.transAxes,
-                ha="right",
-                va="top",
-                fontsize=7,
-                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5},
+            right.set_title(
+                f"Top {100 * area:g}%: $p_c$ kept {panel.p_kept:.2f}, removed {panel.p_removed:.2f}", fontsize=7.5
             )
         bars: dict[str, Any] = {"location": "bottom", "aspect": 30, "pad": 0.02, "shrink": 0.9}
         figure.colorbar(sound, ax=axes[:, 0], label="Magnitude (dB)", **bars)

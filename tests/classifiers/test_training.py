@@ -163,7 +163,7 @@ def test_other_settings_do_not_go_on(tmp_path: Path, change: dict[str, float]) -
     with pytest.raises(Stopped):
         training.train(Tones(), settings(), tmp_path, stop_after(6))
     before = (tmp_path / training.STATE).read_bytes()
-    with pytest.raises(CheckpointError, match=r"other settings; delete it or choose another --out"):
+    with pytest.raises(CheckpointError, match=r"other settings or data; delete it or choose another --out"):
         training.train(Tones(), settings(**change), tmp_path, ignore)  # type: ignore[arg-type]
     assert (tmp_path / training.STATE).read_bytes() == before
 
@@ -194,3 +194,38 @@ def test_measure_is_accuracy_and_cross_entropy() -> None:
             right += int(p.argmax()) == label
     assert accuracy == right / len(labels)
     assert loss == pytest.approx(total / len(labels), abs=1e-5)
+
+
+def test_a_training_can_start_from_other_weights_all_but_the_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = training.train(Tones(), settings(epochs=2), tmp_path / "first", ignore)
+    started: dict[str, torch.Tensor] = {}
+    real = training._Trainer.run_epoch
+
+    def spy(trainer: training._Trainer, x: torch.Tensor, y: torch.Tensor) -> float:
+        if not started:
+            started.update({key: value.clone() for key, value in trainer.model.state_dict().items()})
+        return real(trainer, x, y)
+
+    monkeypatch.setattr(training._Trainer, "run_epoch", spy)
+    again = dataclasses.replace(settings(epochs=1, seed=5), init=str(tmp_path / "first"))
+    card = training.train(Tones(), again, tmp_path / "second", ignore)
+    source, _ = checkpoint.load(tmp_path / "first")
+    for key, value in source.state_dict().items():
+        if key.startswith("head.") and key.endswith("weight"):
+            assert not torch.equal(value, started[key])
+        elif not key.startswith("head."):
+            assert torch.equal(value, started[key])
+    assert first.initialised_from == ""
+    assert "tones" in card.initialised_from
+    assert checkpoint.file_hash(tmp_path / "first" / checkpoint.WEIGHTS) in card.initialised_from
+
+
+def test_a_training_cannot_start_from_another_architecture_or_nothing(tmp_path: Path) -> None:
+    training.train(Tones(), settings(epochs=1), tmp_path / "first", ignore)
+    other = dataclasses.replace(settings(), classifier="other", init=str(tmp_path / "first"))
+    with pytest.raises(CheckpointError, match="holds a tiny, not a other"):
+        training.train(Tones(), other, tmp_path / "second", ignore)
+    with pytest.raises(CheckpointError, match="neither a checkpoint folder nor shipped weights"):
+        training.train(Tones(), dataclasses.replace(settings(), init="nowhere"), tmp_path / "third", ignore)

@@ -45,6 +45,7 @@ class Card:
     seconds: float
     command: str
     versions: dict[str, str]
+    initialised_from: str = ""
     weights_sha256: str = ""
 
 
@@ -133,6 +134,22 @@ def shipped_folder(name: str, dataset: str) -> Path | None:
     """Folder of the weights shipped for a classifier and a dataset, if there are any."""
     folder = Path(str(resources.files("xaibench"))) / "weights" / dataset / name
     return folder if (folder / CARD).is_file() else None
+
+
+def find(reference: str) -> Path:
+    """The checkpoint folder meant by a path, or by DATASET/CLASSIFIER of shipped weights.
+
+    Raises:
+        CheckpointError: neither.
+    """
+    if (Path(reference) / CARD).is_file():
+        return Path(reference)
+    dataset, _, name = reference.partition("/")
+    folder = shipped_folder(name, dataset) if name else None
+    if folder is None:
+        known = ", ".join(f"{data}/{classifier}" for data, classifier in shipped())
+        raise CheckpointError(f"{reference} is neither a checkpoint folder nor shipped weights; shipped: {known}")
+    return folder
 
 
 def shipped() -> list[tuple[str, str]]:

@@ -43,7 +43,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class Settings:
-    """What, beside the data, decides the trained weights on one machine."""
+    """What, beside the data, decides the trained weights on one machine.
+
+    Attributes:
+        init: checkpoint to start from, all but its head: a folder, or DATASET/CLASSIFIER of shipped
+            weights; None to start from random weights.
+    """
 
     classifier: str
     dataset: str
@@ -52,6 +57,7 @@ class Settings:
     precision: torch.dtype
     device: torch.device
     command: str
+    init: str | None = None
 
     def identity(self) -> dict[str, Any]:
         """What a resumed training must share with the interrupted one."""
@@ -63,6 +69,7 @@ class Settings:
             "learning_rate": self.recipe.learning_rate,
             "weight_decay": self.recipe.weight_decay,
             "precision": str(self.precision),
+            "init": self.init,
         }
 
 
@@ -73,7 +80,9 @@ class _Trainer:
         torch.manual_seed(settings.seed)
         self.settings = settings
         self.identity = settings.identity() | {"data": dataset.fingerprint()}
-        self.model = checkpoint.build(settings.classifier, dataset.classes).to(settings.device)
+        self.model = checkpoint.build(settings.classifier, dataset.classes)
+        self.origin = _initialise(self.model, settings.init) if settings.init else ""
+        self.model.to(settings.device)
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True)
         recipe = settings.recipe
         matrices = [p for p in self.model.parameters() if p.ndim > 1]
@@ -144,6 +153,16 @@ class _Trainer:
             state = {key: value.detach().clone() for key, value in average.state_dict().items()}
             self.best = {"accuracy": accuracy, "loss": loss, "epoch": self.epoch, "state": state}
         return accuracy
+
+
+def _initialise(model: Classifier, reference: str) -> str:
+    """Take over the weights of a checkpoint, except the head, and say whose they were."""
+    source, card = checkpoint.load(checkpoint.find(reference))
+    if card.classifier != model.name:
+        raise CheckpointError(f"{reference} holds a {card.classifier}, not a {model.name}; choose another --init")
+    body = {key: value for key, value in source.state_dict().items() if not key.startswith("head.")}
+    model.load_state_dict(body, strict=False)
+    return f"{card.classifier} trained on {card.dataset} ({card.data_licence}), SHA-256 {card.weights_sha256}"
 
 
 @torch.inference_mode()
@@ -234,6 +253,7 @@ def _finish(trainer: _Trainer, dataset: Dataset, valid: tuple[Tensor, Tensor], f
         validation_folds=VALIDATION_FOLDS,
         test_folds=TEST_FOLDS,
         seed=settings.seed,
+        initialised_from=trainer.origin,
         epochs=settings.recipe.epochs,
         best_epoch=trainer.best["epoch"],
         validation_accuracy=math.nan,

@@ -94,9 +94,9 @@ def explain(
         verdict = f"{model.name} says {predicted}"
         p_full = float(clean.probabilities[0].max())
         # A dollar in a file's name would begin mathematics.
-        heading = f"{file.name}: {verdict}".replace("$", r"\$") + f" ($p$ = {p_full:.2f})"
+        heading = f"{file.name}: {verdict}".replace("$", r"\$") + f" ($p_c$ = {p_full:.2f})"
         for path in written:
-            figure.draw(path, batch.x[0].cpu().numpy(), panels, heading, predicted.replace("$", r"\$"), area)
+            figure.draw(path, batch.x[0].cpu().numpy(), panels, heading, area)
     output().print(f"{file.name}: {verdict} (p = {p_full:.2f})", markup=False, soft_wrap=True)
     for name, panel in zip(methods, panels, strict=True):
         output().print(

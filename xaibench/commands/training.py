@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from xaibench.commands import choices
-from xaibench.commands.console import output, progress
+from xaibench.commands.console import notes, output, progress
 
 
 class Precision(enum.StrEnum):
@@ -31,13 +31,20 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Default: the classifier's recipe.", min=1)] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Default: the classifier's recipe.")] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            help="Start from the weights of a checkpoint, all but its head; esc10/vit-micro names shipped ones.",
+            metavar="FOLDER|DATASET/CLASSIFIER",
+        ),
+    ] = None,
     precision: Annotated[
         Precision, typer.Option(help="bfloat16 is about twice as fast where the processor has it.")
     ] = Precision.float32,
     seed: choices.SeedOption = 0,
     device: choices.DeviceOption = "auto",
 ) -> None:
-    """Train a classifier from scratch on folds 1-3, select the epoch on fold 4, report fold 5 once.
+    """Train a classifier on folds 1-3, select the epoch on fold 4, report fold 5 once.
 
     A training that was stopped goes on where it was when the same command is given again. The
     folder it writes can be given to [bold]xaibench run --classifier[/bold].
@@ -63,6 +70,7 @@ def train(
         precision=getattr(torch, precision.value),
         device=where,
         command=shlex.join(["xaibench", *sys.argv[1:]]),
+        init=init,
     )
     with progress() as bar:
         task = bar.add_task("reading sound", total=recipe.epochs)
@@ -70,6 +78,8 @@ def train(
         def report(step: trainer.Progress) -> None:
             text = f"loss {step.loss:.3f} · fold 4 {step.validation_accuracy:.3f} (best {step.best_accuracy:.3f})"
             bar.update(task, completed=step.epoch, description=text)
+            if not sys.stderr.isatty() and step.epoch % 10 == 0:  # a log has no bar
+                notes().print(f"epoch {step.epoch} of {step.epochs} · {text}", soft_wrap=True)
 
         card = trainer.train(source, settings, folder, report)
     output().print(

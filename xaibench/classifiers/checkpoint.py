@@ -46,6 +46,7 @@ class Card:
     command: str
     versions: dict[str, str]
     initialised_from: str = ""
+    taught_by: str = ""
     weights_sha256: str = ""
 
 

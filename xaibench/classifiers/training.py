@@ -48,6 +48,8 @@ class Settings:
     Attributes:
         init: checkpoint to start from, all but its head: a folder, or DATASET/CLASSIFIER of shipped
             weights; None to start from random weights.
+        teacher: checkpoint, named likewise, of a classifier whose probabilities on the augmented clips
+            are half of the target (distillation as in DeiT, arXiv 2012.12877); None for labels alone.
     """
 
     classifier: str
@@ -58,6 +60,7 @@ class Settings:
     device: torch.device
     command: str
     init: str | None = None
+    teacher: str | None = None
 
     def identity(self) -> dict[str, Any]:
         """What a resumed training must share with the interrupted one."""
@@ -70,6 +73,7 @@ class Settings:
             "weight_decay": self.recipe.weight_decay,
             "precision": str(self.precision),
             "init": self.init,
+            "teacher": self.teacher,
         }
 
 
@@ -83,6 +87,7 @@ class _Trainer:
         self.model = checkpoint.build(settings.classifier, dataset.classes)
         self.origin = _initialise(self.model, settings.init) if settings.init else ""
         self.model.to(settings.device)
+        self.teacher, self.taught_by = _teacher(settings, self.model.classes)
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True)
         recipe = settings.recipe
         matrices = [p for p in self.model.parameters() if p.ndim > 1]
@@ -130,6 +135,9 @@ class _Trainer:
         for index in batches:
             one_hot = functional.one_hot(labels[index], len(self.model.classes)).float()
             x, target = augment(magnitude[index].to(settings.device), one_hot.to(settings.device), generator)
+            if self.teacher is not None:
+                with torch.no_grad():
+                    target = (target + self.teacher.probabilities(x)) / 2
             with torch.autocast(settings.device.type, settings.precision, enabled=settings.precision != torch.float32):
                 logits = self.model.logits(x)
             loss = functional.cross_entropy(
@@ -162,6 +170,20 @@ def _initialise(model: Classifier, reference: str) -> str:
         raise CheckpointError(f"{reference} holds a {card.classifier}, not a {model.name}; choose another --init")
     body = {key: value for key, value in source.state_dict().items() if not key.startswith("head.")}
     model.load_state_dict(body, strict=False)
+    return _origin(card)
+
+
+def _teacher(settings: Settings, classes: tuple[str, ...]) -> tuple[Classifier | None, str]:
+    """The classifier to learn from, frozen, and what it is."""
+    if settings.teacher is None:
+        return None, ""
+    teacher, card = checkpoint.load(checkpoint.find(settings.teacher))
+    if card.classes != classes:
+        raise CheckpointError(f"{settings.teacher} knows other classes ({card.dataset}'s); choose another --teacher")
+    return teacher.to(settings.device), _origin(card)
+
+
+def _origin(card: checkpoint.Card) -> str:
     return f"{card.classifier} trained on {card.dataset} ({card.data_licence}), SHA-256 {card.weights_sha256}"
 
 
@@ -254,6 +276,7 @@ def _finish(trainer: _Trainer, dataset: Dataset, valid: tuple[Tensor, Tensor], f
         test_folds=TEST_FOLDS,
         seed=settings.seed,
         initialised_from=trainer.origin,
+        taught_by=trainer.taught_by,
         epochs=settings.recipe.epochs,
         best_epoch=trainer.best["epoch"],
         validation_accuracy=math.nan,

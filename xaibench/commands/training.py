@@ -38,6 +38,13 @@ def train(
             metavar="FOLDER|DATASET/CLASSIFIER",
         ),
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="Learn half from this checkpoint's probabilities; synth/cnn-micro names shipped ones.",
+            metavar="FOLDER|DATASET/CLASSIFIER",
+        ),
+    ] = None,
     precision: Annotated[
         Precision, typer.Option(help="bfloat16 is about twice as fast where the processor has it.")
     ] = Precision.float32,
@@ -71,6 +78,7 @@ def train(
         device=where,
         command=shlex.join(["xaibench", *sys.argv[1:]]),
         init=init,
+        teacher=teacher,
     )
     with progress() as bar:
         task = bar.add_task("reading sound", total=recipe.epochs)

@@ -229,3 +229,37 @@ def test_a_training_cannot_start_from_another_architecture_or_nothing(tmp_path: 
         training.train(Tones(), other, tmp_path / "second", ignore)
     with pytest.raises(CheckpointError, match="neither a checkpoint folder nor shipped weights"):
         training.train(Tones(), dataclasses.replace(settings(), init="nowhere"), tmp_path / "third", ignore)
+
+
+def test_a_teacher_gives_half_of_the_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    training.train(Tones(), settings(epochs=2), tmp_path / "first", ignore)
+    views: list[tuple[torch.Tensor, torch.Tensor]] = []
+    targets: list[torch.Tensor] = []
+    augment, cross_entropy = training.augment, torch.nn.functional.cross_entropy
+
+    def seen_views(*args: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        views.append(augment(*args))  # type: ignore[arg-type]
+        return views[-1]
+
+    def seen_targets(logits: torch.Tensor, target: torch.Tensor, **options: float) -> torch.Tensor:
+        targets.append(target)
+        return cross_entropy(logits, target, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training, "augment", seen_views)
+    monkeypatch.setattr(training.functional, "cross_entropy", seen_targets)
+    taught = dataclasses.replace(settings(epochs=1, seed=5), teacher=str(tmp_path / "first"))
+    card = training.train(Tones(), taught, tmp_path / "second", ignore)
+    teacher, _ = checkpoint.load(tmp_path / "first")
+    (x, mixed), target = views[0], targets[0]
+    with torch.no_grad():
+        assert torch.allclose(target, mixed / 2 + teacher.probabilities(x) / 2, atol=1e-6)
+    assert checkpoint.file_hash(tmp_path / "first" / checkpoint.WEIGHTS) in card.taught_by
+
+
+def test_a_teacher_of_other_classes_is_refused(tmp_path: Path) -> None:
+    training.train(Tones(), settings(epochs=1), tmp_path / "first", ignore)
+    others = Tones()
+    others.classes = ("quiet", "loud")
+    with pytest.raises(CheckpointError, match="other classes"):
+        taught = dataclasses.replace(settings(), teacher=str(tmp_path / "first"))
+        training.train(others, taught, tmp_path / "second", ignore)

@@ -113,3 +113,26 @@ def test_the_batch_given_is_left_alone() -> None:
     augment(magnitude, target, generator())
     assert torch.equal(magnitude, kept)
     assert torch.equal(target, kept_target)
+
+
+def test_a_shift_moves_clips_along_the_frequency_axis_and_not_around_it() -> None:
+    magnitude = torch.zeros(200, 513, 4)
+    magnitude[:, 250] = 1.0
+    magnitude[:, 0] = magnitude[:, 512] = 2.0
+    moved = augmentation._shift(magnitude, generator(), 5)
+    places = (moved[:, :, 0] == 1.0).nonzero()[:, 1] - 250
+    assert sorted(set(places.tolist())) == list(range(-5, 6))
+    for clip, shift in zip(moved, places.tolist(), strict=True):
+        assert torch.equal(clip[:, 0], clip[:, 3])
+        assert (clip[:, 0] == 2.0).nonzero().flatten().tolist() == (
+            [0, 512] if shift == 0 else [shift] if shift > 0 else [512 + shift]
+        )
+
+
+def test_no_shift_draws_nothing() -> None:
+    target = torch.eye(6)
+    plain, _ = augment(magnitudes(), target, generator())
+    explicit, _ = augment(magnitudes(), target, generator(), frequency_shift=0)
+    shifted, _ = augment(magnitudes(), target, generator(), frequency_shift=20)
+    assert torch.equal(plain, explicit)
+    assert not torch.equal(plain, shifted)

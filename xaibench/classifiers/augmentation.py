@@ -1,4 +1,4 @@
-"""Augmentation of training batches: mixup, time roll, gain, time and frequency masks."""
+"""Augmentation of training batches: mixup, time roll, frequency shift, gain, time and frequency masks."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ MASKS = 2
 WIDEST_MASK = 64
 
 
-def augment(magnitude: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def augment(
+    magnitude: Tensor, target: Tensor, generator: torch.Generator, frequency_shift: int = 0
+) -> tuple[Tensor, Tensor]:
     """One random view of a batch.
 
     Args:
         magnitude: linear STFT magnitudes (batch, 513, 431).
         target: class probabilities (batch, classes).
         generator: the source of every draw.
+        frequency_shift: most bins (of 15.6 Hz) by which a clip is moved up or down; 0 for none.
 
     Returns:
         Log spectrograms (batch, 513, 431) and mixed class probabilities (batch, classes).
     """
     magnitude = _roll_and_gain(magnitude, generator)
+    if frequency_shift:
+        magnitude = _shift(magnitude, generator, frequency_shift)
     magnitude, target = _mixup(magnitude, target, generator)
     return _mask(torch.log1p(magnitude), generator), target
 
@@ -37,6 +42,16 @@ def _roll_and_gain(magnitude: Tensor, generator: torch.Generator) -> Tensor:
     gains = 10 ** ((2 * _uniform(count, generator) - 1) * GAIN_DECIBEL / 20)
     rolled = torch.stack([m.roll(s, dims=-1) for m, s in zip(magnitude, shifts, strict=True)])
     return rolled * gains.to(magnitude.device)[:, None, None]
+
+
+def _shift(magnitude: Tensor, generator: torch.Generator, most: int) -> Tensor:
+    """Move each clip along the frequency axis; what leaves at one end is lost, the other is silent."""
+    shifts = ((_uniform(len(magnitude), generator) * (2 * most + 1)).long() - most).tolist()
+    moved = torch.zeros_like(magnitude)
+    bins = magnitude.shape[1]
+    for clip, (source, shift) in enumerate(zip(magnitude, shifts, strict=True)):
+        moved[clip, max(0, shift) : bins + min(0, shift)] = source[max(0, -shift) : bins - max(0, shift)]
+    return moved
 
 
 def _mixup(magnitude: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -19,11 +19,13 @@ class Recipe:
         epochs: passes over the training folds.
         learning_rate: peak of AdamW's rate, after a linear warm-up and before a cosine decay.
         weight_decay: AdamW's decoupled decay, on matrices and kernels.
+        frequency_shift: most bins by which a training clip is moved along the frequency axis.
     """
 
     epochs: int = 120
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
+    frequency_shift: int = 0
 
 
 class Classifier(nn.Module):

@@ -71,6 +71,7 @@ class Settings:
             "epochs": self.recipe.epochs,
             "learning_rate": self.recipe.learning_rate,
             "weight_decay": self.recipe.weight_decay,
+            "frequency_shift": self.recipe.frequency_shift,
             "precision": str(self.precision),
             "init": self.init,
             "teacher": self.teacher,
@@ -131,10 +132,11 @@ class _Trainer:
         torch.manual_seed(settings.seed * 100_003 + self.epoch)
         self.model.train()
         total = 0.0
+        shift = settings.recipe.frequency_shift
         batches = torch.randperm(len(labels), generator=generator).split(BATCH_SIZE)
         for index in batches:
             one_hot = functional.one_hot(labels[index], len(self.model.classes)).float()
-            x, target = augment(magnitude[index].to(settings.device), one_hot.to(settings.device), generator)
+            x, target = augment(magnitude[index].to(settings.device), one_hot.to(settings.device), generator, shift)
             if self.teacher is not None:
                 with torch.no_grad():
                     target = (target + self.teacher.probabilities(x)) / 2

@@ -31,6 +31,9 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Default: the classifier's recipe.", min=1)] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Default: the classifier's recipe.")] = None,
+    frequency_shift: Annotated[
+        int, typer.Option(help="Move training clips up or down by at most so many bins of 15.6 Hz.", min=0, max=128)
+    ] = 0,
     init: Annotated[
         str | None,
         typer.Option(
@@ -68,6 +71,7 @@ def train(
         recipe = replace(recipe, epochs=epochs)
     if learning_rate is not None:
         recipe = replace(recipe, learning_rate=learning_rate)
+    recipe = replace(recipe, frequency_shift=frequency_shift)
     folder = out or Path("checkpoints") / dataset / classifier
     settings = trainer.Settings(
         classifier=classifier,

@@ -21,7 +21,11 @@ class Peak:
 
 @contextmanager
 def measure_peak(device: torch.device) -> Iterator[Peak]:
-    """Peak memory above that at the start: of the GPU on a GPU, else of the process (Linux)."""
+    """Peak memory above that at the start: of the GPU on a GPU, else of the process (Linux).
+
+    On a CPU it is resident memory: what the allocator had kept and uses again does not count, so a
+    small number late in a long run is a lower bound.
+    """
     peak = Peak()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

@@ -32,7 +32,6 @@ from xaibench.evidence import AREAS, Evidence
 from xaibench.explainer import Explainer
 from xaibench.explanation import Explanation
 from xaibench.forwarder import Forwarder
-from xaibench.memory import measure_peak
 from xaibench.metric import Metric, Scores, scores
 from xaibench.results import PART_CLIPS, Manifest, RunFolder
 

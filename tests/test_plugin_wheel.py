@@ -106,9 +106,9 @@ def test_the_examples_own_tests_pass(house: House) -> None:
     assert "3 passed" in house.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", EXAMPLE / "tests")
 
 
-def test_a_generated_package_installs_and_passes_its_own_tests(house: House) -> None:
+def test_a_generated_package_installs_and_passes_its_own_tests(house: House, tmp_path: Path) -> None:
     assert "next: pip install" in house.run("xaibench", "new", "explainer", "my-method")
     folder = house.work / "xaibench-my-method"
-    house.install(folder)
+    house.install(build_wheel(folder, tmp_path))
     assert "2 passed" in house.run("python", "-m", "pytest", "-q", folder)
     assert "xaibench-my-method" in house.run("xaibench", "methods", "show", "my-method")

@@ -17,10 +17,12 @@ class Sparseness(Metric):
         "Chalasani et al., arXiv 1810.06583, after Hurley and Rickard, arXiv 0811.4706: the Gini index of the map"
     )
     description = "0 when all bins matter alike, towards 1 when few do"
+    formula = "1 - 2 sum_k a_(k) / sum(a) * (n - k + 1/2) / n over the ascending map a_(1..n)"
     traps = "says nothing about whether they are the right bins; the oracle's value is the scale"
     higher_is_better = True
     bounds = (0.0, 1.0)
     cost = "0"
+    in_default_set = True
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
         ordered = evidence.ranking.ascending.double()
@@ -38,10 +40,12 @@ class Complexity(Metric):
     family = "complexity"
     reference = "Bhatt et al., arXiv 2005.00631: the entropy of the map normalised to sum 1"
     description = "0 when one bin has all the importance, log(bins) = 12.3 when all share it alike"
+    formula = "-sum_i s_i log s_i, s = a / sum(a)"
     traps = "natural logarithm; depends on the grid's size, so never compare across grids"
     higher_is_better = False
     bounds = (0.0, float("inf"))
     cost = "0"
+    in_default_set = True
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
         flat = evidence.importance.flatten(1).double()

@@ -8,31 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xaibench.evidence import CURVE_AREAS, Evidence, Part
+from xaibench.evidence import CURVE_AREAS, Evidence
 from xaibench.metric import Metric, Scores, scores
+from xaibench.perturbation import Masked, Part, Perturbation
 
 
 class _Masking(Metric):
     family = "faithfulness"
     per_area = True
+    in_default_set = True
     part: Part = "kept"
     cost = "1 per area (shared)"
 
-    def wants(self, areas: Sequence[float]) -> list[tuple[Part, float]]:
-        return [(self.part, area) for area in areas]
+    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+        return [Masked(self.part, area) for area in areas]
 
 
 class FidelityIn(_Masking):
     title = "Fid-In"
     reference = "Paissan et al., PIQ, arXiv 2303.12659; Della Libera et al., arXiv 2402.02754"
     description = "1 if the most important bins alone keep the prediction, else 0"
+    formula = "1 if argmax p(kept) = c, else 0"
     traps = "a masked spectrogram is unlike any training clip: a classifier may name one class for any sparse input"
     higher_is_better = True
     bounds = (0.0, 1.0)
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
         assert area is not None
-        predicted = evidence.probabilities("kept", area).argmax(dim=1)
+        predicted = evidence.probabilities(Masked("kept", area)).argmax(dim=1)
         return scores(predicted == evidence.target)
 
 
@@ -40,6 +43,7 @@ class Faithfulness(_Masking):
     title = "FF"
     reference = "Paissan et al., L-MAC, arXiv 2403.13086, after Parekh et al., L2I, arXiv 2202.11479"
     description = "how much probability the predicted class loses without the most important bins"
+    formula = "p_c(x) - p_c(removed)"
     traps = "the published AMT 'faithfulness' is p_c(x) - p_c(kept), the opposite polarity"
     higher_is_better = True
     bounds = (-1.0, 1.0)
@@ -54,6 +58,7 @@ class AverageDrop(_Masking):
     title = "AD"
     reference = "Chattopadhyay et al., Grad-CAM++, arXiv 1710.11063"
     description = "percentage of the predicted class's probability lost when only the most important bins are left"
+    formula = "100 max(0, p_c(x) - p_c(kept)) / p_c(x)"
     traps = "blind to gains: pair it with AG"
     higher_is_better = False
     bounds = (0.0, 100.0)
@@ -69,6 +74,7 @@ class AverageIncrease(_Masking):
     title = "AI"
     reference = "Chattopadhyay et al., Grad-CAM++, arXiv 1710.11063"
     description = "100 if the most important bins alone are classified with more confidence than the whole, else 0"
+    formula = "100 if p_c(kept) > p_c(x), else 0"
     traps = "a rise of 0.0001 counts as much as one of 0.5"
     higher_is_better = True
     bounds = (0.0, 100.0)
@@ -82,6 +88,7 @@ class AverageGain(_Masking):
     title = "AG"
     reference = "Zhang et al., Opti-CAM, arXiv 2301.07002"
     description = "percentage of the missing confidence that is gained when only the most important bins are left"
+    formula = "100 max(0, p_c(kept) - p_c(x)) / (1 - p_c(x))"
     traps = "divides by 1 - p_c(x): clips classified with near certainty weigh most"
     higher_is_better = True
     bounds = (0.0, 100.0)
@@ -96,14 +103,15 @@ class AverageGain(_Masking):
 class _Curve(Metric):
     family = "faithfulness"
     bounds = (0.0, 1.0)
+    in_default_set = True
     part: Part = "kept"
     cost = f"{len(CURVE_AREAS) - 2} (shared)"
 
-    def wants(self, areas: Sequence[float]) -> list[tuple[Part, float]]:
-        return [(self.part, area) for area in CURVE_AREAS]
+    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+        return [Masked(self.part, area) for area in CURVE_AREAS]
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
-        curve = [evidence.of_target(evidence.probabilities(self.part, k)) for k in CURVE_AREAS]
+        curve = [evidence.p_changed(Masked(self.part, area)) for area in CURVE_AREAS]
         steps = zip(CURVE_AREAS, CURVE_AREAS[1:], curve, curve[1:], strict=False)
         return scores(sum(((b - a) * (low + high) / 2 for a, b, low, high in steps), start=curve[0] * 0))
 
@@ -112,6 +120,7 @@ class DeletionAuc(_Curve):
     title = "Deletion"
     reference = "Petsiuk et al., RISE, arXiv 1806.07421"
     description = "mean probability of the predicted class while its bins are silenced, most important first"
+    formula = "area under p_c(removed) over areas 0, 5, ..., 100%, by the trapezoid rule"
     traps = "silencing is no sound either: a low area may show fragility, not faithfulness; compare with random"
     higher_is_better = False
     part = "removed"
@@ -121,6 +130,7 @@ class InsertionAuc(_Curve):
     title = "Insertion"
     reference = "Petsiuk et al., RISE, arXiv 1806.07421"
     description = "mean probability of the predicted class while its bins are revealed in silence, most important first"
+    formula = "area under p_c(kept) over areas 0, 5, ..., 100%, by the trapezoid rule"
     traps = "the first steps are sparse sound that the classifier was never trained on"
     higher_is_better = True
     part = "kept"

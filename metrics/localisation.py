@@ -17,6 +17,7 @@ class _Localisation(Metric):
     higher_is_better = True
     bounds = (0.0, 1.0)
     cost = "0"
+    in_default_set = True
     needs_known_evidence = True
 
 
@@ -31,6 +32,7 @@ class RelevanceMass(_Localisation):
     title = "Mass"
     reference = "Arras et al., CLEVR-XAI, arXiv 2003.07258: relevance mass accuracy"
     description = "share of all importance that lies on the known evidence"
+    formula = "sum of a over the evidence E / sum of a"
     traps = "a map with a wide faint floor loses mass although its peaks are right"
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
@@ -45,6 +47,7 @@ class RelevanceRank(_Localisation):
     title = "Rank"
     reference = "Arras et al., CLEVR-XAI, arXiv 2003.07258: relevance rank accuracy"
     description = "share of the known evidence among as many most important bins"
+    formula = "bins of E among the |E| most important bins / |E|"
     traps = "the classifier may rightly use bins beside the evidence: then no faithful map reaches 1"
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
@@ -57,6 +60,7 @@ class PointingGame(_Localisation):
     title = "Pointing"
     reference = "Zhang et al., Excitation Backprop, arXiv 1608.00507; without its margin around the object"
     description = "1 if the most important bin lies on the known evidence, else 0"
+    formula = "1 if the most important bin lies in E, else 0"
     traps = "one bin decides; ties are broken at random"
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
@@ -69,6 +73,7 @@ class LocalisationAuc(_Localisation):
     title = "Loc-AUC"
     reference = "Fawcett, An introduction to ROC analysis, 2006; Quantus's AUC"
     description = "probability that a bin of the evidence is more important than a bin outside it; ties count half"
+    formula = "P(a_i > a_j) + P(a_i = a_j) / 2 for i in E, j not in E"
     traps = "evidence covers few bins: a high area may go with a poor rank"
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:

@@ -560,7 +560,7 @@ def test_memory_that_runs_out_halves_the_batch_and_frees_the_attempt(subject: Su
 def test_forwarder_counts_and_scales(subject: Subject) -> None:
     x = torch.rand(5, 513, 431, generator=torch.Generator().manual_seed(0))
     forwarder = Forwarder(subject.classifier, 2)
-    p = forwarder.probabilities(x)
+    p = torch.softmax(forwarder.logits(x), dim=1)
     assert p.dtype == torch.float64
     assert forwarder.count == 5
     with torch.inference_mode():

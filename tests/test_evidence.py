@@ -8,13 +8,15 @@ from collections import Counter
 import pytest
 import torch
 from torch import Tensor
-from toy import LinearToy, evidence, ids, probability_function
+from toy import GradientToy, LinearToy, evidence, ids, probability_function
 
 from xaibench import registry
 from xaibench.batch import Batch
 from xaibench.errors import XaibenchError
 from xaibench.evidence import AREAS, CURVE_AREAS, Clean, Evidence
+from xaibench.explaining import Explaining
 from xaibench.forwarder import CPU_BATCH, GPU_BATCH, Forwarder, automatic_batch_size
+from xaibench.perturbation import Masked
 
 ALL_PAIRS = [(part, area) for area in (*AREAS, *CURVE_AREAS) for part in ("kept", "removed")]
 
@@ -68,7 +70,7 @@ def test_parts_are_the_spectrogram_times_the_mask_and_its_complement(part):
         mask = made.ranking.top(area)
         masked = x * (mask if part == "kept" else ~mask)
         expected = torch.tensor([list(single(one.numpy())) for one in masked], dtype=torch.float64)
-        assert torch.allclose(made.probabilities(part, area), expected, rtol=1e-12, atol=1e-12)
+        assert torch.allclose(made.probabilities(Masked(part, area)), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_target_is_the_predicted_class_and_p_its_probability():
@@ -80,8 +82,8 @@ def test_target_is_the_predicted_class_and_p_its_probability():
         assert int(made.target[i]) == p.index(max(p))
         assert float(made.p_full[i]) == pytest.approx(max(p), rel=1e-12)
         c = int(made.target[i])
-        assert float(made.p_kept(0.1)[i]) == float(made.probabilities("kept", 0.1)[i, c])
-        assert float(made.p_removed(0.1)[i]) == float(made.probabilities("removed", 0.1)[i, c])
+        assert float(made.p_kept(0.1)[i]) == float(made.probabilities(Masked("kept", 0.1))[i, c])
+        assert float(made.p_removed(0.1)[i]) == float(made.probabilities(Masked("removed", 0.1))[i, c])
     assert len(made) == 6
 
 
@@ -90,14 +92,14 @@ def test_every_part_is_forwarded_once_whoever_asks():
     classifier = Recording()
     made = evidence(classifier, x, importance)
     classifier.inputs.clear()
-    made.require([*ALL_PAIRS, *ALL_PAIRS])
+    made.require([Masked(*pair) for pair in (*ALL_PAIRS, *ALL_PAIRS)])
     for name in registry.names("metrics"):
         metric = registry.load("metrics", name)()
         if not metric.needs_known_evidence:
             for area in AREAS if metric.per_area else (None,):
                 metric.score(made, area)
     for part, area in ALL_PAIRS:
-        made.probabilities(part, area)
+        made.probabilities(Masked(part, area))
     inner = {pair for pair in ALL_PAIRS if 0 < pair[1] < 1}
     assert len(inner) == 2 * 19  # the protocol's areas are points of the curves
     assert len(classifier.inputs) == 3 * len(inner)
@@ -110,10 +112,10 @@ def test_ends_of_the_curves_are_the_clean_clip_and_silence_and_cost_nothing():
     made = evidence(classifier, x, importance)
     classifier.inputs.clear()
     silence = made.clean.silence.expand(3, -1)
-    assert torch.equal(made.probabilities("kept", 1.0), made.clean.probabilities)
-    assert torch.equal(made.probabilities("removed", 0.0), made.clean.probabilities)
-    assert torch.equal(made.probabilities("kept", 0.0), silence)
-    assert torch.equal(made.probabilities("removed", 1.0), silence)
+    assert torch.equal(made.probabilities(Masked("kept", 1.0)), made.clean.probabilities)
+    assert torch.equal(made.probabilities(Masked("removed", 0.0)), made.clean.probabilities)
+    assert torch.equal(made.probabilities(Masked("kept", 0.0)), silence)
+    assert torch.equal(made.probabilities(Masked("removed", 1.0)), silence)
     assert classifier.inputs == []
 
 
@@ -124,27 +126,27 @@ def test_batch_size_does_not_change_probabilities(clip_count):
     for batch_size in (1, 7, 16):
         classifier = LinearToy()
         made = evidence(classifier, x, importance, batch_size=batch_size)
-        made.require(ALL_PAIRS)
+        made.require([Masked(*pair) for pair in ALL_PAIRS])
         assert max(classifier.forwarded) <= batch_size
-        found[batch_size] = torch.stack([made.probabilities(part, area) for part, area in ALL_PAIRS])
+        found[batch_size] = torch.stack([made.probabilities(Masked(part, area)) for part, area in ALL_PAIRS])
     assert torch.allclose(found[1], found[7], rtol=0, atol=1e-6)
     assert torch.allclose(found[1], found[16], rtol=0, atol=1e-6)
 
 
-def test_small_batches_of_clips_are_forwarded_together():
+def test_on_a_cpu_a_perturbation_is_a_batch_of_its_own():
     x, importance = clips(3)
     classifier = LinearToy()
     made = evidence(classifier, x, importance, batch_size=16)
     classifier.forwarded.clear()
-    made.require([(part, area) for area in AREAS for part in ("kept", "removed")])
-    assert classifier.forwarded == [15, 9]
+    made.require([Masked(part, area) for area in AREAS for part in ("kept", "removed")])
+    assert classifier.forwarded == [3] * 8
 
 
 def test_the_forwarder_counts_inputs():
     x, _ = clips(9)
     forwarder = Forwarder(LinearToy(), 4)
-    forwarder.probabilities(x)
-    forwarder.probabilities(x[:2])
+    forwarder.logits(x)
+    forwarder.logits(x[:2])
     assert forwarder.count == 11
     assert forwarder.classifier.forwarded == [4, 4, 1, 2]
 
@@ -165,11 +167,11 @@ def test_running_out_of_memory_halves_the_batch_and_is_remembered(room, error):
     x, importance = clips(7)
     classifier = Cramped(room, error)
     forwarder = Forwarder(classifier, 16)
-    assert torch.allclose(forwarder.probabilities(x), Forwarder(LinearToy(), 16).probabilities(x), rtol=1e-12)
+    assert torch.allclose(forwarder.logits(x), Forwarder(LinearToy(), 16).probabilities(x), rtol=1e-12)
     assert forwarder.batch_size <= room
     assert forwarder.count == 7
     classifier.forwarded.clear()
-    forwarder.probabilities(x)
+    forwarder.logits(x)
     assert min(classifier.forwarded) > 0  # no second failure
     halved = evidence(Cramped(room, error), x, importance)
     whole = evidence(LinearToy(), x, importance)
@@ -182,14 +184,14 @@ def test_running_out_of_memory_halves_the_batch_and_is_remembered(room, error):
 def test_one_input_that_does_not_fit_is_an_error_with_a_remedy(error):
     forwarder = Forwarder(Cramped(0, error), 16)
     with pytest.raises(XaibenchError, match="does not fit in the memory of linear-toy's device; use --device cpu"):
-        forwarder.probabilities(clips(5)[0])
+        forwarder.logits(clips(5)[0])
 
 
 @pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("no")])
 def test_other_errors_pass_through_untouched(error):
     forwarder = Forwarder(Cramped(2, error), 16)
     with pytest.raises(type(error)) as caught:
-        forwarder.probabilities(clips(5)[0])
+        forwarder.logits(clips(5)[0])
     assert caught.value is error
     assert forwarder.batch_size == 16
 
@@ -244,7 +246,7 @@ def test_a_part_that_is_the_whole_clip_has_its_probability():
     made = evidence(Unsteady(), x, x)
     assert torch.equal(x * made.ranking.top(0.4), x)
     assert torch.equal(made.p_kept(0.4), made.p_full)
-    assert torch.equal(made.probabilities("removed", 0.4), made.clean.silence.expand(3, -1))
+    assert torch.equal(made.probabilities(Masked("removed", 0.4)), made.clean.silence.expand(3, -1))
 
 
 def test_known_evidence_is_the_batchs():
@@ -259,9 +261,9 @@ def test_evidence_of_one_batch_is_shared_by_methods():
     x, importance = clips(2)
     classifier = Recording()
     forwarder = Forwarder(classifier, 16)
-    clean = Clean(Batch(x, ids(2)), forwarder.probabilities(x), forwarder.probabilities(torch.zeros_like(x[:1]))[0])
+    clean = Clean(Batch(x, ids(2)), forwarder.logits(x), forwarder.logits(torch.zeros_like(x[:1]))[0])
     for maps in (importance, 1 - importance):
-        Evidence(clean, maps, forwarder).require([("kept", 0.1), ("removed", 0.1)])
+        Evidence(clean, maps, Explaining(GradientToy(), forwarder)).require([Masked("kept", 0.1), Masked("removed", 0.1)])
     assert forwarder.count == 2 + 1 + 2 * 2 * 2
 
 

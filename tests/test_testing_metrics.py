@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from xaibench.evidence import Evidence, Part
+from xaibench.evidence import Evidence
 from xaibench.metric import Metric, Scores, scores
+from xaibench.perturbation import Masked, Perturbation
 from xaibench.testing import check_metric
 
 
@@ -20,14 +21,15 @@ class GoodMetric(Metric):
     family = "test"
     reference = "none"
     description = "keeps every promise"
+    formula = "none"
     traps = "means nothing"
     higher_is_better = True
     bounds = (0.0, 1.0)
     cost = "1 per area"
     per_area = True
 
-    def wants(self, areas: Sequence[float]) -> list[tuple[Part, float]]:
-        return [("kept", area) for area in areas]
+    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+        return [Masked("kept", area) for area in areas]
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
         assert area is not None
@@ -52,13 +54,13 @@ class BoundsReversed(GoodMetric):
 
 
 class WantsAnotherPart(GoodMetric):
-    def wants(self, areas: Sequence[float]) -> list[tuple[Part, float]]:
+    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
         return [("noise", area) for area in areas]  # type: ignore[list-item]
 
 
 class WantsTooLittle(GoodMetric):
-    def wants(self, areas: Sequence[float]) -> list[tuple[Part, float]]:
-        return [("kept", area) for area in areas[:2]]
+    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+        return [Masked("kept", area) for area in areas[:2]]
 
 
 class OutOfBounds(GoodMetric):
@@ -151,8 +153,8 @@ BAD_METRICS = {
     NoTraps: "traps must be",
     NoDirection: "higher_is_better must be True or False",
     BoundsReversed: r"bounds must be \(smallest, largest\)",
-    WantsAnotherPart: r"wants\(\) holds \('noise', 0.05\)",
-    WantsTooLittle: r"reads \[\('kept', 0.2\)\], which wants\(\) does not announce",
+    WantsAnotherPart: r"wants\(\) holds \('noise', 0.05\), which is no Perturbation",
+    WantsTooLittle: r"reads \[.*Masked\(part='kept', area=0.2\).*\], which wants\(\) does not announce",
     OutOfBounds: r"outside bounds \(0.0, 1.0\)",
     SinglePrecision: "values are torch.float32",
     OneMean: r"expected float64 \(3,\)",

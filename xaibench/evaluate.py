@@ -20,7 +20,8 @@ from xaibench.data.base import Clip, Dataset
 from xaibench.errors import ResultsError, UnsupportedPairError, XaibenchError
 from xaibench.evidence import AREAS, Clean, Evidence
 from xaibench.explainer import Explainer
-from xaibench.explanation import Explanation, defects, importance, validate
+from xaibench.explaining import Explaining
+from xaibench.explanation import Explanation, defects
 from xaibench.forwarder import Forwarder
 from xaibench.memory import measure_peak
 from xaibench.metric import Metric, Scores
@@ -156,12 +157,13 @@ class _Part:
             wanted |= {metric: registry.create("metrics", metric) for metric in known - set(wanted)}
         clean = self._prepare()
         before = self.forwarder.count
+        explaining = Explaining(method, self.forwarder)
         started = time.perf_counter()
         try:
             with measure_peak(clean.batch.x.device) as peak:
-                explanation = self._explain(method, clean)
+                explanation = self._explain(explaining, clean)
             explained = time.perf_counter()
-            rows = self._rows(name, method, explanation, clean, applicable(wanted, self.plan.dataset))
+            rows = self._rows(name, explaining, explanation, clean, applicable(wanted, self.plan.dataset))
             about = describe(method) | {"native_shape": [int(size) for size in explanation.native_shape]}
         except XaibenchError as error:
             return Event("failed", label, name, len(self.clips), _one_line(str(error)))
@@ -212,33 +214,32 @@ class _Part:
                 known = [torch.from_numpy(plan.dataset.evidence(clip)) for clip in self.clips]
                 evidence = torch.stack(known).to(device)
             batch = Batch(x, tuple(clip.id for clip in self.clips), plan.seed, evidence)
-            silence = self.forwarder.probabilities(torch.zeros_like(x[:1]))
-            self._clean = Clean(batch, self.forwarder.probabilities(x), silence)
+            silence = self.forwarder.logits(torch.zeros_like(x[:1]))[0]
+            stem = None
+            if plan.dataset.has_evidence:
+                stem = torch.stack([torch.from_numpy(plan.dataset.stem(clip)) for clip in self.clips])
+            self._clean = Clean(batch, self.forwarder.logits(x), silence, self._waveform, stem)
         return self._clean
 
-    def _explain(self, method: Explainer, clean: Clean) -> Explanation:
+    def _explain(self, explaining: Explaining, clean: Clean) -> Explanation:
         """Clip by clip: the rounding of a map must not depend on which clips it is computed with.
 
         Masks cut at a rank, so a last bit of a map can move bins across the cut and change scores.
         """
-
-        def work(start: int, stop: int) -> Explanation:
-            clip = clean.batch.slice(start, stop)
-            made = method.explain(self.subject.classifier, clip, clean.target[start:stop])
-            return validate(made, tuple(clip.x.shape))
-
-        pieces = self.forwarder.in_micro_batches(len(clean.batch), work, at_most=1)
-        return replace(pieces[0], map=torch.cat([piece.map for piece in pieces]).detach())
+        pieces = [
+            explaining.explain(clean.batch.slice(i, i + 1), clean.target[i : i + 1]) for i in range(len(clean.batch))
+        ]
+        return replace(pieces[0], map=torch.cat([piece.map for piece in pieces]))
 
     def _rows(
-        self, name: str, method: Explainer, explanation: Explanation, clean: Clean, metrics: dict[str, Metric]
+        self, name: str, explaining: Explaining, explanation: Explanation, clean: Clean, metrics: dict[str, Metric]
     ) -> pd.DataFrame:
         broken = defects(explanation.map)
         # A broken map is scored as zeros so that its neighbours can be; its values are discarded.
         usable = torch.tensor([reason is None for reason in broken], device=explanation.map.device)
-        attribution = torch.where(usable[:, None, None], explanation.map, 0.0).float()
-        evidence = Evidence(clean, importance(attribution, method.polarity), self.forwarder)
-        evidence.require([pair for metric in metrics.values() for pair in metric.wants(AREAS)])
+        attribution = torch.where(usable[:, None, None], explanation.map, 0.0)
+        evidence = Evidence(clean, attribution, explaining)
+        evidence.require([one for metric in metrics.values() for one in metric.wants(AREAS)])
         frames = []
         for metric_name, metric in sorted(metrics.items()):
             for area in AREAS if metric.per_area else (None,):

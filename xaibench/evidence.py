@@ -1,74 +1,92 @@
-"""What metrics look at: the probabilities of one batch, whole, kept and removed, each computed once."""
+"""What metrics look at: one method's maps of one batch, and answers about changed clips, each computed once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from xaibench.batch import Batch
-from xaibench.forwarder import Forwarder
+from xaibench.classifiers.base import Classifier
+from xaibench.explanation import importance
+from xaibench.explaining import Explaining
 from xaibench.masks import Ranking
+from xaibench.perturbation import Masked, Perturbation
 
 AREAS = (0.05, 0.10, 0.20, 0.40)
 PRIMARY_AREA = 0.10
 CURVE_AREAS = tuple(i / 20 for i in range(21))
 
-Part = Literal["kept", "removed"]
+Shared = TypeVar("Shared")
 
 
 @dataclass(frozen=True)
 class Clean:
-    """A batch and what the classifier says of it unmasked; shared by all methods.
+    """A batch and what the classifier says of it unchanged; shared by all methods.
+
+    Logits are float64 and at the classifier's temperature: p = softmax(logits).
 
     Attributes:
         batch: the clips.
-        probabilities: float64 (batch, classes).
-        silence: class probabilities of an all-zero spectrogram, float64 (classes,).
-        target: predicted classes (batch,).
+        logits: of the clips, (batch, classes).
+        silence: of an all-zero spectrogram, (classes,).
+        waveform: samples of the clips, float32 (batch, samples), or None.
+        stem: samples of the labelled event alone, float32 (batch, samples), or None.
     """
 
     batch: Batch
-    probabilities: Tensor
+    logits: Tensor
     silence: Tensor
+    waveform: Tensor | None = None
+    stem: Tensor | None = None
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """Float64 (batch, classes)."""
+        return torch.softmax(self.logits, dim=-1)
 
     @cached_property
     def target(self) -> Tensor:
-        return self.probabilities.argmax(dim=1)
+        """Predicted classes (batch,)."""
+        return self.logits.argmax(dim=1)
 
 
 class Evidence:
-    """One method's importance maps for one batch, and what the classifier says of the parts.
+    """One method's maps of one batch, and what classifier and method say of changed versions of it.
 
-    Probabilities are float64 at the classifier's temperature. Each (mask, part) is forwarded at
-    most once, whichever metrics ask for it.
+    Each perturbation is forwarded, and explained, at most once, whichever metrics ask.
 
     Attributes:
-        importance: finite, non-negative, float32 (batch, freq, time).
+        clean: the batch and what the classifier says of it.
+        attribution: the maps as the method defines them, finite, float32 (batch, freq, time).
+        importance: what counts of them, non-negative, same shape.
+        explaining: the method itself, to be asked again about other inputs, targets or weights.
     """
 
-    def __init__(self, clean: Clean, importance: Tensor, forwarder: Forwarder) -> None:
+    def __init__(self, clean: Clean, attribution: Tensor, explaining: Explaining) -> None:
         self.clean = clean
-        self.importance = importance
-        self._forwarder = forwarder
-        self._known: dict[tuple[Part, float], Tensor] = {}
+        self.attribution = attribution
+        self.importance = importance(attribution, explaining.method.polarity)
+        self.explaining = explaining
+        self._logits: dict[Perturbation, Tensor] = {}
+        self._shared: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
         return len(self.clean.batch)
+
+    @property
+    def classifier(self) -> Classifier:
+        """The classifier under explanation; to be left as it was found."""
+        return self.explaining.forwarder.classifier
 
     @cached_property
     def ranking(self) -> Ranking:
         """Order of the bins by importance."""
         return Ranking(self.importance, self.clean.batch)
-
-    @cached_property
-    def _sounding(self) -> tuple[Tensor, Tensor]:
-        """Lowest and highest key of the bins that sound, per clip."""
-        return self.ranking.extent(self.clean.batch.x != 0)
 
     @property
     def target(self) -> Tensor:
@@ -82,56 +100,66 @@ class Evidence:
 
     def p_kept(self, area: float) -> Tensor:
         """p_c of the most important bins alone, (batch,)."""
-        return self.of_target(self.probabilities("kept", area))
+        return self.p_changed(Masked("kept", area))
 
     def p_removed(self, area: float) -> Tensor:
         """p_c without the most important bins, (batch,)."""
-        return self.of_target(self.probabilities("removed", area))
+        return self.p_changed(Masked("removed", area))
 
-    def probabilities(self, part: Part, area: float) -> Tensor:
-        """Class probabilities (batch, classes) when only the top `area`, or all but it, is left."""
-        self.require([(part, area)])
-        return self._known[part, area]
+    def p_changed(self, perturbation: Perturbation) -> Tensor:
+        """p_c of the changed clips, (batch,)."""
+        return self.of_target(self.probabilities(perturbation))
 
-    def require(self, wanted: Sequence[tuple[Part, float]]) -> None:
-        """Compute many (part, area) pairs in full micro-batches."""
-        missing = [pair for pair in dict.fromkeys(wanted) if pair not in self._known]
-        for part, area in list(missing):
-            # The ends of every curve are the clean clip and silence: no forward pass needed.
-            whole = area >= 1 if part == "kept" else area <= 0
-            nothing = area <= 0 if part == "kept" else area >= 1
-            if whole or nothing:
-                ends = self.clean.probabilities if whole else self.clean.silence.expand(len(self), -1)
-                self._known[part, area] = ends
-                missing.remove((part, area))
-        group = max(1, self._forwarder.batch_size // len(self))
+    def probabilities(self, perturbation: Perturbation) -> Tensor:
+        """Class probabilities of the changed clips, float64 (batch, classes)."""
+        return torch.softmax(self.logits(perturbation), dim=-1)
+
+    def logits(self, perturbation: Perturbation) -> Tensor:
+        """Logits of the changed clips at the temperature, float64 (batch, classes)."""
+        self.require([perturbation])
+        return self._logits[perturbation]
+
+    def require(self, wanted: Sequence[Perturbation]) -> None:
+        """Forward many perturbations in full micro-batches."""
+        missing = [one for one in dict.fromkeys(wanted) if one not in self._logits]
+        group = self.explaining.forwarder.group(len(self))
         for start in range(0, len(missing), group):
-            pairs = missing[start : start + group]
-            inputs = torch.cat([self._masked(part, area) for part, area in pairs])
-            outputs = self._forwarder.probabilities(inputs).split(len(self))
-            for (part, area), output in zip(pairs, outputs, strict=True):
-                self._known[part, area] = self._exact_ends(part, area, output)
+            perturbations = missing[start : start + group]
+            outputs = self._ask([one.apply(self) for one in perturbations])
+            self._logits.update(zip(perturbations, outputs, strict=True))
 
-    def of_target(self, probabilities: Tensor) -> Tensor:
-        """The target's column of class probabilities (batch, classes): (batch,)."""
-        return probabilities.gather(1, self.target[:, None])[:, 0]
+    def of_target(self, values: Tensor) -> Tensor:
+        """The target's column of (batch, classes): (batch,)."""
+        return values.gather(1, self.target[:, None])[:, 0]
 
     @property
     def known(self) -> Tensor | None:
         """Where the event is known to be, bool (batch, freq, time), or None."""
         return self.clean.batch.evidence
 
-    def _exact_ends(self, part: Part, area: float, output: Tensor) -> Tensor:
-        """Where a part is the whole clip or silence, the probabilities of just that.
+    def shared(self, key: Hashable, compute: Callable[[], Shared]) -> Shared:
+        """What `compute` gave the first time that `key` was asked for: work that several metrics share.
 
-        Much digital silence makes parts equal to the clip; the rounding of another batch would then
-        decide whether confidence "increased".
+        Keys start with the name of the module that owns them.
         """
-        has_all, has_none = self.ranking.coverage(self._sounding, area)
-        whole, nothing = (has_all, has_none) if part == "kept" else (has_none, has_all)
-        output = torch.where(whole[:, None], self.clean.probabilities, output)
-        return torch.where(nothing[:, None], self.clean.silence, output)
+        if key not in self._shared:
+            self._shared[key] = compute()
+        return self._shared[key]
 
-    def _masked(self, part: Part, area: float) -> Tensor:
-        mask = self.ranking.top(area)
-        return self.clean.batch.x * (mask if part == "kept" else ~mask)
+    def _ask(self, inputs: list[Tensor]) -> list[Tensor]:
+        """Logits of changed batches, each (batch, classes).
+
+        Clips that are unchanged, or silent, are not forwarded: much digital silence makes parts equal
+        to the clip, and the rounding of another batch would then decide whether confidence rose.
+        """
+        x = self.clean.batch.x
+        unchanged = [(one == x).flatten(1).all(dim=1) for one in inputs]
+        silent = [~one.flatten(1).any(dim=1) for one in inputs]
+        answers = [torch.where(same[:, None], self.clean.logits, self.clean.silence) for same in unchanged]
+        open_questions = [~(same | none) for same, none in zip(unchanged, silent, strict=True)]
+        rest = torch.cat([one[asked] for one, asked in zip(inputs, open_questions, strict=True)])
+        if len(rest):
+            found = self.explaining.forwarder.logits(rest).split([int(asked.sum()) for asked in open_questions])
+            for answer, asked, part in zip(answers, open_questions, found, strict=True):
+                answer[asked] = part
+        return answers

@@ -23,7 +23,7 @@ def automatic_batch_size(device: torch.device) -> int:
 
 
 class Forwarder:
-    """A classifier's class probabilities, counted, and halved in batch when memory runs out.
+    """A classifier's logits, counted, and halved in batch when memory runs out.
 
     Attributes:
         batch_size: inputs in one forward pass; only ever shrinks.
@@ -35,14 +35,23 @@ class Forwarder:
         self.batch_size = batch_size
         self.count = 0
 
-    def probabilities(self, x: Tensor) -> Tensor:
-        """Class probabilities of spectrograms (n, 513, 431), float64 (n, classes)."""
+    def group(self, count: int) -> int:
+        """How many batches of `count` inputs go together into one call of `logits`.
+
+        One on a CPU, where more inputs are no faster: a value then depends, to the last bit, on its
+        own batch alone and not on what else is asked.
+        """
+        on_cpu = next(self.classifier.parameters(), torch.empty(0)).device.type == "cpu"
+        return 1 if on_cpu else max(1, self.batch_size // count)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits of spectrograms (n, 513, 431) at the classifier's temperature, float64 (n, classes)."""
 
         def forward(start: int, stop: int) -> Tensor:
             with torch.inference_mode():
                 logits = self.classifier.logits(x[start:stop])
             # Double precision keeps 1 - p meaningful where p is close to 1.
-            return torch.softmax(self.classifier.temperature * logits.double(), dim=-1)
+            return self.classifier.temperature * logits.double()
 
         parts = self.in_micro_batches(len(x), forward)
         self.count += len(x)

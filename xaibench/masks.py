@@ -56,12 +56,6 @@ class Ranking:
         """Bool mask (batch, freq, time) of the `counts[i]` most important bins of clip i."""
         return (self._keys >= self._threshold(counts)[:, None]).view(self._shape)
 
-    def coverage(self, extent: tuple[Tensor, Tensor], area: float) -> tuple[Tensor, Tensor]:
-        """Whether the top `area` has all, and whether it has none, of the bins of an extent: two (batch,)."""
-        lowest, highest = extent
-        threshold = self._threshold(self._counts(area))
-        return lowest >= threshold, highest < threshold
-
     def _counts(self, area: float) -> Tensor:
         return torch.full((len(self._keys),), round(area * self.size), device=self._keys.device)
 
@@ -70,13 +64,6 @@ class Ranking:
         position = (self.size - counts).clamp(max=self.size - 1)
         threshold = self._sorted.gather(1, position[:, None])[:, 0]
         return torch.where(counts > 0, threshold, _ABOVE)
-
-    def extent(self, bins: Tensor) -> tuple[Tensor, Tensor]:
-        """Lowest and highest place in the order of some bins (batch, freq, time): two (batch,)."""
-        inside = bins.flatten(1)
-        lowest = self._keys.masked_fill(~inside, _ABOVE).amin(dim=1)
-        highest = self._keys.masked_fill(~inside, -1).amax(dim=1)
-        return lowest, highest
 
 
 def _sort(keys: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from xaibench.evidence import Evidence, Part
+from xaibench.evidence import Evidence
+from xaibench.perturbation import Perturbation
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,12 @@ class Metric(abc.ABC):
         family: group shown together.
         reference: paper and equation.
         description: one sentence on what a value means.
+        formula: the definition in one line; c is the class predicted for the clean clip x.
         traps: what the value does not mean.
         higher_is_better: the direction, said once for sorting, arrows, colours and tests.
         bounds: smallest and largest possible value.
-        cost: forward passes per clip, in words.
+        cost: forward passes per clip, in words, and explanations where it asks for new ones.
+        in_default_set: scored unless metrics are named; for the cheap ones.
         per_area: scored once at every area of the protocol, with `area` given; else once, with None.
         needs_known_evidence: defined only where the event's place is known.
     """
@@ -40,10 +43,12 @@ class Metric(abc.ABC):
     family: ClassVar[str]
     reference: ClassVar[str]
     description: ClassVar[str]
+    formula: ClassVar[str]
     traps: ClassVar[str]
     higher_is_better: ClassVar[bool]
     bounds: ClassVar[tuple[float, float]]
     cost: ClassVar[str]
+    in_default_set: ClassVar[bool] = False
     per_area: ClassVar[bool] = False
     needs_known_evidence: ClassVar[bool] = False
 
@@ -59,8 +64,8 @@ class Metric(abc.ABC):
             Values (batch,), NaN with a reason where undefined.
         """
 
-    def wants(self, areas: Sequence[float]) -> list[tuple[Part, float]]:
-        """The (part, area) probabilities it will read, so that all metrics' can be batched."""
+    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+        """The perturbations whose logits it will read, so that all metrics' can be forwarded together."""
         return []
 
 

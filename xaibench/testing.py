@@ -21,11 +21,13 @@ from xaibench.classifiers.checkpoint import freeze
 from xaibench.classifiers.cnn import CnnClassifier
 from xaibench.classifiers.front_end import MelResize
 from xaibench.errors import UnsupportedPairError, XaibenchError
-from xaibench.evidence import AREAS, Clean, Evidence, Part
+from xaibench.evidence import AREAS, Clean, Evidence
 from xaibench.explainer import Explainer, Need
+from xaibench.explaining import Explaining
 from xaibench.explanation import Explanation, Polarity, defects, validate
 from xaibench.forwarder import Forwarder
 from xaibench.metric import Metric, Scores
+from xaibench.perturbation import Perturbation
 from xaibench.unchanged import seeded, unchanged
 
 TOLERANCE = 1e-4  # relative; a convolution rounds differently in batches of different sizes
@@ -84,7 +86,7 @@ def check_explainer(explainer: Explainer | type[Explainer], classifier: Classifi
     batch = _on_device_of(classifier, toy_batch())
     if "evidence" not in method.needs:
         batch = replace(batch, evidence=None)  # a method that reads it must say so
-    target = Forwarder(classifier, len(batch)).probabilities(batch.x).argmax(dim=1)
+    target = Forwarder(classifier, len(batch)).logits(batch.x).argmax(dim=1)
     explain = _Watched(method, classifier)
     whole = explain(batch, target, "a batch of three")
     for i, defect in enumerate(defects(whole.map)):
@@ -102,13 +104,13 @@ def check_metric(metric: Metric | type[Metric]) -> None:
         AssertionError: the promise that is broken.
     """
     scorer = metric() if isinstance(metric, type) else metric
-    _check_words(scorer, ("title", "family", "reference", "description", "traps", "cost"))
-    for flag in ("higher_is_better", "per_area", "needs_known_evidence"):
+    _check_words(scorer, ("title", "family", "reference", "description", "formula", "traps", "cost"))
+    for flag in ("higher_is_better", "per_area", "needs_known_evidence", "in_default_set"):
         assert isinstance(getattr(scorer, flag, None), bool), f"{flag} must be True or False"
     bounds: Any = getattr(scorer, "bounds", ())
     assert len(bounds) == 2 and bounds[0] < bounds[1], f"bounds must be (smallest, largest), not {bounds}"
-    for pair in scorer.wants(AREAS):
-        assert len(pair) == 2 and pair[0] in get_args(Part) and 0 <= pair[1] <= 1, f"wants() holds {pair}"
+    for one in scorer.wants(AREAS):
+        assert isinstance(one, Perturbation), f"wants() holds {one!r}, which is no Perturbation"
 
     batch = toy_batch()
     if not scorer.needs_known_evidence:
@@ -316,8 +318,8 @@ def _check_odd_input(metric: Metric, classifier: Classifier, batch: Batch, draws
     for situation, importance in odd_maps.items():
         _score(metric, _evidence(classifier, batch, importance, 16), situation)
     certain = _evidence(classifier, batch, draws, 16)
-    only = nn.functional.one_hot(certain.target, len(_CLASSES)).double()
-    certain.clean = replace(certain.clean, probabilities=only)
+    only = 1e4 * nn.functional.one_hot(certain.target, len(_CLASSES)).double()
+    certain.clean = replace(certain.clean, logits=only)
     _score(metric, certain, "a clean probability of 1")
     if batch.evidence is not None:
         for situation, known in {"a clip without": torch.zeros_like, "a clip full of": torch.ones_like}.items():
@@ -325,22 +327,37 @@ def _check_odd_input(metric: Metric, classifier: Classifier, batch: Batch, draws
             _score(metric, _evidence(classifier, odd, draws, 16), f"{situation} evidence")
 
 
+class _Gradient(Explainer):
+    """What metrics that ask the method again are checked with."""
+
+    title = "gradient x input"
+    reference = "Shrikumar et al., arXiv 1605.01713"
+    description = "the gradient of the target's logit times the spectrogram"
+    polarity = "absolute"
+
+    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        x = batch.x.detach().clone().requires_grad_()
+        chosen = classifier.logits(x).gather(1, target[:, None]).sum()
+        (gradient,) = torch.autograd.grad(chosen, x)
+        return Explanation(gradient * batch.x, batch.grid)
+
+
 class _Listening(Evidence):
-    """Evidence that remembers which probabilities were read."""
+    """Evidence that remembers which perturbations were read."""
 
-    def __init__(self, clean: Clean, importance: Tensor, forwarder: Forwarder) -> None:
-        super().__init__(clean, importance, forwarder)
-        self.read: set[tuple[Part, float]] = set()
+    def __init__(self, clean: Clean, attribution: Tensor, explaining: Explaining) -> None:
+        super().__init__(clean, attribution, explaining)
+        self.read: set[Perturbation] = set()
 
-    def require(self, wanted: Sequence[tuple[Part, float]]) -> None:
+    def require(self, wanted: Sequence[Perturbation]) -> None:
         self.read.update(wanted)
         super().require(wanted)
 
 
 def _evidence(classifier: Classifier, batch: Batch, importance: Tensor, batch_size: int) -> _Listening:
     forwarder = Forwarder(classifier, batch_size)
-    silence = forwarder.probabilities(torch.zeros_like(batch.x[:1]))[0]
-    return _Listening(Clean(batch, forwarder.probabilities(batch.x), silence), importance.clone(), forwarder)
+    clean = Clean(batch, forwarder.logits(batch.x), forwarder.logits(torch.zeros_like(batch.x[:1]))[0])
+    return _Listening(clean, importance.clone(), Explaining(_Gradient(), forwarder))
 
 
 def _score(metric: Metric, evidence: _Listening, situation: str) -> list[Scores]:
@@ -361,7 +378,7 @@ def _score(metric: Metric, evidence: _Listening, situation: str) -> list[Scores]
                     "return NaN with a reason"
                 ) from error
         beyond = evidence.read - set(announced)
-        assert not beyond, f"score() reads {sorted(beyond)}, which wants() does not announce"
+        assert not beyond, f"score() reads {sorted(map(repr, beyond))}, which wants() does not announce"
         for name, tensor in inputs.items():
             assert torch.equal(tensor, copies[name]), f"score() changed {name}"
         _check_scores(metric, result, len(evidence), situation)

@@ -316,8 +316,8 @@ def test_wants_exactly_what_it_reads(name):
         scorer.score(made, area)
     assert len(classifier.forwarded) == before
     asked: set = set()
-    lookup = made.probabilities
-    made.probabilities = lambda part, area: (asked.add((part, area)), lookup(part, area))[1]
+    lookup = made.logits
+    made.logits = lambda one: (asked.add(one), lookup(one))[1]
     for area in areas_of(scorer):
         scorer.score(made, area)
     assert asked == set(scorer.wants(AREAS))

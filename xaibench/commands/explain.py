@@ -47,7 +47,8 @@ def explain(
     from xaibench import audio, figure, registry
     from xaibench.batch import Batch
     from xaibench.evidence import Clean, Evidence
-    from xaibench.explanation import defects, importance, validate
+    from xaibench.explaining import Explaining
+    from xaibench.explanation import defects
     from xaibench.forwarder import Forwarder, automatic_batch_size
 
     methods = {name: registry.create("methods", name) for name in dict.fromkeys(method)}
@@ -56,8 +57,7 @@ def explain(
     model = _classifier(classifier, dataset, methods).to(where)
     forwarder = Forwarder(model, automatic_batch_size(where))
     batch = Batch(audio.spectrogram(waveform).to(where), (file.stem,), seed)
-    silence = forwarder.probabilities(torch.zeros_like(batch.x))
-    clean = Clean(batch, forwarder.probabilities(batch.x), silence)
+    clean = Clean(batch, forwarder.logits(batch.x), forwarder.logits(torch.zeros_like(batch.x))[0])
     predicted = model.classes[int(clean.target[0])].replace("_", " ")
 
     folder = out or Path("explained") / file.stem
@@ -66,15 +66,17 @@ def explain(
     sounds = {folder / "original.wav": waveform[0]}
     with notes().status("explaining"):
         for name, explainer in methods.items():
+            explaining = Explaining(explainer, forwarder)
             try:
-                explained = explainer.explain(model, batch, clean.target)
+                explanation = explaining.explain(batch, clean.target)
+            except XaibenchError:
+                raise
             except Exception as error:  # a stranger's plugin may raise anything
                 raise XaibenchError(f"{name} failed: {type(error).__name__}: {error}") from error
-            explanation = validate(explained, tuple(batch.x.shape))
             broken = defects(explanation.map)[0]
             if broken is not None:
                 raise XaibenchError(f"{name} explains nothing here: {broken}")
-            evidence = Evidence(clean, importance(explanation.map.detach().float(), explainer.polarity), forwarder)
+            evidence = Evidence(clean, explanation.map, explaining)
             mask = evidence.ranking.top(area)
             panels.append(
                 figure.Panel(

@@ -81,11 +81,13 @@ def _metric_details(name: str, metric: Any) -> dict[str, object]:
         "title": metric.title,
         "family": metric.family,
         "what": metric.description,
+        "formula": metric.formula,
         "better": "higher" if metric.higher_is_better else "lower",
         "range": f"{metric.bounds[0]:g} to {metric.bounds[1]:g}",
         "areas": "scored at 5, 10, 20 and 40% of the bins" if metric.per_area else "no mask area",
         "needs": "known evidence" if metric.needs_known_evidence else "nothing special",
         "forward passes per clip": metric.cost,
+        "in the default set": "yes" if metric.in_default_set else f"no: --metric {name}",
         "reference": metric.reference,
         "traps": metric.traps,
     }

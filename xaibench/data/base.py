@@ -43,7 +43,7 @@ class Dataset(abc.ABC):
         licence: of the sound, carried by everything trained on it.
         classes: class names in the order of the labels.
         clips: all clips, in a fixed order.
-        has_evidence: whether `evidence` knows where the labelled event is.
+        has_evidence: whether `evidence` and `stem` know the labelled event.
     """
 
     name: str
@@ -59,6 +59,10 @@ class Dataset(abc.ABC):
     def evidence(self, clip: Clip) -> np.ndarray:
         """Boolean (513, 431): True where the labelled event is louder than everything else."""
         raise DataError(f"{self.name} does not know the evidence of its clips")
+
+    def stem(self, clip: Clip) -> np.ndarray:
+        """Float32 (80000,) samples of the labelled event alone, as loud as in the clip."""
+        raise DataError(f"{self.name} does not know the stems of its clips")
 
     def fingerprint(self) -> str:
         """Hash of the clip list; what two runs must share to be compared."""

@@ -231,3 +231,9 @@ class Synth(Dataset):
 
         packed = cached(f"{VERSION}-evidence", clip.id, make)
         return np.unpackbits(packed, count=GRID[0] * GRID[1]).astype(bool).reshape(GRID)
+
+    def stem(self, clip: Clip) -> np.ndarray:
+        def make() -> np.ndarray:
+            return stems(self._index(clip), clip.label)[0].astype(np.float32)
+
+        return cached(f"{VERSION}-stem", clip.id, make)

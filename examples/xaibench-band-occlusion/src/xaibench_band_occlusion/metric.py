@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from xaibench.evidence import Evidence, Part
+from xaibench.evidence import Evidence
 from xaibench.metric import Metric, Scores, scores
+from xaibench.perturbation import Masked, Perturbation
 
 
 class LogOddsDrop(Metric):
@@ -11,14 +12,15 @@ class LogOddsDrop(Metric):
     family = "faithfulness"
     reference = "after Shrikumar, Greenside, Kundaje, arXiv 1704.02685"
     description = "how much the log-odds of the predicted class fall without the most important bins"
+    formula = "logit p_c(x) - logit p_c(removed)"
     traps = "one clip classified with near certainty can outweigh many others: read the median too"
     higher_is_better = True
     bounds = (float("-inf"), float("inf"))
     cost = "1 per area (shared)"
     per_area = True
 
-    def wants(self, areas: Sequence[float]) -> list[tuple[Part, float]]:
-        return [("removed", area) for area in areas]
+    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+        return [Masked("removed", area) for area in areas]
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
         assert area is not None

@@ -1,0 +1,44 @@
+"""Changed versions of a batch: what metrics ask the classifier, and the explainer, about."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from xaibench.evidence import Evidence
+
+Part = Literal["kept", "removed"]
+
+
+class Perturbation(abc.ABC):
+    """One changed version of every clip of a batch.
+
+    Subclasses are frozen dataclasses: what compares equal is made and forwarded once, whichever
+    metrics ask for it. Random draws come from `evidence.clean.batch.generator(index, purpose)`, so
+    that they belong to a clip and not to its batch.
+    """
+
+    @abc.abstractmethod
+    def apply(self, evidence: Evidence) -> Tensor:
+        """The changed spectrograms, float32 (batch, freq, time)."""
+
+
+@dataclass(frozen=True)
+class Masked(Perturbation):
+    """The spectrogram with only its most important bins ("kept"), or without them ("removed").
+
+    Attributes:
+        part: which of the two.
+        area: share of all bins that count as most important, 0 to 1.
+    """
+
+    part: Part
+    area: float
+
+    def apply(self, evidence: Evidence) -> Tensor:
+        mask = evidence.ranking.top(self.area)
+        return evidence.clean.batch.x * (mask if self.part == "kept" else ~mask)

@@ -111,7 +111,7 @@ def test_ends_of_the_curves_are_the_clean_clip_and_silence_and_cost_nothing():
     classifier = Recording()
     made = evidence(classifier, x, importance)
     classifier.inputs.clear()
-    silence = made.clean.silence.expand(3, -1)
+    silence = made.clean.silence.softmax(0).expand(3, -1)
     assert torch.equal(made.probabilities(Masked("kept", 1.0)), made.clean.probabilities)
     assert torch.equal(made.probabilities(Masked("removed", 0.0)), made.clean.probabilities)
     assert torch.equal(made.probabilities(Masked("kept", 0.0)), silence)
@@ -154,7 +154,7 @@ def test_the_forwarder_counts_inputs():
 def test_probabilities_are_double_at_the_classifiers_temperature():
     x, _ = clips(2)
     classifier = LinearToy(temperature=0.25)
-    p = Forwarder(classifier, 4).probabilities(x)
+    p = torch.softmax(Forwarder(classifier, 4).logits(x), dim=1)
     assert p.dtype == torch.float64
     assert not p.requires_grad
     assert torch.allclose(p.sum(dim=1), torch.ones(2, dtype=torch.float64))
@@ -167,7 +167,7 @@ def test_running_out_of_memory_halves_the_batch_and_is_remembered(room, error):
     x, importance = clips(7)
     classifier = Cramped(room, error)
     forwarder = Forwarder(classifier, 16)
-    assert torch.allclose(forwarder.logits(x), Forwarder(LinearToy(), 16).probabilities(x), rtol=1e-12)
+    assert torch.allclose(forwarder.logits(x), Forwarder(LinearToy(), 16).logits(x), rtol=1e-12)
     assert forwarder.batch_size <= room
     assert forwarder.count == 7
     classifier.forwarded.clear()
@@ -176,8 +176,8 @@ def test_running_out_of_memory_halves_the_batch_and_is_remembered(room, error):
     halved = evidence(Cramped(room, error), x, importance)
     whole = evidence(LinearToy(), x, importance)
     for part, area in ALL_PAIRS:
-        expected = whole.probabilities(part, area)
-        assert torch.allclose(halved.probabilities(part, area), expected, rtol=1e-12, atol=1e-12)
+        expected = whole.probabilities(Masked(part, area))
+        assert torch.allclose(halved.probabilities(Masked(part, area)), expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: f"{type(error).__name__}-{str(error)[:12]}")
@@ -246,7 +246,7 @@ def test_a_part_that_is_the_whole_clip_has_its_probability():
     made = evidence(Unsteady(), x, x)
     assert torch.equal(x * made.ranking.top(0.4), x)
     assert torch.equal(made.p_kept(0.4), made.p_full)
-    assert torch.equal(made.probabilities(Masked("removed", 0.4)), made.clean.silence.expand(3, -1))
+    assert torch.equal(made.logits(Masked("removed", 0.4)), made.clean.silence.expand(3, -1))
 
 
 def test_known_evidence_is_the_batchs():
@@ -263,7 +263,9 @@ def test_evidence_of_one_batch_is_shared_by_methods():
     forwarder = Forwarder(classifier, 16)
     clean = Clean(Batch(x, ids(2)), forwarder.logits(x), forwarder.logits(torch.zeros_like(x[:1]))[0])
     for maps in (importance, 1 - importance):
-        Evidence(clean, maps, Explaining(GradientToy(), forwarder)).require([Masked("kept", 0.1), Masked("removed", 0.1)])
+        Evidence(clean, maps, Explaining(GradientToy(), forwarder)).require(
+            [Masked("kept", 0.1), Masked("removed", 0.1)]
+        )
     assert forwarder.count == 2 + 1 + 2 * 2 * 2
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -22,6 +22,7 @@ from xaibench.evidence import AREAS, Clean, Evidence
 from xaibench.explainer import Explainer
 from xaibench.explaining import Explaining
 from xaibench.explanation import Explanation, defects
+from xaibench.explanation_cache import ExplanationCache, Made, on_device
 from xaibench.forwarder import Forwarder
 from xaibench.memory import measure_peak
 from xaibench.metric import Metric, Scores
@@ -72,6 +73,9 @@ class Plan:
         metrics: metrics by name.
         seed: of every random draw.
         batch_size: inputs per forward pass.
+        precision: of the forward passes that score; explanations are always float32.
+        compiled: whether these forward passes are compiled.
+        cache: where explanations of earlier runs are, and this one's are kept; None to make all anew.
     """
 
     dataset: Dataset
@@ -80,6 +84,9 @@ class Plan:
     metrics: dict[str, Metric]
     seed: int
     batch_size: int
+    precision: torch.dtype = torch.float32
+    compiled: bool = False
+    cache: ExplanationCache | None = None
 
     @property
     def parts(self) -> list[Sequence[Clip]]:
@@ -114,7 +121,7 @@ def evaluate(plan: Plan, subject: Subject, folder: RunFolder, report: Callable[[
             f"{', '.join(plan.metrics)}: not on {plan.dataset.name}, whose evidence is not known; "
             "choose another --metric or --dataset synth"
         )
-    forwarder = Forwarder(subject.classifier, plan.batch_size)
+    forwarder = Forwarder(subject.classifier, plan.batch_size, plan.precision, plan.compiled)
     failed: set[str] = set()
     for index, clips in enumerate(plan.parts):
         part = _Part(plan, subject, folder, forwarder, index, clips)
@@ -158,11 +165,12 @@ class _Part:
         clean = self._prepare()
         before = self.forwarder.count
         explaining = Explaining(method, self.forwarder)
-        started = time.perf_counter()
         try:
-            with measure_peak(clean.batch.x.device) as peak:
-                explanation = self._explain(explaining, clean)
-            explained = time.perf_counter()
+            made = [self._explain(explaining, clean, i) for i in range(len(self.clips))]
+            explanation = Explanation(
+                torch.cat([one.explanation.map for one in made]), made[0].explanation.native_shape
+            )
+            started = time.perf_counter()
             rows = self._rows(name, explaining, explanation, clean, applicable(wanted, self.plan.dataset))
             about = describe(method) | {"native_shape": [int(size) for size in explanation.native_shape]}
         except XaibenchError as error:
@@ -170,6 +178,7 @@ class _Part:
         except Exception as error:
             # A stranger's plugin may raise anything; what others have computed must not be lost.
             return Event("failed", label, name, len(self.clips), _one_line(f"{type(error).__name__}: {error}"))
+        peaks = [one.peak_bytes for one in made if one.peak_bytes is not None]
         info = PartInfo(
             clips=len(self.clips),
             classifier_sha256=self.subject.sha256,
@@ -179,10 +188,10 @@ class _Part:
             versions=provenance.versions(),
             device=provenance.device_name(clean.batch.x.device),
             batch_size=self.forwarder.batch_size,
-            explain_seconds=explained - started,
-            score_seconds=time.perf_counter() - explained,
+            explain_seconds=sum(one.seconds for one in made),
+            score_seconds=time.perf_counter() - started,
             forwards=self.forwarder.count - before,
-            peak_memory_bytes=peak.added_bytes,
+            peak_memory_bytes=max(peaks, default=None),
         )
         self.folder.write(label, name, self.index, rows, info)
         return Event("scored", label, name, len(self.clips))
@@ -221,15 +230,40 @@ class _Part:
             self._clean = Clean(batch, self.forwarder.logits(x), silence, self._waveform, stem)
         return self._clean
 
-    def _explain(self, explaining: Explaining, clean: Clean) -> Explanation:
-        """Clip by clip: the rounding of a map must not depend on which clips it is computed with.
+    def _explain(self, explaining: Explaining, clean: Clean, index: int) -> Made:
+        """One clip's map, alone: its rounding must not depend on which clips it is computed with.
 
         Masks cut at a rank, so a last bit of a map can move bins across the cut and change scores.
         """
-        pieces = [
-            explaining.explain(clean.batch.slice(i, i + 1), clean.target[i : i + 1]) for i in range(len(clean.batch))
-        ]
-        return replace(pieces[0], map=torch.cat([piece.map for piece in pieces]))
+        clip = clean.batch.slice(index, index + 1)
+        content = self._content(explaining.method, clip, int(clean.target[index]))
+        found = self.plan.cache.find(content) if self.plan.cache else None
+        if found is not None:
+            return on_device(found, clip.x.device)
+        started = time.perf_counter()
+        with measure_peak(clip.x.device) as peak:
+            explanation = explaining.explain(clip, clean.target[index : index + 1])
+        made = Made(explanation, time.perf_counter() - started, peak.added_bytes)
+        if self.plan.cache:
+            self.plan.cache.keep(content, made)
+        return made
+
+    def _content(self, method: Explainer, clip: Batch, target: int) -> dict[str, Any]:
+        """All that an explanation depends on."""
+        return {
+            "classifier": self.subject.sha256,
+            "spectrogram": hashlib.sha256(clip.x.cpu().numpy().tobytes()).hexdigest(),
+            "evidence": None
+            if clip.evidence is None
+            else hashlib.sha256(clip.evidence.cpu().numpy().tobytes()).hexdigest(),
+            "clip": clip.clip_ids[0],
+            "seed": clip.seed,
+            "target": target,
+            "method": describe(method),
+            "code": provenance.code_hash(type(method)),
+            "versions": provenance.versions(),
+            "device": provenance.device_name(clip.x.device),
+        }
 
     def _rows(
         self, name: str, explaining: Explaining, explanation: Explanation, clean: Clean, metrics: dict[str, Metric]

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
-from xaibench.explanation import importance
 from xaibench.explaining import Explaining
+from xaibench.explanation import importance
 from xaibench.masks import Ranking
 from xaibench.perturbation import Masked, Perturbation
 

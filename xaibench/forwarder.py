@@ -28,12 +28,24 @@ class Forwarder:
     Attributes:
         batch_size: inputs in one forward pass; only ever shrinks.
         count: inputs forwarded so far.
+
+    Args:
+        precision: torch.bfloat16 runs matrix products in it (autocast); logits differ in the third digit.
+        compiled: with torch.compile, which fuses operations and so rounds otherwise.
     """
 
-    def __init__(self, classifier: Classifier, batch_size: int) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        batch_size: int,
+        precision: torch.dtype = torch.float32,
+        compiled: bool = False,
+    ) -> None:
         self.classifier = classifier
         self.batch_size = batch_size
         self.count = 0
+        self._precision = precision
+        self._run = torch.compile(classifier.logits, dynamic=True) if compiled else classifier.logits
 
     def group(self, count: int) -> int:
         """How many batches of `count` inputs go together into one call of `logits`.
@@ -48,8 +60,9 @@ class Forwarder:
         """Logits of spectrograms (n, 513, 431) at the classifier's temperature, float64 (n, classes)."""
 
         def forward(start: int, stop: int) -> Tensor:
-            with torch.inference_mode():
-                logits = self.classifier.logits(x[start:stop])
+            reduced = self._precision != torch.float32
+            with torch.inference_mode(), torch.autocast(x.device.type, self._precision, enabled=reduced):
+                logits = self._run(x[start:stop])
             # Double precision keeps 1 - p meaningful where p is close to 1.
             return self.classifier.temperature * logits.double()
 

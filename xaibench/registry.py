@@ -1,6 +1,8 @@
 """Explainers, metrics, classifiers and datasets by name: entry points, loaded only when used.
 
-A built-in is registered as a stranger's plugin is, by a line in its distribution's metadata.
+A built-in is registered as a stranger's plugin is, by a line in its distribution's metadata. A metric's
+name may also be PREFIX:REST: the bridge registered as PREFIX makes the metric that REST names, so that
+all metrics of another library can be used without a line each.
 """
 
 from __future__ import annotations
@@ -12,8 +14,15 @@ from typing import Any, Literal
 
 from xaibench.errors import RegistryError
 
-Group = Literal["methods", "metrics", "classifiers", "datasets"]
-_SINGULAR = {"methods": "method", "metrics": "metric", "classifiers": "classifier", "datasets": "dataset"}
+Group = Literal["methods", "metrics", "classifiers", "datasets", "metric_bridges"]
+_SINGULAR: dict[Group, str] = {
+    "methods": "method",
+    "metrics": "metric",
+    "classifiers": "classifier",
+    "datasets": "dataset",
+    "metric_bridges": "metric bridge",
+}
+_BRIDGE_MARK = ":"
 
 
 @cache
@@ -39,7 +48,7 @@ def names(group: Group) -> list[str]:
 
 
 def entry(group: Group, name: str) -> EntryPoint:
-    """The entry point of a name.
+    """The entry point of a name; of PREFIX:REST the bridge's, whatever REST is.
 
     Raises:
         RegistryError: unknown name, with the nearest known one.
@@ -47,7 +56,14 @@ def entry(group: Group, name: str) -> EntryPoint:
     known = _entries(group)
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=1)
+    prefix, mark, rest = name.partition(_BRIDGE_MARK)
+    if group == "metrics" and mark:
+        bridges = _entries("metric_bridges")
+        if prefix in bridges:
+            return bridges[prefix]
+        near = [bridge + mark + rest for bridge in difflib.get_close_matches(prefix, bridges, n=1)]
+    else:
+        near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean '{near[0]}'?" if near else f"see 'xaibench {group}'"
     raise RegistryError(f"unknown {_SINGULAR[group]} '{name}'; {hint}")
 
@@ -61,12 +77,17 @@ def origin(group: Group, name: str) -> str:
 def load(group: Group, name: str) -> Any:
     """The registered object: an Explainer, Metric or Dataset class, or a classifier factory.
 
+    A bridged metric is what the bridge, called with the rest of the name, returns.
+
     Raises:
-        RegistryError: unknown name, or its module does not import.
+        RegistryError: unknown name, also to the bridge, or its module does not import.
     """
     point = entry(group, name)
     try:
-        return point.load()
+        found = point.load()
+        return found if name == point.name else found(name.partition(_BRIDGE_MARK)[2])
+    except RegistryError:
+        raise
     except Exception as error:
         raise RegistryError(
             f"{_SINGULAR[group]} '{name}' of {_origin(point)} does not load: {type(error).__name__}: {error}"

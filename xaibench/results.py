@@ -51,6 +51,8 @@ class Manifest:
     limit: int | None
     seed: int
     protocol: str
+    precision: str = "float32"
+    compiled: bool = False
 
 
 @dataclass(frozen=True)

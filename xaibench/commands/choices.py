@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,10 @@ if TYPE_CHECKING:
     import torch
 
     from xaibench.data.base import Dataset
+    from xaibench.metric import Metric
+
+ALL = "all"
+DEFAULT = "default"
 
 DatasetOption = Annotated[
     str, typer.Option("--dataset", help="Which clips; [bold]xaibench datasets[/bold] lists them.", metavar="NAME")
@@ -25,6 +31,49 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Seed of every random dr
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda or cuda:N.", metavar="DEVICE")
 ]
+
+
+class Precision(enum.StrEnum):
+    """Precision of matrix products; weights, probabilities and scores stay float32 or better."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The torch type of the same name."""
+        import torch
+
+        return torch.bfloat16 if self is Precision.bfloat16 else torch.float32
+
+
+def metrics(names: Sequence[str], families: Sequence[str]) -> dict[str, Metric]:
+    """Metrics by name: the named ones and those of the named families; the default set if nothing is named.
+
+    Raises:
+        RegistryError: unknown name.
+        XaibenchError: unknown family.
+    """
+    import difflib
+
+    from xaibench import registry
+
+    if not names and not families:
+        names = [DEFAULT]
+    chosen = {name: registry.create("metrics", name) for name in names if name not in {ALL, DEFAULT}}
+    if families or {ALL, DEFAULT} & set(names):
+        every = {name: registry.create("metrics", name) for name in registry.names("metrics")}
+        known = sorted({metric.family for metric in every.values()})
+        for family in families:
+            if family not in known:
+                near = difflib.get_close_matches(family, known, n=1)
+                hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}"
+                raise XaibenchError(f"unknown metric family '{family}'; {hint}")
+        for name, metric in every.items():
+            in_set = ALL in names or (DEFAULT in names and metric.in_default_set)
+            if in_set or metric.family in families:
+                chosen[name] = metric
+    return dict(sorted(chosen.items()))
 
 
 def open_dataset(name: str, data_dir: Path | None) -> Dataset:

@@ -12,7 +12,6 @@ from xaibench import registry
 from xaibench.commands import choices
 from xaibench.commands.console import notes, output, progress
 from xaibench.errors import UnsupportedPairError, XaibenchError
-from xaibench.registry import Group
 
 if TYPE_CHECKING:
     import torch
@@ -44,12 +43,27 @@ def run(
     folds: Annotated[str, typer.Option(help="Folds to score, such as 5 or 4,5, or all.")] = "5",
     metric: Annotated[
         list[str] | None,
-        typer.Option("--metric", help="Metric, repeatable. Default: all; [bold]xaibench metrics[/bold].", metavar="ID"),
+        typer.Option(
+            "--metric",
+            help="Metric, repeatable; default for the cheap ones, all for all; [bold]xaibench metrics[/bold].",
+            metavar="ID",
+        ),
+    ] = None,
+    family: Annotated[
+        list[str] | None,
+        typer.Option(help="All metrics of a family, such as robustness; repeatable.", metavar="FAMILY"),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N clips.", min=1)] = None,
     seed: choices.SeedOption = 0,
     device: choices.DeviceOption = "auto",
     batch_size: Annotated[str, typer.Option(help="Inputs per forward pass, or auto.")] = "auto",
+    precision: Annotated[
+        choices.Precision,
+        typer.Option(help="Of the forward passes that score. bfloat16 is faster on a GPU; see docs/protocols.md."),
+    ] = choices.Precision.float32,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the forward passes that score (a minute at the start).")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Run folder. Default: results/runs/DATASET-foldFOLDS.", metavar="FOLDER")
     ] = None,
@@ -67,19 +81,22 @@ def run(
 
     xaibench run -m saliency -m gradcam -c cnn-micro --limit 16
     """
+    from xaibench.data.cache import cache_folder
     from xaibench.evaluate import PROTOCOL, Plan, evaluate, refusals
+    from xaibench.explanation_cache import ExplanationCache
     from xaibench.forwarder import automatic_batch_size
     from xaibench.results import Manifest, RunFolder
 
-    methods, metrics = _chosen("methods", method), _chosen("metrics", metric or [ALL])
+    methods = _chosen_methods(method)
     plan_methods = {name: registry.create("methods", name) for name in methods}
-    plan_metrics = {name: registry.create("metrics", name) for name in metrics}
+    plan_metrics = choices.metrics(metric or [], family or [])
     source = choices.open_dataset(dataset, data_dir)
     where = choices.open_device(device)
     chosen = _folds(folds, {clip.fold for clip in source.clips})
     clips = source.in_folds(chosen)[:limit]
     size = automatic_batch_size(where) if batch_size == "auto" else _positive(batch_size, "--batch-size")
-    plan = Plan(source, clips, plan_methods, plan_metrics, seed, size)
+    cache = ExplanationCache(cache_folder() / "explanations")
+    plan = Plan(source, clips, plan_methods, plan_metrics, seed, size, precision.dtype, compiled, cache)
 
     subjects = _subjects(classifier, source, chosen, where)
     refused = {subject.label: refusals(plan, subject) for subject in subjects}
@@ -93,8 +110,13 @@ def run(
 
     if out is None:
         suffix = (f"-first{limit}" if limit else "") + (f"-seed{seed}" if seed else "")
+        suffix += (f"-{precision}" if precision != choices.Precision.float32 else "") + (
+            "-compiled" if compiled else ""
+        )
         out = Path("results") / "runs" / f"{dataset}-fold{folds.replace(',', '-')}{suffix}"
-    folder = RunFolder(out, Manifest(source.name, source.fingerprint(), chosen, limit, seed, PROTOCOL))
+    folder = RunFolder(
+        out, Manifest(source.name, source.fingerprint(), chosen, limit, seed, PROTOCOL, str(precision), compiled)
+    )
 
     failures: dict[tuple[str, str], str] = {}
     total = sum((len(methods) - len(refused[s.label])) * len(clips) for s in subjects)
@@ -116,12 +138,12 @@ def run(
         )
 
 
-def _chosen(group: Group, names: Sequence[str]) -> list[str]:
+def _chosen_methods(names: Sequence[str]) -> list[str]:
     """The names, or all registered ones if one of them is `all`."""
     for name in names:
         if name != ALL:
-            registry.entry(group, name)
-    return registry.names(group) if ALL in names else list(dict.fromkeys(names))
+            registry.entry("methods", name)
+    return registry.names("methods") if ALL in names else list(dict.fromkeys(names))
 
 
 def _folds(text: str, present: set[int]) -> tuple[int, ...]:

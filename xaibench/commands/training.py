@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import shlex
 import sys
 from dataclasses import replace
@@ -13,13 +12,6 @@ import typer
 
 from xaibench.commands import choices
 from xaibench.commands.console import notes, output, progress
-
-
-class Precision(enum.StrEnum):
-    """Precision of the forward and backward passes; weights stay float32."""
-
-    float32 = "float32"
-    bfloat16 = "bfloat16"
 
 
 def train(
@@ -49,8 +41,8 @@ def train(
         ),
     ] = None,
     precision: Annotated[
-        Precision, typer.Option(help="bfloat16 is about twice as fast where the processor has it.")
-    ] = Precision.float32,
+        choices.Precision, typer.Option(help="bfloat16 is about twice as fast where the processor has it.")
+    ] = choices.Precision.float32,
     seed: choices.SeedOption = 0,
     device: choices.DeviceOption = "auto",
 ) -> None:
@@ -78,7 +70,7 @@ def train(
         dataset=dataset,
         seed=seed,
         recipe=recipe,
-        precision=getattr(torch, precision.value),
+        precision=precision.dtype,
         device=where,
         command=shlex.join(["xaibench", *sys.argv[1:]]),
         init=init,

@@ -1,0 +1,43 @@
+"""Which metrics a user's words name."""
+
+from __future__ import annotations
+
+import pytest
+
+from xaibench import registry
+from xaibench.commands import choices
+from xaibench.errors import RegistryError, XaibenchError
+
+
+def test_the_default_set_is_what_declares_itself_so() -> None:
+    expected = {name for name in registry.names("metrics") if registry.load("metrics", name).in_default_set}
+    assert set(choices.metrics([], [])) == set(choices.metrics(["default"], [])) == expected
+    assert "faithfulness" in expected
+
+
+def test_all_is_everything() -> None:
+    assert list(choices.metrics(["all"], [])) == registry.names("metrics")
+
+
+def test_a_family_is_its_metrics_and_no_others() -> None:
+    chosen = choices.metrics([], ["localisation"])
+    assert chosen
+    assert {metric.family for metric in chosen.values()} == {"localisation"}
+    members = [name for name in registry.names("metrics") if registry.load("metrics", name).family == "localisation"]
+    assert list(chosen) == members
+
+
+def test_names_and_families_add_up() -> None:
+    assert set(choices.metrics(["sparseness", "sparseness"], ["localisation"])) == {
+        "sparseness",
+        *choices.metrics([], ["localisation"]),
+    }
+
+
+def test_typos_get_a_suggestion() -> None:
+    with pytest.raises(XaibenchError, match="unknown metric family 'localization'; did you mean 'localisation'"):
+        choices.metrics([], ["localization"])
+    with pytest.raises(XaibenchError, match=r"unknown metric family 'xyz'; there are .*faithfulness"):
+        choices.metrics([], ["xyz"])
+    with pytest.raises(RegistryError, match="did you mean 'sparseness'"):
+        choices.metrics(["sparsenes"], [])

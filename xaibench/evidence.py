@@ -153,13 +153,23 @@ class Evidence:
         to the clip, and the rounding of another batch would then decide whether confidence rose.
         """
         x = self.clean.batch.x
-        unchanged = [(one == x).flatten(1).all(dim=1) for one in inputs]
-        silent = [~one.flatten(1).any(dim=1) for one in inputs]
+        unchanged = [_equal(one, x) for one in inputs]
+        silent = [_equal(one, torch.zeros((), device=x.device).expand_as(one)) for one in inputs]
         answers = [torch.where(same[:, None], self.clean.logits, self.clean.silence) for same in unchanged]
         open_questions = [~(same | none) for same, none in zip(unchanged, silent, strict=True)]
-        rest = torch.cat([one[asked] for one, asked in zip(inputs, open_questions, strict=True)])
-        if len(rest):
-            found = self.explaining.forwarder.logits(rest).split([int(asked.sum()) for asked in open_questions])
+        rest = [one if asked.all() else one[asked] for one, asked in zip(inputs, open_questions, strict=True)]
+        together = rest[0] if len(rest) == 1 else torch.cat(rest)
+        if len(together):
+            found = self.explaining.forwarder.logits(together).split([len(one) for one in rest])
             for answer, asked, part in zip(answers, open_questions, found, strict=True):
                 answer[asked] = part
         return answers
+
+
+def _equal(first: Tensor, second: Tensor) -> Tensor:
+    """Per clip, whether spectrograms (batch, freq, time) are equal, bool (batch,)."""
+    # A sparse look decides nearly always, at a fraction of the cost of a full one.
+    equal = (first[:, ::8, ::8] == second[:, ::8, ::8]).flatten(1).all(dim=1)
+    for i in equal.nonzero()[:, 0].tolist():
+        equal[i] = torch.equal(first[i], second[i])
+    return equal

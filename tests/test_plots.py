@@ -76,7 +76,9 @@ def comparison(rows: pd.DataFrame) -> pd.DataFrame:
 
 def test_every_figure_is_written_twice_the_same(rows: pd.DataFrame, comparison: pd.DataFrame, tmp_path: Path) -> None:
     paths = plots.write_plots(rows, comparison, tmp_path / "a")
-    expected = [f"{name}-synth.{s}" for name in ("heatmap", "distribution", "cost") for s in ("png", "pdf")]
+    names = [f"{name}-synth" for name in ("heatmap", "distribution", "cost")]
+    names += [f"curves-synth-{classifier}" for classifier in ("cnn-micro", "vit-micro")]
+    expected = [f"{name}.{s}" for name in names for s in ("png", "pdf")]
     assert [path.name for path in paths] == expected
     signatures = {".png": b"\x89PNG", ".pdf": b"%PDF"}
     assert all(path.read_bytes().startswith(signatures[path.suffix]) for path in paths)
@@ -140,7 +142,7 @@ def test_gaps_do_not_stop_the_figures(rows: pd.DataFrame, comparison: pd.DataFra
     partial = comparison.assign(
         mean=comparison["mean"].mask(undefined), low=np.nan, high=np.nan, rank=comparison["rank"].mask(undefined)
     )
-    assert len(plots.write_plots(rows, partial, tmp_path)) == 6
+    assert len(plots.write_plots(rows, partial, tmp_path)) == 10
     other = comparison[comparison["metric"] == "sparseness"]
     assert [path.name for path in plots.write_plots(rows, other, tmp_path)] == [
         "heatmap-synth.png",

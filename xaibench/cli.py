@@ -7,7 +7,7 @@ import sys
 import typer
 
 import xaibench
-from xaibench.commands import data, evaluation, explain, listings, new, readers, training
+from xaibench.commands import data, evaluation, explain, listings, new, readers, training, validation
 from xaibench.commands.console import notes
 from xaibench.errors import XaibenchError
 
@@ -37,6 +37,7 @@ def _main(
 app.command("run")(evaluation.run)
 app.command("compare")(readers.compare)
 app.command("leaderboard")(readers.leaderboard)
+app.command("validate")(validation.validate)
 app.command("explain")(explain.explain)
 for group in listings.GROUPS:
     app.add_typer(listings.listing(group), name=group)

@@ -53,19 +53,20 @@ def curves(lines: pd.DataFrame, classifier: str) -> Figure:
     axes = figure.subplots(1, len(metrics), squeeze=False)[0]
     shown = [method for method in method_order(own) if method not in controls]
     for axis, metric in zip(axes, metrics, strict=True):
-        panel = own[own["metric"] == metric].pivot(index="area", columns="method", values=["mean", "low", "high"])
-        panel = panel.dropna(axis=1, how="all")
+        defined = own[(own["metric"] == metric) & own["mean"].notna()]
+        panel = {key: defined.pivot(index="area", columns="method", values=key) for key in ("mean", "low", "high")}
         _draw_controls(axis, panel["mean"], controls)
         for index, method in enumerate(shown):
             if method in panel["mean"]:
                 # Side by side within an area, so that intervals do not hide each other.
                 dodge = _DODGE ** (index - (len(shown) - 1) / 2)
-                _draw_method(axis, panel.xs(method, axis=1, level="method"), looks[method], dodge)
-        _finish(axis, metric, panel.index.to_numpy(float))
-        _name_ends(axis, panel["mean"].ffill().iloc[-1], looks, float(panel.index.max()))
+                line = pd.DataFrame({key: values[method] for key, values in panel.items()})
+                _draw_method(axis, line, looks[method], dodge)
+        _finish(axis, metric, panel["mean"].index.to_numpy(float))
+        _name_ends(axis, panel["mean"].ffill().iloc[-1], looks, float(panel["mean"].index.max()))
     figure.suptitle(f"{lines['dataset'].iloc[0]}, {classifier}", x=0.01, ha="left", size=8)
     figure.supxlabel(
-        "Area of the mask (% of bins)\nbars: 95% intervals; grey lines: controls, grey band: from the worst to the best",
+        "Area of the mask (% of bins)\nbars: 95% intervals; grey: controls, and a band from their worst to their best",
         size=7.5,
     )
     return figure
@@ -81,9 +82,7 @@ class _Look:
 
     @classmethod
     def of(cls, index: int) -> _Look:
-        return cls(
-            _COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)], index // len(_COLOURS) % 2 == 1
-        )
+        return cls(_COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)], index // len(_COLOURS) % 2 == 1)
 
     @property
     def style(self) -> dict[str, Any]:

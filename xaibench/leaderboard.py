@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from xaibench import registry, results, tables
 from xaibench.errors import RegistryError, ResultsError
 from xaibench.statistics import ALPHA, Floats, flips_for, holm, mean_interval, sign_flip_p
-from xaibench.tables import DAGGER, DOUBLE_DAGGER, MISSING, NO_DAGGER, NO_DIGIT, PARTIAL, Cell, Row, Table
+from xaibench.tables import DAGGER, DOUBLE_DAGGER, MISSING, NO_DAGGER, NO_DIGIT, PARTIAL, UNPROVEN, Cell, Row, Table
 
 if TYPE_CHECKING:
     import rich.table
@@ -112,10 +113,26 @@ def metric_order(names: set[str]) -> list[str]:
     return first + sorted(names - set(first), key=lambda name: (metric_class(name).family, name))
 
 
-def metric_heading(name: str) -> str:
-    """Title of a metric with an arrow to its better side."""
+def metric_heading(name: str, unproven: Collection[str] = ()) -> str:
+    """Title of a metric with an arrow to its better side, and UNPROVEN behind it if it is one of these."""
     metric = metric_class(name)
-    return f"{metric.title} {'↑' if metric.higher_is_better else '↓'}"
+    return f"{metric.title} {'↑' if metric.higher_is_better else '↓'}{UNPROVEN * (name in unproven)}"
+
+
+def unproven_metrics(folder: Path) -> frozenset[str]:
+    """Metrics that failed on some classifier in the `validation-*.csv` of a folder, written by `xaibench validate`.
+
+    Raises:
+        ResultsError: such a file is damaged.
+    """
+    found: set[str] = set()
+    for path in sorted(Path(folder).glob("validation-*.csv")):
+        try:
+            lines = at_primary_area(pd.read_csv(path))
+            found |= set(lines.loc[lines["verdict"] == "fails", "metric"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ResultsError(f"{path} is damaged ({error}); make it again with 'xaibench validate'") from error
+    return frozenset(found)
 
 
 def method_order(lines: pd.DataFrame) -> list[str]:
@@ -158,17 +175,18 @@ def wide(comparison: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return pd.DataFrame(records)
 
 
-def board(comparison: pd.DataFrame, dataset: str, classifier: str) -> Table:
+def board(comparison: pd.DataFrame, dataset: str, classifier: str, unproven: Collection[str] = ()) -> Table:
     """The leaderboard of one dataset and classifier: methods by metrics at the primary area.
 
     Methods are sorted by SORT_METRIC where it was scored, else by mean rank; controls stand below.
+    The columns of `unproven` metrics (`unproven_metrics`) are marked.
     """
     here = (comparison["dataset"] == dataset) & (comparison["classifier"] == classifier)
     lines = at_primary_area(comparison[here])
     metrics = metric_order(set(lines["metric"]))
     methods = method_order(lines)
     by_method = lines.drop_duplicates("method").set_index("method")
-    columns = {metric_heading(name): _cells(lines[lines["metric"] == name], methods) for name in metrics}
+    columns = {metric_heading(name, unproven): _cells(lines[lines["metric"] == name], methods) for name in metrics}
     seconds = [Cell(_short(cost)) for cost in by_method.loc[methods, "seconds_per_clip"]]
     # The cost stands where it leaves the metrics of the paper and those of localisation in one piece each.
     place = len([name for name in metrics if name in FIRST_METRICS])
@@ -182,22 +200,25 @@ def board(comparison: pd.DataFrame, dataset: str, classifier: str) -> Table:
     )
     accuracy = lines["accuracy"].iloc[int(scored.to_numpy().argmax())]
     caption = f"{dataset}, {classifier}: {scored.max()} clips, accuracy {accuracy:.3f}"
-    return Table(caption, tuple(heading for heading, _ in headed), rows, _notes(rows, lines))
+    notes = _notes(rows, lines)
+    if set(metrics) & set(unproven):
+        notes += (f"{UNPROVEN}: not shown to tell known evidence from random bins (xaibench validate).",)
+    return Table(caption, tuple(heading for heading, _ in headed), rows, notes)
 
 
-def terminal_tables(comparison: pd.DataFrame, dataset: str) -> list[rich.table.Table]:
+def terminal_tables(comparison: pd.DataFrame, dataset: str, unproven: Collection[str] = ()) -> list[rich.table.Table]:
     """The boards of a dataset for rich to print, each at most 100 characters wide."""
-    boards = [board(comparison, dataset, classifier) for classifier in _classifiers(comparison, dataset)]
+    boards = [board(comparison, dataset, classifier, unproven) for classifier in _classifiers(comparison, dataset)]
     return [tables.terminal(piece) for one in boards for piece in one.split()]
 
 
-def write_tables(comparison: pd.DataFrame, folder: Path) -> list[Path]:
+def write_tables(comparison: pd.DataFrame, folder: Path, unproven: Collection[str] = ()) -> list[Path]:
     """Write leaderboard-DATASET.csv (unrounded), .md and .tex (for people); returns their paths."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for dataset in sorted(set(comparison["dataset"])):
-        boards = [board(comparison, dataset, classifier) for classifier in _classifiers(comparison, dataset)]
+        boards = [board(comparison, dataset, classifier, unproven) for classifier in _classifiers(comparison, dataset)]
         contents = {
             "csv": wide(comparison, dataset).to_csv(index=False, lineterminator="\n"),
             "md": "\n".join(tables.markdown(one) for one in boards),

@@ -1,12 +1,14 @@
-"""Figures of a comparison: all metrics at a glance, the clips behind a mean, and what faith costs.
+"""Figures of a comparison: all metrics at a glance, the clips behind a mean, mask areas, and what faith costs.
 
 Drawn without pyplot, so no window system is ever asked for; each as a vector PDF and a PNG.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -19,6 +21,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
 from numpy.typing import NDArray
 
+from xaibench.curves_plot import curves, has_curves
 from xaibench.leaderboard import (
     BASELINE,
     SORT_METRIC,
@@ -28,7 +31,7 @@ from xaibench.leaderboard import (
     metric_heading,
     metric_order,
 )
-from xaibench.tables import DAGGER
+from xaibench.tables import DAGGER, UNPROVEN
 
 WIDTH = 7.2  # inches: the text width of a two-column paper
 DPI = 200
@@ -50,16 +53,20 @@ _MARKERS = "osD^vPX*"
 _LABEL_SIZE = 6
 
 
-def write_plots(runs_rows: pd.DataFrame, comparison: pd.DataFrame, folder: Path) -> list[Path]:
-    """Write heatmap-, distribution- and cost-DATASET as .png and .pdf; returns their paths.
+def write_plots(
+    runs_rows: pd.DataFrame, comparison: pd.DataFrame, folder: Path, unproven: Collection[str] = ()
+) -> list[Path]:
+    """Write heatmap-, distribution-, cost-DATASET and curves-DATASET-CLASSIFIER as .png and .pdf; returns their paths.
 
     Args:
         runs_rows: per-clip rows of the runs that were compared (`results.read_rows`).
         comparison: what `leaderboard.compare` made of these runs.
         folder: made if missing.
+        unproven: metrics to mark (`leaderboard.unproven_metrics`).
 
     Returns:
-        The files; distribution and cost are left out for a dataset without SORT_METRIC.
+        The files; distribution and cost are left out for a dataset without SORT_METRIC, curves for a
+        classifier without a metric at several areas.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,20 +74,35 @@ def write_plots(runs_rows: pd.DataFrame, comparison: pd.DataFrame, folder: Path)
     for dataset in sorted(set(comparison["dataset"])):
         lines = at_primary_area(comparison[comparison["dataset"] == dataset])
         rows = at_primary_area(runs_rows[(runs_rows["dataset"] == dataset) & (runs_rows["metric"] == SORT_METRIC)])
-        with mpl.rc_context(sns.axes_style("whitegrid") | sns.plotting_context("paper") | _STYLE):
-            figures = {"heatmap": heatmap(lines)}
+        every_area = comparison[comparison["dataset"] == dataset]
+        with mpl.rc_context(paper_style()):
+            figures = {f"heatmap-{dataset}": heatmap(lines, unproven)}
             if lines.loc[lines["metric"] == SORT_METRIC, "mean"].notna().any():
-                figures["distribution"] = distribution(rows, lines)
-                figures["cost"] = cost(lines)
+                figures[f"distribution-{dataset}"] = distribution(rows, lines)
+                figures[f"cost-{dataset}"] = cost(lines)
+            for classifier, own in every_area.groupby("classifier", sort=True):
+                if has_curves(own):
+                    figures[f"curves-{dataset}-{classifier}"] = curves(every_area, str(classifier))
             for name, figure in figures.items():
-                for suffix, metadata in (("png", {}), ("pdf", {"CreationDate": None})):  # no date: same bytes again
-                    path = folder / f"{name}-{dataset}.{suffix}"
-                    figure.savefig(path, dpi=DPI, metadata=metadata)
-                    written.append(path)
+                written += save(figure, folder / name)
     return written
 
 
-def heatmap(lines: pd.DataFrame) -> Figure:
+def paper_style() -> Any:
+    """Matplotlib's settings for all figures of a paper."""
+    return sns.axes_style("whitegrid") | sns.plotting_context("paper") | _STYLE
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """Write a figure as `path`.png and .pdf, the same bytes each time."""
+    written = []
+    for suffix, metadata in (("png", {}), ("pdf", {"CreationDate": None})):
+        written.append(path.with_name(f"{path.name}.{suffix}"))
+        figure.savefig(written[-1], dpi=DPI, metadata=metadata)
+    return written
+
+
+def heatmap(lines: pd.DataFrame, unproven: Collection[str] = ()) -> Figure:
     """Methods by metrics, a panel per classifier: colour is the place among a metric's methods, text the mean."""
     classifiers = sorted(set(lines["classifier"]))
     metrics = metric_order(set(lines["metric"]))
@@ -102,7 +124,7 @@ def heatmap(lines: pd.DataFrame) -> Figure:
             for mean, mark in zip(by_name["mean"].reindex(cells), weak, strict=True)
         ]
         sns.heatmap(
-            places.set_axis([metric_heading(name).replace(" ", "\n") for name in metrics], axis=1),
+            places.set_axis([metric_heading(name, unproven).replace(" ", "\n") for name in metrics], axis=1),
             ax=axis,
             annot=np.array(texts).reshape(shape),
             fmt="",
@@ -127,7 +149,10 @@ def heatmap(lines: pd.DataFrame) -> Figure:
     bar = figure.colorbar(axes[0].collections[0], ax=list(axes), shrink=0.35, aspect=28, pad=0.015)
     bar.set_ticks([0, 1], labels=["last of\nmetric", "best of\nmetric"])
     bar.outline.set_visible(False)
-    figure.supxlabel(f"{DAGGER} not significantly better than {BASELINE}", x=0.01, ha="left", size=6.5, color="0.3")
+    note = f"{DAGGER} not significantly better than {BASELINE}"
+    if set(metrics) & set(unproven):
+        note += f"; {UNPROVEN} not shown to tell known evidence from random bins"
+    figure.supxlabel(note, x=0.01, ha="left", size=6.5, color="0.3")
     return figure
 
 

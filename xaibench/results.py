@@ -21,6 +21,7 @@ from xaibench.errors import ResultsError
 
 PART_CLIPS = 16
 MANIFEST = "manifest.json"
+VALIDATION = "validation"  # folder of runs whose methods are yardsticks of the metrics
 SCHEMA = pa.schema(
     [
         ("dataset", pa.string()),
@@ -185,13 +186,14 @@ def read_info(path: Path) -> PartInfo:
 
 
 def find_runs(root: Path) -> list[Path]:
-    """Run folders at or below a folder.
+    """Run folders at or below a folder, but for those below a folder VALIDATION, which score no methods.
 
     Raises:
         ResultsError: none is there.
     """
     root = Path(root)
-    folders = sorted(path.parent for path in root.rglob(MANIFEST)) if root.is_dir() else []
+    paths = root.rglob(MANIFEST) if root.is_dir() else []
+    folders = sorted(path.parent for path in paths if VALIDATION not in path.relative_to(root).parts)
     if not folders:
         raise ResultsError(f"{root} holds no results; make some with 'xaibench run --method saliency'")
     return folders

@@ -32,7 +32,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A named line of cells; controls are yardsticks and stand below all others."""
+    """A named line of cells; controls, or whatever the table has below its line, stand below all others."""
 
     name: str
     control: bool
@@ -41,12 +41,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A captioned table whose first column holds the rows' names; `notes` explain its marks."""
+    """A captioned table whose first column holds the rows' names; `notes` explain its marks.
+
+    Attributes:
+        names: head of the first column.
+        below: what the rows below the line (`Row.control`) are.
+    """
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    names: str = "Method"
+    below: str = "Controls"
 
     def split(self) -> list[Table]:
         """As few tables of about equally many columns as fit into MOST_WIDTH; the last has the notes."""
@@ -126,10 +133,10 @@ _LATEX = _Markup(
 def markdown(table: Table) -> str:
     """The table as Markdown, one line between methods and controls, notes below."""
     width = 1 + len(table.columns)
-    lines = [["Method", *map(_MARKDOWN.escape, table.columns)], [":--"] + ["--:"] * len(table.columns)]
+    lines = [[table.names, *map(_MARKDOWN.escape, table.columns)], [":--"] + ["--:"] * len(table.columns)]
     for index, group in enumerate(table.groups()):
         if index:
-            lines.append(["*Controls*"] + [""] * (width - 1))
+            lines.append([f"*{table.below}*"] + [""] * (width - 1))
         lines += [_MARKDOWN.line(row) for row in group]
     body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     notes = "".join(f"\n{_MARKDOWN.escape(note)}  " for note in table.notes)
@@ -138,7 +145,7 @@ def markdown(table: Table) -> str:
 
 def latex(table: Table) -> str:
     """The table as LaTeX that needs no package but booktabs."""
-    header = " & ".join(["Method", *map(_LATEX.escape, table.columns)]) + r" \\"
+    header = " & ".join([table.names, *map(_LATEX.escape, table.columns)]) + r" \\"
     groups = ["\n".join(" & ".join(_LATEX.line(row)) + r" \\" for row in group) for group in table.groups()]
     notes = [rf"\par\smallskip {_LATEX.escape(' '.join(table.notes))}"] if table.notes else []
     lines = [
@@ -172,7 +179,7 @@ def terminal(table: Table) -> rich.table.Table:
         title_justify="left",
         pad_edge=False,
     )
-    result.add_column("Method", no_wrap=True)
+    result.add_column(table.names, no_wrap=True)
     for column in table.columns:
         result.add_column(Text(column), justify="right", no_wrap=True)
     groups = table.groups()

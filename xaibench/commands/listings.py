@@ -29,11 +29,9 @@ def listing(group: Group) -> typer.Typer:
             table.add_column(no_wrap=True)
             table.add_column()
             for name in registry.names(group):
-                try:
-                    line = _LINES[group](name, registry.load(group, name))
-                except RegistryError as error:  # one broken plugin must not hide the others
-                    line = str(error)
-                table.add_row(name, escape(line))
+                table.add_row(name, _line(group, name, _LINES[group]))
+            for prefix in registry.names("metric_bridges") if group == "metrics" else ():
+                table.add_row(f"{prefix}:NAME", _line("metric_bridges", prefix, _bridge_line))
             output().print(table)
 
     @app.command("show", help=f"All that is known of one of the {group}.")
@@ -47,6 +45,13 @@ def listing(group: Group) -> typer.Typer:
         output().print(table)
 
     return app
+
+
+def _line(group: Group, name: str, line: Callable[[str, Any], str]) -> str:
+    try:
+        return escape(line(name, registry.load(group, name)))
+    except RegistryError as error:  # one broken plugin must not hide the others
+        return escape(str(error))
 
 
 def _summary(entry: Any) -> str:
@@ -74,6 +79,10 @@ def _method_details(name: str, method: Any) -> dict[str, object]:
 def _metric_line(name: str, metric: Any) -> str:
     arrow = "↑" if metric.higher_is_better else "↓"
     return f"{metric.title} {arrow}: {metric.description}"
+
+
+def _bridge_line(name: str, bridge: Any) -> str:
+    return _summary(bridge)
 
 
 def _metric_details(name: str, metric: Any) -> dict[str, object]:

@@ -39,7 +39,10 @@ def leaderboard(
     out: Annotated[Path, typer.Option(help="Folder for tables and plots.", metavar="FOLDER")] = Path("results"),
     plots: Annotated[bool, typer.Option(help="Draw the plots too.")] = True,
 ) -> None:
-    """Print the leaderboards, and write them as CSV, Markdown, LaTeX and plots."""
+    """Print the leaderboards, and write them as CSV, Markdown, LaTeX and plots.
+
+    Metrics that failed in a validation-*.csv of the --out folder (xaibench validate) are marked.
+    """
     import pandas as pd
 
     from xaibench import leaderboard as board
@@ -48,16 +51,17 @@ def leaderboard(
     runs = find_runs(results)
     with notes().status(f"comparing {len(runs)} runs"):
         comparison = board.compare(runs)
+    unproven = board.unproven_metrics(out)
     for dataset in comparison["dataset"].unique():
-        for table in board.terminal_tables(comparison, dataset):
+        for table in board.terminal_tables(comparison, dataset, unproven):
             output().print(table)
     out.mkdir(parents=True, exist_ok=True)
-    written = board.write_tables(comparison, out)
+    written = board.write_tables(comparison, out, unproven)
     if plots:
         from xaibench.plots import write_plots
 
         with notes().status("drawing"):
             rows = pd.concat([read_rows(run) for run in runs], ignore_index=True)
-            written += write_plots(rows, comparison, out)
+            written += write_plots(rows, comparison, out, unproven)
     for path in written:
         output().print(f"wrote {path}", markup=False, soft_wrap=True)

@@ -1,0 +1,106 @@
+"""`xaibench validate`: do the metrics see what they are meant to see?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xaibench.commands import choices
+from xaibench.commands.console import notes, output, progress
+from xaibench.errors import XaibenchError
+
+CLIPS = 32  # three classifiers and the default metrics then take some minutes on two cores
+
+
+def validate(
+    classifier: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--classifier",
+            "-c",
+            help="Classifier or checkpoint folder for synth, repeatable. Default: all with shipped weights.",
+            metavar="NAME|FOLDER",
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            help="Metric, repeatable; default for the cheap ones, all for all; [bold]xaibench metrics[/bold].",
+            metavar="ID",
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(help="Only the first N clips of fold 5, which has 80.", min=1)] = CLIPS,
+    results: Annotated[
+        Path, typer.Option(help="Runs of methods on synth, for the agreement of metrics.", metavar="FOLDER")
+    ] = Path("results"),
+    seed: choices.SeedOption = 0,
+    device: choices.DeviceOption = "auto",
+    out: Annotated[
+        Path, typer.Option(help="Folder for table and plot; scores go to runs/validation in it.", metavar="FOLDER")
+    ] = Path("results"),
+) -> None:
+    """Test the metrics themselves with maps whose order is known, on the embedded set.
+
+    Known evidence must score above random bins and above loud bins beside the evidence. What is stopped goes
+    on where it was; [bold]xaibench leaderboard[/bold] then marks metrics that fail.
+
+    [bold]Examples[/bold]
+
+    xaibench validate
+
+    xaibench validate --limit 80 --metric default --metric road
+    """
+    from xaibench import registry, tables, validation
+    from xaibench.commands.evaluation import _subjects
+    from xaibench.evaluate import PROTOCOL, Event, Plan, evaluate
+    from xaibench.forwarder import automatic_batch_size
+    from xaibench.results import VALIDATION, Manifest, RunFolder, read_rows
+
+    source = choices.open_dataset(validation.DATASET, None)
+    where = choices.open_device(device)
+    metrics = choices.metrics(metric or [], [])
+    # What the agreement is with; they cost nothing.
+    for name in registry.names("metrics"):
+        kind = registry.load("metrics", name)
+        if kind.needs_known_evidence and kind.in_default_set:
+            metrics[name] = registry.create("metrics", name)
+    clips = source.in_folds(validation.FOLDS)[:limit]
+    maps = validation.yardsticks()
+    plan = Plan(source, clips, maps, metrics, seed, automatic_batch_size(where))
+    subjects = _subjects(classifier, source, validation.FOLDS, where)
+    path = out / "runs" / VALIDATION / (f"{source.name}-first{limit}" + (f"-seed{seed}" if seed else ""))
+    folder = RunFolder(path, Manifest(source.name, source.fingerprint(), validation.FOLDS, limit, seed, PROTOCOL))
+
+    failures: list[str] = []
+    with progress() as bar:
+        task = bar.add_task("scoring", total=len(subjects) * len(maps) * len(clips))
+
+        def report(event: Event) -> None:
+            if event.kind == "failed":
+                failures.append(f"failed: {event.method} on {event.classifier}: {event.reason}")
+            bar.update(task, advance=event.clips, description=f"{event.classifier} · {event.method}")
+
+        for subject in subjects:
+            evaluate(plan, subject, folder, report)
+    for line in failures:
+        notes().print(line, style="red", markup=False, soft_wrap=True)
+    if failures:
+        raise XaibenchError("some yardsticks could not be scored (see above); mend that, the rest is saved")
+
+    with notes().status("comparing"):
+        rows = read_rows(path)
+        rows = rows[rows["classifier"].isin([subject.label for subject in subjects])]
+        methods = validation.real_methods(results, {subject.label: subject.sha256 for subject in subjects})
+        assessment = validation.assess(rows, methods)
+    for subject in subjects:
+        for piece in validation.table(assessment, subject.label).split():
+            output().print(tables.terminal(piece))
+    for line in validation.summary(assessment):
+        output().print(line, markup=False, soft_wrap=True)
+    with notes().status("drawing"):
+        written = validation.write(assessment, out)
+    for file in written:
+        output().print(f"wrote {file}", markup=False, soft_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from xaibench.errors import XaibenchError
 from xaibench.evidence import AREAS, CURVE_AREAS, Clean, Evidence
 from xaibench.explaining import Explaining
 from xaibench.forwarder import CPU_BATCH, GPU_BATCH, Forwarder, automatic_batch_size
-from xaibench.perturbation import Masked
+from xaibench.perturbation import Masked, Perturbation
 
 ALL_PAIRS = [(part, area) for area in (*AREAS, *CURVE_AREAS) for part in ("kept", "removed")]
 
@@ -272,3 +273,25 @@ def test_evidence_of_one_batch_is_shared_by_methods():
 def test_automatic_batch_size():
     assert automatic_batch_size(torch.device("cpu")) == CPU_BATCH
     assert automatic_batch_size(torch.device("cuda")) == GPU_BATCH
+
+
+@dataclass(frozen=True)
+class Halved(Perturbation):
+    """The clip at half its level, whatever the map."""
+
+    depends_on_map = False
+
+    def apply(self, evidence: Evidence) -> Tensor:
+        return evidence.clean.batch.x / 2
+
+
+def test_what_does_not_depend_on_the_map_is_forwarded_once_for_all_methods():
+    x, importance = clips(2)
+    classifier = Recording()
+    first = evidence(classifier, x, importance)
+    second = Evidence(first.clean, 1 - importance, first.explaining)
+    classifier.inputs.clear()
+    assert torch.equal(first.logits(Halved()), second.logits(Halved()))
+    assert len(classifier.inputs) == 2
+    assert not torch.equal(first.logits(Masked("kept", 0.2)), second.logits(Masked("kept", 0.2)))
+    assert len(classifier.inputs) == 2 + 2 * 2

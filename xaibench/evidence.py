@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -36,6 +36,7 @@ class Clean:
         silence: of an all-zero spectrogram, (classes,).
         waveform: samples of the clips, float32 (batch, samples), or None.
         stem: samples of the labelled event alone, float32 (batch, samples), or None.
+        answers: logits of the perturbations that do not depend on a map, for all methods.
     """
 
     batch: Batch
@@ -43,6 +44,7 @@ class Clean:
     silence: Tensor
     waveform: Tensor | None = None
     stem: Tensor | None = None
+    answers: dict[Perturbation, Tensor] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @cached_property
     def probabilities(self) -> Tensor:
@@ -117,16 +119,17 @@ class Evidence:
     def logits(self, perturbation: Perturbation) -> Tensor:
         """Logits of the changed clips at the temperature, float64 (batch, classes)."""
         self.require([perturbation])
-        return self._logits[perturbation]
+        return self._known_to(perturbation)[perturbation]
 
     def require(self, wanted: Sequence[Perturbation]) -> None:
         """Forward many perturbations in full micro-batches."""
-        missing = [one for one in dict.fromkeys(wanted) if one not in self._logits]
+        missing = [one for one in dict.fromkeys(wanted) if one not in self._known_to(one)]
         group = self.explaining.forwarder.group(len(self))
         for start in range(0, len(missing), group):
             perturbations = missing[start : start + group]
             outputs = self._ask([one.apply(self) for one in perturbations])
-            self._logits.update(zip(perturbations, outputs, strict=True))
+            for one, output in zip(perturbations, outputs, strict=True):
+                self._known_to(one)[one] = output
 
     def of_target(self, values: Tensor) -> Tensor:
         """The target's column of (batch, classes): (batch,)."""
@@ -145,6 +148,10 @@ class Evidence:
         if key not in self._shared:
             self._shared[key] = compute()
         return self._shared[key]
+
+    def _known_to(self, perturbation: Perturbation) -> dict[Perturbation, Tensor]:
+        """Where a perturbation's logits are kept: with this method's maps, or with the clips."""
+        return self._logits if perturbation.depends_on_map else self.clean.answers
 
     def _ask(self, inputs: list[Tensor]) -> list[Tensor]:
         """Logits of changed batches, each (batch, classes).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor
 
@@ -20,7 +20,13 @@ class Perturbation(abc.ABC):
     Subclasses are frozen dataclasses: what compares equal is made and forwarded once, whichever
     metrics ask for it. Random draws come from `evidence.clean.batch.generator(index, purpose)`, so
     that they belong to a clip and not to its batch.
+
+    Attributes:
+        depends_on_map: False where the changed clip is the same whatever the method's map is: it is
+            then forwarded once for all methods.
     """
+
+    depends_on_map: ClassVar[bool] = True
 
     @abc.abstractmethod
     def apply(self, evidence: Evidence) -> Tensor:

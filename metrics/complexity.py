@@ -7,6 +7,8 @@ import torch
 from xaibench.evidence import Evidence
 from xaibench.metric import Metric, Scores, scores
 
+NEGLIGIBLE = 1e-5  # of the map's largest value: Quantus's eps
+
 _ZERO_MAP = "the importance map is zero everywhere"
 
 
@@ -52,3 +54,20 @@ class Complexity(Metric):
         total = flat.sum(dim=1)
         share = flat / total[:, None]
         return scores(torch.special.entr(share).sum(dim=1), total == 0, _ZERO_MAP)
+
+
+class EffectiveComplexity(Metric):
+    title = "ECOMP"
+    family = "complexity"
+    reference = "Nguyen and Rodriguez Martinez, arXiv 2007.07584, as Quantus's EffectiveComplexity counts it"
+    description = "how many bins have more than a negligible importance"
+    formula = f"number of bins i with a_i > {NEGLIGIBLE:g} max(a)"
+    traps = "a faint floor counts as much as a peak: most maps of gradients reach nearly all bins of the grid"
+    higher_is_better = False
+    bounds = (0.0, float("inf"))
+    cost = "0"
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        flat = evidence.importance.flatten(1).double()
+        largest = flat.amax(dim=1)
+        return scores((flat > NEGLIGIBLE * largest[:, None]).sum(dim=1), largest == 0, _ZERO_MAP)

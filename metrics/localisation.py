@@ -8,6 +8,8 @@ from torch import Tensor
 from xaibench.evidence import Evidence
 from xaibench.metric import Metric, Scores, scores
 
+TOP_SHARE = 0.02  # of all bins: what Quantus's 1000 are of its 224 x 224 images
+
 _NO_EVIDENCE = "the clip has no bin in which the event is loudest"
 _ALL_EVIDENCE = "every bin of the clip is evidence: there is no other bin to compare with"
 
@@ -82,6 +84,38 @@ class LocalisationAuc(_Localisation):
         rows = zip(flat, evidence.ranking.ascending, known, strict=True)
         values = torch.stack([_roc_auc(*row) for row in rows])
         return _without_evidence(scores(values, size == known.shape[1], _ALL_EVIDENCE), size)
+
+
+class TopKIntersection(_Localisation):
+    title = "Top-k"
+    reference = "Theiner et al., arXiv 2104.14995, without its concept influence; Quantus's TopKIntersection"
+    description = "share of the few most important bins that lie on the known evidence"
+    formula = f"bins of E among the k most important bins / k, k = {TOP_SHARE:.0%} of all bins, at least 1"
+    traps = "where the evidence has fewer than k bins no map reaches 1"
+    in_default_set = False
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        known, size = _known(evidence)
+        count = max(1, round(TOP_SHARE * known.shape[1]))
+        top = evidence.ranking.top_counts(torch.full_like(size, count)).flatten(1)
+        return _without_evidence(scores((top & known).sum(dim=1).double() / count), size)
+
+
+class MaskIou(_Localisation):
+    title = "IoU"
+    reference = "Jaccard, 1912; of masks and objects as in Everingham et al., PASCAL VOC, 2010"
+    description = "overlap of the most important bins with the known evidence, over what the two cover together"
+    formula = "|K and E| / |K or E|, K the most important bins"
+    traps = "an area far from the evidence's own size cannot reach 1: the oracle's value is the scale"
+    in_default_set = False
+    per_area = True
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        assert area is not None
+        known, size = _known(evidence)
+        mask = evidence.ranking.top(area).flatten(1)
+        both, either = (mask & known).sum(dim=1), (mask | known).sum(dim=1)
+        return _without_evidence(scores(both.double() / either), size)
 
 
 def _roc_auc(importance: Tensor, ascending: Tensor, positive: Tensor) -> Tensor:

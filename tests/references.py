@@ -130,6 +130,14 @@ def complexity(clip: Clip, area: None) -> float:
     return -math.fsum(share * math.log(share) for share in shares if share > 0)
 
 
+def effective_complexity(clip: Clip, area: None) -> float:
+    """Nguyen & Rodriguez Martinez (arXiv 2007.07584): features that matter; here more than 1e-5 of the largest."""
+    values = [float(value) for value in clip.importance.flat]
+    if not any(values):
+        return math.nan
+    return float(sum(value > 1e-5 * max(values) for value in values))
+
+
 def relevance_mass(clip: Clip, area: None) -> float:
     """CLEVR-XAI (arXiv 2003.07258), relevance mass accuracy: R_within / R_total."""
     pairs = [(float(r), bool(k)) for r, k in zip(clip.importance.flat, clip.known.flat, strict=True)]
@@ -157,6 +165,24 @@ def pointing_game(clip: Clip, area: None) -> float:
     return 1.0 if clip.known[f, t] else 0.0
 
 
+def top_k_intersection(clip: Clip, area: None) -> float:
+    """Theiner et al. (arXiv 2104.14995): hits among the k highest, over k; here k is 2% of all bins, at least 1."""
+    if not clip.known.any():
+        return math.nan
+    values = [(float(value), bool(k)) for value, k in zip(clip.importance.flat, clip.known.flat, strict=True)]
+    k = max(1, round(len(values) / 50))
+    return sum(inside for _, inside in sorted(values, reverse=True)[:k]) / k
+
+
+def mask_iou(clip: Clip, area: float) -> float:
+    """Jaccard index of two sets of bins, the mask and the evidence."""
+    if not clip.known.any():
+        return math.nan
+    chosen = {i for i, inside in enumerate(mask(clip, area).flat) if inside}
+    truth = {i for i, inside in enumerate(clip.known.flat) if inside}
+    return len(chosen & truth) / len(chosen | truth)
+
+
 def localisation_auc(clip: Clip, area: None) -> float:
     """Area under the ROC curve as a probability over pairs (Fawcett 2006; Hanley & McNeil 1982)."""
     inside = [float(r) for r, k in zip(clip.importance.flat, clip.known.flat, strict=True) if k]
@@ -173,12 +199,15 @@ REFERENCES: dict[str, Callable[..., float]] = {
     "average_increase": average_increase,
     "complexity": complexity,
     "deletion_auc": deletion_auc,
+    "effective_complexity": effective_complexity,
     "faithfulness": faithfulness,
     "fidelity_in": fidelity_in,
     "insertion_auc": insertion_auc,
     "localisation_auc": localisation_auc,
+    "mask_iou": mask_iou,
     "pointing_game": pointing_game,
     "relevance_mass": relevance_mass,
     "relevance_rank": relevance_rank,
     "sparseness": sparseness,
+    "top_k_intersection": top_k_intersection,
 }

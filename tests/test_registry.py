@@ -118,6 +118,51 @@ def test_a_broken_plugin_is_named_and_breaks_nobody_else(
     assert registry.create("methods", "saliency").title == "Saliency"
 
 
+def test_a_bridge_makes_the_metrics_of_its_prefix(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bridge_plugin.py").write_text(
+        "from xaibench.errors import RegistryError\n"
+        "def bridge(rest):\n"
+        "    if rest == 'typo':\n"
+        "        raise RegistryError('no such measure; did you mean other:type?')\n"
+        "    if rest == 'broken':\n"
+        "        raise ValueError('a bug')\n"
+        "    return type('Bridged', (), {'title': rest})\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    names = registry.names("metrics")
+    install("metric_bridges", ("other", "bridge_plugin:bridge"))
+    assert "bridge_plugin" not in sys.modules, "naming imports nothing"
+    assert registry.names("metric_bridges") == ["other", "quantus"]
+    assert registry.names("metrics") == names
+    assert registry.entry("metrics", "other:a:b,c=1").name == "other"
+    assert registry.load("metrics", "other:a:b,c=1").title == "a:b,c=1"
+    assert registry.load("metrics", "other:x") is registry.load("metrics", "other:x")
+    assert registry.create("metrics", "other:x").title == "x"
+    assert registry.origin("metrics", "other:x") == "bridge_plugin:bridge"
+    assert registry.load("metric_bridges", "other")("x").title == "x"
+    with pytest.raises(RegistryError, match=r"^no such measure; did you mean other:type\?$"):
+        registry.create("metrics", "other:typo")
+    with pytest.raises(RegistryError, match=r"^metric 'other:broken' of .* does not load: ValueError: a bug$"):
+        registry.load("metrics", "other:broken")
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "message"),
+    [
+        ("metrics", "quantu:Sparseness", r"^unknown metric 'quantu:Sparseness'; did you mean 'quantus:Sparseness'\?$"),
+        ("metrics", "zzz:Sparseness", r"^unknown metric 'zzz:Sparseness'; see 'xaibench metrics'$"),
+        ("metrics", "quantus", "^unknown metric 'quantus'; "),
+        ("methods", "quantus:Sparseness", "^unknown method 'quantus:Sparseness'; "),
+    ],
+)
+def test_a_prefix_that_no_bridge_has_is_unknown(group: registry.Group, name: str, message: str) -> None:
+    for ask in (registry.entry, registry.load, registry.create, registry.origin):
+        with pytest.raises(RegistryError, match=message):
+            ask(group, name)
+
+
 def test_names_import_no_leaf() -> None:
     """Listing names must stay quick: leaves import torch."""
     import subprocess

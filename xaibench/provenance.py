@@ -15,7 +15,7 @@ import torch
 
 import xaibench
 
-_PACKAGES = ("torch", "torchaudio", "transformers", "captum", "numpy", "scipy", "soundfile")
+_PACKAGES = ("torch", "torchaudio", "transformers", "captum", "quantus", "numpy", "scipy", "soundfile")
 
 
 def versions() -> dict[str, str]:

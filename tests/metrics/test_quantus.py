@@ -95,6 +95,24 @@ def test_complexity_but_for_the_epsilon_in_quantus_logarithm(maps):
     assert (difference <= maps[0].size * 1e-12 + 1e-12).all()
 
 
+def test_effective_complexity_of_maps_divided_by_their_largest_value(maps):
+    """Quantus compares with eps as it stands: its count is ours where each map's largest value is 1."""
+    # Faint bins on both sides of the threshold, none so close to it that rounding decides.
+    faint = (maps**4).astype(np.float32)
+    normalised = faint.astype(float) / faint.max(axis=(1, 2), keepdims=True).astype(float)
+    expected = theirs(quantus.EffectiveComplexity, normalised)
+    assert 0.05 * maps[0].size < expected.min() < expected.max() < 0.95 * maps[0].size
+    assert ours("effective_complexity", faint).tolist() == expected.tolist()
+    assert (theirs(quantus.EffectiveComplexity, 1000 * normalised) > expected).all()
+
+
+def test_top_k_intersection(maps, known):
+    beside = np.roll(known, 9, axis=2)  # all of the highest bins are in `known` itself
+    expected = theirs(quantus.TopKIntersection, maps, beside, k=round(0.02 * maps[0].size))
+    assert len(set(expected)) > 3
+    np.testing.assert_allclose(ours("top_k_intersection", maps, beside), expected, rtol=1e-12)
+
+
 def test_relevance_mass(maps, known):
     expected = theirs(quantus.RelevanceMassAccuracy, maps, known)
     np.testing.assert_allclose(ours("relevance_mass", maps, known), expected, rtol=1e-12)
@@ -146,7 +164,9 @@ def test_localisation_auc(maps, known, tied):
     np.testing.assert_allclose(ours("localisation_auc", scored, known), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["relevance_mass", "relevance_rank", "pointing_game", "localisation_auc"])
+@pytest.mark.parametrize(
+    "name", ["relevance_mass", "relevance_rank", "pointing_game", "localisation_auc", "top_k_intersection"]
+)
 def test_without_evidence(name, maps, known):
     """Undefined in both, except that Quantus's pointing game stores its NaN in a bool array: a hit."""
     metric = {
@@ -154,6 +174,7 @@ def test_without_evidence(name, maps, known):
         "relevance_rank": quantus.RelevanceRankAccuracy,
         "pointing_game": quantus.PointingGame,
         "localisation_auc": quantus.AUC,
+        "top_k_intersection": quantus.TopKIntersection,
     }[name]
     some = known.copy()
     some[2] = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,46 @@ from xaibench import registry
 from xaibench.evidence import AREAS
 from xaibench.metric import Metric, Scores
 
-NAMES = registry.names("metrics")
+# What needs more than a map and probabilities: explanations of changed clips or classifiers, or sound.
+ELSEWHERE = {
+    "avg_sensitivity": "test_robustness.py",
+    "efficient_mprt": "test_randomisation.py",
+    "local_lipschitz": "test_robustness.py",
+    "max_sensitivity": "test_robustness.py",
+    "mprt": "test_randomisation.py",
+    "random_logit": "test_randomisation.py",
+    "relative_input_stability": "test_robustness.py",
+    "relative_output_stability": "test_robustness.py",
+    "si_sdr": "test_separation.py",
+    "sufficiency": "test_robustness.py",
+}
+# Tested here, but for the comparison with a slow reference, which needs the draws.
+REFERENCED_ELSEWHERE = {
+    "completeness": "test_axioms.py",
+    "faithfulness_correlation": "test_correlation.py",
+    "faithfulness_estimate": "test_correlation.py",
+    "infidelity": "test_correlation.py",
+    "irof": "test_regions.py",
+    "monotonicity_correlation": "test_correlation.py",
+    "non_sensitivity": "test_axioms.py",
+    "region_perturbation": "test_regions.py",
+    "road": "test_imputation.py",
+    "sensitivity_n": "test_correlation.py",
+}
+NAMES = [name for name in registry.names("metrics") if name not in ELSEWHERE]
+REFERENCED = [name for name in NAMES if name not in REFERENCED_ELSEWHERE]
+MASKS = {"mask_iou", "pointing_game", "relevance_rank", "top_k_intersection"}
+UNDEFINED_FOR_ZEROS = ["complexity", "effective_complexity", "relevance_mass", "sparseness"]
+# What reads more of a map than the order of its bins: a map of zeros is then no random order, see their own files.
+UNORDERED = {
+    "completeness",
+    "faithfulness_correlation",
+    "faithfulness_estimate",
+    "infidelity",
+    "monotonicity_correlation",
+    "non_sensitivity",
+    "sensitivity_n",
+}
 HUGE = float(np.float32(1e30))  # squared, or summed over a grid in float32, it overflows
 
 
@@ -31,7 +71,7 @@ def areas_of(scorer: Metric) -> tuple[float | None, ...]:
 
 def ranks(name: str) -> bool:
     """Whether ties in the map leave the value to the tie order."""
-    return bool(metric(name).wants(AREAS)) or name in {"pointing_game", "relevance_rank"}
+    return bool(metric(name).wants(AREAS)) or name in MASKS
 
 
 def random_clips(shape: tuple[int, int], count: int, seed: int, tied: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -57,7 +97,12 @@ def check(result: Scores, count: int) -> None:
     assert not result.values.isinf().any()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "file"), (ELSEWHERE | REFERENCED_ELSEWHERE).items())
+def test_is_tested_elsewhere(name, file):
+    assert name in Path(__file__).with_name(file).read_text()
+
+
+@pytest.mark.parametrize("name", REFERENCED)
 def test_has_a_reference(name):
     if name not in REFERENCES:
         pytest.fail(
@@ -80,7 +125,7 @@ def reference_clips(shape: tuple[int, int], tied: bool) -> tuple[tuple[Tensor, T
 
 # The mask of a tied map is the tie order's own: test_masks has its properties.
 @pytest.mark.parametrize(
-    ("name", "tied"), [(name, tied) for name in NAMES for tied in (False, True) if not (tied and ranks(name))]
+    ("name", "tied"), [(name, tied) for name in REFERENCED for tied in (False, True) if not (tied and ranks(name))]
 )
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_equals_the_reference(name, tied, shape):
@@ -147,7 +192,7 @@ def test_is_within_its_bounds_or_undefined_with_a_reason(name, values, known, se
         assert math.isnan(value) or low <= value <= high
 
 
-@pytest.mark.parametrize("name", ["sparseness", "complexity", "relevance_mass", "localisation_auc"])
+@pytest.mark.parametrize("name", [*UNDEFINED_FOR_ZEROS, "localisation_auc"])
 @settings(max_examples=60, deadline=None)
 @given(values=MAPS, known=KNOWN)
 def test_equals_the_reference_on_extreme_maps(name, values, known):
@@ -159,7 +204,8 @@ def test_equals_the_reference_on_extreme_maps(name, values, known):
     assert value == pytest.approx(REFERENCES[name](clip, None), rel=1e-9, abs=1e-9, nan_ok=True)
 
 
-@pytest.mark.parametrize("name", NAMES)
+# An axiom about zeros charges the right few bins for all others: test_axioms.py has its direction.
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "non_sensitivity"])
 def test_direction(name):
     """The right few bins beat the wrong many, in the direction that the metric declares."""
     scorer = metric(name)
@@ -224,6 +270,28 @@ def test_constant_and_single_bin_maps_on_the_full_grid(level):
     assert metric("complexity").score(made, None).values.tolist() == pytest.approx([math.log(size)] * 2 + [0.0])
 
 
+def test_effective_complexity_counts_what_is_more_than_negligible():
+    maps = torch.tensor([[1.0, 0.5, 1.1e-5, 0.9e-5, 0.0], [0.0, 2e-5, 3.0, 4e-5, 1e-30]]).view(2, 1, 5)
+    made = evidence(LinearToy(), torch.ones_like(maps), maps)
+    assert metric("effective_complexity").score(made, None).values.tolist() == [3.0, 2.0]
+
+
+def test_mask_iou_is_1_where_the_mask_is_the_evidence():
+    """And 0 where the two are apart; between, the smaller set over the larger where one lies in the other."""
+    x, _, _ = random_clips((10, 8), count=3, seed=1, tied=False)
+    importance = torch.zeros_like(x)
+    known = torch.zeros_like(x, dtype=torch.bool)
+    importance[:, 2] = 1  # the 8 most important of 80 bins
+    known[0, 2] = True
+    known[1, 5] = True
+    known[2, 2:6] = True
+    assert metric("mask_iou").score(evidence(LinearToy(), x, importance, known), 0.1).values.tolist() == [
+        1.0,
+        0.0,
+        0.25,
+    ]
+
+
 def test_relevance_mass_of_a_constant_map_is_the_share_of_evidence():
     x, _, known = random_clips((9, 7), count=3, seed=1, tied=False)
     made = evidence(LinearToy(), x, torch.full_like(x, HUGE), known)
@@ -244,7 +312,7 @@ def test_signed_zeros_are_one_zero(name):
         assert torch.equal(first.values, second.values)
 
 
-@pytest.mark.parametrize("name", ["sparseness", "complexity", "relevance_mass"])
+@pytest.mark.parametrize("name", UNDEFINED_FOR_ZEROS)
 def test_an_all_zero_map_is_undefined_for_shares(name):
     x, importance, known = random_clips((9, 7), count=3, seed=4, tied=False)
     importance[1] = 0
@@ -254,7 +322,7 @@ def test_an_all_zero_map_is_undefined_for_shares(name):
     assert "zero everywhere" in result.reasons[1]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in {"sparseness", "complexity", "relevance_mass"}])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in {*UNDEFINED_FOR_ZEROS, *UNORDERED}])
 def test_an_all_zero_map_is_a_random_order_elsewhere(name):
     scorer = metric(name)
     x, importance, known = random_clips((9, 7), count=3, seed=4, tied=False)
@@ -268,18 +336,21 @@ def test_an_all_zero_map_is_a_random_order_elsewhere(name):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if registry.load("metrics", name).needs_known_evidence])
 def test_a_clip_without_evidence_is_undefined(name):
+    scorer = metric(name)
     x, importance, known = random_clips((9, 7), count=4, seed=5, tied=False)
     known[1] = False
     known[2] = False
     importance[2] = 0
-    result = metric(name).score(evidence(LinearToy(), x, importance, known), None)
+    result = scorer.score(evidence(LinearToy(), x, importance, known), areas_of(scorer)[0])
     check(result, 4)
     assert [reason is None for reason in result.reasons] == [True, False, False, True]
     assert "no bin" in result.reasons[1]
     assert "no bin" in result.reasons[2]
 
 
-@pytest.mark.parametrize("name", ["relevance_mass", "relevance_rank", "pointing_game", "localisation_auc"])
+@pytest.mark.parametrize(
+    "name", ["relevance_mass", "relevance_rank", "pointing_game", "localisation_auc", "top_k_intersection"]
+)
 def test_a_clip_that_is_all_evidence(name):
     """Every map is right, except that nothing is left to compare with: the AUC has no value."""
     x, importance, known = random_clips((9, 7), count=2, seed=5, tied=False)

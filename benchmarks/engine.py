@@ -1,0 +1,290 @@
+"""What the metrics cost: beside Quantus on the same maps and classifier, and beside the bare forward passes.
+
+    python benchmarks/engine.py                       # focalnet-micro, saliency, 16 clips of synth's fold 5
+    python benchmarks/engine.py --metric deletion_auc --metric sparseness --clips 4 --markdown
+
+Times are wall clock; of what takes less than two seconds the median of three runs. Both sides get the same
+clips, clean predictions and maps for nothing: making them is the method's cost.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, TypeVar
+
+import numpy as np
+import rich.box
+import torch
+import typer
+from _quantus import BATCH, COUNTERPARTS, Counterpart, Found, call
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from xaibench import audio, registry
+from xaibench.batch import Batch
+from xaibench.classifiers import checkpoint
+from xaibench.classifiers.base import Classifier
+from xaibench.commands import choices
+from xaibench.data.synth import Synth
+from xaibench.evidence import AREAS, Clean, Evidence
+from xaibench.explaining import Explaining
+from xaibench.explanation import Explanation
+from xaibench.forwarder import Forwarder
+from xaibench.metric import Metric
+from xaibench.provenance import device_name
+
+QUICK_SECONDS = 2.0  # below this a time is the median of three
+NOTHING = "\N{EN DASH}"
+
+Result = TypeVar("Result")
+
+
+class CountingExplaining(Explaining):
+    """Counts the maps that metrics ask for.
+
+    Attributes:
+        count: maps made so far.
+    """
+
+    count = 0
+
+    def explain(
+        self, batch: Batch, target: Tensor, x: Tensor | None = None, classifier: Classifier | None = None
+    ) -> Explanation:
+        self.count += len(batch)
+        return super().explain(batch, target, x, classifier)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Clips, maps and classifier, and what the bare passes cost, in seconds per clip.
+
+    Attributes:
+        clean: the clips and what the classifier says of them.
+        attribution: the method's maps of them.
+        explaining: the method and the classifier.
+        forward_seconds: of the classifier alone, in the same batches.
+        explain_seconds: of the method alone, in the same batches.
+    """
+
+    clean: Clean
+    attribution: Tensor
+    explaining: CountingExplaining
+    forward_seconds: float
+    explain_seconds: float
+
+    def evidence(self) -> Evidence:
+        """Nothing forwarded yet, not even what all methods share."""
+        return Evidence(replace(self.clean), self.attribution, self.explaining)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What metrics cost here.
+
+    Attributes:
+        seconds: wall clock.
+        forwards: inputs forwarded.
+        explanations: maps made.
+        values: of the last metric's last area, (clips,).
+    """
+
+    seconds: float
+    forwards: int
+    explanations: int
+    values: np.ndarray
+
+    def over_bare(self, setting: Setting) -> float | None:
+        """The seconds over those of the same forward passes and explanations alone, where there are any."""
+        bare = self.forwards * setting.forward_seconds + self.explanations * setting.explain_seconds
+        return self.seconds / bare if bare else None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the table; `theirs` is None where Quantus has nothing like it or fails."""
+
+    name: str
+    ours: Cost
+    theirs: float | None = None
+    difference: float | None = None
+
+
+def main(
+    classifier: Annotated[str, typer.Option(help="Classifier with weights for synth, or checkpoint folder.")] = (
+        "focalnet-micro"
+    ),
+    method: Annotated[str, typer.Option(help="Explainer.")] = "saliency",
+    clips: Annotated[int, typer.Option(help="Of synth's fold 5.", min=1)] = 16,
+    metric: Annotated[list[str] | None, typer.Option(help="Repeatable. Default: all.")] = None,
+    device: choices.DeviceOption = "cpu",
+    threads: Annotated[int, typer.Option(help="Of the processor.", min=1)] = 2,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+) -> None:
+    """Time the metrics, and Quantus beside them."""
+    torch.set_num_threads(threads)
+    progress = Console(stderr=True)
+    setting = prepare(classifier, method, clips, choices.open_device(device))
+    metrics = {name: registry.create("metrics", name) for name in metric or registry.names("metrics")}
+    lines, notes = [], []
+    for name, one in metrics.items():
+        with progress.status(name):
+            line, note = compare(setting, name, one)
+        lines.append(line)
+        notes += [note] if note else []
+    paired = {line.name: metrics[line.name] for line in lines if line.theirs is not None}
+    if len(paired) > 1:
+        theirs = sum(line.theirs or 0 for line in lines)
+        lines.append(Line(f"these {len(paired)}, sharing", cost(setting, paired), theirs))
+    if len(metrics) > max(1, len(paired)):
+        lines.append(Line(f"all {len(metrics)}, sharing", cost(setting, metrics)))
+    batch = setting.clean.batch
+    caption = (
+        f"{len(batch)} clips of synth, {classifier}, {method}; {device_name(batch.x.device)}, batches of {BATCH}; "
+        f"a bare forward pass {1000 * setting.forward_seconds:.1f} ms a clip, "
+        f"a map {1000 * setting.explain_seconds:.1f} ms"
+    )
+    show(markdown, caption, [row(line, setting) for line in lines], notes)
+
+
+def prepare(classifier: str, method: str, count: int, device: torch.device) -> Setting:
+    """Everything that both sides get for nothing, and the time of the bare passes."""
+    source = Synth()
+    chosen = source.in_folds((5,))[:count]
+    model, _ = checkpoint.resolve(classifier, "synth")
+    model.to(device)
+    sound = torch.stack([torch.from_numpy(source.waveform(clip)) for clip in chosen])
+    stem = torch.stack([torch.from_numpy(source.stem(clip)) for clip in chosen])
+    known = torch.stack([torch.from_numpy(source.evidence(clip)) for clip in chosen]).to(device)
+    x = audio.spectrogram(sound).to(device)
+    batch = Batch(x, tuple(clip.id for clip in chosen), 0, known)
+    forwarder = Forwarder(model, BATCH)
+    explaining = CountingExplaining(registry.create("methods", method), forwarder)
+    clean = Clean(batch, forwarder.logits(x), forwarder.logits(torch.zeros_like(x[:1]))[0], sound, stem)
+    maps = [explaining.explain(batch.slice(i, i + 1), clean.target[i : i + 1]).map for i in range(len(batch))]
+
+    def forward() -> None:
+        with torch.inference_mode():
+            for piece in x.split(BATCH):
+                model.logits(piece)
+
+    forward_seconds = statistics.median(timed(forward, device)[0] for _ in range(5)) / len(batch)
+    explain_seconds = statistics.median(
+        timed(lambda: explaining.explain(batch, clean.target), device)[0] for _ in "123"
+    )
+    return Setting(clean, torch.cat(maps), explaining, forward_seconds, explain_seconds / len(batch))
+
+
+def compare(setting: Setting, name: str, metric: Metric) -> tuple[Line, str]:
+    """Our cost of one metric and Quantus's; and a note on what Quantus was asked."""
+    ours = cost(setting, {name: metric})
+    counterpart = COUNTERPARTS.get(name)
+    if counterpart is None:
+        return Line(name, ours), ""
+    if counterpart.not_run:
+        return Line(name, ours), f"{name}: Quantus's {counterpart.words} {counterpart.not_run}"
+    found = quantus(setting, counterpart)
+    if found.failure:
+        return Line(name, ours), f"{name}: Quantus's {counterpart.words} fails: {found.failure}"
+    difference = None
+    if counterpart.same and found.values is not None:
+        both = np.isfinite(ours.values) & np.isfinite(found.values)
+        if both.any():
+            difference = float(np.abs(ours.values - found.values)[both].max())
+    kind = "the same as" if counterpart.same else "nearest:"
+    return Line(name, ours, found.seconds, difference), f"{name}: {kind} Quantus's {counterpart.words}"
+
+
+def cost(setting: Setting, metrics: dict[str, Metric]) -> Cost:
+    """Metrics scored together, as the evaluation does it; every run starts from nothing."""
+
+    def once() -> Cost:
+        forwarder, explaining = setting.explaining.forwarder, setting.explaining
+        forwards, explanations = forwarder.count, explaining.count
+
+        def score() -> Tensor:
+            evidence = setting.evidence()
+            evidence.require([one for metric in metrics.values() for one in metric.wants(AREAS)])
+            for metric in metrics.values():
+                for area in AREAS if metric.per_area else (None,):
+                    values = metric.score(evidence, area).values
+            return values
+
+        seconds, values = timed(score, setting.clean.batch.x.device)
+        counts = forwarder.count - forwards, explaining.count - explanations
+        return Cost(seconds, *counts, values.cpu().numpy())
+
+    return median(once, lambda one: one.seconds)
+
+
+def quantus(setting: Setting, counterpart: Counterpart) -> Found:
+    """Quantus on the same maps and classifier."""
+    return median(lambda: call(counterpart, setting.evidence()), lambda found: found.seconds)
+
+
+def median(run: Callable[[], Result], seconds: Callable[[Result], float]) -> Result:
+    """The run itself where it is long, else the one of median time of three."""
+    first = run()
+    if seconds(first) >= QUICK_SECONDS:
+        return first
+    return sorted([first, run(), run()], key=seconds)[1]
+
+
+def timed(work: Callable[[], Result], device: torch.device) -> tuple[float, Result]:
+    """Seconds until the device has done the work, and its result."""
+
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    wait()
+    started = time.perf_counter()
+    result = work()
+    wait()
+    return time.perf_counter() - started, result
+
+
+HEADINGS = ("metric", "forwards", "maps", "s", "s / bare", "Quantus s", "Quantus / ours", "largest difference")
+
+
+def row(line: Line, setting: Setting) -> tuple[str, ...]:
+    """The cells under HEADINGS."""
+    ours, over = line.ours, line.ours.over_bare(setting)
+    return (
+        line.name,
+        f"{ours.forwards:,}" if ours.forwards else NOTHING,
+        f"{ours.explanations:,}" if ours.explanations else NOTHING,
+        f"{ours.seconds:.3g}",
+        NOTHING if over is None else f"{over:.2f}",
+        NOTHING if line.theirs is None else f"{line.theirs:.3g}",
+        NOTHING if line.theirs is None else f"{line.theirs / ours.seconds:.2f}",
+        NOTHING if line.difference is None else f"{line.difference:.1g}",
+    )
+
+
+def show(markdown: bool, caption: str, rows: Sequence[tuple[str, ...]], notes: Sequence[str]) -> None:
+    """The table, as Markdown or for the terminal."""
+    if markdown:
+        lines = [HEADINGS, (":--", *["--:"] * (len(HEADINGS) - 1)), *rows]
+        body = ["| " + " | ".join(line) + " |" for line in lines]
+        print(f"{caption}.", "", *body, "", *(f"- {note}" for note in notes), sep="\n")
+        return
+    table = Table(title=caption, box=rich.box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for index, heading in enumerate(HEADINGS):
+        table.add_column(heading, justify="right" if index else "left", no_wrap=not index)
+    for cells in rows:
+        table.add_row(*cells)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    console.print(table)
+    for note in notes:
+        console.print(note, style="dim", markup=False)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,130 @@
+"""Noisy copies of each clip and how far explanations move to them: made once, read by every robustness metric.
+
+A copy is drawn uniformly from the spectrograms that differ from the clip by at most a radius in every bin and
+are themselves spectrograms: no bin goes below 0. In 221,103 dimensions the copies of one radius are all alike,
+so the radius grows from copy to copy instead: together they are a sample of the ball of the largest radius.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xaibench.evidence import Evidence
+from xaibench.explanation import defects
+from xaibench.perturbation import Perturbation
+
+COPIES = 8
+RADIUS = 0.1  # of the largest copy, as a share of the clip's range
+FLOOR = 1e-6  # what relative changes divide by instead of 0, Agarwal et al.'s epsilon
+
+_CONSTANT = "every bin of the clip is equal: noise relative to its range changes nothing"
+_ZERO = "the map is zero everywhere"
+
+
+@dataclass(frozen=True)
+class Noisy(Perturbation):
+    """A noisy copy of each clip, the same one for every method.
+
+    Attributes:
+        draw: 0 to COPIES - 1; the radius is RADIUS * (draw + 1) / COPIES of the clip's range.
+    """
+
+    depends_on_map = False
+    draw: int
+
+    def apply(self, evidence: Evidence) -> Tensor:
+        batch = evidence.clean.batch
+        noise = [
+            torch.rand(batch.grid, generator=batch.generator(i, f"noisy-copy-{self.draw}")) for i in range(len(batch))
+        ]
+        spread = batch.x.amax(dim=(1, 2), keepdim=True) - batch.x.amin(dim=(1, 2), keepdim=True)
+        radius = RADIUS * (self.draw + 1) / COPIES * spread
+        lowest = (batch.x - radius).clamp(min=0)
+        return lowest + torch.stack(noise).to(batch.x.device) * (batch.x + radius - lowest)
+
+
+@dataclass(frozen=True)
+class Moves:
+    """What changes from a clip x to its copies x', e and e' being the signed maps of the class predicted for x.
+
+    All but the reasons are float64 (copies, batch); norms are Euclidean, over the bins.
+
+    Attributes:
+        reasons: per clip, why its maps cannot be compared, or None.
+        of_map: |e' - e| / |e|.
+        of_peaked_map: |e' / max|e'| - e / max|e||; a map that is zero everywhere stays zero.
+        of_map_per_bin: |(e' - e) / e|, dividing by FLOOR * max|e| where e is 0.
+        of_input: |x' - x|.
+        of_input_per_bin: |(x' - x) / x|, dividing by FLOOR where x is 0.
+        angle: 1 - cosine of e' and e; 1 where e' is zero everywhere.
+    """
+
+    reasons: tuple[str | None, ...]
+    of_map: Tensor
+    of_peaked_map: Tensor
+    of_map_per_bin: Tensor
+    of_input: Tensor
+    of_input_per_bin: Tensor
+    angle: Tensor
+
+
+def copies() -> list[Perturbation]:
+    """All noisy copies, least noise first."""
+    return [Noisy(draw) for draw in range(COPIES)]
+
+
+def moves(evidence: Evidence) -> Moves:
+    """How far maps and inputs move; the method is asked once for each copy."""
+    return evidence.shared(("xaibench.metrics._neighbours", "moves"), lambda: _compare(evidence))
+
+
+def same_prediction(evidence: Evidence) -> Tensor:
+    """Where a copy is classified as its clip is, bool (copies, batch)."""
+    return torch.stack([evidence.logits(one).argmax(dim=1) == evidence.target for one in copies()])
+
+
+def _compare(evidence: Evidence) -> Moves:
+    batch, target, maps = evidence.clean.batch, evidence.target, evidence.attribution
+    constant = (batch.x == batch.x[:, :1, :1]).flatten(1).all(dim=1).tolist()
+    zero = (maps == 0).flatten(1).all(dim=1).tolist()
+    reasons: list[str | None] = [
+        _CONSTANT if same else _ZERO if empty else None for same, empty in zip(constant, zero, strict=True)
+    ]
+    found = []
+    # The maps of one copy become a few numbers before the next copy's are made: all of them might not fit.
+    for copy in copies():
+        x = copy.apply(evidence)
+        answer = evidence.explaining.explain(batch, target, x=x).map
+        for i, defect in enumerate(defects(answer)):
+            reasons[i] = reasons[i] or (f"of a noisy copy, {defect}" if defect else None)
+        found.append(torch.stack([_move(*clip) for clip in zip(batch.x, x, maps, answer, strict=True)]))
+    return Moves(tuple(reasons), *torch.stack(found).unbind(dim=2))
+
+
+def _move(x: Tensor, x_copy: Tensor, e: Tensor, e_copy: Tensor) -> Tensor:
+    """One clip's and one copy's numbers, in the order of Moves, (6,), from (freq, time) each."""
+    x, x_copy, e, e_copy = (one.flatten().double() for one in (x, x_copy, e, e_copy))
+    # In units of their peaks, so that neither the floor nor the cosine depends on the scale of a method's maps.
+    peaked, peaked_copy = e / _peak(e), e_copy / _peak(e_copy)
+    e_move, x_move = (e_copy - e) / _peak(e), x_copy - x
+    size, size_copy = peaked.norm(), peaked_copy.norm()
+    return torch.stack(
+        [
+            e_move.norm() / size,
+            (peaked_copy - peaked).norm(),
+            (e_move / peaked.masked_fill(e == 0, FLOOR)).norm(),
+            x_move.norm(),
+            (x_move / x.masked_fill(x == 0, FLOOR)).norm(),
+            # A map that is zero everywhere points nowhere: at a right angle to any other.
+            1 - peaked.dot(peaked_copy) / (size * torch.where(size_copy == 0, 1.0, size_copy)),
+        ]
+    )
+
+
+def _peak(values: Tensor) -> Tensor:
+    """The largest magnitude; 1 where all are 0."""
+    peak = values.abs().amax()
+    return torch.where(peak == 0, 1.0, peak)

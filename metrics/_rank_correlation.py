@@ -1,0 +1,66 @@
+"""Spearman's rank correlation of importance maps: one sort a map, ties at their average rank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The ranks of a batch of maps, kept to be correlated with many others.
+
+    Attributes:
+        centred: of each bin, less the mean rank, float64 (batch, bins).
+        norm: Euclidean norm of a clip's centred ranks, (batch,); 0 where the map is constant.
+    """
+
+    centred: Tensor
+    norm: Tensor
+
+    @classmethod
+    def of(cls, importance: Tensor) -> Ranks:
+        """Ranks of non-negative maps, float32 (batch, freq, time)."""
+        index, centred = _ordered(importance)
+        return cls(torch.empty_like(centred).scatter_(1, index, centred), _norm(centred))
+
+    @property
+    def constant(self) -> Tensor:
+        """Where the map has no order, bool (batch,)."""
+        return self.norm == 0
+
+    def correlate(self, importance: Tensor) -> Tensor:
+        """Rank correlation with non-negative maps (batch, freq, time): (batch,), NaN where either is constant."""
+        index, centred = _ordered(importance)
+        return (self.centred.gather(1, index) * centred).sum(dim=1) / (self.norm * _norm(centred))
+
+
+def _norm(centred: Tensor) -> Tensor:
+    return centred.square().sum(dim=1).sqrt()
+
+
+def _ordered(importance: Tensor) -> tuple[Tensor, Tensor]:
+    """Bins in ascending order of importance, and their average ranks less the mean rank, each (batch, bins)."""
+    flat = importance.float().flatten(1)
+    size = flat.shape[1]
+    # The bits of a non-negative float32 sort as the float does, and the bin's number travels behind
+    # them: one sort of integers instead of an indirect one. Adding 0 turns -0 into 0.
+    bits = (flat + 0.0).view(torch.int32).long()
+    keys = _sort((bits << 32) | torch.arange(size, device=flat.device))
+    level = keys >> 32
+    first = torch.ones_like(level, dtype=torch.bool)
+    first[:, 1:] = level[:, 1:] != level[:, :-1]
+    # Groups of equal values, of all clips in one row; no group goes over from one clip to the next.
+    start = first.flatten().nonzero()[:, 0]
+    count = torch.diff(start, append=start.new_tensor([first.numel()]))
+    rank = (start % size).double() + (count - 1) / 2 - (size - 1) / 2
+    return keys & 0xFFFFFFFF, rank.repeat_interleave(count).view_as(keys)
+
+
+def _sort(keys: Tensor) -> Tensor:
+    if keys.is_cpu:
+        return torch.from_numpy(np.sort(keys.numpy(), axis=1))  # vectorised; torch's CPU sort is slower
+    return keys.sort(dim=1).values

@@ -1,0 +1,86 @@
+"""Axioms: what an attribution must satisfy to mean what it says.
+
+Both read the signed attribution, and the function that the attribution methods attribute: the predicted class's logit
+at the temperature, against silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xaibench.evidence import Evidence
+from xaibench.metric import Metric, Scores, scores
+from xaibench.perturbation import Perturbation
+
+from ._cells import CELLS_PER_SIDE, CellsSilenced, cell_count, cell_means, drops
+
+LEAST_CHANGE = 0.01  # of the logit at the temperature, 1% of odds: rounding is 1e-6, and dividing by less amplifies it
+INSIGNIFICANT = 1e-5  # of the largest cell's attribution, and of probability; Quantus's threshold
+_MOST_CELLS = CELLS_PER_SIDE**2
+
+
+@dataclass(frozen=True)
+class OneCellSilenced(CellsSilenced):
+    """The spectrogram without one of its cells.
+
+    Attributes:
+        cell: its number; nothing is silenced where the grid has fewer cells.
+    """
+
+    depends_on_map = False
+    cell: int
+
+    def chosen(self, evidence: Evidence) -> Tensor:
+        batch = evidence.clean.batch
+        numbers = torch.arange(cell_count(batch.grid), device=batch.x.device)
+        return (numbers == self.cell).expand(len(batch), -1)
+
+
+class Completeness(Metric):
+    title = "Complete"
+    family = "axioms"
+    reference = "Sundararajan et al., Integrated Gradients, arXiv 1703.01365, proposition 1"
+    description = "how far the attributions are from adding up to what the clip adds to the logit of silence"
+    formula = "|sum of A - (f(x) - f(silence))| / |f(x) - f(silence)|, A signed, f the logit of c at the temperature"
+    traps = (
+        "means nothing for maps that do not claim to add up (attention, saliency, GradCAM, PIQ), and a mean over clips "
+        "is ruled by those that the classifier tells least from silence: read medians"
+    )
+    higher_is_better = False
+    bounds = (0.0, float("inf"))
+    cost = "0"
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        change = evidence.of_target(evidence.clean.logits) - evidence.clean.silence[evidence.target]
+        total = evidence.attribution.flatten(1).double().sum(dim=1)
+        reason = f"the clip's logit is that of silence, to less than {LEAST_CHANGE}"
+        return scores((total - change).abs() / change.abs(), change.abs() < LEAST_CHANGE, reason)
+
+
+class NonSensitivity(Metric):
+    title = "Non-Sens"
+    family = "axioms"
+    reference = "Nguyen and Martinez, arXiv 2007.07584, section 4 (non-sensitivity)"
+    description = "share of cells that have no attribution although they matter, or have some although they do not"
+    formula = (
+        "share of 12 x 12 cells where exactly one holds: mean |A| is at most 1e-5 of the largest cell's; "
+        "|p_c(x) - p_c(x without the cell)| < 1e-5"
+    )
+    traps = "only zeros count: a map that is small and wrong everywhere has 0; a sparse map has many cells without any"
+    higher_is_better = False
+    bounds = (0.0, 1.0)
+    cost = f"{_MOST_CELLS}"
+
+    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+        return [OneCellSilenced(cell) for cell in range(_MOST_CELLS)]
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        attribution = cell_means(evidence.attribution.abs())
+        without = attribution <= INSIGNIFICANT * attribution.amax(dim=1, keepdim=True)
+        changes = drops(evidence, self.wants(()))[:, : attribution.shape[1]]
+        indifferent = changes.abs() < INSIGNIFICANT
+        return scores((without ^ indifferent).double().mean(dim=1))

@@ -1,0 +1,267 @@
+"""Any metric of Quantus 0.6 by its name, without code: quantus:Selectivity, quantus:ROAD,percentages=[10,20].
+
+Quantus is given one clip at a time, so that a value belongs to its clip: by default it normalises maps
+by the largest value of a batch. Its forward passes go straight to a float32 copy of the classifier; they
+are neither shared with other metrics nor counted.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import difflib
+import inspect
+import math
+import warnings
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xaibench.batch import clip_seed
+from xaibench.classifiers.base import Classifier
+from xaibench.errors import RegistryError, XaibenchError
+from xaibench.evidence import Evidence
+from xaibench.explanation import Polarity, defects, importance
+from xaibench.metric import Metric, Scores
+from xaibench.unchanged import seeded
+
+_OF_SEVERAL_CLIPS = "compares the clips of a batch with each other, so that no value belongs to one clip"
+_REFUSED = {
+    "BatchSufficiency": _OF_SEVERAL_CLIPS,
+    "Consistency": _OF_SEVERAL_CLIPS,
+    "Focus": "needs mosaics made of several clips",
+    "InputInvariance": "shifts the bias of a first convolution, and these classifiers begin with a resizing",
+    "ModelParameterRandomisation": "is the old name of MPRT; use quantus:MPRT",
+    "SensitivityN": "correlates over the clips of a batch, so that no value belongs to one clip",
+    "SmoothMPRT": "explains with Captum itself and never asks the method",
+    "Sufficiency": _OF_SEVERAL_CLIPS,
+}
+# Quantus 0.6 says "lower" of the fall of the logit when the most relevant regions go first.
+_HIGHER_THOUGH_DECLARED_LOWER = frozenset({"RegionPerturbation"})
+_FAMILIES = {"axiomatic": "axioms"}  # the others have the same names here
+_NO_EVIDENCE = "the clip has no bin in which the event is loudest"
+
+
+def bridge(rest: str) -> type[Metric]:
+    """Any metric of Quantus by its class, with settings if they follow: quantus:MaxSensitivity,nr_samples=10.
+
+    Raises:
+        RegistryError: Quantus is not installed, or has no such metric or setting, or none that has a
+            value per clip.
+    """
+    name, _, arguments = rest.partition(",")
+    kinds = _kinds()
+    if name not in kinds:
+        near = difflib.get_close_matches(name, kinds, n=1)
+        usable = ", ".join(sorted(set(kinds) - set(_REFUSED)))
+        hint = f"did you mean 'quantus:{near[0]}'?" if near else f"there are {usable}"
+        raise RegistryError(f"unknown Quantus metric '{name}'; {hint}")
+    if name in _REFUSED:
+        raise RegistryError(f"quantus:{name} cannot be used: it {_REFUSED[name]}")
+    kind = kinds[name]
+    settings = _settings(name, kind, arguments)
+    family = kind.evaluation_category.value.lower()
+    words = {
+        "title": f"Quantus {rest}",
+        "family": _FAMILIES.get(family, family),
+        "reference": "Hedström et al., Quantus, JMLR 24(34), 2023, which names the metric's own paper",
+        "description": " ".join((inspect.getdoc(kind) or name).partition("\n\n")[0].split()),
+        "formula": f"as Quantus computes {name}; where it returns a curve or one value a layer, their mean",
+        "higher_is_better": kind.score_direction.value == "higher" or name in _HIGHER_THOUGH_DECLARED_LOWER,
+        "needs_known_evidence": family == "localisation",
+    }
+    return type(f"Quantus{name}", (QuantusMetric,), {**words, "kind": kind, "settings": settings})
+
+
+class QuantusMetric(Metric):
+    """A Quantus metric, asked about one clip at a time.
+
+    Attributes:
+        kind: the class in Quantus.
+        settings: arguments of its constructor beyond the defaults.
+    """
+
+    kind: ClassVar[type]
+    settings: ClassVar[dict[str, Any]]
+    bounds = (-math.inf, math.inf)
+    cost = "as many as Quantus needs, one clip at a time; not counted"
+    traps = (
+        "the direction is that of Quantus's default settings; settings are Quantus's defaults but for the size of "
+        "a step, one spectrum, and the number of classes; a constant map is undefined, as Quantus refuses it"
+    )
+
+    def __init__(self) -> None:
+        self._make(self.settings)  # what Quantus has against the settings, it says now
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        # A copy, since Quantus leaves its hooks behind when a forward pass fails.
+        model = _Logits(copy.deepcopy(evidence.classifier)).eval()
+        values, reasons = [], []
+        for i in range(len(evidence)):
+            try:
+                value = self._of_clip(evidence, i, model)
+                reason = None if math.isfinite(value) else f"Quantus gives {value}"
+            except _UndefinedError as error:
+                value, reason = math.nan, str(error)
+            values.append(math.nan if reason else value)
+            reasons.append(reason)
+        return Scores(torch.tensor(values, dtype=torch.float64), tuple(reasons))
+
+    def _of_clip(self, evidence: Evidence, index: int, model: _Logits) -> float:
+        clip = evidence.clean.batch.slice(index, index + 1)
+        if self.needs_known_evidence and clip.evidence is not None and not clip.evidence.any():
+            raise _UndefinedError(_NO_EVIDENCE)
+        polarity, device = evidence.explaining.method.polarity, clip.x.device
+
+        def explain(model: nn.Module, inputs: np.ndarray, targets: np.ndarray, **_: Any) -> np.ndarray:
+            assert isinstance(model, _Logits)
+            found = evidence.explaining.explain(
+                clip,
+                torch.as_tensor(targets, device=device),
+                torch.as_tensor(inputs[:, 0], dtype=torch.float32, device=device),
+                None if model is original else model.classifier,
+            )
+            return self._map(found.map, polarity, inputs, "explained again, ")
+
+        original = model
+        x = _channel(clip.x)
+        arguments = {
+            "model": model,
+            "x_batch": x,
+            "y_batch": evidence.target[index : index + 1].cpu().numpy(),
+            "a_batch": self._map(evidence.attribution[index : index + 1], polarity, x),
+            "s_batch": None if clip.evidence is None else _channel(clip.evidence),
+            "channel_first": True,
+            "explain_func": explain,
+            "device": str(device),
+        }
+        seed = clip_seed(clip.seed, clip.clip_ids[0], f"quantus/{self.kind.__name__}") % 2**32
+        try:
+            with warnings.catch_warnings(), seeded(seed):
+                warnings.simplefilter("ignore")
+                return _mean(self._make(self._fitted(evidence))(**arguments))
+        except (_UndefinedError, XaibenchError):
+            raise
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
+            raise XaibenchError(f"Quantus's {self.kind.__name__} fails on {clip.clip_ids[0]}: {what}") from error
+
+    def _make(self, settings: dict[str, Any]) -> Any:
+        return self.kind(**settings, disable_warnings=True, display_progressbar=False)
+
+    def _fitted(self, evidence: Evidence) -> dict[str, Any]:
+        """The settings, and those whose default only fits Quantus's own examples."""
+        fitting = {"features_in_step": evidence.clean.batch.grid[0], "num_classes": evidence.clean.logits.shape[1]}
+        known = _parameters(self.kind)
+        return {key: value for key, value in fitting.items() if key in known} | self.settings
+
+    @property
+    def _reads_importance(self) -> bool:
+        """Whether Quantus takes absolute values, or asks where the map is large: what counts of it is meant."""
+        absolute = _parameters(self.kind).get("abs")
+        return self.needs_known_evidence or self.settings.get("abs", absolute is not None and absolute.default)
+
+    def _map(self, attribution: Tensor, polarity: Polarity, x: np.ndarray, when: str = "") -> np.ndarray:
+        """The map as Quantus gets it, a copy, float64 (1, 1, freq, time)."""
+        (defect,) = defects(attribution)
+        if defect is not None:
+            raise _UndefinedError(when + defect)
+        read = _channel(importance(attribution, polarity) if self._reads_importance else attribution).astype(np.float64)
+        # Quantus asserts both; said here, it is the clip that has no value and not the run that fails.
+        if read.min() == read.max():
+            raise _UndefinedError(when + "the map is constant, which Quantus refuses")
+        if read.max() < 0:
+            raise _UndefinedError(when + "the map is negative everywhere, which Quantus refuses")
+        return read
+
+
+class _Logits(nn.Module):
+    """Logits at the temperature of spectrograms (batch, 1, freq, time), the image that Quantus expects."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+        # Quantus drops a last module that is a softmax; one inside the classifier is to stay.
+        self.output = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.output(self.classifier.temperature * self.classifier.logits(x[:, 0]))
+        return logits
+
+
+class _UndefinedError(Exception):
+    """Why a clip has no value."""
+
+
+def _quantus() -> ModuleType:
+    try:
+        import quantus
+    except ImportError as error:
+        message = f"metrics named quantus:... need Quantus ({error}); pip install 'quantus>=0.6,<0.7'"
+        raise RegistryError(message) from error
+    return quantus
+
+
+def _kinds() -> dict[str, Any]:
+    """All metric classes of Quantus by name."""
+    quantus = _quantus()
+    base = quantus.Metric
+    return {
+        name: found
+        for name, found in vars(quantus).items()
+        if isinstance(found, type) and issubclass(found, base) and found is not base
+    }
+
+
+def _parameters(kind: Any) -> dict[str, inspect.Parameter]:
+    """What a user may set: arguments of the constructor."""
+    fixed = {"disable_warnings", "display_progressbar"}
+    found = inspect.signature(kind).parameters
+    return {key: one for key, one in found.items() if one.kind is not one.VAR_KEYWORD and key not in fixed}
+
+
+def _settings(name: str, kind: Any, text: str) -> dict[str, Any]:
+    """What "nr_samples=10,percentages=[10,20],order=lerf" says; a name stands for its letters.
+
+    Raises:
+        RegistryError: not of this form, or Quantus has no such setting, or the value is of another type.
+    """
+    try:
+        call = ast.parse(f"f({text})", mode="eval").body
+        assert isinstance(call, ast.Call) and not call.args
+        pairs = {str(one.arg): _value(one.value) for one in call.keywords}
+    except (SyntaxError, ValueError, AssertionError):
+        raise RegistryError(f"settings '{text}' of quantus:{name} must be written as key=value,key=value") from None
+    known = _parameters(kind)
+    for key, value in pairs.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}"
+            raise RegistryError(f"unknown setting '{key}' of quantus:{name}; {hint}")
+        default = known[key].default
+        if isinstance(default, int | float) and not _of_its_kind(value, default):
+            what = "True or False" if isinstance(default, bool) else "a number"
+            raise RegistryError(f"setting '{key}' of quantus:{name} must be {what}")
+    return pairs
+
+
+def _value(node: ast.expr) -> Any:
+    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
+
+
+def _of_its_kind(value: Any, default: bool | int | float) -> bool:
+    return isinstance(value, int | float) and isinstance(value, bool) is isinstance(default, bool)
+
+
+def _channel(values: Tensor) -> np.ndarray:
+    """A copy (batch, 1, freq, time): Quantus works in place."""
+    return values.detach().cpu().numpy()[:, None].copy()
+
+
+def _mean(found: Any) -> float:
+    """One number of what Quantus returns for one clip: a value, a curve, or values by layer or percentage."""
+    parts = list(found.values()) if isinstance(found, dict) else found
+    return float(np.concatenate([np.ravel(np.asarray(part, dtype=np.float64)) for part in parts]).mean())

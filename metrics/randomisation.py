@@ -1,0 +1,180 @@
+"""Whether the map depends on what the classifier has learned, and on the class that is explained.
+
+a is the importance map, c the class predicted for the clean clip, rho Spearman's rank correlation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xaibench.evidence import Evidence
+from xaibench.explanation import Explanation, defects, importance
+from xaibench.metric import Metric, Scores
+
+from ._random_weights import MOST_STAGES, layers, randomise, reset, restored, stages
+from ._rank_correlation import Ranks
+
+HISTOGRAM_BINS = 100
+
+_NO_WEIGHTS = "the classifier has no parameters to randomise"
+_ONE_CLASS = "the classifier knows one class: there is no other to explain"
+_CONSTANT = "all bins of the map have the same importance: they have no order"
+_RANDOMISED = "with random weights"
+
+
+class _Randomisation(Metric):
+    family = "randomisation"
+
+
+class ParameterRandomisation(_Randomisation):
+    title = "MPRT"
+    reference = "Adebayo et al., Sanity Checks for Saliency Maps, arXiv 1810.03292, cascading randomisation"
+    description = "how alike the map stays while the classifier's weights are drawn anew, from the output to the input"
+    formula = "mean over stages s of rho(a, a of the classifier whose stages from the output to s are random)"
+    traps = "a method that ignores the classifier scores 1, one that answers with noise 0: low is not faithful"
+    higher_is_better = False
+    bounds = (-1.0, 1.0)
+    cost = f"0, and up to {MOST_STAGES} explanations"
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        groups = stages(evidence.classifier)
+        if not groups:
+            return _all_undefined(len(evidence), _NO_WEIGHTS)
+        found = []
+        with restored(evidence.classifier):
+            for group in groups[:-1]:
+                randomise(group, _seed(evidence))
+                found.append(_alike(evidence, _explain(evidence), _RANDOMISED))
+        found.append(_alike(evidence, _fully_random(evidence), _RANDOMISED))
+        values = torch.stack([one.values for one in found]).mean(dim=0)
+        reasons = tuple(next(filter(None, each), None) for each in zip(*(one.reasons for one in found), strict=True))
+        return Scores(values, reasons)
+
+
+class EfficientParameterRandomisation(_Randomisation):
+    title = "eMPRT"
+    reference = "Hedstroem et al., Sanity Checks Revisited, arXiv 2401.06465: efficient MPRT"
+    description = "by how much the map grows more complex once all weights of the classifier are random"
+    formula = f"(H(random) - H(trained)) / H(trained), H the entropy of the signed map's {HISTOGRAM_BINS}-bin histogram"
+    traps = "a few extreme values make the histogram, and H, small: the rise can be large for that alone"
+    higher_is_better = True
+    bounds = (-1.0, float("inf"))
+    cost = "0, and 1 explanation (shared)"
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        if not layers(evidence.classifier):
+            return _all_undefined(len(evidence), _NO_WEIGHTS)
+        random = _fully_random(evidence)
+        reasons = _defects(random, _RANDOMISED)
+        usable = torch.where(random.map.isfinite(), random.map, 0.0)
+        before, after = _histogram_entropy(evidence.attribution), _histogram_entropy(usable)
+        flat = ["all values of the map fall into one bin of the histogram" if one == 0 else None for one in before]
+        return _where_defined(
+            (after - before) / before, [one or other for one, other in zip(flat, reasons, strict=True)]
+        )
+
+
+class RandomLogit(_Randomisation):
+    title = "Logit"
+    reference = "Sixt et al., When Explanations Lie, arXiv 1912.09818: random logit test"
+    description = "how alike the maps for the predicted class and for another one are"
+    formula = "rho(a of c, a of d), d a class drawn from the others for each clip"
+    traps = "classes that share their evidence rightly share a map; a method that ignores the class scores 1"
+    higher_is_better = False
+    bounds = (-1.0, 1.0)
+    cost = "0, and 1 explanation"
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        if len(evidence.classifier.classes) < 2:
+            return _all_undefined(len(evidence), _ONE_CLASS)
+        return _alike(evidence, _explain(evidence, other_classes(evidence)), "for another class")
+
+
+def other_classes(evidence: Evidence) -> Tensor:
+    """For each clip a class drawn from all but the predicted one, (batch,)."""
+    others, batch = len(evidence.classifier.classes) - 1, evidence.clean.batch
+    draws = [
+        torch.randint(others, (), generator=batch.generator(i, "another class to explain")) for i in range(len(batch))
+    ]
+    drawn = torch.stack(draws).to(evidence.target)
+    return drawn + (drawn >= evidence.target)
+
+
+def mprt_by_layer(evidence: Evidence, seed: int = 42) -> dict[str, Tensor]:
+    """The rank correlations of MPRT one layer at a time, with the weights that Quantus's MPRT draws.
+
+    Layers are the modules with `reset_parameters`, last registered first, each reset after seeding
+    with seed + 1 (layers of one shape thus get one set of weights); other parameters stay trained.
+
+    Returns:
+        By layer, from the output to the input: correlations (batch,), NaN where undefined.
+    """
+    modules = [pair for pair in evidence.classifier.named_modules() if hasattr(pair[1], "reset_parameters")]
+    found = {}
+    with restored(evidence.classifier):
+        for name, module in reversed(modules):
+            reset(module, seed + 1)
+            found[name] = _alike(evidence, _explain(evidence), _RANDOMISED).values
+    return found
+
+
+def _seed(evidence: Evidence) -> int:
+    """Of the random weights: one draw for all clips of a run."""
+    return evidence.clean.batch.seed
+
+
+def _explain(evidence: Evidence, target: Tensor | None = None) -> Explanation:
+    return evidence.explaining.explain(evidence.clean.batch, evidence.target if target is None else target)
+
+
+def _fully_random(evidence: Evidence) -> Explanation:
+    """Maps of the classifier without anything learned."""
+
+    def compute() -> Explanation:
+        with restored(evidence.classifier):
+            randomise(layers(evidence.classifier), _seed(evidence))
+            return _explain(evidence)
+
+    return evidence.shared(("randomisation", "fully random"), compute)
+
+
+def _alike(evidence: Evidence, other: Explanation, situation: str) -> Scores:
+    """Rank correlation of the clips' importance with that of another explanation of them."""
+    ranks = evidence.shared(("randomisation", "ranks"), lambda: Ranks.of(evidence.importance))
+    values = ranks.correlate(importance(other.map, evidence.explaining.method.polarity))
+    reasons = [
+        _CONSTANT if flat else defect
+        for flat, defect in zip(ranks.constant.tolist(), _defects(other, situation), strict=True)
+    ]
+    undefined = [f"{situation}: {_CONSTANT}" if value.isnan() else None for value in values]
+    return _where_defined(values, [known or found for known, found in zip(reasons, undefined, strict=True)])
+
+
+def _defects(explanation: Explanation, situation: str) -> list[str | None]:
+    return [defect and f"{situation}: {defect}" for defect in defects(explanation.map)]
+
+
+def _histogram_entropy(maps: Tensor) -> Tensor:
+    """Entropy in nats of the histogram of each map's values between its smallest and its largest, (batch,)."""
+    counts = [_histogram(one) for one in maps.flatten(1).double().cpu().numpy()]
+    share = torch.from_numpy(np.stack(counts)).to(maps.device).double() / maps[0].numel()
+    return torch.special.entr(share).sum(dim=1)
+
+
+def _histogram(values: np.ndarray) -> np.ndarray:
+    if values.min() == values.max():  # numpy widens such a range by 1/2, which is nothing beside 1e30
+        return np.bincount([0], weights=[len(values)], minlength=HISTOGRAM_BINS)
+    return np.histogram(values, HISTOGRAM_BINS)[0].astype(float)
+
+
+def _where_defined(values: Tensor, reasons: Sequence[str | None]) -> Scores:
+    undefined = torch.tensor([reason is not None for reason in reasons], device=values.device)
+    return Scores(values.double().masked_fill(undefined, float("nan")), tuple(reasons))
+
+
+def _all_undefined(count: int, reason: str) -> Scores:
+    return Scores(torch.full((count,), float("nan"), dtype=torch.float64), (reason,) * count)

@@ -1,0 +1,137 @@
+"""Robustness: how far a method's maps move when the clip hardly does; and sufficiency, among the same noisy copies.
+
+x is the clip, c the class predicted for it, e the method's signed map of c; x' and e' are a noisy copy and the
+method's map of the same c for it. All norms are Euclidean, over the bins. The copies are in _neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from xaibench.evidence import Evidence
+from xaibench.metric import Metric, Scores
+from xaibench.perturbation import Perturbation
+
+from ._neighbours import COPIES, FLOOR, copies, moves, same_prediction
+
+# Logits are rounded at about 1e-6, so a smaller change of them would not be known to 1e-4; Agarwal et al.'s epsilon.
+LOGIT_FLOOR = 0.01
+SAME_MAP = 0.2  # largest 1 - cosine between maps that count as the same explanation
+
+_MOVED = "every noisy copy is classified differently from the clip"
+_ALONE = f"no noisy copy has a map within {SAME_MAP} (1 - cosine) of the clip's"
+
+
+class _Robustness(Metric):
+    family = "robustness"
+    higher_is_better = False
+    bounds = (0.0, float("inf"))
+    cost = f"{COPIES} explanations (shared)"
+
+
+class MaxSensitivity(_Robustness):
+    title = "Max-Sens"
+    reference = "Yeh et al., arXiv 1901.09392, definition 3.1, relative to |e| as in Quantus"
+    description = "largest change of the map, relative to its size, among noisy copies of the clip"
+    formula = "max over x' of |e' - e| / |e|"
+    traps = "a map that ignores the sound never moves: compare with the random and uniform controls, which score 0"
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        found = moves(evidence)
+        return _scores(found.of_map.amax(dim=0), found.reasons)
+
+
+class AvgSensitivity(_Robustness):
+    title = "Avg-Sens"
+    reference = "Yeh et al., arXiv 1901.09392; Bhatt et al., arXiv 2005.00631, definition 2; relative to |e|"
+    description = "mean change of the map, relative to its size, over noisy copies of the clip"
+    formula = "mean over x' of |e' - e| / |e|"
+    traps = "a map that ignores the sound never moves: compare with the random and uniform controls, which score 0"
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        found = moves(evidence)
+        return _scores(found.of_map.mean(dim=0), found.reasons)
+
+
+class LocalLipschitz(_Robustness):
+    title = "Lipschitz"
+    reference = "Alvarez-Melis, Jaakkola, arXiv 1806.08049, equation 2"
+    description = "largest change of the map, in units of its peak, per change of the spectrogram, among noisy copies"
+    formula = "max over x' of |e' / max|e'| - e / max|e|| / |x' - x|"
+    traps = "maps are divided by their own peaks, so wide maps move further than sparse ones; a small copy may decide"
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        found = moves(evidence)
+        return _scores((found.of_peaked_map / found.of_input).amax(dim=0), found.reasons)
+
+
+class _RelativeStability(_Robustness):
+    cost = f"{COPIES}, and {COPIES} explanations (both shared)"
+
+    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+        return copies()
+
+    def _largest(self, evidence: Evidence, change: Tensor) -> Scores:
+        """The largest relative change of the map per `change` (copies, batch), among copies of the clip's class."""
+        found = moves(evidence)
+        same = same_prediction(evidence)
+        ratios = (found.of_map_per_bin / change).masked_fill(~same, -torch.inf)
+        unlike = (~same).all(dim=0).tolist()
+        reasons = [reason or (_MOVED if moved else None) for reason, moved in zip(found.reasons, unlike, strict=True)]
+        return _scores(ratios.amax(dim=0), reasons)
+
+
+class RelativeInputStability(_RelativeStability):
+    title = "RIS"
+    reference = "Agarwal et al., arXiv 2203.06877, equation 3"
+    description = "largest relative change of the map per relative change of the spectrogram, among noisy copies"
+    formula = "max over x' classified as x of |(e' - e) / e| / max(|(x' - x) / x|, 1e-6), bin by bin"
+    traps = "the bins where e, or x, is nearly 0 decide: values span many orders; compare ranks or medians, not means"
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        return self._largest(evidence, moves(evidence).of_input_per_bin.clamp(min=FLOOR))
+
+
+class RelativeOutputStability(_RelativeStability):
+    title = "ROS"
+    reference = "Agarwal et al., arXiv 2203.06877, equation 5"
+    description = "largest relative change of the map per change of the logits, among noisy copies"
+    formula = "max over x' classified as x of |(e' - e) / e| / max(|h(x') - h(x)|, 0.01), h the logits"
+    traps = "the bins where e is nearly 0 decide: values span many orders; compare ranks or medians, not means"
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        change = [(evidence.logits(one) - evidence.clean.logits).norm(dim=1) for one in copies()]
+        return self._largest(evidence, torch.stack(change).clamp(min=LOGIT_FLOOR))
+
+
+class Sufficiency(Metric):
+    title = "Sufficiency"
+    family = "faithfulness"
+    reference = "Dasgupta et al., arXiv 2202.00734, local sufficiency; the clip's noisy copies are the population"
+    description = "share of the noisy copies with the clip's explanation that are classified as the clip is"
+    formula = f"share of x' classified as x among those with 1 - cos(e', e) <= {SAME_MAP}"
+    traps = "maps that move with any noise have few copies left, or none; a map that never moves gets the base rate"
+    higher_is_better = True
+    bounds = (0.0, 1.0)
+    cost = f"{COPIES}, and {COPIES} explanations (both shared)"
+
+    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+        return copies()
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        found = moves(evidence)
+        explained = found.angle <= SAME_MAP
+        count = explained.sum(dim=0)
+        share = (explained & same_prediction(evidence)).sum(dim=0).double() / count
+        alone = (count == 0).tolist()
+        reasons = [reason or (_ALONE if none else None) for reason, none in zip(found.reasons, alone, strict=True)]
+        return _scores(share, reasons)
+
+
+def _scores(values: Tensor, reasons: Sequence[str | None]) -> Scores:
+    """Values with NaN wherever there is a reason."""
+    undefined = torch.tensor([reason is not None for reason in reasons], device=values.device)
+    return Scores(values.double().masked_fill(undefined, float("nan")), tuple(reasons))

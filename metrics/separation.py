@@ -1,0 +1,51 @@
+"""Whether the kept part, listened to, is the event."""
+
+from __future__ import annotations
+
+import torch
+
+from xaibench import audio
+from xaibench.evidence import Evidence
+from xaibench.metric import Metric, Scores
+
+_UNKNOWN = "the event's own sound is not known"
+_NO_EVENT = "the event's own sound is silence"
+_SILENT = "the kept part is silence"
+_ORTHOGONAL = "the kept part has nothing of the event: minus infinity"
+_EXACT = "the kept part is the event to the last bit: infinity"
+
+
+class ScaleInvariantSdr(Metric):
+    title = "SI-SDR"
+    family = "localisation"
+    reference = "Le Roux et al., SDR - half-baked or well done?, arXiv 1811.02508, equations 3 to 5"
+    description = "how loud the event is in the sound of the most important bins, against all that is not the event"
+    formula = "10 log10(|k s|^2 / |k s - y|^2) in dB, s the event's stem, y the sound of kept, k = <y, s> / <s, s>"
+    traps = "a small area cuts the event too: compare at one area, and with the oracle and random there"
+    higher_is_better = True
+    bounds = (float("-inf"), float("inf"))
+    cost = "0"
+    per_area = True
+    needs_known_evidence = True
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        assert area is not None
+        clean = evidence.clean
+        if clean.waveform is None or clean.stem is None:
+            return Scores(torch.full((len(evidence),), float("nan"), dtype=torch.float64), (_UNKNOWN,) * len(evidence))
+        mask = evidence.ranking.top(area)
+        estimate = audio.masked_audio(clean.waveform.to(mask.device), mask).double()
+        stem = clean.stem.to(mask.device).double()
+        energy = stem.square().sum(dim=1)
+        scale = (estimate * stem).sum(dim=1) / energy
+        event = scale.square() * energy
+        rest = (scale[:, None] * stem - estimate).square().sum(dim=1)
+        reasons = [
+            _NO_EVENT if s == 0 else _SILENT if y == 0 else _ORTHOGONAL if e == 0 else _EXACT if r == 0 else None
+            for s, y, e, r in zip(
+                energy.tolist(), estimate.square().sum(dim=1).tolist(), event.tolist(), rest.tolist(), strict=True
+            )
+        ]
+        values = 10 * torch.log10(event / rest)
+        undefined = torch.tensor([reason is not None for reason in reasons], device=values.device)
+        return Scores(values.masked_fill(undefined, float("nan")), tuple(reasons))

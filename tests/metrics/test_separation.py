@@ -1,0 +1,132 @@
+"""SI-SDR of the kept sound, against a derivation by hand and on sound whose stems are known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from references_randomisation import REFERENCES
+from torch import Tensor
+from toy import LinearToy, ids
+
+from xaibench import audio, registry
+from xaibench.batch import Batch
+from xaibench.data.synth import Synth
+from xaibench.evidence import AREAS, Clean, Evidence
+from xaibench.explaining import Explaining
+from xaibench.explanation import Explanation
+from xaibench.forwarder import Forwarder
+from xaibench.metric import Scores
+
+CLIPS = 6
+
+
+@pytest.fixture(scope="module")
+def sounds() -> tuple[Tensor, Tensor, Tensor]:
+    """Mixtures, stems and known evidence of clips of different classes."""
+    source = Synth()
+    clips = source.in_folds([5])[:CLIPS]
+    made = ([of(clip) for clip in clips] for of in (source.waveform, source.stem, source.evidence))
+    mixtures, stems, known = (torch.from_numpy(np.stack(one)) for one in made)
+    return mixtures, stems, known
+
+
+def made_evidence(mixtures: Tensor, stems: Tensor | None, known: Tensor, importance: Tensor) -> Evidence:
+    classifier = LinearToy()
+    x = audio.spectrogram(mixtures)
+    clean = Clean(Batch(x, ids(len(x)), 0, known), Forwarder(classifier, 16).logits(x), torch.zeros(5), mixtures, stems)
+    return Evidence(clean, importance, Explaining(registry.create("methods", "oracle"), Forwarder(classifier, 16)))
+
+
+def score(evidence: Evidence, area: float) -> Scores:
+    result = registry.create("metrics", "si_sdr").score(evidence, area)
+    assert result.values.dtype == torch.float64
+    assert [math.isnan(value) for value in result.values] == [reason is not None for reason in result.reasons]
+    return result
+
+
+def oracle(evidence_source: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Known evidence, louder bins first."""
+    mixtures, _, known = evidence_source
+    return known * (1 + audio.spectrogram(mixtures))
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_equals_the_reference(sounds, area):
+    importance = torch.rand(sounds[2].shape, generator=torch.Generator().manual_seed(0)) + 0.5 * sounds[2]
+    evidence = made_evidence(*sounds, importance)
+    values = score(evidence, area).values
+    for i in range(CLIPS):
+        # As it is heard: the mask on the complex spectrogram, transformed back.
+        chosen = torch.zeros(importance[i].numel())
+        chosen[importance[i].flatten().argsort()[-round(area * importance[i].numel()) :]] = 1
+        heard = audio.istft(audio.stft(sounds[0][i : i + 1]) * chosen.view_as(importance[i]))[0]
+        expected = REFERENCES["si_sdr"](heard.numpy(), sounds[1][i].numpy())
+        assert float(values[i]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_sum_of_the_event_and_orthogonal_noise_has_the_ratio_of_their_energies(sounds):
+    """By hand: y = s + n with <s, n> = 0 has SI-SDR |s|^2 / |n|^2, whatever the gain of y."""
+    time = torch.arange(audio.CLIP_SAMPLES) / audio.SAMPLE_RATE
+    event, noise = torch.sin(2 * math.pi * 500 * time)[None], 0.1 * torch.sin(2 * math.pi * 1500 * time)[None]
+    importance = torch.rand(1, *audio.GRID)
+    for gain in (1.0, 0.01):
+        evidence = made_evidence(
+            gain * (event + noise), event, torch.ones(1, *audio.GRID, dtype=torch.bool), importance
+        )
+        assert score(evidence, 1.0).values.tolist() == pytest.approx([20.0], abs=0.01)
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_the_oracle_beats_random_clearly(sounds, area):
+    random = torch.rand(sounds[2].shape, generator=torch.Generator().manual_seed(1))
+    right, chance = (score(made_evidence(*sounds, one), area).values for one in (oracle(sounds), random))
+    assert ((right - chance) > 3).all()
+    assert (right - chance).mean() > 8
+
+
+def test_keeping_everything_gives_the_mixture_and_more_than_random_parts_of_it(sounds):
+    importance = torch.rand(sounds[2].shape, generator=torch.Generator().manual_seed(1))
+    evidence = made_evidence(*sounds, importance)
+    whole = score(evidence, 1.0).values
+    expected = [REFERENCES["si_sdr"](sounds[0][i].numpy(), sounds[1][i].numpy()) for i in range(CLIPS)]
+    assert whole.tolist() == pytest.approx(expected, abs=1e-2)
+    assert (whole > score(evidence, 0.1).values).all()
+
+
+def test_is_undefined_with_a_reason(sounds):
+    mixtures, stems, known = (one[:3].clone() for one in sounds)
+    importance = oracle((mixtures, stems, known))
+    for part in ({"stem": None}, {"waveform": None}):
+        evidence = made_evidence(mixtures, stems, known, importance)
+        evidence.clean = replace(evidence.clean, **part)
+        assert set(score(evidence, 0.1).reasons) == {"the event's own sound is not known"}
+    stems[0] = 0
+    mixtures[1] = 0
+    reasons = score(made_evidence(mixtures, stems, known, importance), 0.1).reasons
+    assert reasons == ("the event's own sound is silence", "the kept part is silence", None)
+
+
+def test_a_clip_scores_the_same_alone_and_in_another_order(sounds):
+    importance = oracle(sounds)
+    together = score(made_evidence(*sounds, importance), 0.1).values
+    for i in range(2):
+        parts = [one[i : i + 1] for one in (*sounds, importance)]
+        evidence = made_evidence(*parts)
+        evidence.clean = replace(evidence.clean, batch=replace(evidence.clean.batch, clip_ids=(f"clip-{i}",)))
+        assert score(evidence, 0.1).values.tolist() == pytest.approx([float(together[i])], abs=1e-6)
+
+
+def test_needs_the_explanation_only(sounds):
+    """No forward pass, no explanation."""
+    evidence = made_evidence(*sounds, oracle(sounds))
+
+    def refuse(*args: object, **settings: object) -> Explanation:
+        raise AssertionError("asked")
+
+    evidence.explaining.explain = refuse
+    evidence.explaining.forwarder.logits = refuse
+    score(evidence, 0.1)

@@ -117,6 +117,7 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
         ["datasets"],
         ["datasets", "show"],
         ["train"],
+        ["validate"],
         ["data"],
         ["data", "check"],
         ["data", "fetch"],

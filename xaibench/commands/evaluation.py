@@ -10,16 +10,13 @@ import typer
 
 from xaibench import registry
 from xaibench.commands import choices
+from xaibench.commands.choices import ALL
 from xaibench.commands.console import notes, output, progress
+from xaibench.commands.subjects import subjects_of
 from xaibench.errors import UnsupportedPairError, XaibenchError
 
 if TYPE_CHECKING:
-    import torch
-
-    from xaibench.data.base import Dataset
-    from xaibench.evaluate import Event, Subject
-
-ALL = "all"
+    from xaibench.evaluate import Event
 
 
 def run(
@@ -98,7 +95,7 @@ def run(
     cache = ExplanationCache(cache_folder() / "explanations")
     plan = Plan(source, clips, plan_methods, plan_metrics, seed, size, precision.dtype, compiled, cache)
 
-    subjects = _subjects(classifier, source, chosen, where)
+    subjects = subjects_of(classifier, source, chosen, where)
     refused = {subject.label: refusals(plan, subject) for subject in subjects}
     _refuse_impossible(methods if ALL not in method else [], refused)
     for label, reasons in refused.items():
@@ -159,36 +156,6 @@ def _positive(text: str, option: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise XaibenchError(f"{option} {text!r} is neither auto nor a positive number")
     return int(text)
-
-
-def _subjects(names: list[str] | None, source: Dataset, folds: Sequence[int], device: torch.device) -> list[Subject]:
-    """Classifiers of the dataset's classes; says so when a fold to score was trained on."""
-    from xaibench.classifiers import checkpoint
-    from xaibench.errors import CheckpointError
-    from xaibench.evaluate import Subject
-
-    if not names or ALL in names:
-        names = [name for data, name in checkpoint.shipped() if data == source.name]
-        if not names:
-            raise CheckpointError(
-                f"no weights are shipped for {source.name}; train some with 'xaibench train --classifier cnn-micro "
-                f"--dataset {source.name}' and give the folder it prints as --classifier"
-            )
-    subjects = []
-    for name in dict.fromkeys(names):
-        classifier, card = checkpoint.resolve(name, source.name)
-        if card.classes != source.classes:
-            raise CheckpointError(
-                f"{name} was trained on the {len(card.classes)} classes of {card.dataset}, "
-                f"{source.name} has {len(source.classes)} others; choose another --classifier or --dataset"
-            )
-        label = name if name == card.classifier else f"{card.classifier}@{card.weights_sha256[:8]}"
-        seen = sorted(set(folds) & set(card.train_folds))
-        if seen and card.dataset == source.name:
-            text = f"{label} was trained on fold {', '.join(map(str, seen))}: scores there are of clips it has seen"
-            notes().print(text, style="yellow", markup=False, soft_wrap=True)
-        subjects.append(Subject(label, classifier.to(device), card.weights_sha256))
-    return subjects
 
 
 def _refuse_impossible(named: Sequence[str], refused: dict[str, dict[str, str]]) -> None:

@@ -51,8 +51,6 @@ def train(
     A training that was stopped goes on where it was when the same command is given again. The
     folder it writes can be given to [bold]xaibench run --classifier[/bold].
     """
-    import torch
-
     from xaibench.classifiers import checkpoint
     from xaibench.classifiers import training as trainer
 

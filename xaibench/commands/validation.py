@@ -54,7 +54,7 @@ def validate(
     xaibench validate --limit 80 --metric default --metric road
     """
     from xaibench import registry, tables, validation
-    from xaibench.commands.evaluation import _subjects
+    from xaibench.commands.subjects import subjects_of
     from xaibench.evaluate import PROTOCOL, Event, Plan, evaluate
     from xaibench.forwarder import automatic_batch_size
     from xaibench.results import VALIDATION, Manifest, RunFolder, read_rows
@@ -70,7 +70,7 @@ def validate(
     clips = source.in_folds(validation.FOLDS)[:limit]
     maps = validation.yardsticks()
     plan = Plan(source, clips, maps, metrics, seed, automatic_batch_size(where))
-    subjects = _subjects(classifier, source, validation.FOLDS, where)
+    subjects = subjects_of(classifier, source, validation.FOLDS, where)
     path = out / "runs" / VALIDATION / (f"{source.name}-first{limit}" + (f"-seed{seed}" if seed else ""))
     folder = RunFolder(path, Manifest(source.name, source.fingerprint(), validation.FOLDS, limit, seed, PROTOCOL))
 

@@ -1,0 +1,49 @@
+"""A metric's values are the same in every digit whatever other metrics, and methods, are scored beside it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from xaibench import registry
+from xaibench.evidence import AREAS, Clean, Evidence
+from xaibench.explaining import Explaining
+from xaibench.forwarder import Forwarder
+from xaibench.metric import Metric
+from xaibench.testing import toy_batch, toy_classifier
+
+NAMES = registry.names("metrics")
+CLIPS = 3
+
+
+def fresh() -> Evidence:
+    """Saliency of toy clips by a toy classifier, nothing asked yet."""
+    batch, forwarder = toy_batch(CLIPS), Forwarder(toy_classifier(), 16)
+    clean = Clean(batch, forwarder.logits(batch.x), forwarder.logits(torch.zeros_like(batch.x[:1]))[0])
+    explaining = Explaining(registry.create("methods", "saliency"), forwarder)
+    return Evidence(clean, explaining.explain(batch, clean.target).map, explaining)
+
+
+def values(metric: Metric, evidence: Evidence) -> list[Tensor]:
+    """At every area."""
+    return [metric.score(evidence, area).values for area in (AREAS if metric.per_area else (None,))]
+
+
+@pytest.fixture(scope="module")
+def among_others() -> dict[str, list[Tensor]]:
+    """All metrics on one evidence, forwarded together, after another method on the same clips."""
+    metrics = {name: registry.create("metrics", name) for name in reversed(NAMES)}
+    first = fresh()
+    wanted = [one for metric in metrics.values() for one in metric.wants(AREAS)]
+    other = Evidence(first.clean, first.attribution.flip(1), first.explaining)
+    other.require(wanted)
+    first.require(wanted)
+    return {name: values(metric, first) for name, metric in metrics.items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_alone_as_among_all_others(name: str, among_others: dict[str, list[Tensor]]) -> None:
+    alone = values(registry.create("metrics", name), fresh())
+    for one, other in zip(alone, among_others[name], strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)

@@ -107,6 +107,8 @@ class Reader:
                         f"-seed{seed}" * bool(seed)
                     )
                     words += ["--out", f"results/runs/{name}"]
+        if words[0] == "validate":
+            words += ["--limit", "2"]
         if words[0] == "train":
             words += ["--epochs", "1"]
         if words[0] == "explain" and "/" not in words[1] and not Path(words[1]).exists():

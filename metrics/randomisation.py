@@ -5,15 +5,13 @@ a is the importance map, c the class predicted for the clean clip, rho Spearman'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from xaibench.evidence import Evidence
 from xaibench.explanation import Explanation, defects, importance
-from xaibench.metric import Metric, Scores
+from xaibench.metric import Metric, Scores, with_reasons
 
 from ._random_weights import MOST_STAGES, layers, randomise, reset, restored, stages
 from ._rank_correlation import Ranks
@@ -73,9 +71,7 @@ class EfficientParameterRandomisation(_Randomisation):
         usable = torch.where(random.map.isfinite(), random.map, 0.0)
         before, after = _histogram_entropy(evidence.attribution), _histogram_entropy(usable)
         flat = ["all values of the map fall into one bin of the histogram" if one == 0 else None for one in before]
-        return _where_defined(
-            (after - before) / before, [one or other for one, other in zip(flat, reasons, strict=True)]
-        )
+        return with_reasons((after - before) / before, [one or other for one, other in zip(flat, reasons, strict=True)])
 
 
 class RandomLogit(_Randomisation):
@@ -151,7 +147,7 @@ def _alike(evidence: Evidence, other: Explanation, situation: str) -> Scores:
         for flat, defect in zip(ranks.constant.tolist(), _defects(other, situation), strict=True)
     ]
     undefined = [f"{situation}: {_CONSTANT}" if value.isnan() else None for value in values]
-    return _where_defined(values, [known or found for known, found in zip(reasons, undefined, strict=True)])
+    return with_reasons(values, [known or found for known, found in zip(reasons, undefined, strict=True)])
 
 
 def _defects(explanation: Explanation, situation: str) -> list[str | None]:
@@ -171,10 +167,5 @@ def _histogram(values: np.ndarray) -> np.ndarray:
     return np.histogram(values, HISTOGRAM_BINS)[0].astype(float)
 
 
-def _where_defined(values: Tensor, reasons: Sequence[str | None]) -> Scores:
-    undefined = torch.tensor([reason is not None for reason in reasons], device=values.device)
-    return Scores(values.double().masked_fill(undefined, float("nan")), tuple(reasons))
-
-
 def _all_undefined(count: int, reason: str) -> Scores:
-    return Scores(torch.full((count,), float("nan"), dtype=torch.float64), (reason,) * count)
+    return with_reasons(torch.zeros(count), [reason] * count)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from xaibench.evidence import Evidence
-from xaibench.metric import Metric, Scores
+from xaibench.metric import Metric, Scores, with_reasons
 from xaibench.perturbation import Perturbation
 
 from ._neighbours import COPIES, FLOOR, copies, moves, same_prediction
@@ -41,7 +41,7 @@ class MaxSensitivity(_Robustness):
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
         found = moves(evidence)
-        return _scores(found.of_map.amax(dim=0), found.reasons)
+        return with_reasons(found.of_map.amax(dim=0), found.reasons)
 
 
 class AvgSensitivity(_Robustness):
@@ -53,7 +53,7 @@ class AvgSensitivity(_Robustness):
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
         found = moves(evidence)
-        return _scores(found.of_map.mean(dim=0), found.reasons)
+        return with_reasons(found.of_map.mean(dim=0), found.reasons)
 
 
 class LocalLipschitz(_Robustness):
@@ -65,7 +65,7 @@ class LocalLipschitz(_Robustness):
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
         found = moves(evidence)
-        return _scores((found.of_peaked_map / found.of_input).amax(dim=0), found.reasons)
+        return with_reasons((found.of_peaked_map / found.of_input).amax(dim=0), found.reasons)
 
 
 class _RelativeStability(_Robustness):
@@ -81,7 +81,7 @@ class _RelativeStability(_Robustness):
         ratios = (found.of_map_per_bin / change).masked_fill(~same, -torch.inf)
         unlike = (~same).all(dim=0).tolist()
         reasons = [reason or (_MOVED if moved else None) for reason, moved in zip(found.reasons, unlike, strict=True)]
-        return _scores(ratios.amax(dim=0), reasons)
+        return with_reasons(ratios.amax(dim=0), reasons)
 
 
 class RelativeInputStability(_RelativeStability):
@@ -128,10 +128,4 @@ class Sufficiency(Metric):
         share = (explained & same_prediction(evidence)).sum(dim=0).double() / count
         alone = (count == 0).tolist()
         reasons = [reason or (_ALONE if none else None) for reason, none in zip(found.reasons, alone, strict=True)]
-        return _scores(share, reasons)
-
-
-def _scores(values: Tensor, reasons: Sequence[str | None]) -> Scores:
-    """Values with NaN wherever there is a reason."""
-    undefined = torch.tensor([reason is not None for reason in reasons], device=values.device)
-    return Scores(values.double().masked_fill(undefined, float("nan")), tuple(reasons))
+        return with_reasons(share, reasons)

@@ -6,7 +6,7 @@ import torch
 
 from xaibench import audio
 from xaibench.evidence import Evidence
-from xaibench.metric import Metric, Scores
+from xaibench.metric import Metric, Scores, with_reasons
 
 _UNKNOWN = "the event's own sound is not known"
 _NO_EVENT = "the event's own sound is silence"
@@ -32,7 +32,7 @@ class ScaleInvariantSdr(Metric):
         assert area is not None
         clean = evidence.clean
         if clean.waveform is None or clean.stem is None:
-            return Scores(torch.full((len(evidence),), float("nan"), dtype=torch.float64), (_UNKNOWN,) * len(evidence))
+            return with_reasons(torch.zeros(len(evidence)), [_UNKNOWN] * len(evidence))
         mask = evidence.ranking.top(area)
         estimate = audio.masked_audio(clean.waveform.to(mask.device), mask).double()
         stem = clean.stem.to(mask.device).double()
@@ -47,5 +47,4 @@ class ScaleInvariantSdr(Metric):
             )
         ]
         values = 10 * torch.log10(event / rest)
-        undefined = torch.tensor([reason is not None for reason in reasons], device=values.device)
-        return Scores(values.masked_fill(undefined, float("nan")), tuple(reasons))
+        return with_reasons(values, reasons)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch import Tensor
-from toy import GradientToy, LinearToy, evidence, ids, probability_function
+from toy import LinearToy, evidence, ids, probability_function
 
 from xaibench import registry
 from xaibench.batch import Batch
@@ -18,6 +18,7 @@ from xaibench.evidence import AREAS, CURVE_AREAS, Clean, Evidence
 from xaibench.explaining import Explaining
 from xaibench.forwarder import CPU_BATCH, GPU_BATCH, Forwarder, automatic_batch_size
 from xaibench.perturbation import Masked, Perturbation
+from xaibench.testing import GradientTimesInput
 
 ALL_PAIRS = [(part, area) for area in (*AREAS, *CURVE_AREAS) for part in ("kept", "removed")]
 
@@ -264,7 +265,7 @@ def test_evidence_of_one_batch_is_shared_by_methods():
     forwarder = Forwarder(classifier, 16)
     clean = Clean(Batch(x, ids(2)), forwarder.logits(x), forwarder.logits(torch.zeros_like(x[:1]))[0])
     for maps in (importance, 1 - importance):
-        Evidence(clean, maps, Explaining(GradientToy(), forwarder)).require(
+        Evidence(clean, maps, Explaining(GradientTimesInput(), forwarder)).require(
             [Masked("kept", 0.1), Masked("removed", 0.1)]
         )
     assert forwarder.count == 2 + 1 + 2 * 2 * 2

@@ -12,10 +12,9 @@ from torch import Tensor
 from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
 from xaibench.evidence import Clean, Evidence
-from xaibench.explainer import Explainer
 from xaibench.explaining import Explaining
-from xaibench.explanation import Explanation
 from xaibench.forwarder import Forwarder
+from xaibench.testing import GradientTimesInput
 
 
 class LinearToy(Classifier):
@@ -52,22 +51,6 @@ class RegionToy(Classifier):
         return torch.stack([band.mean(dim=(1, 2)) for band in bands], dim=1)
 
 
-class GradientToy(Explainer):
-    """The gradient of the target's logit times the input: something that metrics can ask again."""
-
-    title = "gradient x input"
-    reference = "a test"
-    description = "a test"
-    polarity = "absolute"
-
-    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        x = batch.x.detach().clone().requires_grad_()
-        with torch.enable_grad():
-            chosen = classifier.logits(x).gather(1, target[:, None]).sum()
-        (gradient,) = torch.autograd.grad(chosen, x)
-        return Explanation(gradient * batch.x, batch.grid)
-
-
 def ids(count: int) -> tuple[str, ...]:
     """Clip ids."""
     return tuple(f"clip-{i}" for i in range(count))
@@ -85,7 +68,7 @@ def evidence(
     forwarder = Forwarder(classifier, batch_size)
     batch = Batch(x, tuple(clip_ids) if clip_ids is not None else ids(len(x)), 0, known)
     clean = Clean(batch, forwarder.logits(x), forwarder.logits(torch.zeros_like(x[:1]))[0])
-    return Evidence(clean, importance.float(), Explaining(GradientToy(), forwarder))
+    return Evidence(clean, importance.float(), Explaining(GradientTimesInput(), forwarder))
 
 
 def probability_function(classifier: Classifier) -> Callable[[np.ndarray], np.ndarray]:

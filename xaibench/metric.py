@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from xaibench.evidence import Evidence
@@ -76,3 +77,9 @@ def scores(values: Tensor, undefined: Tensor | None = None, reason: str = "") ->
         return Scores(values, (None,) * len(values))
     values = values.masked_fill(undefined, float("nan"))
     return Scores(values, tuple(reason if flag else None for flag in undefined.tolist()))
+
+
+def with_reasons(values: Tensor, reasons: Sequence[str | None]) -> Scores:
+    """Values (batch,) with NaN wherever there is a reason."""
+    undefined = torch.tensor([reason is not None for reason in reasons], device=values.device)
+    return Scores(values.double().masked_fill(undefined, float("nan")), tuple(reasons))

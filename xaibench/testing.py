@@ -327,7 +327,7 @@ def _check_odd_input(metric: Metric, classifier: Classifier, batch: Batch, draws
             _score(metric, _evidence(classifier, odd, draws, 16), f"{situation} evidence")
 
 
-class _Gradient(Explainer):
+class GradientTimesInput(Explainer):
     """What metrics that ask the method again are checked with."""
 
     title = "gradient x input"
@@ -357,7 +357,7 @@ class _Listening(Evidence):
 def _evidence(classifier: Classifier, batch: Batch, importance: Tensor, batch_size: int) -> _Listening:
     forwarder = Forwarder(classifier, batch_size)
     clean = Clean(batch, forwarder.logits(batch.x), forwarder.logits(torch.zeros_like(batch.x[:1]))[0])
-    return _Listening(clean, importance.clone(), Explaining(_Gradient(), forwarder))
+    return _Listening(clean, importance.clone(), Explaining(GradientTimesInput(), forwarder))
 
 
 def _score(metric: Metric, evidence: _Listening, situation: str) -> list[Scores]:

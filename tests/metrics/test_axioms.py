@@ -10,10 +10,11 @@ import torch
 from references import Clip
 from references_axioms import completeness, non_sensitivity
 from torch import Tensor
-from toy import GradientToy, LinearToy, RegionToy, evidence, ids, probability_function
+from toy import LinearToy, RegionToy, evidence, ids, probability_function
 
 from xaibench import registry
 from xaibench.metric import Scores
+from xaibench.testing import GradientTimesInput
 
 SHAPE = (30, 17)
 
@@ -31,7 +32,7 @@ def clips(count: int, shape: tuple[int, int] = SHAPE, seed: int = 0) -> Tensor:
 def gradient_times_input(classifier, x: Tensor) -> Tensor:
     """The exact attribution of a linear classifier's logit at the temperature."""
     made = evidence(classifier, x, torch.zeros_like(x))
-    return classifier.temperature * GradientToy().explain(classifier, made.clean.batch, made.target).map.float()
+    return classifier.temperature * GradientTimesInput().explain(classifier, made.clean.batch, made.target).map.float()
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (9, 7), SHAPE], ids=str)

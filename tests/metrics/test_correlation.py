@@ -11,13 +11,14 @@ import references_correlation as reference
 import torch
 from references import Clip
 from torch import Tensor
-from toy import GradientToy, LinearToy, RegionToy, evidence, ids, probability_function
+from toy import LinearToy, RegionToy, evidence, ids, probability_function
 
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.evidence import Evidence
 from xaibench.explaining import Explaining
 from xaibench.metric import Metric
+from xaibench.testing import GradientTimesInput
 
 _cells = importlib.import_module("xaibench.metrics._cells")
 correlation = importlib.import_module("xaibench.metrics.correlation")
@@ -30,7 +31,7 @@ CLIPS = 4
 TEMPERATURE = 0.3  # far from certain, and nearly linear
 
 
-class Contribution(GradientToy):
+class Contribution(GradientTimesInput):
     """Its maps count as contributions: their sign says for or against."""
 
     polarity = "positive"
@@ -55,7 +56,7 @@ def clips(shape: tuple[int, int], count: int = CLIPS, seed: int = 0) -> tuple[Te
 def signed(x: Tensor, maps: Tensor, polarity: str, **settings) -> Evidence:
     """Evidence whose method declares the polarity."""
     made = evidence(toy(), x, maps, **settings)
-    method = {"absolute": GradientToy, "positive": Contribution}[polarity]()
+    method = {"absolute": GradientTimesInput, "positive": Contribution}[polarity]()
     return Evidence(made.clean, maps, Explaining(method, made.explaining.forwarder))
 
 

@@ -13,7 +13,7 @@ import pytest
 import quantus
 import torch
 from torch import Tensor, nn
-from toy import GradientToy, evidence, ids
+from toy import evidence, ids
 
 from xaibench import cli, registry
 from xaibench.batch import Batch, clip_seed
@@ -22,6 +22,7 @@ from xaibench.errors import RegistryError, XaibenchError
 from xaibench.evidence import Evidence
 from xaibench.explanation import Explanation
 from xaibench.metric import Metric, Scores
+from xaibench.testing import GradientTimesInput
 from xaibench.unchanged import seeded, unchanged
 
 CLIPS = 3
@@ -104,7 +105,7 @@ def clips(count: int = CLIPS, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     x = 2 * torch.rand(count, *GRID, generator=generator)
     classifier = TinyNet()
     target = classifier.logits(x).argmax(dim=1)
-    attribution = GradientToy().explain(classifier, Batch(x, ids(count)), target).map
+    attribution = GradientTimesInput().explain(classifier, Batch(x, ids(count)), target).map
     known = torch.rand(count, *GRID, generator=generator) > 0.7
     return x, attribution, known
 
@@ -245,7 +246,7 @@ def test_maps_that_quantus_refuses_are_undefined_and_the_other_clips_are_not() -
 
 
 def test_a_method_that_fails_when_asked_again_leaves_the_clip_undefined() -> None:
-    class Once(GradientToy):
+    class Once(GradientTimesInput):
         answer = 0.0
 
         def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:

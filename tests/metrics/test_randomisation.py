@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from references_randomisation import REFERENCES, rank_correlation
 from torch import Tensor, nn
-from toy import GradientToy, LinearToy, ids
+from toy import LinearToy, ids
 
 from xaibench import registry
 from xaibench.batch import Batch
@@ -25,6 +25,7 @@ from xaibench.explaining import Explaining
 from xaibench.explanation import Explanation
 from xaibench.forwarder import Forwarder
 from xaibench.metric import Scores
+from xaibench.testing import GradientTimesInput
 from xaibench.unchanged import seeded, unchanged
 
 # The registry is the only way to metrics, for tests too: their module is where the class says.
@@ -58,14 +59,14 @@ class NetToy(Classifier):
 CASCADE = [["linear"], ["second"], ["first", "norm"], [""]]  # the bare parameter is the classifier's own: first of all
 
 
-class Loudness(GradientToy):
+class Loudness(GradientTimesInput):
     """The input itself: blind to the classifier and to the class."""
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         return Explanation(batch.x.clone(), batch.grid)
 
 
-class Answer(GradientToy):
+class Answer(GradientTimesInput):
     """The gradient for the trained classifier; a constant for any other."""
 
     def __init__(self, constant: float) -> None:
@@ -84,7 +85,7 @@ def spectrograms(count: int) -> Tensor:
 def explained(
     classifier: Classifier,
     x: Tensor,
-    method: GradientToy | None = None,
+    method: GradientTimesInput | None = None,
     clip_ids: tuple[str, ...] | None = None,
     batch_size: int = 16,
     seed: int = 0,
@@ -93,7 +94,7 @@ def explained(
     forwarder = Forwarder(classifier, batch_size)
     batch = Batch(x, clip_ids or ids(len(x)), seed)
     clean = Clean(batch, forwarder.logits(x), forwarder.logits(torch.zeros_like(x[:1]))[0])
-    explaining = Explaining(method or GradientToy(), forwarder)
+    explaining = Explaining(method or GradientTimesInput(), forwarder)
     return Evidence(clean, explaining.explain(batch, clean.target).map, explaining)
 
 
@@ -186,7 +187,7 @@ def test_the_other_class_is_any_but_the_predicted_one():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_method_that_asks_the_classifier_beats_a_blind_one(name):
-    asking, blind = (explained(NetToy(), spectrograms(6), method) for method in (GradientToy(), Loudness()))
+    asking, blind = (explained(NetToy(), spectrograms(6), method) for method in (GradientTimesInput(), Loudness()))
     better, worse = (score(name, evidence).values for evidence in (asking, blind))
     assert worse.tolist() == pytest.approx([0.0 if name == "efficient_mprt" else 1.0] * 6, abs=1e-12)
     if name == "efficient_mprt":
@@ -258,7 +259,7 @@ def test_a_classifier_without_parameters_or_other_classes_is_undefined():
 def test_the_fully_random_explanation_is_shared():
     asked: list[int] = []
 
-    class Counted(GradientToy):
+    class Counted(GradientTimesInput):
         def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
             asked.append(len(batch))
             return super().explain(classifier, batch, target)
@@ -282,14 +283,14 @@ class _Stop(Exception):
 def test_the_classifier_is_as_before_after_an_exception_too(name):
     classifier, x = NetToy(), spectrograms(2)
 
-    class Stopping(GradientToy):
+    class Stopping(GradientTimesInput):
         def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
             if not torch.equal(classifier.linear.weight, NetToy().linear.weight):
                 raise _Stop
             return super().explain(classifier, batch, target)
 
     storage = classifier.first.weight.data_ptr()
-    for method, expected in ((GradientToy(), ()), (Stopping(), _Stop)):
+    for method, expected in ((GradientTimesInput(), ()), (Stopping(), _Stop)):
         evidence = explained(classifier, x, method)
         with unchanged(classifier, evidence.clean.batch, evidence.target, "scoring"):
             if expected:

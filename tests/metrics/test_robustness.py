@@ -14,7 +14,7 @@ import pytest
 import torch
 from references_robustness import REFERENCES, Explained, Heard
 from torch import Tensor
-from toy import GradientToy, LinearToy, ids
+from toy import LinearToy, ids
 
 from xaibench import audio, registry
 from xaibench.batch import Batch
@@ -27,6 +27,7 @@ from xaibench.explaining import Explaining
 from xaibench.explanation import Explanation
 from xaibench.forwarder import Forwarder
 from xaibench.metric import Scores
+from xaibench.testing import GradientTimesInput
 
 NAMES = sorted(REFERENCES)
 STABILITIES = ["relative_input_stability", "relative_output_stability"]
@@ -62,7 +63,7 @@ class MapToy(Explainer):
         return Explanation(self.make(batch.x), batch.grid)
 
 
-class RoughToy(GradientToy):
+class RoughToy(GradientTimesInput):
     """A gradient whose sign and size also turn with the sound, with zeros: nothing about it is smooth."""
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
@@ -132,7 +133,7 @@ def by_hand(evidence: Evidence, copies: Sequence[Tensor]) -> list[Explained]:
 
 def test_copies_are_spectrograms_within_growing_radii():
     x = sounds((40, 50))
-    copies = copies_of(ask(GradientToy(), LinearToy(), x))
+    copies = copies_of(ask(GradientTimesInput(), LinearToy(), x))
     spread = x.amax(dim=(1, 2), keepdim=True) - x.amin(dim=(1, 2), keepdim=True)
     assert len(copies) == 8
     for draw, copy in enumerate(copies):
@@ -152,10 +153,10 @@ def test_copies_are_spectrograms_within_growing_radii():
 def test_copies_belong_to_the_clip_the_draw_and_the_seed():
     x = sounds().clone()
     x[:] = x[0]
-    evidence = ask(GradientToy(), LinearToy(), x)
+    evidence = ask(GradientTimesInput(), LinearToy(), x)
     copies = copies_of(evidence)
     assert not any(torch.equal(copy[i], copy[0]) for copy in copies for i in range(1, CLIPS))
-    again = copies_of(ask(GradientToy(), LinearToy(), x[:2], clip_ids=["clip-5", "clip-3"]))
+    again = copies_of(ask(GradientTimesInput(), LinearToy(), x[:2], clip_ids=["clip-5", "clip-3"]))
     assert all(torch.equal(one[[5, 3]], other) for one, other in zip(copies, again, strict=True))
     evidence.clean = replace(evidence.clean, batch=replace(evidence.clean.batch, seed=1))
     assert not any(torch.equal(one, other) for one, other in zip(copies, copies_of(evidence), strict=True))
@@ -165,7 +166,7 @@ def test_copies_belong_to_the_clip_the_draw_and_the_seed():
 
 SHAPES = [(4, 3), (9, 7), (12, 15)]
 SITUATIONS = {
-    "smooth": lambda x: ask(GradientToy(), LinearToy(), x),
+    "smooth": lambda x: ask(GradientTimesInput(), LinearToy(), x),
     "rough": lambda x: ask(RoughToy(), LinearToy(), x),
     # All means are a little below the level, so that noise, which raises them, changes some predictions.
     "level": lambda x: ask(RoughToy(), LevelToy(0.45), x / x.mean(dim=(1, 2), keepdim=True) * 0.43),
@@ -356,7 +357,7 @@ def test_a_broken_map_of_one_copy(name, value, word):
 def test_maps_of_any_size_score_finite_values_or_a_reason(name, scale):
     x = sounds(count=3)
     attribution = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) * scale
-    result = score(name, ask(GradientToy(), LinearToy(), x, attribution=attribution))
+    result = score(name, ask(GradientTimesInput(), LinearToy(), x, attribution=attribution))
     low, high = registry.create("metrics", name).bounds
     for value, reason in zip(result.values.tolist(), result.reasons, strict=True):
         assert reason is not None or (low <= value <= high and math.isfinite(value))

@@ -28,6 +28,14 @@ DataDirOption = Annotated[
     typer.Option("--data-dir", help="Folder in ESC-50's layout (meta/esc50.csv, audio/).", metavar="FOLDER"),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of every random draw.", min=0, max=2**31 - 1)]
+MetricOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        help="Metric, repeatable; default for the cheap ones, all for all; [bold]xaibench metrics[/bold].",
+        metavar="ID",
+    ),
+]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda or cuda:N.", metavar="DEVICE")
 ]

@@ -38,14 +38,7 @@ def run(
     dataset: choices.DatasetOption = "synth",
     data_dir: choices.DataDirOption = None,
     folds: Annotated[str, typer.Option(help="Folds to score, such as 5 or 4,5, or all.")] = "5",
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--metric",
-            help="Metric, repeatable; default for the cheap ones, all for all; [bold]xaibench metrics[/bold].",
-            metavar="ID",
-        ),
-    ] = None,
+    metric: choices.MetricOption = None,
     family: Annotated[
         list[str] | None,
         typer.Option(help="All metrics of a family, such as robustness; repeatable.", metavar="FAMILY"),

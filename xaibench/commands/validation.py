@@ -24,14 +24,7 @@ def validate(
             metavar="NAME|FOLDER",
         ),
     ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--metric",
-            help="Metric, repeatable; default for the cheap ones, all for all; [bold]xaibench metrics[/bold].",
-            metavar="ID",
-        ),
-    ] = None,
+    metric: choices.MetricOption = None,
     limit: Annotated[int, typer.Option(help="Only the first N clips of fold 5, which has 80.", min=1)] = CLIPS,
     results: Annotated[
         Path, typer.Option(help="Runs of methods on synth, for the agreement of metrics.", metavar="FOLDER")

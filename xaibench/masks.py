@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
@@ -68,5 +69,7 @@ class Ranking:
 
 def _sort(keys: Tensor) -> Tensor:
     if keys.is_cpu:
-        return torch.from_numpy(np.sort(keys.numpy(), axis=1))  # vectorised; torch's CPU sort is slower
+        # numpy's sort is vectorised, faster than torch's on a CPU, and lets go of the interpreter.
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            return torch.from_numpy(np.stack(list(pool.map(np.sort, keys.numpy()))))
     return keys.sort(dim=1).values

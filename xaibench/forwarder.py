@@ -70,15 +70,12 @@ class Forwarder:
         self.count += len(x)
         return torch.cat(parts)
 
-    def in_micro_batches(
-        self, count: int, work: Callable[[int, int], Result], at_most: int | None = None
-    ) -> list[Result]:
+    def in_micro_batches(self, count: int, work: Callable[[int, int], Result]) -> list[Result]:
         """Call `work(start, stop)` over [0, count) in micro-batches, halving them when memory runs out.
 
         Args:
             count: inputs in all.
             work: what to do with inputs [start, stop).
-            at_most: inputs in one call, if fewer than the batch size.
 
         Raises:
             XaibenchError: a single input does not fit the device's memory.
@@ -86,7 +83,7 @@ class Forwarder:
         parts: list[Result] = []
         start = 0
         while start < count:
-            stop = min(start + min(self.batch_size, at_most or count), count)
+            stop = min(start + self.batch_size, count)
             failure: Exception
             try:
                 parts.append(work(start, stop))

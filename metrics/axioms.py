@@ -75,7 +75,7 @@ class NonSensitivity(Metric):
     bounds = (0.0, 1.0)
     cost = f"{_MOST_CELLS}"
 
-    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [OneCellSilenced(cell) for cell in range(_MOST_CELLS)]
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:

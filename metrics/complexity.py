@@ -71,3 +71,21 @@ class EffectiveComplexity(Metric):
         flat = evidence.importance.flatten(1).double()
         largest = flat.amax(dim=1)
         return scores((flat > NEGLIGIBLE * largest[:, None]).sum(dim=1), largest == 0, _ZERO_MAP)
+
+
+class MaskArea(Metric):
+    title = "Area"
+    family = "complexity"
+    reference = "the mean of the mask, as L-MAC (arXiv 2403.13086) penalises it"
+    description = "share of the bins that a method's own soft mask keeps: what its other scores were bought with"
+    formula = "mean of M over all bins, M the soft mask from 0 to 1"
+    traps = "a mask of ones keeps every decision and explains nothing: read no score of a soft mask without its area"
+    higher_is_better = False
+    bounds = (0.0, 1.0)
+    cost = "0"
+    in_default_set = True
+    per_area = True
+    soft_mask = "only"
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        return scores(evidence.mask(area).double().mean(dim=(1, 2)))

@@ -78,7 +78,7 @@ class FaithfulnessCorrelation(Metric):
     bounds = (-1.0, 1.0)
     cost = f"{SUBSET_DRAWS} (shared)"
 
-    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [*_draws(SUBSET, SUBSET_DRAWS)]
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
@@ -105,7 +105,7 @@ class SensitivityN(Metric):
     bounds = (-1.0, 1.0)
     cost = f"{len(SENSITIVITY_SHARES) * SENSITIVITY_DRAWS} ({SENSITIVITY_DRAWS} shared)"
 
-    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [one for share in SENSITIVITY_SHARES for one in _draws(share, SENSITIVITY_DRAWS)]
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
@@ -131,7 +131,7 @@ class FaithfulnessEstimate(Metric):
     bounds = (-1.0, 1.0)
     cost = f"{BANDS}"
 
-    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [BandSilenced(band) for band in range(BANDS)]
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
@@ -155,7 +155,7 @@ class MonotonicityCorrelation(Metric):
     bounds = (-1.0, 1.0)
     cost = f"{BANDS * REPLACEMENTS}"
 
-    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [BandReplaced(band, draw) for band in range(BANDS) for draw in range(REPLACEMENTS)]
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:

@@ -16,11 +16,12 @@ from xaibench.perturbation import Masked, Part, Perturbation
 class _Masking(Metric):
     family = "faithfulness"
     per_area = True
+    soft_mask = "also"
     in_default_set = True
     part: Part = "kept"
     cost = "1 per area (shared)"
 
-    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [Masked(self.part, area) for area in areas]
 
 
@@ -34,7 +35,6 @@ class FidelityIn(_Masking):
     bounds = (0.0, 1.0)
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
-        assert area is not None
         predicted = evidence.probabilities(Masked("kept", area)).argmax(dim=1)
         return scores(predicted == evidence.target)
 
@@ -50,7 +50,6 @@ class Faithfulness(_Masking):
     part = "removed"
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
-        assert area is not None
         return scores(evidence.p_full - evidence.p_removed(area))
 
 
@@ -64,7 +63,6 @@ class AverageDrop(_Masking):
     bounds = (0.0, 100.0)
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
-        assert area is not None
         p_full, p_kept = evidence.p_full, evidence.p_kept(area)
         # c is the most probable class, so p_full is at least 1 / classes and never 0.
         return scores(100 * (p_full - p_kept).clamp(min=0) / p_full)
@@ -80,7 +78,6 @@ class AverageIncrease(_Masking):
     bounds = (0.0, 100.0)
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
-        assert area is not None
         return scores(100.0 * (evidence.p_kept(area) > evidence.p_full))
 
 
@@ -94,7 +91,6 @@ class AverageGain(_Masking):
     bounds = (0.0, 100.0)
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
-        assert area is not None
         p_full, p_kept = evidence.p_full, evidence.p_kept(area)
         gain = 100 * (p_kept - p_full).clamp(min=0) / (1 - p_full)
         return scores(gain, p_full >= 1, "the clean clip's probability is 1: nothing can be gained")
@@ -107,7 +103,7 @@ class _Curve(Metric):
     part: Part = "kept"
     cost = f"{len(CURVE_AREAS) - 2} (shared)"
 
-    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [Masked(self.part, area) for area in CURVE_AREAS]
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:

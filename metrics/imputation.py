@@ -54,7 +54,7 @@ class Road(Metric):
     cost = "1 per area"
     per_area = True
 
-    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [Imputed(area) for area in areas]
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:

@@ -33,7 +33,7 @@ class Infidelity(Metric):
     bounds = (0.0, 1.0)
     cost = f"{len(SUBSETS)} (shared)"
 
-    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [*SUBSETS]
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:

@@ -105,17 +105,17 @@ class MaskIou(_Localisation):
     title = "IoU"
     reference = "Jaccard, 1912; of masks and objects as in Everingham et al., PASCAL VOC, 2010"
     description = "overlap of the most important bins with the known evidence, over what the two cover together"
-    formula = "|K and E| / |K or E|, K the most important bins"
+    formula = "|K and E| / |K or E|, K the most important bins; of a soft mask M, sum min(M, E) / sum max(M, E)"
     traps = "an area far from the evidence's own size cannot reach 1: the oracle's value is the scale"
     in_default_set = False
     per_area = True
+    soft_mask = "also"
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
-        assert area is not None
         known, size = _known(evidence)
-        mask = evidence.ranking.top(area).flatten(1)
-        both, either = (mask & known).sum(dim=1), (mask | known).sum(dim=1)
-        return _without_evidence(scores(both.double() / either), size)
+        mask = evidence.mask(area).flatten(1).double()
+        both, either = torch.minimum(mask, known.double()).sum(dim=1), torch.maximum(mask, known.double()).sum(dim=1)
+        return _without_evidence(scores(both / either), size)
 
 
 def _roc_auc(importance: Tensor, ascending: Tensor, positive: Tensor) -> Tensor:

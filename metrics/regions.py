@@ -68,7 +68,7 @@ class Irof(Metric):
     bounds = (float("-inf"), 1.0)
     cost = f"{IROF_STEPS}"
 
-    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [CellsReplacedByMean(step) for step in range(1, IROF_STEPS + 1)]
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
@@ -91,7 +91,7 @@ class RegionPerturbation(Metric):
     bounds = (-1.0, 1.0)
     cost = f"{REGIONS}"
 
-    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [TopCellsSilenced(count) for count in range(1, REGIONS + 1)]
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:

@@ -71,7 +71,7 @@ class LocalLipschitz(_Robustness):
 class _RelativeStability(_Robustness):
     cost = f"{COPIES}, and {COPIES} explanations (both shared)"
 
-    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return copies()
 
     def _largest(self, evidence: Evidence, change: Tensor) -> Scores:
@@ -118,7 +118,7 @@ class Sufficiency(Metric):
     bounds = (0.0, 1.0)
     cost = f"{COPIES}, and {COPIES} explanations (both shared)"
 
-    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return copies()
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:

@@ -26,14 +26,14 @@ class ScaleInvariantSdr(Metric):
     bounds = (float("-inf"), float("inf"))
     cost = "0"
     per_area = True
+    soft_mask = "also"
     needs_known_evidence = True
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
-        assert area is not None
         clean = evidence.clean
         if clean.waveform is None or clean.stem is None:
             return with_reasons(torch.zeros(len(evidence)), [_UNKNOWN] * len(evidence))
-        mask = evidence.ranking.top(area)
+        mask = evidence.mask(area)
         estimate = audio.masked_audio(clean.waveform.to(mask.device), mask).double()
         stem = clean.stem.to(mask.device).double()
         energy = stem.square().sum(dim=1)

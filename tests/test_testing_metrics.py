@@ -28,7 +28,7 @@ class GoodMetric(Metric):
     cost = "1 per area"
     per_area = True
 
-    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [Masked("kept", area) for area in areas]
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
@@ -54,12 +54,12 @@ class BoundsReversed(GoodMetric):
 
 
 class WantsAnotherPart(GoodMetric):
-    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [("noise", area) for area in areas]  # type: ignore[list-item]
 
 
 class WantsTooLittle(GoodMetric):
-    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [Masked("kept", area) for area in areas[:2]]
 
 

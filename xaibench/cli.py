@@ -7,7 +7,7 @@ import sys
 import typer
 
 import xaibench
-from xaibench.commands import data, evaluation, explain, listings, new, readers, training, validation
+from xaibench.commands import data, evaluation, explain, fitting, listings, new, readers, training, validation
 from xaibench.commands.console import notes
 from xaibench.errors import XaibenchError
 
@@ -42,6 +42,7 @@ app.command("explain")(explain.explain)
 for group in listings.GROUPS:
     app.add_typer(listings.listing(group), name=group)
 app.command("train")(training.train)
+app.command("fit")(fitting.fit)
 app.add_typer(data.app, name="data")
 app.add_typer(new.app, name="new")
 

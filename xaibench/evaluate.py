@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from xaibench import audio, provenance, registry
+from xaibench import audio, fitting, provenance, registry
 from xaibench.batch import Batch
-from xaibench.classifiers.base import Classifier
 from xaibench.data.base import Clip, Dataset
-from xaibench.errors import ResultsError, UnsupportedPairError, XaibenchError
+from xaibench.errors import RegistryError, ResultsError, UnsupportedPairError, XaibenchError
 from xaibench.evidence import AREAS, Clean, Evidence
 from xaibench.explainer import Explainer
 from xaibench.explaining import Explaining
@@ -27,23 +28,10 @@ from xaibench.forwarder import Forwarder
 from xaibench.memory import measure_peak
 from xaibench.metric import Metric, Scores
 from xaibench.results import PART_CLIPS, PartInfo, RunFolder
+from xaibench.subject import Subject
 
 PROTOCOL = "standard-1"
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A classifier under explanation.
-
-    Attributes:
-        label: name in the results.
-        classifier: frozen, on its device.
-        sha256: hash of its weights.
-    """
-
-    label: str
-    classifier: Classifier
-    sha256: str
+SOFT = "-soft"
 
 
 @dataclass(frozen=True)
@@ -76,6 +64,7 @@ class Plan:
         precision: of the forward passes that score; explanations are always float32.
         compiled: whether these forward passes are compiled.
         cache: where explanations of earlier runs are, and this one's are kept; None to make all anew.
+        explainers: folder with the weights that the user fitted.
     """
 
     dataset: Dataset
@@ -87,18 +76,64 @@ class Plan:
     precision: torch.dtype = torch.float32
     compiled: bool = False
     cache: ExplanationCache | None = None
+    explainers: Path = fitting.ROOT
 
     @property
     def parts(self) -> list[Sequence[Clip]]:
         return [self.clips[i : i + PART_CLIPS] for i in range(0, len(self.clips), PART_CLIPS)]
 
 
-def refusals(plan: Plan, subject: Subject) -> dict[str, str]:
-    """Methods that make no sense for this classifier and dataset, each with the reason."""
-    found = {
-        name: method.refusal(subject.classifier, plan.dataset.has_evidence) for name, method in plan.methods.items()
-    }
-    return {name: reason for name, reason in found.items() if reason is not None}
+@dataclass(frozen=True)
+class Contender:
+    """A method as it takes part for one classifier.
+
+    Attributes:
+        name: in the results.
+        method: with the weights that belong to the classifier, if it is a trained one.
+        soft: scored with its own soft mask instead of the top bins of equal area.
+        training: what fitting cost: seconds and parameters; empty where nothing is fitted.
+    """
+
+    name: str
+    method: Explainer
+    soft: bool = False
+    training: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def areas(self) -> tuple[float | None, ...]:
+        """What metrics of a mask are scored at; None is the method's own soft mask."""
+        return (None,) if self.soft else AREAS
+
+
+def contenders(plan: Plan, subject: Subject) -> tuple[list[Contender], dict[str, str]]:
+    """The methods that make sense for a classifier and dataset, and the reasons against the others.
+
+    A method whose map is a mask takes part twice, the second time as METHOD-soft.
+
+    Raises:
+        CheckpointError: weights that belong to the classifier are damaged.
+        RegistryError: a method is called METHOD-soft.
+    """
+    found, refused = [], {}
+    for name, unbound in plan.methods.items():
+        reason = unbound.refusal(subject.classifier, plan.dataset.has_evidence)
+        if reason is not None:
+            refused[name] = reason
+            continue
+        method = copy.copy(unbound)  # each classifier has weights of its own
+        try:
+            card = fitting.bind(name, method, subject, plan.dataset.name, plan.explainers)
+        except UnsupportedPairError as error:
+            refused[name] = str(error)
+            continue
+        training = {"seconds": card.seconds, "parameters": card.parameters} if card else {}
+        if applicable(plan.metrics, plan.dataset):
+            found.append(Contender(name, method, False, training))
+        if method.native_mask and applicable(plan.metrics, plan.dataset, soft=True):
+            if name + SOFT in registry.names("methods"):
+                raise RegistryError(f"method '{name + SOFT}' has the name of {name}'s soft mask; rename it")
+            found.append(Contender(name + SOFT, method, True, training))
+    return found, refused
 
 
 def evaluate(plan: Plan, subject: Subject, folder: RunFolder, report: Callable[[Event], None]) -> None:
@@ -111,26 +146,30 @@ def evaluate(plan: Plan, subject: Subject, folder: RunFolder, report: Callable[[
         ResultsError: the folder holds parts made with other weights, parameters or sound.
         XaibenchError: a clip cannot be read, or does not fit in memory.
     """
-    refused = refusals(plan, subject)
-    methods = {name: method for name, method in plan.methods.items() if name not in refused}
-    if not methods:
+    found, refused = contenders(plan, subject)
+    if len(refused) == len(plan.methods):
         lines = "; ".join(f"{name} {reason}" for name, reason in refused.items())
         raise UnsupportedPairError(f"nothing to run on {subject.label}: {lines}")
-    if not applicable(plan.metrics, plan.dataset):
+    if not found and not plan.dataset.has_evidence and all(one.needs_known_evidence for one in plan.metrics.values()):
         raise UnsupportedPairError(
             f"{', '.join(plan.metrics)}: not on {plan.dataset.name}, whose evidence is not known; "
             "choose another --metric or --dataset synth"
+        )
+    if not found:
+        raise UnsupportedPairError(
+            f"{', '.join(plan.metrics)}: says something of soft masks only, which no method here makes; "
+            "choose another --metric, or a method whose map is a mask"
         )
     forwarder = Forwarder(subject.classifier, plan.batch_size, plan.precision, plan.compiled)
     failed: set[str] = set()
     for index, clips in enumerate(plan.parts):
         part = _Part(plan, subject, folder, forwarder, index, clips)
-        for name, method in methods.items():
-            if name in failed:
+        for contender in found:
+            if contender.name in failed:
                 continue
-            event = part.score(name, method)
+            event = part.score(contender)
             if event.kind == "failed":
-                failed.add(name)
+                failed.add(contender.name)
             report(event)
 
 
@@ -150,15 +189,15 @@ class _Part:
         self.forwarder, self.index, self.clips = forwarder, index, clips
         self._clean: Clean | None = None
 
-    def score(self, name: str, method: Explainer) -> Event:
-        label = self.subject.label
+    def score(self, contender: Contender) -> Event:
+        label, name, method = self.subject.label, contender.name, contender.method
         earlier = self.folder.finished(label, name, self.index)
         wanted = dict(self.plan.metrics)
         if earlier is not None:
             rows, info = earlier
             self._check_same(name, method, info)
             known = set(rows["metric"])
-            if set(applicable(wanted, self.plan.dataset)) <= known:
+            if set(applicable(wanted, self.plan.dataset, contender.soft)) <= known:
                 return Event("found", label, name, len(self.clips))
             # Rescored whole, so that a part is always one method's one pass.
             wanted |= {metric: registry.create("metrics", metric) for metric in known - set(wanted)}
@@ -171,8 +210,13 @@ class _Part:
                 torch.cat([one.explanation.map for one in made]), made[0].explanation.native_shape
             )
             started = time.perf_counter()
-            rows = self._rows(name, explaining, explanation, clean, applicable(wanted, self.plan.dataset))
-            about = describe(method) | {"native_shape": [int(size) for size in explanation.native_shape]}
+            metrics = applicable(wanted, self.plan.dataset, contender.soft)
+            rows = self._rows(contender, explaining, explanation, clean, metrics)
+            about = describe(method) | {
+                "native_shape": [int(size) for size in explanation.native_shape],
+                "mask": "soft" if contender.soft else "equal area",
+                "training": contender.training,
+            }
         except XaibenchError as error:
             return Event("failed", label, name, len(self.clips), _one_line(str(error)))
         except Exception as error:
@@ -266,18 +310,24 @@ class _Part:
         }
 
     def _rows(
-        self, name: str, explaining: Explaining, explanation: Explanation, clean: Clean, metrics: dict[str, Metric]
+        self,
+        contender: Contender,
+        explaining: Explaining,
+        explanation: Explanation,
+        clean: Clean,
+        metrics: dict[str, Metric],
     ) -> pd.DataFrame:
         broken = defects(explanation.map)
         # A broken map is scored as zeros so that its neighbours can be; its values are discarded.
         usable = torch.tensor([reason is None for reason in broken], device=explanation.map.device)
         attribution = torch.where(usable[:, None, None], explanation.map, 0.0)
         evidence = Evidence(clean, attribution, explaining)
-        evidence.require([one for metric in metrics.values() for one in metric.wants(AREAS)])
+        evidence.require([one for metric in metrics.values() for one in metric.wants(contender.areas)])
         frames = []
-        for metric_name, metric in sorted(metrics.items()):
-            for area in AREAS if metric.per_area else (None,):
-                frames.append(self._frame(name, metric_name, area, _score(metric_name, metric, evidence, area), broken))
+        for name, metric in sorted(metrics.items()):
+            for area in contender.areas if metric.per_area else (None,):
+                scored = _score(name, metric, evidence, area)
+                frames.append(self._frame(contender.name, name, area, scored, broken))
         return pd.concat(frames, ignore_index=True)
 
     def _frame(
@@ -326,9 +376,17 @@ def _score(name: str, metric: Metric, evidence: Evidence, area: float | None) ->
     return scored
 
 
-def applicable(metrics: dict[str, Metric], dataset: Dataset) -> dict[str, Metric]:
-    """Without the metrics that need evidence which the dataset does not have."""
-    return {name: metric for name, metric in metrics.items() if dataset.has_evidence or not metric.needs_known_evidence}
+def applicable(metrics: dict[str, Metric], dataset: Dataset, soft: bool = False) -> dict[str, Metric]:
+    """Without the metrics that need evidence which the dataset does not have.
+
+    A soft mask is scored by what is said of masks: all else is said of the map, once.
+    """
+    return {
+        name: metric
+        for name, metric in metrics.items()
+        if (dataset.has_evidence or not metric.needs_known_evidence)
+        and metric.soft_mask != ("never" if soft else "only")
+    }
 
 
 def _one_line(text: str) -> str:

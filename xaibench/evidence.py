@@ -12,6 +12,7 @@ from torch import Tensor
 
 from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
+from xaibench.errors import ExplanationError
 from xaibench.explaining import Explaining
 from xaibench.explanation import importance
 from xaibench.masks import Ranking
@@ -90,6 +91,22 @@ class Evidence:
         """Order of the bins by importance."""
         return Ranking(self.importance, self.clean.batch)
 
+    def mask(self, area: float | None) -> Tensor:
+        """The most important bins, bool (batch, freq, time); for None the soft mask, float32."""
+        return self.soft_mask if area is None else self.ranking.top(area)
+
+    @cached_property
+    def soft_mask(self) -> Tensor:
+        """The maps as masks, float32 (batch, freq, time) in [0, 1].
+
+        Raises:
+            ExplanationError: the maps leave that range.
+        """
+        low, high = self.attribution.aminmax()
+        if low < 0 or high > 1:
+            raise ExplanationError(f"a mask holds values from {low:.3g} to {high:.3g}, expected 0 to 1")
+        return self.attribution
+
     @property
     def target(self) -> Tensor:
         """Predicted class of the clean clip, c, (batch,)."""
@@ -100,11 +117,11 @@ class Evidence:
         """p_c(x), (batch,)."""
         return self.of_target(self.clean.probabilities)
 
-    def p_kept(self, area: float) -> Tensor:
+    def p_kept(self, area: float | None) -> Tensor:
         """p_c of the most important bins alone, (batch,)."""
         return self.p_changed(Masked("kept", area))
 
-    def p_removed(self, area: float) -> Tensor:
+    def p_removed(self, area: float | None) -> Tensor:
         """p_c without the most important bins, (batch,)."""
         return self.p_changed(Masked("removed", area))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -38,6 +38,8 @@ class Metric(abc.ABC):
         in_default_set: scored unless metrics are named; for the cheap ones.
         per_area: scored once at every area of the protocol, with `area` given; else once, with None.
         needs_known_evidence: defined only where the event's place is known.
+        soft_mask: whether it is scored, with None for the area, of a method's own soft mask too:
+            "also", "only" (and never of equal areas), or "never".
     """
 
     title: ClassVar[str]
@@ -52,6 +54,7 @@ class Metric(abc.ABC):
     in_default_set: ClassVar[bool] = False
     per_area: ClassVar[bool] = False
     needs_known_evidence: ClassVar[bool] = False
+    soft_mask: ClassVar[Literal["never", "also", "only"]] = "never"
 
     @abc.abstractmethod
     def score(self, evidence: Evidence, area: float | None) -> Scores:
@@ -59,13 +62,13 @@ class Metric(abc.ABC):
 
         Args:
             evidence: importance maps and what the classifier says of their parts.
-            area: share of bins in the mask where `per_area`, else None.
+            area: where `per_area`, share of bins in the mask, or None for the method's soft mask.
 
         Returns:
             Values (batch,), NaN with a reason where undefined.
         """
 
-    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
         """The perturbations whose logits it will read, so that all metrics' can be forwarded together."""
         return []
 

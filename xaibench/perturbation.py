@@ -6,6 +6,7 @@ import abc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -39,12 +40,16 @@ class Masked(Perturbation):
 
     Attributes:
         part: which of the two.
-        area: share of all bins that count as most important, 0 to 1.
+        area: share of all bins that count as most important, 0 to 1; None for the method's own soft
+            mask, which multiplies the linear magnitude: what is scored is what is heard.
     """
 
     part: Part
-    area: float
+    area: float | None
 
     def apply(self, evidence: Evidence) -> Tensor:
+        if self.area is None:
+            share = evidence.soft_mask if self.part == "kept" else 1 - evidence.soft_mask
+            return torch.log1p(share * torch.expm1(evidence.clean.batch.x))
         mask = evidence.ranking.top(self.area)
         return evidence.clean.batch.x * (mask if self.part == "kept" else ~mask)

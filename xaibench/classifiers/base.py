@@ -38,7 +38,7 @@ class Classifier(nn.Module):
         temperature: the scale its head was trained at; p = softmax(temperature * logits).
         front_end: resizes the spectrogram inside `logits`, and maps back to its grid.
         feature_maps: an identity module whose output is the deepest spatial feature map
-            (batch, channels, h, w); what GradCAM and trained explainers read.
+            (batch, channels, h, w), drawn over the image; what GradCAM and PIQ read.
         offers: what only some architectures have and some explainers need: "modulation" (a
             `modulation` module), "attentions" (`attention_weights`), "rectifiers" (ReLU is the
             only non-linearity and every ReLU module runs once).
@@ -67,6 +67,23 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.logits(x)
+
+    def deepest_map(self, x: Tensor) -> Tensor:
+        """What `feature_maps` sees of spectrograms (batch, 513, 431): (batch, channels, h, w)."""
+        seen: list[Tensor] = []
+        hook = self.feature_maps.register_forward_hook(lambda module, args, output: seen.append(output))
+        try:
+            self.logits(x)
+        finally:
+            hook.remove()
+        return seen[0]
+
+    def feature_pyramid(self, x: Tensor) -> list[Tensor]:
+        """Feature maps (batch, channels, h, w) of spectrograms (batch, 513, 431), shallow to deep.
+
+        The last is the deepest map; a classifier that has shallower ones to give overrides this.
+        """
+        return [self.deepest_map(x)]
 
     def log_probabilities(self, x: Tensor) -> Tensor:
         """Log-probabilities (batch, classes) at the classifier's temperature."""

@@ -53,9 +53,19 @@ class CnnClassifier(Classifier):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def logits(self, x: Tensor) -> Tensor:
-        image = self.input_norm(self.front_end(x)).contiguous(memory_format=torch.channels_last)
-        features = self.feature_maps(self.blocks(image))
+        features = self.feature_maps(self.blocks(self._image(x)))
         return self.head(features.mean(dim=(2, 3)))
+
+    def feature_pyramid(self, x: Tensor) -> list[Tensor]:
+        maps, features = [], self._image(x)
+        for module in self.blocks:
+            features = module(features)
+            if isinstance(module, _Block):
+                maps.append(features)
+        return maps[1:]  # the first has the image's own resolution, where it knows little beyond the image
+
+    def _image(self, x: Tensor) -> Tensor:
+        return self.input_norm(self.front_end(x)).contiguous(memory_format=torch.channels_last)
 
 
 def micro(classes: Sequence[str]) -> Classifier:

@@ -40,10 +40,16 @@ class FocalNetClassifier(Classifier):
         return encoder.stages[-1].layers[-1].modulation.projection_context
 
     def logits(self, x: Tensor) -> Tensor:
-        image = self.input_norm(self.front_end(x))
-        image = image.expand(-1, self.backbone.config.num_channels, -1, -1)
-        features = self.feature_maps(self.backbone(image).feature_maps[-1])
+        features = self.feature_maps(self.backbone(self._image(x)).feature_maps[-1])
         return self.head(features.mean(dim=(2, 3)))
+
+    def feature_pyramid(self, x: Tensor) -> list[Tensor]:
+        # What enters the stages, and what leaves the last one.
+        return list(self.backbone.focalnet(self._image(x), output_hidden_states=True).reshaped_hidden_states)
+
+    def _image(self, x: Tensor) -> Tensor:
+        image = self.input_norm(self.front_end(x))
+        return image.expand(-1, self.backbone.config.num_channels, -1, -1)
 
 
 def _config(image_size: tuple[int, int], channels: int, embed_dim: int, depths: Sequence[int], drop_path: float):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -60,15 +60,23 @@ class VitClassifier(Classifier):
         return weights
 
     def logits(self, x: Tensor) -> Tensor:
+        *_, (tokens, patches) = self._blocks(x)
+        patches = self.feature_maps(patches).flatten(2).transpose(1, 2)
+        tokens = self.backbone.layers[-1](torch.cat([tokens[:, :1], patches], dim=1))
+        return self.head(self.backbone.layernorm(tokens).mean(dim=1))
+
+    def feature_pyramid(self, x: Tensor) -> list[Tensor]:
+        # All maps have one size here: a third and two thirds of the way, and the deepest.
+        maps = [patches for _, patches in self._blocks(x)]
+        return [maps[len(maps) // 3], maps[2 * len(maps) // 3], maps[-1]]
+
+    def _blocks(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Tokens (batch, 1 + patches, channels), and as maps (batch, channels, h, w), before each block but the first."""
         image = self.input_norm(self.front_end(x))
         tokens = self.backbone.embeddings(image.expand(-1, self.backbone.config.num_channels, -1, -1))
-        *blocks, last = self.backbone.layers
-        for block in blocks:
+        for block in self.backbone.layers[:-1]:
             tokens = block(tokens)
-        patches = tokens[:, 1:].transpose(1, 2).unflatten(2, self.grid)
-        patches = self.feature_maps(patches).flatten(2).transpose(1, 2)
-        tokens = last(torch.cat([tokens[:, :1], patches], dim=1))
-        return self.head(self.backbone.layernorm(tokens).mean(dim=1))
+            yield tokens, tokens[:, 1:].transpose(1, 2).unflatten(2, self.grid)
 
 
 def micro(classes: Sequence[str]) -> Classifier:

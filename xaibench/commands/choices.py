@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from xaibench.metric import Metric
 
 ALL = "all"
+EXPLAINERS = Path("explainers")  # fitting.ROOT, whose module imports torch
 DEFAULT = "default"
 
 DatasetOption = Annotated[
@@ -38,6 +39,10 @@ MetricOption = Annotated[
 ]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda or cuda:N.", metavar="DEVICE")
+]
+ExplainersOption = Annotated[
+    Path,
+    typer.Option("--explainers", help="Folder with what [bold]xaibench fit[/bold] has fitted.", metavar="FOLDER"),
 ]
 
 

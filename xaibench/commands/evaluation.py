@@ -44,6 +44,7 @@ def run(
         typer.Option(help="All metrics of a family, such as robustness; repeatable.", metavar="FAMILY"),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N clips.", min=1)] = None,
+    explainers: choices.ExplainersOption = choices.EXPLAINERS,
     seed: choices.SeedOption = 0,
     device: choices.DeviceOption = "auto",
     batch_size: Annotated[str, typer.Option(help="Inputs per forward pass, or auto.")] = "auto",
@@ -72,7 +73,7 @@ def run(
     xaibench run -m saliency -m gradcam -c cnn-micro --limit 16
     """
     from xaibench.data.cache import cache_folder
-    from xaibench.evaluate import PROTOCOL, Plan, evaluate, refusals
+    from xaibench.evaluate import PROTOCOL, Plan, contenders, evaluate
     from xaibench.explanation_cache import ExplanationCache
     from xaibench.forwarder import automatic_batch_size
     from xaibench.results import Manifest, RunFolder
@@ -86,10 +87,12 @@ def run(
     clips = source.in_folds(chosen)[:limit]
     size = automatic_batch_size(where) if batch_size == "auto" else _positive(batch_size, "--batch-size")
     cache = ExplanationCache(cache_folder() / "explanations")
-    plan = Plan(source, clips, plan_methods, plan_metrics, seed, size, precision.dtype, compiled, cache)
+    plan = Plan(source, clips, plan_methods, plan_metrics, seed, size, precision.dtype, compiled, cache, explainers)
 
     subjects = subjects_of(classifier, source, chosen, where)
-    refused = {subject.label: refusals(plan, subject) for subject in subjects}
+    found = {subject.label: contenders(plan, subject) for subject in subjects}
+    refused = {label: reasons for label, (_, reasons) in found.items()}
+    pairs = sum(len(taking_part) for taking_part, _ in found.values())
     _refuse_impossible(methods if ALL not in method else [], refused)
     for label, reasons in refused.items():
         for name, reason in reasons.items():
@@ -109,9 +112,8 @@ def run(
     )
 
     failures: dict[tuple[str, str], str] = {}
-    total = sum((len(methods) - len(refused[s.label])) * len(clips) for s in subjects)
     with progress() as bar:
-        task = bar.add_task("scoring", total=total)
+        task = bar.add_task("scoring", total=pairs * len(clips))
 
         def report(event: Event) -> None:
             if event.kind == "failed":
@@ -122,10 +124,7 @@ def run(
             evaluate(plan, subject, folder, report)
     _print_summary(out, failures)
     if failures:
-        raise XaibenchError(
-            f"{len(failures)} of {sum(len(methods) - len(refused[s.label]) for s in subjects)} pairs failed "
-            "(see above); everything else is saved"
-        )
+        raise XaibenchError(f"{len(failures)} of {pairs} pairs failed (see above); everything else is saved")
 
 
 def _chosen_methods(names: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from xaibench.data.base import Dataset
-    from xaibench.evaluate import Subject
+    from xaibench.subject import Subject
 
 
 def subjects_of(names: list[str] | None, source: Dataset, folds: Sequence[int], device: torch.device) -> list[Subject]:
@@ -23,7 +23,7 @@ def subjects_of(names: list[str] | None, source: Dataset, folds: Sequence[int], 
     """
     from xaibench.classifiers import checkpoint
     from xaibench.errors import CheckpointError
-    from xaibench.evaluate import Subject
+    from xaibench.subject import Subject
 
     if not names or ALL in names:
         names = [name for data, name in checkpoint.shipped() if data == source.name]

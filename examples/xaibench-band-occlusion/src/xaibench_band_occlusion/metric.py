@@ -19,7 +19,7 @@ class LogOddsDrop(Metric):
     cost = "1 per area (shared)"
     per_area = True
 
-    def wants(self, areas: Sequence[float]) -> list[Perturbation]:
+    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [Masked("removed", area) for area in areas]
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:

@@ -1,0 +1,246 @@
+"""The loop that fits networks which draw masks: seeded, stopped early, resumable after a kill."""
+
+from __future__ import annotations
+
+import abc
+import copy
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from xaibench.batch import Batch
+from xaibench.classifiers.base import Classifier
+from xaibench.errors import CheckpointError
+from xaibench.explanation import Explanation
+from xaibench.trained import Clips, Epoch, Fitted, Fitting, Setting, TrainedExplainer
+
+WEIGHTS = "explainer.safetensors"
+STATE = "state.pt"
+WARM_UP_EPOCHS = 1
+
+
+class MaskNetwork(nn.Module, abc.ABC):
+    """Draws a mask for spectrograms of a frozen classifier."""
+
+    @abc.abstractmethod
+    def mask_logits(self, classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+        """Logits of the masks over the image (batch, height, width), for spectrograms and target classes (batch,)."""
+
+    @abc.abstractmethod
+    def loss(self, classifier: Classifier, x: Tensor, target: Tensor, epoch: int) -> Tensor:
+        """Mean loss over the clips; `epoch` counts from 0."""
+
+    def after_epoch(self, share_done: float, generator: torch.Generator) -> None:
+        """What is changed between epochs other than by gradients; `share_done` of all epochs are over."""
+
+    def measures(self, classifier: Classifier, x: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Per clip, what is worth logging beside the loss, each (batch,) or bool (batch, things) of which any counts."""
+        return {}
+
+
+class MaskExplainer(TrainedExplainer):
+    """An explainer whose map is a mask drawn by a network; subclasses give the network.
+
+    Attributes:
+        network: made of (classifier, settings).
+    """
+
+    polarity = "positive"
+    native_mask = True
+    network: ClassVar[Any]
+    settings: ClassVar[dict[str, Setting]] = {
+        "epochs": 25,
+        "patience": 6,
+        "batch_size": 16,
+        "learning_rate": 2e-3,
+        "weight_decay": 1e-2,
+    }
+
+    def __init__(self) -> None:
+        self._fitted: MaskNetwork | None = None
+        self._settings: dict[str, Setting] = {}
+
+    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        assert self._fitted is not None, "explain() comes after fit() or load()"
+        with torch.inference_mode():
+            logits = self._fitted.mask_logits(classifier, batch.x, target)
+            mask = torch.sigmoid(classifier.front_end.to_grid(logits))
+        return Explanation(mask.clone(), (logits.shape[1], logits.shape[2]))
+
+    def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> Fitted:
+        torch.manual_seed(fitting.seed)
+        network = self.network(classifier, fitting.settings).to(fitting.device)
+        fit = _Fit(network, classifier, train, valid, fitting)
+        fit.restore()
+        while not fit.over:
+            fit.run_epoch()
+            fit.keep()
+            fitting.report(fit.epochs[-1])
+        network.load_state_dict(fit.best["state"])
+        self._fitted, self._settings = network.eval(), fitting.settings
+        return Fitted(
+            epochs=tuple(fit.epochs),
+            best_epoch=fit.best["epoch"],
+            parameters=sum(parameter.numel() for parameter in network.parameters()),
+            seconds=fit.seconds,
+            measures=fit.measures(train, fit.targets["train"]),
+        )
+
+    def save(self, folder: Path) -> None:
+        assert self._fitted is not None, "save() comes after fit() or load()"
+        state = {
+            key: (value.half() if value.is_floating_point() else value).contiguous().clone()
+            for key, value in self._fitted.state_dict().items()
+        }
+        path = Path(folder) / WEIGHTS
+        save_file(state, path, {"settings": json.dumps(self._settings)})
+        path.chmod(0o644)  # safetensors makes it private to its writer
+
+    def load(self, folder: Path, classifier: Classifier) -> None:
+        path = Path(folder) / WEIGHTS
+        try:
+            with safe_open(path, "pt") as file:
+                settings = json.loads((file.metadata() or {})["settings"])
+                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (it is no dict)
+        except FileNotFoundError:
+            raise CheckpointError(f"{path} is missing; fit it again with 'xaibench fit'") from None
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            raise CheckpointError(f"{path} is damaged; fit it again with 'xaibench fit'") from error
+        unknown = sorted(set(settings) ^ set(self.settings))
+        if unknown:
+            raise CheckpointError(f"{path} has other settings than this version ({', '.join(unknown)}); fit it again")
+        device = next(classifier.parameters()).device
+        network = self.network(classifier, settings)
+        try:
+            network.load_state_dict(
+                {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+            )
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{path} does not fit {classifier.name}: {str(error).splitlines()[-1].strip()}"
+            ) from error
+        self._fitted, self._settings = network.to(device).eval().requires_grad_(False), settings
+
+
+class _Fit:
+    """Network, optimiser and best weights: all that must outlive the process."""
+
+    def __init__(
+        self, network: MaskNetwork, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting
+    ) -> None:
+        self.network, self.classifier, self.train, self.valid, self.fitting = network, classifier, train, valid, fitting
+        settings = fitting.settings
+        self.batch_size, self.limit = int(settings["batch_size"]), int(settings["epochs"])
+        self.optimizer = torch.optim.AdamW(
+            network.parameters(), lr=float(settings["learning_rate"]), weight_decay=float(settings["weight_decay"])
+        )
+        steps = math.ceil(len(train) / self.batch_size)
+        warm_up, total = WARM_UP_EPOCHS * steps, self.limit * steps
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer,
+            lambda step: min((step + 1) / warm_up, 0.5 * (1 + math.cos(math.pi * min(1.0, step / total)))),
+        )
+        self.epochs: list[Epoch] = []
+        self.best: dict[str, Any] = {"loss": math.inf, "epoch": 0, "state": {}}
+        self.seconds = 0.0
+        self.targets = {"train": self._predicted(train), "valid": self._predicted(valid)}
+
+    @property
+    def over(self) -> bool:
+        done = len(self.epochs)
+        return done >= self.limit or (done > 0 and done - self.best["epoch"] >= int(self.fitting.settings["patience"]))
+
+    def run_epoch(self) -> None:
+        """One pass and its validation; every draw depends on (seed, epoch) alone."""
+        started, epoch = time.perf_counter(), len(self.epochs)
+        generator = torch.Generator().manual_seed(self.fitting.seed * 100_003 + epoch)
+        self.network.train()
+        total = 0.0
+        for index in torch.randperm(len(self.train), generator=generator).split(self.batch_size):
+            loss = self._loss(self.train, self.targets["train"], index, epoch)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+            self.optimizer.step()
+            self.scheduler.step()
+            total += float(loss.detach()) * len(index)
+        self.network.after_epoch((epoch + 1) / self.limit, generator)
+        self.network.eval()
+        valid = 0.0
+        with torch.no_grad():
+            for index in torch.arange(len(self.valid)).split(self.batch_size):
+                valid += float(self._loss(self.valid, self.targets["valid"], index, epoch)) * len(index)
+        valid /= len(self.valid)
+        self.seconds += time.perf_counter() - started
+        measures = self.measures(self.valid, self.targets["valid"])
+        self.epochs.append(Epoch(epoch + 1, self.limit, total / len(self.train), valid, measures))
+        if valid < self.best["loss"]:
+            self.best = {"loss": valid, "epoch": epoch + 1, "state": copy.deepcopy(self.network.state_dict())}
+
+    def measures(self, clips: Clips, target: Tensor) -> dict[str, float]:
+        """What the network measures of clips: shares of things that any clip has, else means."""
+        self.network.eval()
+        parts: dict[str, list[Tensor]] = {}
+        with torch.inference_mode():
+            for index in torch.arange(len(clips)).split(self.batch_size):
+                x, c = clips.x[index].to(self.fitting.device), target[index].to(self.fitting.device)
+                for name, values in self.network.measures(self.classifier, x, c).items():
+                    parts.setdefault(name, []).append(values.cpu())
+        found = {name: torch.cat(values) for name, values in parts.items()}
+        return {
+            name: float(values.any(dim=0).double().mean() if values.dtype == torch.bool else values.double().mean())
+            for name, values in found.items()
+        }
+
+    def keep(self) -> None:
+        """Write everything, so that a kill costs one epoch at most."""
+        state = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "last_step": self.scheduler.last_epoch,
+            "epochs": [vars(epoch) for epoch in self.epochs],
+            "best": self.best,
+            "seconds": self.seconds,
+        }
+        temporary = self.fitting.state / (STATE + ".tmp")
+        torch.save(state, temporary)
+        os.replace(temporary, self.fitting.state / STATE)
+
+    def restore(self) -> None:
+        """Go on where an earlier process stopped, if there was one.
+
+        Raises:
+            CheckpointError: what it left is damaged.
+        """
+        path = self.fitting.state / STATE
+        if not path.is_file():
+            return
+        try:
+            state = torch.load(path, map_location=self.fitting.device, weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scheduler.last_epoch = state["last_step"]
+            self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+            self.best, self.seconds = state["best"], state["seconds"]
+        except Exception as error:
+            # Without torch's own words, which advise to unpickle the file.
+            raise CheckpointError(f"{path} is damaged; delete it to start over") from error
+
+    def _loss(self, clips: Clips, target: Tensor, index: Tensor, epoch: int) -> Tensor:
+        device, precision = self.fitting.device, self.fitting.precision
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            return self.network.loss(self.classifier, clips.x[index].to(device), target[index].to(device), epoch)
+
+    @torch.inference_mode()
+    def _predicted(self, clips: Clips) -> Tensor:
+        """Classes that the classifier predicts, (clips,), on the CPU."""
+        parts = [self.classifier.logits(x.to(self.fitting.device)).argmax(dim=1).cpu() for x in clips.x.split(16)]
+        return torch.cat(parts).clone()

@@ -1,0 +1,103 @@
+"""L-MAC: listenable maps for audio classifiers (Paissan, Della Libera, Ravanelli, Subakan, arXiv 2403.13086)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from xaibench.classifiers.base import Classifier
+from xaibench.trained import Setting
+
+from ._mask_decoder import MaskDecoder
+from ._mask_fitting import MaskExplainer, MaskNetwork
+
+# A bin belongs to the sound if its log magnitude is at least this share of the clip's largest.
+GUIDANCE_THRESHOLD = 0.35
+# Clips whose kept part resembles the clip this much are drawn towards it, the others are left alone.
+GUIDANCE_CORRELATION = 0.6
+
+
+class LmacNetwork(MaskNetwork):
+    """Decoder on the classifier's feature pyramid.
+
+    Args:
+        classifier: whose feature maps it reads; tells channels and sizes.
+        settings: of Lmac.
+    """
+
+    def __init__(self, classifier: Classifier, settings: dict[str, Setting]) -> None:
+        super().__init__()
+        device = next(classifier.parameters()).device
+        with torch.inference_mode():
+            maps = classifier.feature_pyramid(torch.zeros(1, 513, 431, device=device))
+        self.settings = settings
+        self.decoder = MaskDecoder(
+            [one.shape[1] for one in maps],
+            [(one.shape[2], one.shape[3]) for one in maps],
+            classifier.front_end.image_size,
+            int(settings["decoder_width"]),
+        )
+
+    def mask_logits(self, classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+        with torch.no_grad():
+            maps = classifier.feature_pyramid(x)
+        return self.decoder(maps)
+
+    def loss(self, classifier: Classifier, x: Tensor, target: Tensor, epoch: int) -> Tensor:
+        """Equation 3 of the paper, and with guidance that of its fine-tuning stage.
+
+        The likelihood of the removed part counts down to that of a guess: below, nothing is left to
+        destroy, and an unbounded reward would outweigh everything else.
+        """
+        weights = {name: float(value) for name, value in self.settings.items()}
+        logits = classifier.front_end.to_grid(self.mask_logits(classifier, x, target).float())
+        mask = torch.sigmoid(logits)
+        # On the linear magnitude, as native masks are scored and heard.
+        magnitude = torch.expm1(x)
+        kept, removed = torch.log1p(mask * magnitude), torch.log1p((1 - mask) * magnitude)
+        logs = classifier.log_probabilities(torch.cat([kept, removed])).float()
+        own = logs.gather(1, target.repeat(2)[:, None])[:, 0]
+        likelihood_kept, likelihood_removed = own.split(len(x))
+        guess = -math.log(logs.shape[1])
+        loss = weights["removed_weight"] * likelihood_removed.clamp(min=guess) - (
+            weights["kept_weight"] * likelihood_kept
+        )
+        loss = loss + weights["sparsity_weight"] * mask.mean(dim=(1, 2))
+        loss = loss + weights["smoothness_weight"] * _total_variation(mask)
+        if epoch >= weights["epochs"] - weights["guidance_epochs"]:
+            loss = loss + weights["guidance_weight"] * _guidance(logits, kept.detach(), x)
+        return loss.mean()
+
+
+def _total_variation(mask: Tensor) -> Tensor:
+    """Mean absolute step between neighbours along frequency and along time, (batch,)."""
+    return mask.diff(dim=1).abs().mean(dim=(1, 2)) + mask.diff(dim=2).abs().mean(dim=(1, 2))
+
+
+def _guidance(logits: Tensor, kept: Tensor, x: Tensor) -> Tensor:
+    """Cross-entropy between mask and the loud bins of clips that the kept part resembles, (batch,); else 0."""
+    resembles = nn.functional.cosine_similarity(kept.flatten(1), x.flatten(1)) >= GUIDANCE_CORRELATION
+    loud = (x >= GUIDANCE_THRESHOLD * x.amax(dim=(1, 2), keepdim=True)).float()
+    distance = nn.functional.binary_cross_entropy_with_logits(logits, loud, reduction="none").mean(dim=(1, 2))
+    return distance * resembles
+
+
+class Lmac(MaskExplainer):
+    title = "L-MAC"
+    reference = "Paissan, Della Libera, Ravanelli, Subakan, arXiv 2403.13086"
+    description = (
+        "mask decoded from the classifier's feature pyramid so that it keeps the decision and removing it does not"
+    )
+    network = LmacNetwork
+    settings = MaskExplainer.settings | {
+        "epochs": 16,
+        "decoder_width": 24,
+        "kept_weight": 4.0,
+        "removed_weight": 0.2,
+        "sparsity_weight": 0.4,
+        "smoothness_weight": 0.0,
+        "guidance_epochs": 0,
+        "guidance_weight": 4.0,
+    }

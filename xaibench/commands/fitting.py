@@ -1,0 +1,102 @@
+"""`xaibench fit`: weights for explainers that need them."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xaibench import registry
+from xaibench.commands import choices
+from xaibench.commands.console import notes, output, progress
+from xaibench.errors import UnsupportedPairError, XaibenchError
+
+if TYPE_CHECKING:
+    from xaibench.trained import Epoch
+
+
+def fit(
+    method: Annotated[
+        str, typer.Option("--method", "-m", help="Explainer with weights of its own, such as piq.", metavar="NAME")
+    ],
+    classifier: Annotated[
+        str,
+        typer.Option(
+            "--classifier", "-c", help="Classifier or checkpoint folder it will explain.", metavar="NAME|FOLDER"
+        ),
+    ],
+    dataset: choices.DatasetOption = "synth",
+    data_dir: choices.DataDirOption = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Another hyperparameter, repeatable; [bold]xaibench methods show NAME[/bold] lists them.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
+    seed: choices.SeedOption = 0,
+    device: choices.DeviceOption = "auto",
+    precision: Annotated[
+        choices.Precision, typer.Option(help="Of the matrix products; bfloat16 is faster on a GPU.")
+    ] = choices.Precision.float32,
+    out: choices.ExplainersOption = choices.EXPLAINERS,
+) -> None:
+    """Fit an explainer to a classifier on folds 1-3, stopped early by fold 4.
+
+    The classifier stays as it is. Weights and card go to OUT/DATASET/CLASSIFIER/METHOD, where
+    [bold]xaibench run --method[/bold] finds them. A fit that was stopped goes on where it was when the
+    same command is given again.
+
+    [bold]Examples[/bold]
+
+    xaibench fit --method piq --classifier cnn-micro
+
+    xaibench fit -m lmac -c checkpoints/esc10/cnn-micro --dataset esc10 --data-dir ESC-50-master --set epochs=10
+    """
+    from xaibench import fitting
+    from xaibench.commands.subjects import subjects_of
+    from xaibench.trained import TrainedExplainer, changed_settings
+
+    explainer = registry.create("methods", method)
+    if not isinstance(explainer, TrainedExplainer):
+        raise UnsupportedPairError(
+            f"{method} has no weights to fit; use it at once with 'xaibench run --method {method}'"
+        )
+    try:
+        chosen = changed_settings(type(explainer), dict(_pair(text) for text in settings or []))
+    except ValueError as error:
+        raise XaibenchError(f"--set {error}") from None
+    source = choices.open_dataset(dataset, data_dir)
+    where = choices.open_device(device)
+    (subject,) = subjects_of([classifier], source, (), where)
+    folder = fitting.folder_of(out, dataset, subject.label, method)
+    order = fitting.Order(method, chosen, seed, precision.dtype, shlex.join(["xaibench", *sys.argv[1:]]))
+    with progress() as bar:
+        task = bar.add_task("reading sound", total=None)
+
+        def report(epoch: Epoch) -> None:
+            measures = "".join(f" · {name.replace('_', ' ')} {value:.2f}" for name, value in epoch.measures.items())
+            text = f"loss {epoch.train_loss:.3f} · fold 4 {epoch.valid_loss:.3f}{measures}"
+            bar.update(task, completed=epoch.epoch, total=epoch.epochs, description=text)
+            if not sys.stderr.isatty():  # a log has no bar
+                notes().print(f"epoch {epoch.epoch} of at most {epoch.epochs} · {text}", soft_wrap=True)
+
+        card = fitting.fit(explainer, subject, source, order, folder, report)
+    best = next(losses for losses in card.losses if losses["epoch"] == card.best_epoch)
+    measures = "".join(f", {name.replace('_', ' ')} {value:.2f}" for name, value in card.measures.items())
+    output().print(
+        f"{method} for {subject.label} on {dataset}: loss {best['valid']:.4f} on fold 4 (epoch {card.best_epoch} of "
+        f"{len(card.losses)}, chosen there){measures}; {card.parameters:,} parameters, {card.seconds:.0f} s",
+        soft_wrap=True,
+    )
+    output().print(f"weights and card: {folder}", markup=False, soft_wrap=True)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, mark, value = text.partition("=")
+    if not mark:
+        raise XaibenchError(f"--set {text!r} is not NAME=VALUE")
+    return name.strip(), value.strip()

@@ -1,0 +1,281 @@
+"""Fit explainers, keep their weights with a card, and find the ones that belong to a classifier."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xaibench import provenance
+from xaibench.classifiers.base import Classifier
+from xaibench.data.base import TRAIN_FOLDS, VALIDATION_FOLDS, Dataset
+from xaibench.errors import CheckpointError, UnsupportedPairError
+from xaibench.explainer import Explainer
+from xaibench.results import write_atomically
+from xaibench.subject import Subject
+from xaibench.trained import Clips, Epoch, Fitting, Setting, TrainedExplainer
+
+CARD = "explainer.json"
+ROOT = Path("explainers")
+_STATE = "unfinished"
+_IDENTITY = "identity.json"
+
+
+@dataclass(frozen=True)
+class ExplainerCard:
+    """What must be known of a fitted explainer before its maps mean anything.
+
+    Attributes:
+        method: registry name.
+        classifier, classifier_sha256: label and hash of the weights it was fitted to.
+        dataset, dataset_fingerprint, data_licence: of the sound.
+        settings: hyperparameters.
+        parameters: trained numbers.
+        seconds: of fitting, on `device`.
+        losses: of every epoch: epoch, train, valid.
+        measures: of the kept weights.
+        weights_sha256: hash of all files beside the card.
+    """
+
+    method: str
+    classifier: str
+    classifier_sha256: str
+    dataset: str
+    dataset_fingerprint: str
+    data_licence: str
+    train_folds: tuple[int, ...]
+    validation_folds: tuple[int, ...]
+    seed: int
+    precision: str
+    settings: dict[str, Setting]
+    parameters: int
+    seconds: float
+    device: str
+    best_epoch: int
+    losses: list[dict[str, float]]
+    measures: dict[str, float]
+    command: str
+    versions: dict[str, str]
+    weights_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to fit, and what the card says of it beside.
+
+    Attributes:
+        method: registry name.
+        settings: the method's, with changes.
+        seed: of every random draw.
+        precision: of matrix products.
+        command: as typed.
+    """
+
+    method: str
+    settings: dict[str, Setting]
+    seed: int
+    precision: torch.dtype
+    command: str
+
+
+def folder_of(root: Path, dataset: str, label: str, method: str) -> Path:
+    """Where an explainer fitted by the user is: ROOT/DATASET/CLASSIFIER/METHOD."""
+    return Path(root) / dataset / label / method
+
+
+def fit(
+    explainer: TrainedExplainer,
+    subject: Subject,
+    dataset: Dataset,
+    order: Order,
+    folder: Path,
+    report: Callable[[Epoch], None],
+) -> ExplainerCard:
+    """Fit on folds 1-3, stop by fold 4, and write weights and card; goes on where a killed fit stopped.
+
+    Args:
+        explainer: made, not yet fitted.
+        subject: the classifier.
+        dataset: sound in official folds.
+        order: what decides the result.
+        folder: where weights and card go.
+        report: called after every epoch.
+
+    Raises:
+        CheckpointError: the folder holds an unfinished fit with other settings, data or classifier.
+        DataError: a fold has no clips.
+        UnsupportedPairError: the method makes no sense for the classifier.
+    """
+    refusal = explainer.refusal(subject.classifier, dataset.has_evidence)
+    if refusal is not None:
+        raise UnsupportedPairError(f"{order.method} cannot be fitted here: it {refusal}")
+    train = Clips.of(dataset, dataset.in_folds(TRAIN_FOLDS))
+    valid = Clips.of(dataset, dataset.in_folds(VALIDATION_FOLDS))
+    state = folder / _STATE
+    _claim(state, _identity(subject, dataset, order))
+    device = next(subject.classifier.parameters()).device
+    fitting = Fitting(order.settings, order.seed, device, order.precision, state, report)
+    fitted = explainer.fit(subject.classifier, train, valid, fitting)
+    finished = folder / (_STATE + "-weights")
+    shutil.rmtree(finished, ignore_errors=True)
+    finished.mkdir()
+    explainer.save(finished)
+    card = ExplainerCard(
+        method=order.method,
+        classifier=subject.label,
+        classifier_sha256=subject.sha256,
+        dataset=dataset.name,
+        dataset_fingerprint=dataset.fingerprint(),
+        data_licence=dataset.licence,
+        train_folds=TRAIN_FOLDS,
+        validation_folds=VALIDATION_FOLDS,
+        seed=order.seed,
+        precision=str(order.precision).removeprefix("torch."),
+        settings=order.settings,
+        parameters=fitted.parameters,
+        seconds=round(fitted.seconds, 1),
+        device=provenance.device_name(device),
+        best_epoch=fitted.best_epoch,
+        losses=[{"epoch": e.epoch, "train": e.train_loss, "valid": e.valid_loss} for e in fitted.epochs],
+        measures=fitted.measures,
+        command=order.command,
+        versions=provenance.versions(),
+        weights_sha256=_hash(finished),
+    )
+    (folder / CARD).unlink(missing_ok=True)  # never an old card beside new weights
+    for path in folder.iterdir():
+        if path.is_file():
+            path.unlink()
+    for path in sorted(finished.iterdir()):
+        os.replace(path, folder / path.name)
+    write_atomically(folder / CARD, (json.dumps(asdict(card), indent=2) + "\n").encode())
+    shutil.rmtree(finished)
+    shutil.rmtree(state)
+    return card
+
+
+def read_card(folder: Path) -> ExplainerCard:
+    """The card of a fitted explainer's folder.
+
+    Raises:
+        CheckpointError: there is none, or it is not a card.
+    """
+    path = Path(folder) / CARD
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        for key in ("train_folds", "validation_folds"):
+            content[key] = tuple(content[key])
+        return ExplainerCard(**content)
+    except OSError:
+        raise CheckpointError(f"{folder} holds no {CARD}; expected a folder written by 'xaibench fit'") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{path} is not an explainer's card: {error}") from error
+
+
+def load(explainer: TrainedExplainer, folder: Path, classifier: Classifier, sha256: str) -> ExplainerCard:
+    """Give an explainer the weights of a folder; its `parameters` then say which.
+
+    Raises:
+        CheckpointError: the weights belong to another classifier, or are damaged.
+    """
+    card = read_card(folder)
+    if card.classifier_sha256 != sha256:
+        raise CheckpointError(
+            f"{folder} was fitted to other weights ({card.classifier}, SHA-256 {card.classifier_sha256[:8]}) than "
+            f"these of {classifier.name} ({sha256[:8]}); fit it to these with 'xaibench fit'"
+        )
+    if _hash(folder) != card.weights_sha256:
+        raise CheckpointError(
+            f"{folder} does not hold the files that its card describes (SHA-256 differs); fit it again"
+        )
+    explainer.load(folder, classifier)
+    explainer.parameters = {**explainer.parameters, **card.settings, "weights_sha256": card.weights_sha256}
+    return card
+
+
+def bind(name: str, explainer: Explainer, subject: Subject, dataset: str, root: Path = ROOT) -> ExplainerCard | None:
+    """Load the weights that a trained explainer has for a classifier: the user's own, else the shipped ones.
+
+    Args:
+        name: registry name of the explainer.
+        explainer: made, not yet loaded; one that is not trained is left as it is.
+        subject: the classifier.
+        dataset: weights fitted on this dataset come first.
+        root: folder with what the user fitted.
+
+    Returns:
+        The card of the weights, or None where the method needs none.
+
+    Raises:
+        UnsupportedPairError: there are none; says how to make them, as a refusal does.
+        CheckpointError: they are damaged.
+    """
+    if not isinstance(explainer, TrainedExplainer):
+        return None
+    folders = list(_candidates(root, name))
+    mine = [folder for folder in folders if read_card(folder).classifier_sha256 == subject.sha256]
+    mine.sort(key=lambda folder: read_card(folder).dataset != dataset)  # stable: the user's own stay first
+    if mine:
+        return load(explainer, mine[0], subject.classifier, subject.sha256)
+    other = [folder for folder in folders if read_card(folder).classifier == subject.label]
+    aside = f" ({other[0]} was fitted to other weights of it)" if other else ""
+    reference = "FOLDER" if "@" in subject.label else subject.label
+    raise UnsupportedPairError(
+        f"is not fitted to {subject.label}{aside}; fit it with 'xaibench fit --method {name} --classifier {reference} "
+        f"--dataset {dataset}'"
+    )
+
+
+def _candidates(root: Path, method: str) -> Iterator[Path]:
+    shipped = Path(str(resources.files("xaibench"))) / "weights"
+    for base in (Path(root), shipped):
+        yield from sorted(path.parent for path in base.glob(f"*/*/{method}/{CARD}"))
+
+
+def _identity(subject: Subject, dataset: Dataset, order: Order) -> dict[str, Any]:
+    """What a fit that goes on must share with the interrupted one."""
+    return {
+        "method": order.method,
+        "classifier_sha256": subject.sha256,
+        "data": dataset.fingerprint(),
+        "settings": order.settings,
+        "seed": order.seed,
+        "precision": str(order.precision),
+    }
+
+
+def _claim(state: Path, identity: dict[str, Any]) -> None:
+    path = state / _IDENTITY
+    if path.is_file():
+        try:
+            known = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path} is damaged; delete {state} to start over") from error
+        if known != identity:
+            keys = ", ".join(key for key in identity if known.get(key) != identity[key])
+            raise CheckpointError(
+                f"{state} holds an unfinished fit with other {keys}; delete it or choose another --out"
+            )
+        return
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, (json.dumps(identity, indent=2) + "\n").encode())
+    except OSError as error:
+        raise CheckpointError(f"{state} cannot be written ({error.strerror}); choose another --out") from error
+
+
+def _hash(folder: Path) -> str:
+    """SHA-256 of the names and bytes of all files of a folder but its card."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(folder).iterdir()):
+        if path.is_file() and path.name != CARD:
+            digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

@@ -120,7 +120,7 @@ class SensitivityN(Metric):
 class FaithfulnessEstimate(Metric):
     title = "Faith-Est"
     family = "faithfulness"
-    reference = "Alvarez-Melis and Jaakkola, arXiv 1806.07538, "faithfulness"; bands as in Quantus's FaithfulnessEstimate"
+    reference = "Alvarez-Melis and Jaakkola, arXiv 1806.07538: faithfulness; bands as Quantus makes them"
     description = "whether more important twentieths of the bins lower the predicted class's probability more"
     formula = (
         f"Pearson correlation over {BANDS} bands of 5% of the bins, in order of importance a, between the sum of a "
@@ -143,7 +143,7 @@ class FaithfulnessEstimate(Metric):
 class MonotonicityCorrelation(Metric):
     title = "Mono-Corr"
     family = "faithfulness"
-    reference = "Nguyen and Rodriguez Martinez, arXiv 2007.07584, "monotonicity""
+    reference = "Nguyen and Rodriguez Martinez, arXiv 2007.07584: monotonicity"
     description = "whether the prediction depends more on bins that the map calls more important"
     formula = (
         f"Spearman correlation over {BANDS} bands of 5% of the bins, in order of |a|, between the sum of |a| over the "

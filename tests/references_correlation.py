@@ -76,7 +76,7 @@ def faithfulness_estimate(clip: Clip, area: None) -> float:
 
 
 def monotonicity_correlation(clip: Clip, changed: Sequence[Sequence[np.ndarray]]) -> float:
-    """Nguyen and Rodriguez Martinez (arXiv 2007.07584), "monotonicity": rank corr of |a_i| and E[(f(x) - f(x with x_i random))^2].
+    """Nguyen, Rodriguez Martinez (arXiv 2007.07584), monotonicity: rank corr of |a_i|, E[(f(x) - f(x, x_i random))^2].
 
     `changed` holds, for each band, the spectrograms with that band's values replaced at random.
     """

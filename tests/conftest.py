@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from command_line import Command, Done
 
+from xaibench import cli
+from xaibench.classifiers import checkpoint
 from xaibench.data.cache import CACHE_VARIABLE
+from xaibench.data.synth import Synth
+from xaibench.evaluate import Subject
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -54,3 +60,42 @@ def small_esc50(tmp_path: Path) -> Path:
             soundfile.write(folder / "audio" / name, tone, 4000, subtype="PCM_16")
     (folder / "meta" / "esc50.csv").write_text("\n".join(lines) + "\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def synth() -> Synth:
+    """The embedded clips, whose evidence is known."""
+    return Synth()
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder of a CNN for synth: the shipped weights, as a stranger's."""
+    classifier, card = checkpoint.resolve("cnn-micro", "synth")
+    folder = tmp_path_factory.mktemp("weights") / "cnn"
+    checkpoint.save(folder, classifier, card)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def subject(weights: Path) -> Subject:
+    """The CNN under explanation."""
+    classifier, card = checkpoint.load(weights)
+    return Subject("cnn", classifier, card.weights_sha256)
+
+
+@pytest.fixture
+def xaibench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """Run a command in an empty folder, through the program's own entry point."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["xaibench", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+            raise SystemExit(0)
+        captured = capsys.readouterr()
+        return Done(int(stopped.value.code or 0), captured.out, captured.err)
+
+    return call

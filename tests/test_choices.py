@@ -1,8 +1,9 @@
-"""Which metrics a user's words name."""
+"""Which metrics and devices a user's words name."""
 
 from __future__ import annotations
 
 import pytest
+import torch
 
 from xaibench import registry
 from xaibench.commands import choices
@@ -16,7 +17,21 @@ def test_the_default_set_is_what_declares_itself_so() -> None:
 
 
 def test_all_is_everything() -> None:
-    assert list(choices.metrics(["all"], [])) == registry.names("metrics")
+    of_any = {name: registry.load("metrics", name).protocol for name in registry.names("metrics")}
+    assert list(choices.metrics(["all"], [])) == [name for name in of_any if of_any[name] == "standard"]
+    legacy = [name for name in of_any if of_any[name] == "legacy-speechbrain"]
+    for named in ([], ["default"], ["all"]):
+        assert list(choices.metrics(named, [], "legacy-speechbrain")) == legacy
+    assert legacy
+
+
+def test_a_metric_of_another_protocol_is_refused() -> None:
+    with pytest.raises(XaibenchError, match="belongs to the protocol legacy-speechbrain, not to standard"):
+        choices.metrics(["legacy_complexity"], [])
+    with pytest.raises(XaibenchError, match="use --protocol standard"):
+        choices.metrics(["complexity"], [], "legacy-speechbrain")
+    with pytest.raises(XaibenchError, match="unknown metric family 'complexity'; there are legacy"):
+        choices.metrics([], ["complexity"], "legacy-speechbrain")
 
 
 def test_a_family_is_its_metrics_and_no_others() -> None:
@@ -41,3 +56,11 @@ def test_typos_get_a_suggestion() -> None:
         choices.metrics([], ["xyz"])
     with pytest.raises(RegistryError, match="did you mean 'sparseness'"):
         choices.metrics(["sparsenes"], [])
+
+
+def test_devices() -> None:
+    assert choices.open_device("cpu") == torch.device("cpu")
+    assert choices.open_device("auto").type in {"cpu", "cuda"}
+    for name in ("", "gpu", "cuda:x", "cpu:0", "CPU", "cuda:-1", "cuda:999"):
+        with pytest.raises(XaibenchError):
+            choices.open_device(name)

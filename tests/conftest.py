@@ -16,6 +16,7 @@ from command_line import Command, Done
 from xaibench import cli
 from xaibench.classifiers import checkpoint
 from xaibench.data.cache import CACHE_VARIABLE
+from xaibench.user_data import DATA_VARIABLE
 from xaibench.data.synth import Synth
 from xaibench.evaluate import Subject
 
@@ -24,11 +25,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache_and_threads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests never touch the user's cache, and share a machine politely."""
+    """Tests never touch the user's cache and data, and share a machine politely."""
     torch.set_num_threads(2)
     with pytest.MonkeyPatch.context() as patch:
         if not os.environ.get(CACHE_VARIABLE):
             patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        patch.setenv(DATA_VARIABLE, str(tmp_path_factory.mktemp("data")))
         yield
 
 
@@ -38,6 +40,18 @@ def esc50_folder() -> Path:
     folder = Path(os.environ.get("XAIBENCH_ESC50") or REPOSITORY.parent / "shared" / "esc50")
     if not (folder / "meta" / "esc50.csv").is_file():
         reason = f"no real clips: {folder}/meta/esc50.csv is missing; set XAIBENCH_ESC50 to a folder in ESC-50's layout"
+        if os.environ.get("CI"):
+            pytest.fail(f"{reason} (CI must not skip these tests)")
+        pytest.skip(reason)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reference_folder() -> Path:
+    """The original recipes' checkpoints and values: $XAIBENCH_REFERENCE, or shared/reference beside the repository."""
+    folder = Path(os.environ.get("XAIBENCH_REFERENCE") or REPOSITORY.parent / "shared" / "reference")
+    if not (folder / "focalnet" / "amt.csv").is_file():
+        reason = f"no reference values: {folder}/focalnet/amt.csv is missing; set XAIBENCH_REFERENCE to their folder"
         if os.environ.get("CI"):
             pytest.fail(f"{reason} (CI must not skip these tests)")
         pytest.skip(reason)

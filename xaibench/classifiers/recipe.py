@@ -12,8 +12,8 @@ from torch.nn import functional
 from transformers import FocalNetConfig, ViTConfig
 
 from xaibench.audio import GRID
-from xaibench.classifiers import recipe_files
-from xaibench.classifiers.base import COSINE_SCALE, Classifier, CosineHead
+from xaibench.classifiers import backbone_files, recipe_files
+from xaibench.classifiers.base import Classifier, CosineHead
 from xaibench.classifiers.focalnet import FocalNetClassifier
 from xaibench.classifiers.front_end import FrontEnd
 from xaibench.classifiers.vit import VitClassifier
@@ -69,18 +69,24 @@ def build(name: str, classes: Sequence[str], geometry: Mapping[str, Any]) -> Cla
     Raises:
         CheckpointError: no such network.
     """
-    keys: dict[str, Any] = {key: value for key, value in geometry.items() if key not in {FAMILY, HIDDEN}}
     try:
+        keys: dict[str, Any] = {key: value for key, value in geometry.items() if key not in {FAMILY, HIDDEN}}
         if geometry[FAMILY] == "vit":
             return RecipeVit(name, classes, ViTConfig(**keys), geometry[HIDDEN])
         stages = len(keys["depths"])
         # transformers' default, a tuple of four, is wrong for another width and breaks the backbone.
         keys["hidden_sizes"] = [keys["embed_dim"] * 2 ** min(i + 1, stages - 1) for i in range(stages)]
+        keys |= {key: list(keys[key]) for key in ("depths", "focal_levels", "focal_windows")}
         config = FocalNetConfig(**keys, out_features=[f"stage{stages}"])  # type: ignore[call-arg]
         return RecipeFocalNet(name, classes, config, geometry[HIDDEN])
-    except Exception as error:  # whatever transformers' own validation raises
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"{name}: no network has the geometry {dict(geometry)}: {reason}") from error
+    except Exception as error:  # whatever transformers and torch raise on impossible sizes
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise CheckpointError(f"{name}: its geometry is that of no network ({reason})") from error
+
+
+def geometry_of(files: recipe_files.RecipeFiles) -> dict[str, Any]:
+    """What `build` needs, for a card."""
+    return {FAMILY: files.family, HIDDEN: files.hidden, **files.geometry}
 
 
 def from_files(files: recipe_files.RecipeFiles, name: str, folder: Path) -> Classifier:
@@ -89,15 +95,19 @@ def from_files(files: recipe_files.RecipeFiles, name: str, folder: Path) -> Clas
     Raises:
         CheckpointError: tensors and geometry do not fit each other.
     """
-    geometry = {FAMILY: files.family, HIDDEN: files.hidden, **files.geometry}
+    geometry = geometry_of(files)
     with torch.device("meta"):  # nothing is allocated for a geometry that does not fit
         plan: Any = build(name, files.classes, geometry)
-    body = "a FocalNetBackbone" if files.family == "focalnet" else "a ViTModel"
-    recipe_files.check_fit(plan.backbone.state_dict(), files.backbone, folder / recipe_files.EMBEDDING, body)
-    recipe_files.check_fit(plan.head.state_dict(), files.head, folder / recipe_files.HEAD, "the head")
+    body = f"a {backbone_files.NAMES[files.family]}"
+    check_fit = backbone_files.check_fit
+    check_fit(plan.backbone.state_dict(), files.backbone, folder / recipe_files.EMBEDDING, body)
+    head = plan.head.state_dict()
+    names = recipe_files.HEAD_NAMES
+    expected = {theirs: head[ours] for theirs, ours in names.items()}
+    check_fit(expected, files.head, folder / recipe_files.HEAD, "the recipe's head")
     classifier: Any = build(name, files.classes, geometry)
     classifier.backbone.load_state_dict(files.backbone)
-    classifier.head.load_state_dict(files.head)
+    classifier.head.load_state_dict({names[key]: value for key, value in files.head.items()})
     return cast(Classifier, classifier.eval().requires_grad_(False))
 
 
@@ -128,6 +138,3 @@ def in_order(classifier: Classifier, classes: Sequence[str]) -> Classifier:
     head.weight.data = head.weight.data[index]
     classifier.classes = tuple(classes)
     return classifier
-
-
-RECIPE_TEMPERATURE = COSINE_SCALE

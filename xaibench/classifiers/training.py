@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from xaibench import audio, provenance
-from xaibench.classifiers import checkpoint
+from xaibench.classifiers import checkpoint, pretrained
 from xaibench.classifiers.augmentation import augment
 from xaibench.classifiers.base import Classifier, Recipe
 from xaibench.data.base import TEST_FOLDS, TRAIN_FOLDS, VALIDATION_FOLDS, Clip, Dataset
@@ -46,8 +46,9 @@ class Settings:
     """What, beside the data, decides the trained weights on one machine.
 
     Attributes:
-        init: checkpoint to start from, all but its head: a folder, or DATASET/CLASSIFIER of shipped
-            weights; None to start from random weights.
+        init: checkpoint to start from, all but its head: a folder, DATASET/CLASSIFIER of shipped weights,
+            or an image backbone of transformers (folder, or OWNER/NAME on the hub); None to start from
+            random weights.
         teacher: checkpoint, named likewise, of a classifier whose probabilities on the augmented clips
             are half of the target (distillation as in DeiT, arXiv 2012.12877); None for labels alone.
     """
@@ -167,6 +168,9 @@ class _Trainer:
 
 def _initialise(model: Classifier, reference: str) -> str:
     """Take over the weights of a checkpoint, except the head, and say whose they were."""
+    folder = pretrained.folder_of(reference, model.name)
+    if folder is not None:
+        return pretrained.initialise(model, folder, reference)
     source, card = checkpoint.load(checkpoint.find(reference))
     if card.classifier != model.name:
         raise CheckpointError(f"{reference} holds a {card.classifier}, not a {model.name}; choose another --init")

@@ -28,7 +28,7 @@ class VitClassifier(Classifier):
     def __init__(self, name: str, classes: Sequence[str], front_end: FrontEnd, config: ViTConfig, hidden: int) -> None:
         super().__init__(name, "vit", classes, temperature=COSINE_SCALE)
         self.front_end = front_end
-        self.input_norm = InputNorm()
+        self.input_norm: nn.Module = InputNorm()
         self.backbone = ViTModel(config, add_pooling_layer=False)
         self.feature_maps = nn.Identity()
         patch = config.patch_size if not isinstance(config.patch_size, int) else (config.patch_size,) * 2

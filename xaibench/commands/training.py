@@ -29,8 +29,9 @@ def train(
     init: Annotated[
         str | None,
         typer.Option(
-            help="Start from the weights of a checkpoint, all but its head; esc10/vit-micro names shipped ones.",
-            metavar="FOLDER|DATASET/CLASSIFIER",
+            help="Start from the weights of a checkpoint, all but its head; esc10/vit-micro names shipped ones, "
+            "microsoft/focalnet-base an image backbone of transformers.",
+            metavar="FOLDER|DATASET/CLASSIFIER|OWNER/NAME",
         ),
     ] = None,
     teacher: Annotated[

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
 import pytest
 import torch
 
-from xaibench import registry
+from xaibench import provenance, registry
 from xaibench.commands import choices
+from xaibench.determinism import WORKSPACE_VARIABLE
 from xaibench.errors import RegistryError, XaibenchError
 
 
@@ -64,3 +68,28 @@ def test_devices() -> None:
     for name in ("", "gpu", "cuda:x", "cpu:0", "CPU", "cuda:-1", "cuda:999"):
         with pytest.raises(XaibenchError):
             choices.open_device(name)
+
+
+@pytest.fixture
+def _restored_modes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv(WORKSPACE_VARIABLE, raising=False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("_restored_modes")
+def test_deterministic_is_for_gpus_and_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "H200")
+    cpu = choices.open_device("cpu", deterministic=True)
+    gpu = choices.open_device("cuda:0")
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert provenance.device_name(gpu) == "cuda (H200)"
+    plain = provenance.device_name(cpu)
+    assert choices.open_device("cuda:0", deterministic=True) == gpu
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.backends.cudnn.benchmark
+    assert os.environ[WORKSPACE_VARIABLE] == ":4096:8"
+    assert provenance.device_name(gpu) == "cuda (H200, deterministic)"
+    assert provenance.device_name(cpu) == plain

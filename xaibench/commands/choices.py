@@ -40,6 +40,10 @@ DeviceOption = Annotated[
     str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda or cuda:N.", metavar="DEVICE")
 ]
 
+DeterministicOption = Annotated[
+    bool, typer.Option("--deterministic", help="On a GPU: the same digits every time, slower. A CPU gives them anyway.")
+]
+
 
 class Precision(enum.StrEnum):
     """Precision of matrix products; weights, probabilities and scores stay float32 or better."""
@@ -105,19 +109,23 @@ def open_dataset(name: str, data_dir: Path | None) -> Dataset:
     return kind(data_dir)
 
 
-def open_device(name: str) -> torch.device:
-    """The torch device of an option value.
+def open_device(name: str, deterministic: bool = False) -> torch.device:
+    """The torch device of an option value; a GPU computes deterministically from now on if that is asked for.
 
     Raises:
         XaibenchError: no such device on this machine.
     """
     import torch
 
+    from xaibench.determinism import make_deterministic
+
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     kind, colon, index = name.partition(":")
     if kind not in {"cpu", "cuda"} or (colon and (kind == "cpu" or not index.isdecimal())):
         raise XaibenchError(f"unknown device '{name}'; use auto, cpu, cuda or cuda:N")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise XaibenchError(f"no device '{name}': torch sees {torch.cuda.device_count()} GPUs; use --device cpu")
+    if deterministic and kind == "cuda":
+        make_deterministic()
     return torch.device(name)

@@ -54,6 +54,7 @@ def run(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the forward passes that score (a minute at the start).")
     ] = False,
+    deterministic: choices.DeterministicOption = False,
     out: Annotated[
         Path | None, typer.Option(help="Run folder. Default: results/runs/DATASET-foldFOLDS.", metavar="FOLDER")
     ] = None,
@@ -81,7 +82,7 @@ def run(
     plan_methods = {name: registry.create("methods", name) for name in methods}
     plan_metrics = choices.metrics(metric or [], family or [])
     source = choices.open_dataset(dataset, data_dir)
-    where = choices.open_device(device)
+    where = choices.open_device(device, deterministic)
     chosen = _folds(folds, {clip.fold for clip in source.clips})
     clips = source.in_folds(chosen)[:limit]
     size = automatic_batch_size(where) if batch_size == "auto" else _positive(batch_size, "--batch-size")

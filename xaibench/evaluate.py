@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from xaibench import audio, provenance, registry
+from xaibench import provenance, registry
 from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
 from xaibench.data.base import Clip, Dataset
@@ -26,9 +26,10 @@ from xaibench.explanation_cache import ExplanationCache, Made, on_device
 from xaibench.forwarder import Forwarder
 from xaibench.memory import measure_peak
 from xaibench.metric import Metric, Scores
+from xaibench.protocol import STANDARD, Protocol
 from xaibench.results import PART_CLIPS, PartInfo, RunFolder
 
-PROTOCOL = "standard-1"
+PROTOCOL = STANDARD.id
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Plan:
         precision: of the forward passes that score; explanations are always float32.
         compiled: whether these forward passes are compiled.
         cache: where explanations of earlier runs are, and this one's are kept; None to make all anew.
+        protocol: how sound becomes input and logits become probabilities; the metrics are its own.
     """
 
     dataset: Dataset
@@ -87,6 +89,7 @@ class Plan:
     precision: torch.dtype = torch.float32
     compiled: bool = False
     cache: ExplanationCache | None = None
+    protocol: Protocol = STANDARD
 
     @property
     def parts(self) -> list[Sequence[Clip]]:
@@ -96,7 +99,10 @@ class Plan:
 def refusals(plan: Plan, subject: Subject) -> dict[str, str]:
     """Methods that make no sense for this classifier and dataset, each with the reason."""
     found = {
-        name: method.refusal(subject.classifier, plan.dataset.has_evidence) for name, method in plan.methods.items()
+        name: f"is not scored by the protocol {plan.protocol.name}"
+        if plan.protocol.name not in method.protocols
+        else method.refusal(subject.classifier, plan.dataset.has_evidence)
+        for name, method in plan.methods.items()
     }
     return {name: reason for name, reason in found.items() if reason is not None}
 
@@ -121,7 +127,8 @@ def evaluate(plan: Plan, subject: Subject, folder: RunFolder, report: Callable[[
             f"{', '.join(plan.metrics)}: not on {plan.dataset.name}, whose evidence is not known; "
             "choose another --metric or --dataset synth"
         )
-    forwarder = Forwarder(subject.classifier, plan.batch_size, plan.precision, plan.compiled)
+    temperature = plan.protocol.temperature
+    forwarder = Forwarder(subject.classifier, plan.batch_size, plan.precision, plan.compiled, temperature)
     failed: set[str] = set()
     for index, clips in enumerate(plan.parts):
         part = _Part(plan, subject, folder, forwarder, index, clips)
@@ -158,7 +165,7 @@ class _Part:
             rows, info = earlier
             self._check_same(name, method, info)
             known = set(rows["metric"])
-            if set(applicable(wanted, self.plan.dataset)) <= known:
+            if set(applicable(wanted, self.plan.dataset, method)) <= known:
                 return Event("found", label, name, len(self.clips))
             # Rescored whole, so that a part is always one method's one pass.
             wanted |= {metric: registry.create("metrics", metric) for metric in known - set(wanted)}
@@ -171,7 +178,8 @@ class _Part:
                 torch.cat([one.explanation.map for one in made]), made[0].explanation.native_shape
             )
             started = time.perf_counter()
-            rows = self._rows(name, explaining, explanation, clean, applicable(wanted, self.plan.dataset))
+            metrics = applicable(wanted, self.plan.dataset, method)
+            rows = self._rows(name, explaining, explanation, clean, metrics)
             about = describe(method) | {"native_shape": [int(size) for size in explanation.native_shape]}
         except XaibenchError as error:
             return Event("failed", label, name, len(self.clips), _one_line(str(error)))
@@ -208,7 +216,9 @@ class _Part:
 
     @cached_property
     def _waveform(self) -> Tensor:
-        return torch.stack([torch.from_numpy(self.plan.dataset.waveform(clip)) for clip in self.clips])
+        return torch.stack(
+            [torch.from_numpy(self.plan.protocol.waveform(self.plan.dataset, clip)) for clip in self.clips]
+        )
 
     @cached_property
     def _audio_sha256(self) -> str:
@@ -217,7 +227,7 @@ class _Part:
     def _prepare(self) -> Clean:
         if self._clean is None:
             plan, device = self.plan, next(self.subject.classifier.parameters()).device
-            x = audio.spectrogram(self._waveform).to(device)
+            x = plan.protocol.spectrogram(self._waveform).to(device)
             evidence = None
             if plan.dataset.has_evidence:
                 known = [torch.from_numpy(plan.dataset.evidence(clip)) for clip in self.clips]
@@ -302,7 +312,7 @@ class _Part:
                 "correct": [clip.label == c for clip, c in zip(self.clips, predicted, strict=True)],
                 "classifier": self.subject.label,
                 "method": method,
-                "protocol": PROTOCOL,
+                "protocol": self.plan.protocol.id,
                 "metric": metric,
                 "area": area,
                 "value": [None if reason else value for value, reason in zip(values, reasons, strict=True)],
@@ -326,9 +336,13 @@ def _score(name: str, metric: Metric, evidence: Evidence, area: float | None) ->
     return scored
 
 
-def applicable(metrics: dict[str, Metric], dataset: Dataset) -> dict[str, Metric]:
-    """Without the metrics that need evidence which the dataset does not have."""
-    return {name: metric for name, metric in metrics.items() if dataset.has_evidence or not metric.needs_known_evidence}
+def applicable(metrics: dict[str, Metric], dataset: Dataset, method: Explainer | None = None) -> dict[str, Metric]:
+    """Without the metrics that need evidence which the dataset does not have, or do not concern the method."""
+    return {
+        name: metric
+        for name, metric in metrics.items()
+        if (dataset.has_evidence or not metric.needs_known_evidence) and (method is None or metric.concerns(method))
+    }
 
 
 def _one_line(text: str) -> str:

@@ -32,6 +32,8 @@ class Explainer(abc.ABC):
             that are never negative.
         needs: what a classifier or dataset must have.
         control: whether it is a yardstick rather than a method.
+        native_mask: whether its map is a mask as it is, from 0 to 1; it is then scored as that too.
+        protocols: names of the protocols that score it.
         parameters: everything beside classifier and clip that decides the map; provenance.
     """
 
@@ -41,7 +43,9 @@ class Explainer(abc.ABC):
     polarity: ClassVar[Polarity]
     needs: ClassVar[frozenset[Need]] = frozenset()
     control: ClassVar[bool] = False
-    parameters: ClassVar[dict[str, Any]] = {}
+    native_mask: ClassVar[bool] = False
+    protocols: ClassVar[frozenset[str]] = frozenset({"standard"})
+    parameters: dict[str, Any] = {}
 
     @abc.abstractmethod
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:

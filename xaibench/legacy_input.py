@@ -5,39 +5,13 @@ Source: SpeechBrain's ESC-50 recipes (arXiv 2402.02754); ../shared/reference/REA
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import torch
 from torch import Tensor
 
 from xaibench import audio
-from xaibench.data.base import Clip, Dataset
-from xaibench.errors import AudioError
 
 # Keeps the recipes' square root differentiable at zero; a silent bin becomes log1p(1e-7), not 0.
 MAGNITUDE_FLOOR = 1e-14
-
-
-def legacy_waveform(dataset: Dataset, clip: Clip) -> np.ndarray:
-    """A clip's float32 (80000,) samples as decoded, not limited to [-1, 1].
-
-    The shared waveform is limited, which lossy decoders overshoot (Vorbis up to 1.17 on ESC-10 fold 5);
-    divided by its maximum it gives other logits, by up to 0.007. Sound that is generated, not read
-    from a folder, is the shared one.
-
-    Raises:
-        AudioError: the file is missing, unreadable, or not audio.
-    """
-    folder: Path | None = getattr(dataset, "folder", None)
-    if folder is None or not clip.filename:
-        return dataset.waveform(clip)
-    path = folder / "audio" / clip.filename
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise AudioError(f"{path}: cannot be read ({error.strerror or error})") from error
-    return audio.to_clip(*audio.decode(data, str(path)), limit=False)
 
 
 def legacy_spectrogram(waveform: Tensor) -> Tensor:
@@ -47,8 +21,9 @@ def legacy_spectrogram(waveform: Tensor) -> Tensor:
     highest peak leaves [-1, 1]. The magnitude is sqrt(re^2 + im^2 + 1e-14).
 
     Args:
-        waveform: (batch, 80000), as of `legacy_waveform`. Where the largest sample is zero the recipes
-            divide by it; such a clip (silence) is left as it is.
+        waveform: (batch, 80000), of `Dataset.unlimited_waveform`: Vorbis overshoots [-1, 1] up to 1.17 on
+            ESC-10 fold 5, and limited clips give logits that differ by up to 0.007. Where the largest
+            sample is zero the recipes divide by it; such a clip (silence) is left as it is.
 
     Returns:
         (batch, 513, 431), axes (freq, time) as everywhere here; the recipes hold its transpose.

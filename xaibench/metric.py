@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from xaibench.evidence import Evidence
+from xaibench.explainer import Explainer
 from xaibench.perturbation import Perturbation
 
 
@@ -38,6 +39,8 @@ class Metric(abc.ABC):
         in_default_set: scored unless metrics are named; for the cheap ones.
         per_area: scored once at every area of the protocol, with `area` given; else once, with None.
         needs_known_evidence: defined only where the event's place is known.
+        protocol: name of the protocol whose numbers it reads; a run scores the metrics of one protocol.
+        averaged_per_batch: whether the protocol's original code prints the mean of its batches' means.
     """
 
     title: ClassVar[str]
@@ -52,6 +55,8 @@ class Metric(abc.ABC):
     in_default_set: ClassVar[bool] = False
     per_area: ClassVar[bool] = False
     needs_known_evidence: ClassVar[bool] = False
+    protocol: ClassVar[str] = "standard"
+    averaged_per_batch: ClassVar[bool] = False
 
     @abc.abstractmethod
     def score(self, evidence: Evidence, area: float | None) -> Scores:
@@ -68,6 +73,10 @@ class Metric(abc.ABC):
     def wants(self, areas: Sequence[float]) -> list[Perturbation]:
         """The perturbations whose logits it will read, so that all metrics' can be forwarded together."""
         return []
+
+    def concerns(self, method: Explainer) -> bool:
+        """Whether its protocol scores this method by it; no rows are written where not."""
+        return True
 
 
 def scores(values: Tensor, undefined: Tensor | None = None, reason: str = "") -> Scores:

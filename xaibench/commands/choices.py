@@ -59,12 +59,15 @@ class Precision(enum.StrEnum):
         return torch.bfloat16 if self is Precision.bfloat16 else torch.float32
 
 
-def metrics(names: Sequence[str], families: Sequence[str]) -> dict[str, Metric]:
+def metrics(names: Sequence[str], families: Sequence[str], protocol: str = "standard") -> dict[str, Metric]:
     """Metrics by name: the named ones and those of the named families; the default set if nothing is named.
+
+    Args:
+        protocol: whose metrics they are.
 
     Raises:
         RegistryError: unknown name.
-        XaibenchError: unknown family.
+        XaibenchError: unknown family, or a named metric of another protocol.
     """
     import difflib
 
@@ -73,8 +76,15 @@ def metrics(names: Sequence[str], families: Sequence[str]) -> dict[str, Metric]:
     if not names and not families:
         names = [DEFAULT]
     chosen = {name: registry.create("metrics", name) for name in names if name not in {ALL, DEFAULT}}
+    for name, metric in chosen.items():
+        if metric.protocol != protocol:
+            raise XaibenchError(
+                f"metric '{name}' belongs to the protocol {metric.protocol}, not to {protocol}; "
+                f"use --protocol {metric.protocol}"
+            )
     if families or {ALL, DEFAULT} & set(names):
         every = {name: registry.create("metrics", name) for name in registry.names("metrics")}
+        every = {name: metric for name, metric in every.items() if metric.protocol == protocol}
         known = sorted({metric.family for metric in every.values()})
         for family in families:
             if family not in known:
@@ -82,7 +92,9 @@ def metrics(names: Sequence[str], families: Sequence[str]) -> dict[str, Metric]:
                 hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}"
                 raise XaibenchError(f"unknown metric family '{family}'; {hint}")
         for name, metric in every.items():
-            in_set = ALL in names or (DEFAULT in names and metric.in_default_set)
+            # Only the standard protocol has metrics too dear to be scored unasked.
+            by_default = metric.in_default_set or protocol != "standard"
+            in_set = ALL in names or (DEFAULT in names and by_default)
             if in_set or metric.family in families:
                 chosen[name] = metric
     return dict(sorted(chosen.items()))

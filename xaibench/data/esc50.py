@@ -62,6 +62,12 @@ class Esc50(Dataset):
         return table
 
     def waveform(self, clip: Clip) -> np.ndarray:
+        return self._decoded(clip, "audio-16k-v1", limit=True)
+
+    def unlimited_waveform(self, clip: Clip) -> np.ndarray:
+        return self._decoded(clip, "audio-16k-unlimited-v1", limit=False)
+
+    def _decoded(self, clip: Clip, kind: str, limit: bool) -> np.ndarray:
         path = self.folder / "audio" / clip.filename
         try:
             data = path.read_bytes()
@@ -69,7 +75,7 @@ class Esc50(Dataset):
             raise AudioError(f"{path}: cannot be read ({error.strerror or error})") from error
         # Keyed by content: a replaced file is decoded again, a moved folder is not.
         key = f"{hashlib.sha256(data).hexdigest()}-{DECODER}"
-        return cached("audio-16k-v1", key, lambda: audio.to_clip(*audio.decode(data, str(path))))
+        return cached(kind, key, lambda: audio.to_clip(*audio.decode(data, str(path)), limit=limit))
 
 
 class Esc10(Esc50):

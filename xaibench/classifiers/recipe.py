@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import FocalNetConfig, ViTConfig
 
 from xaibench.audio import GRID
@@ -16,6 +15,7 @@ from xaibench.classifiers import backbone_files, recipe_files
 from xaibench.classifiers.base import Classifier, CosineHead
 from xaibench.classifiers.focalnet import FocalNetClassifier
 from xaibench.classifiers.front_end import FrontEnd
+from xaibench.classifiers.resize import resize
 from xaibench.classifiers.vit import VitClassifier
 from xaibench.errors import CheckpointError
 
@@ -34,14 +34,10 @@ class RecipeFrontEnd(FrontEnd):
         self.image_size = (image_size, image_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _resize(x.transpose(1, 2), self.image_size)[:, None]
+        return resize(x.transpose(1, 2), self.image_size)[:, None]
 
     def to_grid(self, maps: Tensor) -> Tensor:
-        return _resize(maps, (GRID[1], GRID[0])).transpose(1, 2)
-
-
-def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    return functional.interpolate(maps[:, None], size, mode="bilinear", antialias=True)[:, 0]
+        return resize(maps, (GRID[1], GRID[0])).transpose(1, 2)
 
 
 class RecipeFocalNet(FocalNetClassifier):

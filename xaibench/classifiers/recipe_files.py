@@ -9,6 +9,7 @@ is checked before a model is built, and no pickle runs.
 from __future__ import annotations
 
 import ast
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,8 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], bool]:
     if not path.is_file():
         raise CheckpointError(f"{path} is missing; a recipe's checkpoint has {' and '.join(REQUIRED)}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # torch's, on formats that are refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # Without torch's own words, which advise to unpickle the file.
         raise CheckpointError(

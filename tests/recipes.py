@@ -32,8 +32,15 @@ def focalnet_config() -> FocalNetConfig:
 
 def vit_config(**changes: Any) -> ViTConfig:
     """Two blocks, two heads of 64."""
-    sizes: dict[str, Any] = {"hidden_size": 128, "num_attention_heads": 2, "image_size": 64, "patch_size": 16}
-    return ViTConfig(num_hidden_layers=2, intermediate_size=96, **sizes | changes)
+    sizes: dict[str, Any] = {
+        "hidden_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 96,
+        "image_size": 64,
+        "patch_size": 16,
+    }
+    return ViTConfig(**sizes | changes)
 
 
 def backbone(family: str) -> Any:

@@ -14,6 +14,7 @@ KERNEL, STRIDE = 4, 2  # of the convolutions around the codebook
 # Kernel (time, freq) and stride of the decoder's transposed convolutions, each padded by one.
 DECODER = (((3, 3), (4, 5)), ((4, 1), (2, 2)), ((4, 1), (2, 2)), ((4, 2), (2, 2)))
 LAST_KERNEL = (10, 8)
+FEATURE_SIZE = (14, 14)  # what these strides turn into the grid, 431 x 513
 
 
 class RecipeInterpreter(nn.Module):

@@ -21,7 +21,7 @@ from xaibench.errors import CheckpointError
 from xaibench.explainer import Explainer
 from xaibench.explanation import Explanation
 
-from ._recipe_interpreter import RecipeInterpreter, from_state
+from ._recipe_interpreter import FEATURE_SIZE, RecipeInterpreter, from_state
 
 SOURCE = "psi_model.ckpt"
 WEIGHTS = "interpreter.safetensors"
@@ -57,13 +57,7 @@ class RecipePiq(Explainer):
         order = torch.tensor([self._classes.index(name) for name in classifier.classes], device=target.device)
         with torch.inference_mode():
             mask = self._interpreter(_features(classifier, batch.x), order[target])
-        frequency, time = batch.grid
-        if mask.shape[1] < time or mask.shape[2] != frequency:
-            raise CheckpointError(
-                f"the interpreter's mask has {mask.shape[1]} frames and {mask.shape[2]} bins, "
-                f"the grid {time} and {frequency}"
-            )
-        return Explanation(mask[:, :time].transpose(1, 2).clone(), batch.grid)
+        return Explanation(mask.transpose(1, 2).clone(), batch.grid)
 
     def import_checkpoint(self, source: Path, classifier: Classifier, training_classes: Sequence[str]) -> None:
         """Take over the recipe's psi_model.ckpt (the file, or the folder that holds it).
@@ -115,12 +109,17 @@ class RecipePiq(Explainer):
         interpreter = from_state(state, len(classes), source)
         device = next(classifier.parameters()).device
         with torch.inference_mode():
-            channels = _features(classifier, torch.zeros(1, *GRID, device=device)).shape[1]
+            channels, *size = _features(classifier, torch.zeros(1, *GRID, device=device)).shape[1:]
         dim = interpreter.down.in_channels
         if channels != dim:
             raise CheckpointError(
                 f"{source} reads feature maps of {dim} channels, {classifier.name} has {channels}; "
                 "was it fitted to another classifier?"
+            )
+        if tuple(size) != FEATURE_SIZE:
+            raise CheckpointError(
+                f"{source}: the recipe's decoder makes its mask from a map of {FEATURE_SIZE[0]} x {FEATURE_SIZE[1]}, "
+                f"{classifier.name} gives {size[0]} x {size[1]}; the recipe's image is 224 x 224 at a patch of 4 or 16"
             )
         self._interpreter, self._classes = interpreter.to(device), classes
         self.parameters = {"dim": dim, "codes": len(interpreter.code_class), "sha256": _hash(interpreter)}

@@ -100,8 +100,8 @@ def amt(hear: Callable[[Tensor], Heard], x: Tensor) -> dict[str, Any]:
     }
 
 
-def soft_mask(state: State, features: Tensor, target: int, classes: int) -> Tensor:
-    """The recipe's interpreter on one FocalNet feature map (1, dim, h, w): (1, time, freq)."""
+def soft_mask(state: State, features: Tensor, target: int, classes: int, enlarge: bool = True) -> Tensor:
+    """The recipe's interpreter on one feature map (1, dim, h, w), a FocalNet's enlarged: (1, time, freq)."""
 
     def norm(x: Tensor, name: str) -> Tensor:
         shape = (1, -1, 1, 1)
@@ -112,7 +112,7 @@ def soft_mask(state: State, features: Tensor, target: int, classes: int) -> Tens
         return state[name + ".weight"], state[name + ".bias"]
 
     size = (2 * features.shape[2], 2 * features.shape[3])
-    h = functional.interpolate(features, size, mode="bilinear", antialias=True)
+    h = functional.interpolate(features, size, mode="bilinear", antialias=True) if enlarge else features
     a = functional.relu(norm(functional.conv2d(h, *weights("adapter.block.0"), padding=1), "adapter.block.1"))
     h = h + norm(functional.conv2d(a, *weights("adapter.block.3")), "adapter.block.4")
     h = functional.conv2d(h, *weights("down"), stride=2, padding=1)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from xaibench import registry
@@ -86,6 +87,20 @@ def test_the_audio_cache(small_esc50: Path) -> None:
     for line in lines:
         anew, kept, ratio = map(float, re.findall(r"[0-9.]+(?= ms|$)", line))
         assert ratio == pytest.approx(anew / kept, rel=0.1)
+
+
+def test_the_differences_of_the_protocols(esc50_folder: Path, reference_folder: Path) -> None:
+    lines = printed("legacy_differences", esc50_folder, reference_folder, "--subject", "vit", "--clips", 2)
+    rows = table(lines)
+    original = pd.read_csv(reference_folder / "vit" / "amt.csv").iloc[:2]
+    assert rows[0]["what changes"] == "legacy-speechbrain"
+    for when in ("alone", "so far"):
+        assert float(rows[0][f"FF, {when}"]) == pytest.approx(original["faithfulness"].mean(), rel=1e-3)
+        assert float(rows[0][f"Fid-In, {when}"]) == original["input_fidelity"].mean()
+        # By itself, and as the first of all changes, the first change is the same.
+        assert rows[1][f"FF, {when}"] == rows[1]["FF, alone"] != rows[0]["FF, alone"]
+    assert [row["what changes"].partition(":")[0] for row in rows[1:]] == ["polarity", "temperature", "mask", "input"]
+    assert "10 classes: at temperature 1 a probability lies between 0.0148 and 0.4509" in lines
 
 
 def test_the_engine_in_a_terminal() -> None:

@@ -92,7 +92,8 @@ COUNTERPARTS = {
     "relative_input_stability": _again("RelativeInputStability"),
     "relative_output_stability": _again("RelativeOutputStability"),
     "sufficiency": Counterpart("Sufficiency"),
-    "mprt": Counterpart("MPRT"),
+    # Normalised, two bins can become one; not normalised it is, layer by layer, what `mprt_by_layer` computes.
+    "mprt": Counterpart("MPRT", {"normalise": False}),
     "efficient_mprt": Counterpart("EfficientMPRT", reads="attribution"),
     "random_logit": Counterpart("RandomLogit", {"num_classes": 10, "similarity_func": quantus.correlation_spearman}),
     "sparseness": Counterpart("Sparseness", PER_CLIP, same=True),
@@ -123,7 +124,7 @@ class Found:
 
     Attributes:
         seconds: of the call.
-        values: per clip, where it returns one number for each.
+        values: (clips,) where it returns one number for each; of MPRT (layers, clips), from the output to the input.
         failure: one line, where it failed.
     """
 
@@ -160,7 +161,9 @@ def call(counterpart: Counterpart, evidence: Evidence) -> Found:
         except Exception as error:
             return Found(time.perf_counter() - started, failure=f"{type(error).__name__}: {error}".partition("\n")[0])
         seconds = time.perf_counter() - started
-    per_clip = not isinstance(answer, dict) and len(answer) == len(batch) and all(np.ndim(one) == 0 for one in answer)
+    if isinstance(answer, dict):  # of MPRT: by layer, the trained classifier among them
+        return Found(seconds, np.array([values for layer, values in answer.items() if layer != "original"]))
+    per_clip = len(answer) == len(batch) and all(np.ndim(one) == 0 for one in answer)
     return Found(seconds, np.asarray(answer, dtype=np.float64) if per_clip else None)
 
 

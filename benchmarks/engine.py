@@ -9,6 +9,7 @@ clips, clean predictions and maps for nothing: making them is the method's cost.
 
 from __future__ import annotations
 
+import importlib
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ from xaibench.forwarder import Forwarder
 from xaibench.metric import Metric
 from xaibench.provenance import device_name
 
+BY_LAYER = "mprt, layer by layer"
 QUICK_SECONDS = 8.0  # below this a time is the median of three
 NOTHING = "\N{EN DASH}"
 
@@ -90,7 +92,7 @@ class Cost:
         seconds: wall clock.
         forwards: inputs forwarded.
         explanations: maps made.
-        values: of the last metric's last area, (clips,).
+        values: of the last metric's last area, (clips,), or of every layer, (layers, clips).
     """
 
     seconds: float
@@ -133,12 +135,13 @@ def main(
     lines, notes = [], []
     for name, one in metrics.items():
         with progress.status(name):
-            line, note = compare(setting, name, one)
-        lines.append(line)
+            more, note = compare(setting, name, one)
+        lines += more
         notes += [note] if note else []
-    paired = {line.name: metrics[line.name] for line in lines if line.theirs is not None}
+    seconds = {line.name: line.theirs for line in lines if line.theirs is not None and line.name in metrics}
+    paired = {name: metrics[name] for name in seconds}
     if len(paired) > 1:
-        theirs = sum(line.theirs or 0 for line in lines)
+        theirs = sum(seconds.values())
         lines.append(Line(f"these {len(paired)}, sharing", cost(setting, paired), theirs))
     if len(metrics) > max(1, len(paired)):
         lines.append(Line(f"all {len(metrics)}, sharing", cost(setting, metrics)))
@@ -179,42 +182,61 @@ def prepare(classifier: str, method: str, count: int, device: torch.device) -> S
     return Setting(clean, torch.cat(maps), explaining, forward_seconds, explain_seconds / len(batch))
 
 
-def compare(setting: Setting, name: str, metric: Metric) -> tuple[Line, str]:
+def compare(setting: Setting, name: str, metric: Metric) -> tuple[list[Line], str]:
     """Our cost of one metric and Quantus's; and a note on what Quantus was asked."""
     ours = cost(setting, {name: metric})
     counterpart = COUNTERPARTS.get(name)
     if counterpart is None:
-        return Line(name, ours), ""
+        return [Line(name, ours)], ""
     if counterpart.not_run:
-        return Line(name, ours), f"{name}: Quantus's {counterpart.words} {counterpart.not_run}"
+        return [Line(name, ours)], f"{name}: Quantus's {counterpart.words} {counterpart.not_run}"
     found = quantus(setting, counterpart)
     if found.failure:
-        return Line(name, ours), f"{name}: Quantus's {counterpart.words} fails: {found.failure}"
-    difference = None
-    if counterpart.same and found.values is not None:
-        both = np.isfinite(ours.values) & np.isfinite(found.values)
-        if both.any():
-            difference = float(np.abs(ours.values - found.values)[both].max())
+        return [Line(name, ours)], f"{name}: Quantus's {counterpart.words} fails: {found.failure}"
     kind = "the same as" if counterpart.same else "nearest:"
-    return Line(name, ours, found.seconds, difference), f"{name}: {kind} Quantus's {counterpart.words}"
+    lines = [Line(name, ours, found.seconds, difference(ours, found) if counterpart.same else None)]
+    note = f"{name}: {kind} Quantus's {counterpart.words}"
+    if name == "mprt":
+        by_layer = cost_by_layer(setting, metric)
+        lines.append(Line(BY_LAYER, by_layer, found.seconds, difference(by_layer, found)))
+        note += f", whose one call is set beside both lines; {len(by_layer.values)} layers"
+    return lines, note
+
+
+def difference(ours: Cost, found: Found) -> float | None:
+    """The largest between values that both sides have."""
+    if found.values is None:
+        return None
+    both = np.isfinite(ours.values) & np.isfinite(found.values)
+    return float(np.abs(ours.values - found.values)[both].max()) if both.any() else None
 
 
 def cost(setting: Setting, metrics: dict[str, Metric]) -> Cost:
     """Metrics scored together, as the evaluation does it; every run starts from nothing."""
 
+    def score(evidence: Evidence) -> Tensor:
+        evidence.require([one for metric in metrics.values() for one in metric.wants(AREAS)])
+        for metric in metrics.values():
+            for area in AREAS if metric.per_area else (None,):
+                values = metric.score(evidence, area).values
+        return values
+
+    return cost_of(setting, score)
+
+
+def cost_by_layer(setting: Setting, mprt: Metric) -> Cost:
+    """MPRT with the layers and the random weights of Quantus; no metric of its own, but in the same file."""
+    by_layer = importlib.import_module(type(mprt).__module__).mprt_by_layer
+    return cost_of(setting, lambda evidence: torch.stack(list(by_layer(evidence).values())))
+
+
+def cost_of(setting: Setting, score: Callable[[Evidence], Tensor]) -> Cost:
+    """What it costs to get values from evidence of which nothing is computed yet."""
+
     def once() -> Cost:
         forwarder, explaining = setting.explaining.forwarder, setting.explaining
         forwards, explanations = forwarder.count, explaining.count
-
-        def score() -> Tensor:
-            evidence = setting.evidence()
-            evidence.require([one for metric in metrics.values() for one in metric.wants(AREAS)])
-            for metric in metrics.values():
-                for area in AREAS if metric.per_area else (None,):
-                    values = metric.score(evidence, area).values
-            return values
-
-        seconds, values = timed(score, setting.clean.batch.x.device)
+        seconds, values = timed(lambda: score(setting.evidence()), setting.clean.batch.x.device)
         counts = forwarder.count - forwards, explaining.count - explanations
         return Cost(seconds, *counts, values.cpu().numpy())
 

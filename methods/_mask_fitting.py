@@ -42,7 +42,7 @@ class MaskNetwork(nn.Module, abc.ABC):
         """What is changed between epochs other than by gradients; `share_done` of all epochs are over."""
 
     def measures(self, classifier: Classifier, x: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Per clip, what is worth logging beside the loss, each (batch,) or bool (batch, things) of which any counts."""
+        """What to log beside the loss: means of (batch,), shares of bool (batch, things) that any clip has."""
         return {}
 
 

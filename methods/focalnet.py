@@ -19,6 +19,7 @@ class FocalModulation(Explainer):
     description = "L2 norm over channels of the last block's modulator: where the network gathers context from"
     polarity = "positive"
     needs = frozenset({"modulation"})
+    protocols = frozenset({"standard", "legacy-speechbrain"})
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         modulators: list[Tensor] = []

@@ -19,6 +19,7 @@ class LastAttention(Explainer):
     description = "last block's attention from CLS to the patches, mean over heads"
     polarity = "positive"
     needs = frozenset({"attentions"})
+    protocols = frozenset({"standard", "legacy-speechbrain"})
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         model: Any = classifier

@@ -64,7 +64,7 @@ class Completeness(Metric):
 class NonSensitivity(Metric):
     title = "Non-Sens"
     family = "axioms"
-    reference = "Nguyen and Martinez, arXiv 2007.07584, section 4 (non-sensitivity)"
+    reference = "Nguyen and Rodriguez Martinez, arXiv 2007.07584: non-sensitivity"
     description = "share of cells that have no attribution although they matter, or have some although they do not"
     formula = (
         "share of 12 x 12 cells where exactly one holds: mean |A| is at most 1e-5 of the largest cell's; "

@@ -91,7 +91,7 @@ class FaithfulnessCorrelation(Metric):
 class SensitivityN(Metric):
     title = "Sens-n"
     family = "faithfulness"
-    reference = "Ancona et al., arXiv 1711.06104, definition of sensitivity-n and section 4.2"
+    reference = "Ancona et al., arXiv 1711.06104, definition of sensitivity-n, and the measure they derive from it"
     description = "faithfulness correlation averaged over subsets of several sizes"
     formula = (
         f"mean over n = 5, 10, 20, 40% of 12 x 12 cells of the Pearson correlation over {SENSITIVITY_DRAWS} random "
@@ -120,7 +120,7 @@ class SensitivityN(Metric):
 class FaithfulnessEstimate(Metric):
     title = "Faith-Est"
     family = "faithfulness"
-    reference = "Alvarez-Melis and Jaakkola, arXiv 1806.07538, section 5.2; bands as in Quantus's FaithfulnessEstimate"
+    reference = "Alvarez-Melis and Jaakkola, arXiv 1806.07538: faithfulness; bands as Quantus makes them"
     description = "whether more important twentieths of the bins lower the predicted class's probability more"
     formula = (
         f"Pearson correlation over {BANDS} bands of 5% of the bins, in order of importance a, between the sum of a "
@@ -143,7 +143,7 @@ class FaithfulnessEstimate(Metric):
 class MonotonicityCorrelation(Metric):
     title = "Mono-Corr"
     family = "faithfulness"
-    reference = "Nguyen and Martinez, arXiv 2007.07584, section 4 (monotonicity)"
+    reference = "Nguyen and Rodriguez Martinez, arXiv 2007.07584: monotonicity"
     description = "whether the prediction depends more on bins that the map calls more important"
     formula = (
         f"Spearman correlation over {BANDS} bands of 5% of the bins, in order of |a|, between the sum of |a| over the "

@@ -55,7 +55,7 @@ class Road(Metric):
     per_area = True
 
     def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
-        return [Imputed(area) for area in areas]
+        return [Imputed(area) for area in areas if area is not None]
 
     def score(self, evidence: Evidence, area: float | None) -> Scores:
         assert area is not None

@@ -58,7 +58,7 @@ class AvgSensitivity(_Robustness):
 
 class LocalLipschitz(_Robustness):
     title = "Lipschitz"
-    reference = "Alvarez-Melis, Jaakkola, arXiv 1806.08049, equation 2"
+    reference = "Alvarez-Melis and Jaakkola, arXiv 1806.08049, local Lipschitz estimate"
     description = "largest change of the map, in units of its peak, per change of the spectrogram, among noisy copies"
     formula = "max over x' of |e' / max|e'| - e / max|e|| / |x' - x|"
     traps = "maps are divided by their own peaks, so wide maps move further than sparse ones; a small copy may decide"

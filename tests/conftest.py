@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,19 +11,26 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from command_line import Command, Done
 
+from xaibench import cli
+from xaibench.classifiers import checkpoint
 from xaibench.data.cache import CACHE_VARIABLE
+from xaibench.data.synth import Synth
+from xaibench.evaluate import Subject
+from xaibench.user_data import DATA_VARIABLE
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache_and_threads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests never touch the user's cache, and share a machine politely."""
+    """Tests never touch the user's cache and data, and share a machine politely."""
     torch.set_num_threads(2)
     with pytest.MonkeyPatch.context() as patch:
         if not os.environ.get(CACHE_VARIABLE):
             patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        patch.setenv(DATA_VARIABLE, str(tmp_path_factory.mktemp("data")))
         yield
 
 
@@ -32,6 +40,18 @@ def esc50_folder() -> Path:
     folder = Path(os.environ.get("XAIBENCH_ESC50") or REPOSITORY.parent / "shared" / "esc50")
     if not (folder / "meta" / "esc50.csv").is_file():
         reason = f"no real clips: {folder}/meta/esc50.csv is missing; set XAIBENCH_ESC50 to a folder in ESC-50's layout"
+        if os.environ.get("CI"):
+            pytest.fail(f"{reason} (CI must not skip these tests)")
+        pytest.skip(reason)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reference_folder() -> Path:
+    """The original recipes' checkpoints and values: $XAIBENCH_REFERENCE, or shared/reference beside the repository."""
+    folder = Path(os.environ.get("XAIBENCH_REFERENCE") or REPOSITORY.parent / "shared" / "reference")
+    if not (folder / "focalnet" / "amt.csv").is_file():
+        reason = f"no reference values: {folder}/focalnet/amt.csv is missing; set XAIBENCH_REFERENCE to their folder"
         if os.environ.get("CI"):
             pytest.fail(f"{reason} (CI must not skip these tests)")
         pytest.skip(reason)
@@ -54,3 +74,42 @@ def small_esc50(tmp_path: Path) -> Path:
             soundfile.write(folder / "audio" / name, tone, 4000, subtype="PCM_16")
     (folder / "meta" / "esc50.csv").write_text("\n".join(lines) + "\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def synth() -> Synth:
+    """The embedded clips, whose evidence is known."""
+    return Synth()
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder of a CNN for synth: the shipped weights, as a stranger's."""
+    classifier, card = checkpoint.resolve("cnn-micro", "synth")
+    folder = tmp_path_factory.mktemp("weights") / "cnn"
+    checkpoint.save(folder, classifier, card)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def subject(weights: Path) -> Subject:
+    """The CNN under explanation."""
+    classifier, card = checkpoint.load(weights)
+    return Subject("cnn", classifier, card.weights_sha256)
+
+
+@pytest.fixture
+def xaibench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """Run a command in an empty folder, through the program's own entry point."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["xaibench", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+            raise SystemExit(0)
+        captured = capsys.readouterr()
+        return Done(int(stopped.value.code or 0), captured.out, captured.err)
+
+    return call

@@ -23,11 +23,11 @@ def completeness(attribution: np.ndarray, full: float, silent: float) -> float:
 
 
 def non_sensitivity(clip: Clip, area: None) -> float:
-    """Nguyen & Martinez (arXiv 2007.07584), section 4: the symmetric difference of A_0 and X_0, as a share.
+    """Nguyen and Rodriguez Martinez (arXiv 2007.07584), non-sensitivity: the symmetric difference of A_0 and X_0.
 
-    A_0 are the features without attribution, X_0 those that the prediction does not depend on. Features are cells;
-    what is below 1e-5 (of the largest cell's attribution; of probability) counts as nothing. A map of one sign is
-    its own size.
+    As a share of all features. A_0 are the features without attribution, X_0 those that the prediction does not
+    depend on. Features are cells; what is below 1e-5 (of the largest cell's attribution; of probability) counts as
+    nothing. A map of one sign is its own size.
     """
     found, c = cells(clip.x.shape), predicted(clip)
     size = [sum(abs(float(clip.importance[bin])) for bin in cell) / len(cell) for cell in found]

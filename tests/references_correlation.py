@@ -60,7 +60,7 @@ def faithfulness_correlation(clip: Clip, subsets: Sequence[np.ndarray]) -> float
 
 
 def sensitivity_n(clip: Clip, subsets_of_n: Sequence[Sequence[np.ndarray]]) -> float:
-    """Ancona et al. (arXiv 1711.06104), section 4.2: the same correlation for each n, averaged over n."""
+    """Ancona et al. (arXiv 1711.06104), sensitivity-n: the same correlation for each n, averaged over n."""
     return math.fsum(faithfulness_correlation(clip, subsets) for subsets in subsets_of_n) / len(subsets_of_n)
 
 
@@ -71,12 +71,12 @@ def bands(clip: Clip) -> list[np.ndarray]:
 
 
 def faithfulness_estimate(clip: Clip, area: None) -> float:
-    """Alvarez-Melis and Jaakkola (arXiv 1806.07538), section 5.2: corr of relevance and drop, band by band."""
+    """Alvarez-Melis and Jaakkola (arXiv 1806.07538), "faithfulness": corr of relevance and drop, band by band."""
     return faithfulness_correlation(clip, bands(clip))
 
 
 def monotonicity_correlation(clip: Clip, changed: Sequence[Sequence[np.ndarray]]) -> float:
-    """Nguyen and Martinez (arXiv 2007.07584), section 4: rank corr of |a_i| and E[(f(x) - f(x with x_i random))^2].
+    """Nguyen, Rodriguez Martinez (arXiv 2007.07584), monotonicity: rank corr of |a_i|, E[(f(x) - f(x, x_i random))^2].
 
     `changed` holds, for each band, the spectrograms with that band's values replaced at random.
     """

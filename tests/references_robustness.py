@@ -62,7 +62,7 @@ def _sensitivities(explained: Explained) -> list[float]:
 
 
 def local_lipschitz(explained: Explained) -> float:
-    """Alvarez-Melis & Jaakkola (arXiv 1806.08049), equation 2: max |f(x_i) - f(x_j)| / |x_i - x_j|.
+    """Alvarez-Melis & Jaakkola (arXiv 1806.08049), local Lipschitz estimate: max |f(x_i) - f(x_j)| / |x_i - x_j|.
 
     f(x) is the map over its own largest magnitude, Quantus's normalisation.
     """

@@ -3,39 +3,48 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from xaibench import registry
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-ENGINE = REPOSITORY / "benchmarks" / "engine.py"
+BENCHMARKS = REPOSITORY / "benchmarks"
 
 
-def engine(*arguments: str) -> list[str]:
-    command = [sys.executable, str(ENGINE), "--clips", "2", "--classifier", "cnn-micro", *arguments]
+def printed(name: str, *arguments: object) -> list[str]:
+    """Lines on standard output of a benchmark."""
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 
+def engine(*arguments: str, clips: int = 2) -> list[str]:
+    return printed("engine", "--clips", clips, "--classifier", "cnn-micro", *arguments)
+
+
+def table(lines: list[str]) -> list[dict[str, str]]:
+    """Rows of the Markdown table among the lines, by heading."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return [dict(zip(rows[0], row, strict=True)) for row in rows[2:]]
+
+
 def test_the_engine_beside_quantus() -> None:
     lines = engine("--markdown", "--metric", "deletion_auc", "--metric", "relevance_rank", "--metric", "infidelity")
     assert lines[0].startswith("2 clips of synth, cnn-micro, saliency; cpu (")
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    assert [row[0] for row in rows[2:]] == [
-        *("deletion_auc", "relevance_rank", "infidelity"),
-        *("these 2, sharing", "all 3, sharing"),
-    ]
-    table = {row[0]: dict(zip(rows[0], row, strict=True)) for row in rows[2:]}
-    assert table["deletion_auc"]["forwards"] == "38", "19 areas of 2 clips"
-    assert float(table["deletion_auc"]["s / bare"]) > 0.3
-    assert float(table["relevance_rank"]["largest difference"]) < 1e-9
-    shared = table["these 2, sharing"]
-    alone = [table[name]["Quantus s"] for name in ("deletion_auc", "relevance_rank")]
+    rows = {row["metric"]: row for row in table(lines)}
+    assert list(rows) == ["deletion_auc", "relevance_rank", "infidelity", "these 2, sharing", "all 3, sharing"]
+    assert rows["deletion_auc"]["forwards"] == "38", "19 areas of 2 clips"
+    assert float(rows["deletion_auc"]["s / bare"]) > 0.3
+    assert float(rows["relevance_rank"]["largest difference"]) < 1e-9
+    shared = rows["these 2, sharing"]
+    alone = [rows[name]["Quantus s"] for name in ("deletion_auc", "relevance_rank")]
     assert abs(float(shared["Quantus s"]) - sum(map(float, alone))) < 0.02 * float(shared["Quantus s"])
     ratio = float(shared["Quantus s"]) / float(shared["s"])
     assert abs(float(shared["Quantus / ours"]) - ratio) < 0.03 * ratio + 0.01
@@ -43,7 +52,55 @@ def test_the_engine_beside_quantus() -> None:
     assert notes[0].startswith("- deletion_auc: nearest: Quantus's PixelFlipping (features_in_step=11637")
     assert notes[1].startswith("- relevance_rank: the same as Quantus's RelevanceRankAccuracy")
     assert notes[2].startswith("- infidelity: Quantus's Infidelity (n_perturb_samples=1) fails: ValueError")
-    assert table["all 3, sharing"]["forwards"] == "138", "every run starts from nothing"
+    assert rows["all 3, sharing"]["forwards"] == "138", "every run starts from nothing"
+
+
+def test_mprt_layer_by_layer_beside_quantus() -> None:
+    lines = engine("--markdown", "--metric", "mprt", clips=1)
+    stages, layers = table(lines)
+    assert [stages["metric"], layers["metric"]] == ["mprt", "mprt, layer by layer"]
+    assert stages["Quantus s"] == layers["Quantus s"], "one call of Quantus for both"
+    assert int(layers["maps"]) > int(stages["maps"])
+    assert stages["largest difference"] == "\N{EN DASH}"
+    assert float(layers["largest difference"]) < 1e-9
+    assert lines[-1].endswith(f"{layers['maps']} layers")
+
+
+def test_throughput() -> None:
+    arguments = ("--classifier", "cnn-micro", "--device", "cpu", "--clips", 1, "--batch-size", "1,2")
+    lines = printed("throughput", *arguments, "--precision", "bfloat16")
+    assert lines[0].startswith("cnn-micro (1.2 M parameters) at 128 x 128; cpu (")
+    rows = table(lines)
+    score = next(row["work"] for row in rows if row["work"].startswith("saliency, "))
+    inference = [(work, size) for size in "12" for work in ("forward", score)]
+    assert [(row["work"], row["batch"]) for row in rows] == [*inference, ("training", "16")]
+    assert {row["precision"] for row in rows} == {"bfloat16"}
+    for row in rows:
+        rate = int(row["clips"]) / float(row["s"])
+        assert float(row["clips / s"]) == pytest.approx(rate, rel=0.02)
+    assert float(rows[0]["clips / s"]) > float(rows[1]["clips / s"]), "a forward pass is a part of scoring"
+
+
+def test_the_audio_cache(small_esc50: Path) -> None:
+    lines = printed("audio_cache", small_esc50, "--clips", 3)
+    assert [line.partition(":")[0] for line in lines] == ["as they are", "44.1 kHz wav"]
+    for line in lines:
+        anew, kept, ratio = map(float, re.findall(r"[0-9.]+(?= ms|$)", line))
+        assert ratio == pytest.approx(anew / kept, rel=0.1)
+
+
+def test_the_differences_of_the_protocols(esc50_folder: Path, reference_folder: Path) -> None:
+    lines = printed("legacy_differences", esc50_folder, reference_folder, "--subject", "vit", "--clips", 2)
+    rows = table(lines)
+    original = pd.read_csv(reference_folder / "vit" / "amt.csv").iloc[:2]
+    assert rows[0]["what changes"] == "legacy-speechbrain"
+    for when in ("alone", "so far"):
+        assert float(rows[0][f"FF, {when}"]) == pytest.approx(original["faithfulness"].mean(), rel=1e-3)
+        assert float(rows[0][f"Fid-In, {when}"]) == original["input_fidelity"].mean()
+        # By itself, and as the first of all changes, the first change is the same.
+        assert rows[1][f"FF, {when}"] == rows[1]["FF, alone"] != rows[0]["FF, alone"]
+    assert [row["what changes"].partition(":")[0] for row in rows[1:]] == ["polarity", "temperature", "mask", "input"]
+    assert "10 classes: at temperature 1 a probability lies between 0.0148 and 0.4509" in lines
 
 
 def test_the_engine_in_a_terminal() -> None:
@@ -54,6 +111,6 @@ def test_the_engine_in_a_terminal() -> None:
 
 def test_counterparts_are_of_registered_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """A renamed metric would lose its comparison in silence."""
-    monkeypatch.syspath_prepend(ENGINE.parent)
+    monkeypatch.syspath_prepend(BENCHMARKS)
     counterparts = importlib.import_module("_quantus").COUNTERPARTS
     assert set(counterparts) <= set(registry.names("metrics"))

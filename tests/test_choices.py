@@ -1,11 +1,16 @@
-"""Which metrics a user's words name."""
+"""Which metrics and devices a user's words name."""
 
 from __future__ import annotations
 
-import pytest
+import os
+from collections.abc import Iterator
 
-from xaibench import registry
+import pytest
+import torch
+
+from xaibench import provenance, registry
 from xaibench.commands import choices
+from xaibench.determinism import WORKSPACE_VARIABLE
 from xaibench.errors import RegistryError, XaibenchError
 
 
@@ -16,7 +21,21 @@ def test_the_default_set_is_what_declares_itself_so() -> None:
 
 
 def test_all_is_everything() -> None:
-    assert list(choices.metrics(["all"], [])) == registry.names("metrics")
+    of_any = {name: registry.load("metrics", name).protocol for name in registry.names("metrics")}
+    assert list(choices.metrics(["all"], [])) == [name for name in of_any if of_any[name] == "standard"]
+    legacy = [name for name in of_any if of_any[name] == "legacy-speechbrain"]
+    for named in ([], ["default"], ["all"]):
+        assert list(choices.metrics(named, [], "legacy-speechbrain")) == legacy
+    assert legacy
+
+
+def test_a_metric_of_another_protocol_is_refused() -> None:
+    with pytest.raises(XaibenchError, match="belongs to the protocol legacy-speechbrain, not to standard"):
+        choices.metrics(["legacy_complexity"], [])
+    with pytest.raises(XaibenchError, match="use --protocol standard"):
+        choices.metrics(["complexity"], [], "legacy-speechbrain")
+    with pytest.raises(XaibenchError, match="unknown metric family 'complexity'; there are legacy"):
+        choices.metrics([], ["complexity"], "legacy-speechbrain")
 
 
 def test_a_family_is_its_metrics_and_no_others() -> None:
@@ -41,3 +60,36 @@ def test_typos_get_a_suggestion() -> None:
         choices.metrics([], ["xyz"])
     with pytest.raises(RegistryError, match="did you mean 'sparseness'"):
         choices.metrics(["sparsenes"], [])
+
+
+def test_devices() -> None:
+    assert choices.open_device("cpu") == torch.device("cpu")
+    assert choices.open_device("auto").type in {"cpu", "cuda"}
+    for name in ("", "gpu", "cuda:x", "cpu:0", "CPU", "cuda:-1", "cuda:999"):
+        with pytest.raises(XaibenchError):
+            choices.open_device(name)
+
+
+@pytest.fixture
+def _restored_modes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv(WORKSPACE_VARIABLE, raising=False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("_restored_modes")
+def test_deterministic_is_for_gpus_and_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "H200")
+    cpu = choices.open_device("cpu", deterministic=True)
+    gpu = choices.open_device("cuda:0")
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert provenance.device_name(gpu) == "cuda (H200)"
+    plain = provenance.device_name(cpu)
+    assert choices.open_device("cuda:0", deterministic=True) == gpu
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.backends.cudnn.benchmark
+    assert os.environ[WORKSPACE_VARIABLE] == ":4096:8"
+    assert provenance.device_name(gpu) == "cuda (H200, deterministic)"
+    assert provenance.device_name(cpu) == plain

@@ -60,15 +60,16 @@ def decode(data: bytes, name: str) -> tuple[np.ndarray, int]:
     return samples, int(rate)
 
 
-def to_clip(samples: np.ndarray, rate: int) -> np.ndarray:
+def to_clip(samples: np.ndarray, rate: int, limit: bool = True) -> np.ndarray:
     """Mix to mono, resample to 16 kHz, cut or zero-pad to 80,000 samples.
 
     Args:
         samples: float32 (samples, channels).
         rate: sample rate in Hz.
+        limit: clip to [-1, 1], which resamplers and lossy decoders overshoot.
 
     Returns:
-        float32 (80000,), clipped to [-1, 1].
+        float32 (80000,).
     """
     mono = torch.from_numpy(np.ascontiguousarray(samples.mean(axis=1, dtype=np.float32)))
     if rate != SAMPLE_RATE:
@@ -78,7 +79,7 @@ def to_clip(samples: np.ndarray, rate: int) -> np.ndarray:
     clip = np.zeros(CLIP_SAMPLES, dtype=np.float32)
     kept = mono[:CLIP_SAMPLES].numpy()
     clip[: len(kept)] = kept
-    return np.clip(clip, -1.0, 1.0)
+    return np.clip(clip, -1.0, 1.0) if limit else clip
 
 
 def read_clip(path: Path) -> np.ndarray:

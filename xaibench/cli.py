@@ -50,7 +50,7 @@ app.add_typer(new.app, name="new")
 def main() -> None:
     """Entry point of the `xaibench` program."""
     try:
-        app()
+        app(prog_name="xaibench")  # also under python -m
     except XaibenchError as error:
         # One line, also where a library's own message inside it has more.
         notes().print(f"Error: {' '.join(str(error).splitlines())}", style="red", markup=False, soft_wrap=True)

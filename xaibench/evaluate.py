@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from xaibench import audio, fitting, provenance, registry
+from xaibench import provenance, registry
 from xaibench.batch import Batch
-from xaibench.data.base import Clip, Dataset
-from xaibench.errors import RegistryError, ResultsError, UnsupportedPairError, XaibenchError
-from xaibench.evidence import AREAS, Clean, Evidence
+from xaibench.data.base import Clip
+from xaibench.errors import ResultsError, UnsupportedPairError, XaibenchError
+from xaibench.evidence import Clean, Evidence
 from xaibench.explainer import Explainer
 from xaibench.explaining import Explaining
 from xaibench.explanation import Explanation, defects
-from xaibench.explanation_cache import ExplanationCache, Made, on_device
+from xaibench.explanation_cache import Made, on_device
 from xaibench.forwarder import Forwarder
 from xaibench.memory import measure_peak
 from xaibench.metric import Metric, Scores
-from xaibench.results import PART_CLIPS, PartInfo, RunFolder
+from xaibench.plan import Contender, Plan, applicable, contenders
+from xaibench.protocol import STANDARD
+from xaibench.results import PartInfo, RunFolder
 from xaibench.subject import Subject
 
-PROTOCOL = "standard-1"
-SOFT = "-soft"
+PROTOCOL = STANDARD.id
 
 
 @dataclass(frozen=True)
@@ -48,92 +47,6 @@ class Event:
     method: str
     clips: int
     reason: str = ""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to score.
-
-    Attributes:
-        dataset: where the clips come from.
-        clips: in the order of the parts.
-        methods: explainers by name.
-        metrics: metrics by name.
-        seed: of every random draw.
-        batch_size: inputs per forward pass.
-        precision: of the forward passes that score; explanations are always float32.
-        compiled: whether these forward passes are compiled.
-        cache: where explanations of earlier runs are, and this one's are kept; None to make all anew.
-        explainers: folder with the weights that the user fitted.
-    """
-
-    dataset: Dataset
-    clips: Sequence[Clip]
-    methods: dict[str, Explainer]
-    metrics: dict[str, Metric]
-    seed: int
-    batch_size: int
-    precision: torch.dtype = torch.float32
-    compiled: bool = False
-    cache: ExplanationCache | None = None
-    explainers: Path = fitting.ROOT
-
-    @property
-    def parts(self) -> list[Sequence[Clip]]:
-        return [self.clips[i : i + PART_CLIPS] for i in range(0, len(self.clips), PART_CLIPS)]
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A method as it takes part for one classifier.
-
-    Attributes:
-        name: in the results.
-        method: with the weights that belong to the classifier, if it is a trained one.
-        soft: scored with its own soft mask instead of the top bins of equal area.
-        training: what fitting cost: seconds and parameters; empty where nothing is fitted.
-    """
-
-    name: str
-    method: Explainer
-    soft: bool = False
-    training: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def areas(self) -> tuple[float | None, ...]:
-        """What metrics of a mask are scored at; None is the method's own soft mask."""
-        return (None,) if self.soft else AREAS
-
-
-def contenders(plan: Plan, subject: Subject) -> tuple[list[Contender], dict[str, str]]:
-    """The methods that make sense for a classifier and dataset, and the reasons against the others.
-
-    A method whose map is a mask takes part twice, the second time as METHOD-soft.
-
-    Raises:
-        CheckpointError: weights that belong to the classifier are damaged.
-        RegistryError: a method is called METHOD-soft.
-    """
-    found, refused = [], {}
-    for name, unbound in plan.methods.items():
-        reason = unbound.refusal(subject.classifier, plan.dataset.has_evidence)
-        if reason is not None:
-            refused[name] = reason
-            continue
-        method = copy.copy(unbound)  # each classifier has weights of its own
-        try:
-            card = fitting.bind(name, method, subject, plan.dataset.name, plan.explainers)
-        except UnsupportedPairError as error:
-            refused[name] = str(error)
-            continue
-        training = {"seconds": card.seconds, "parameters": card.parameters} if card else {}
-        if applicable(plan.metrics, plan.dataset):
-            found.append(Contender(name, method, False, training))
-        if method.native_mask and applicable(plan.metrics, plan.dataset, soft=True):
-            if name + SOFT in registry.names("methods"):
-                raise RegistryError(f"method '{name + SOFT}' has the name of {name}'s soft mask; rename it")
-            found.append(Contender(name + SOFT, method, True, training))
-    return found, refused
 
 
 def evaluate(plan: Plan, subject: Subject, folder: RunFolder, report: Callable[[Event], None]) -> None:
@@ -160,7 +73,8 @@ def evaluate(plan: Plan, subject: Subject, folder: RunFolder, report: Callable[[
             f"{', '.join(plan.metrics)}: says something of soft masks only, which no method here makes; "
             "choose another --metric, or a method whose map is a mask"
         )
-    forwarder = Forwarder(subject.classifier, plan.batch_size, plan.precision, plan.compiled)
+    temperature = plan.protocol.temperature
+    forwarder = Forwarder(subject.classifier, plan.batch_size, plan.precision, plan.compiled, temperature)
     failed: set[str] = set()
     for index, clips in enumerate(plan.parts):
         part = _Part(plan, subject, folder, forwarder, index, clips)
@@ -197,7 +111,7 @@ class _Part:
             rows, info = earlier
             self._check_same(name, method, info)
             known = set(rows["metric"])
-            if set(applicable(wanted, self.plan.dataset, contender.soft)) <= known:
+            if set(applicable(wanted, self.plan.dataset, contender)) <= known:
                 return Event("found", label, name, len(self.clips))
             # Rescored whole, so that a part is always one method's one pass.
             wanted |= {metric: registry.create("metrics", metric) for metric in known - set(wanted)}
@@ -210,7 +124,7 @@ class _Part:
                 torch.cat([one.explanation.map for one in made]), made[0].explanation.native_shape
             )
             started = time.perf_counter()
-            metrics = applicable(wanted, self.plan.dataset, contender.soft)
+            metrics = applicable(wanted, self.plan.dataset, contender)
             rows = self._rows(contender, explaining, explanation, clean, metrics)
             about = describe(method) | {
                 "native_shape": [int(size) for size in explanation.native_shape],
@@ -252,7 +166,9 @@ class _Part:
 
     @cached_property
     def _waveform(self) -> Tensor:
-        return torch.stack([torch.from_numpy(self.plan.dataset.waveform(clip)) for clip in self.clips])
+        return torch.stack(
+            [torch.from_numpy(self.plan.protocol.waveform(self.plan.dataset, clip)) for clip in self.clips]
+        )
 
     @cached_property
     def _audio_sha256(self) -> str:
@@ -261,7 +177,7 @@ class _Part:
     def _prepare(self) -> Clean:
         if self._clean is None:
             plan, device = self.plan, next(self.subject.classifier.parameters()).device
-            x = audio.spectrogram(self._waveform).to(device)
+            x = plan.protocol.spectrogram(self._waveform).to(device)
             evidence = None
             if plan.dataset.has_evidence:
                 known = [torch.from_numpy(plan.dataset.evidence(clip)) for clip in self.clips]
@@ -352,7 +268,7 @@ class _Part:
                 "correct": [clip.label == c for clip, c in zip(self.clips, predicted, strict=True)],
                 "classifier": self.subject.label,
                 "method": method,
-                "protocol": PROTOCOL,
+                "protocol": self.plan.protocol.id,
                 "metric": metric,
                 "area": area,
                 "value": [None if reason else value for value, reason in zip(values, reasons, strict=True)],
@@ -374,19 +290,6 @@ def _score(name: str, metric: Metric, evidence: Evidence, area: float | None) ->
             f"reasons, expected one of each for {len(evidence)} clips"
         )
     return scored
-
-
-def applicable(metrics: dict[str, Metric], dataset: Dataset, soft: bool = False) -> dict[str, Metric]:
-    """Without the metrics that need evidence which the dataset does not have.
-
-    A soft mask is scored by what is said of masks: all else is said of the map, once.
-    """
-    return {
-        name: metric
-        for name, metric in metrics.items()
-        if (dataset.has_evidence or not metric.needs_known_evidence)
-        and metric.soft_mask != ("never" if soft else "only")
-    }
 
 
 def _one_line(text: str) -> str:

@@ -33,6 +33,7 @@ class Explainer(abc.ABC):
         needs: what a classifier or dataset must have.
         control: whether it is a yardstick rather than a method.
         native_mask: whether its map is a mask as it is, from 0 to 1; it is then scored as that too.
+        protocols: names of the protocols that score it.
         parameters: everything beside classifier and clip that decides the map; provenance.
     """
 
@@ -43,6 +44,7 @@ class Explainer(abc.ABC):
     needs: ClassVar[frozenset[Need]] = frozenset()
     control: ClassVar[bool] = False
     native_mask: ClassVar[bool] = False
+    protocols: ClassVar[frozenset[str]] = frozenset({"standard"})
     parameters: dict[str, Any] = {}
 
     @abc.abstractmethod

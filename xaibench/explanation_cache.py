@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,8 @@ import torch
 from safetensors.torch import save
 
 from xaibench.explanation import Explanation
+from xaibench.kept_files import LIMIT_BYTES, KeptFiles
 
-LIMIT_BYTES = 4 * 1024**3
 # Below this a map is made again about as fast as it is read.
 WORTH_KEEPING_SECONDS = 0.05
 
@@ -45,19 +43,18 @@ class ExplanationCache:
     """
 
     def __init__(self, folder: Path, limit_bytes: int = LIMIT_BYTES) -> None:
-        self._folder = folder
-        self._limit = limit_bytes
-        self._size: int | None = None
+        self._files = KeptFiles(folder, ".safetensors", limit_bytes)
 
     def find(self, content: dict[str, Any]) -> Made | None:
         """What was kept under the same content, or None; a damaged file counts as not kept."""
-        path = self._path(content)
+        name = _name(content)
         # Whatever a damaged file makes the reader raise, the remedy is to make the map again.
-        with contextlib.suppress(Exception), safetensors.safe_open(path, "pt") as file:
+        with contextlib.suppress(Exception), safetensors.safe_open(self._files.path(name), "pt") as file:
             about = json.loads(file.metadata()["about"])
             explanation = Explanation(file.get_tensor("map"), tuple(about["native_shape"]))
-            os.utime(path)
-            return Made(explanation, float(about["seconds"]), about["peak_bytes"])
+            made = Made(explanation, float(about["seconds"]), about["peak_bytes"])
+            self._files.was_read(name)
+            return made
         return None
 
     def keep(self, content: dict[str, Any], made: Made) -> None:
@@ -67,34 +64,11 @@ class ExplanationCache:
         explanation = made.explanation
         about = {"native_shape": explanation.native_shape, "seconds": made.seconds, "peak_bytes": made.peak_bytes}
         data = save({"map": explanation.map.cpu().contiguous()}, {"about": json.dumps(about)})
-        with contextlib.suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._make_room(len(data))
-            handle, temporary = tempfile.mkstemp(dir=self._folder, suffix=".tmp")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                os.replace(temporary, self._path(content))
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+        self._files.write(_name(content), data)
 
-    def _path(self, content: dict[str, Any]) -> Path:
-        text = json.dumps(content, sort_keys=True)
-        return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()}.safetensors"
 
-    def _make_room(self, size: int) -> None:
-        if self._size is None:
-            self._size = sum(path.stat().st_size for path in self._folder.glob("*.safetensors"))
-        self._size += size
-        if self._size <= self._limit:
-            return
-        # A tenth more than needed, so that a full cache is not sorted again for every map.
-        for path in sorted(self._folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime):
-            if self._size <= 0.9 * self._limit:
-                break
-            self._size -= path.stat().st_size
-            path.unlink(missing_ok=True)
+def _name(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def on_device(made: Made, device: torch.device) -> Made:

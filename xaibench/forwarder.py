@@ -32,6 +32,7 @@ class Forwarder:
     Args:
         precision: torch.bfloat16 runs matrix products in it (autocast); logits differ in the third digit.
         compiled: with torch.compile, which fuses operations and so rounds otherwise.
+        temperature: of the logits, or None for the classifier's own.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class Forwarder:
         batch_size: int,
         precision: torch.dtype = torch.float32,
         compiled: bool = False,
+        temperature: float | None = None,
     ) -> None:
         self.classifier = classifier
         self.batch_size = batch_size
         self.count = 0
         self._precision = precision
+        self._temperature = temperature
         self._run = torch.compile(classifier.logits, dynamic=True) if compiled else classifier.logits
 
     def group(self, count: int) -> int:
@@ -57,14 +60,15 @@ class Forwarder:
         return 1 if on_cpu else max(1, self.batch_size // count)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Logits of spectrograms (n, 513, 431) at the classifier's temperature, float64 (n, classes)."""
+        """Logits of spectrograms (n, 513, 431) at the temperature, float64 (n, classes)."""
+        temperature = self.classifier.temperature if self._temperature is None else self._temperature
 
         def forward(start: int, stop: int) -> Tensor:
             reduced = self._precision != torch.float32
             with torch.inference_mode(), torch.autocast(x.device.type, self._precision, enabled=reduced):
                 logits = self._run(x[start:stop])
             # Double precision keeps 1 - p meaningful where p is close to 1.
-            return self.classifier.temperature * logits.double()
+            return temperature * logits.double()
 
         parts = self.in_micro_batches(len(x), forward)
         self.count += len(x)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from xaibench.evidence import Evidence
+from xaibench.explainer import Explainer
 from xaibench.perturbation import Perturbation
 
 
@@ -40,6 +41,8 @@ class Metric(abc.ABC):
         needs_known_evidence: defined only where the event's place is known.
         soft_mask: whether it is scored, with None for the area, of a method's own soft mask too:
             "also", "only" (and never of equal areas), or "never".
+        protocol: name of the protocol whose numbers it reads; a run scores the metrics of one protocol.
+        averaged_per_batch: whether the protocol's original code prints the mean of its batches' means.
     """
 
     title: ClassVar[str]
@@ -55,6 +58,8 @@ class Metric(abc.ABC):
     per_area: ClassVar[bool] = False
     needs_known_evidence: ClassVar[bool] = False
     soft_mask: ClassVar[Literal["never", "also", "only"]] = "never"
+    protocol: ClassVar[str] = "standard"
+    averaged_per_batch: ClassVar[bool] = False
 
     @abc.abstractmethod
     def score(self, evidence: Evidence, area: float | None) -> Scores:
@@ -71,6 +76,10 @@ class Metric(abc.ABC):
     def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
         """The perturbations whose logits it will read, so that all metrics' can be forwarded together."""
         return []
+
+    def concerns(self, method: Explainer) -> bool:
+        """Whether its protocol scores this method by it; no rows are written where not."""
+        return True
 
 
 def scores(values: Tensor, undefined: Tensor | None = None, reason: str = "") -> Scores:

@@ -30,9 +30,10 @@ def versions() -> dict[str, str]:
 
 
 def device_name(device: torch.device) -> str:
-    """A device as people call it, such as "cpu (AMD EPYC, 2 threads)"."""
+    """A device as people call it, such as "cpu (x86_64, 2 threads)"; of a GPU also whether it is deterministic."""
     if device.type == "cuda":
-        return f"cuda ({torch.cuda.get_device_name(device)})"
+        mode = ", deterministic" if torch.are_deterministic_algorithms_enabled() else ""
+        return f"cuda ({torch.cuda.get_device_name(device)}{mode})"
     return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
 
 

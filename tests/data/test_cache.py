@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -101,11 +102,10 @@ def test_a_cache_that_cannot_be_written_costs_time_and_not_the_run(monkeypatch, 
 
 
 def test_a_failed_write_leaves_no_half_entry(monkeypatch):
-    def full_disk(file, array, **_):
-        file.write(b"half")
+    def full_disk(source, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "save", full_disk)
+    monkeypatch.setattr(os, "replace", full_disk)
     np.testing.assert_array_equal(cached("group", "key", Maker()), ARRAY)
     assert [path for path in cache_folder().rglob("*") if path.is_file()] == []
 
@@ -121,3 +121,13 @@ def test_what_fails_while_making_is_not_stored():
 
 def test_tests_do_not_touch_the_users_cache():
     assert not cache_folder().is_relative_to(Path.home() / ".cache")
+
+
+def test_an_entry_that_is_read_goes_last():
+    for key in "ab":
+        cached("group", key, Maker())
+    for path in (cache_folder() / "group").iterdir():
+        os.utime(path, (1000, 1000))
+    cached("group", "a", Maker())
+    read, other = ((cache_folder() / "group" / f"{key}.npy").stat().st_mtime for key in "ab")
+    assert read > other == 1000

@@ -168,6 +168,14 @@ def test_a_replaced_file_is_decoded_again(small_esc50, decoded):
     assert len(decoded) == 2
 
 
+def test_another_decoder_decodes_again(small_esc50, decoded, monkeypatch):
+    dataset = Esc50(small_esc50)
+    for decoder in ("sndfile1.2.2-torchaudio2.11.0", "sndfile1.2.2-torchaudio2.12.0", "sndfile1.2.2-torchaudio2.11.0"):
+        monkeypatch.setattr(esc50, "DECODER", decoder)
+        dataset.waveform(dataset.clips[0])
+    assert len(decoded) == 2
+
+
 def test_a_damaged_entry_is_made_again(small_esc50, decoded):
     dataset = Esc50(small_esc50)
     waveform = dataset.waveform(dataset.clips[0])

@@ -6,7 +6,6 @@ orders no bins anew but can round two of them to one.
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -96,19 +95,14 @@ def ours(evidence: Evidence, name: str) -> np.ndarray:
     return result.values.numpy()
 
 
-def test_mprt_by_layer_has_the_correlations_of_quantus_in_less_time(evidence):
-    """Every layer and clip; and in at most 0.6 of the processor's time (0.23 measured)."""
-    started = time.process_time()
+def test_mprt_by_layer_has_the_correlations_of_quantus(evidence):
+    """Every layer and clip; benchmarks/engine.py says what it costs."""
     found = FAMILY.mprt_by_layer(evidence)
-    our_seconds = time.process_time() - started
-    started = time.process_time()
     expected = theirs(evidence, quantus.MPRT, layer_order="top_down", abs=True)
-    their_seconds = time.process_time() - started
     assert list(expected) == ["original", *(f"classifier.{layer}" for layer in found)]
     for layer, values in found.items():
         np.testing.assert_allclose(values.numpy(), expected[f"classifier.{layer}"], rtol=0, atol=1e-9, err_msg=layer)
     assert max(float(values.abs().max()) for values in found.values()) < 0.99
-    assert our_seconds <= 0.6 * their_seconds
 
 
 def test_the_average_of_quantus_counts_the_original_map_as_a_layer(evidence):

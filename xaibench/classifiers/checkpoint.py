@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import CheckpointError
+from xaibench.user_data import data_folder
 
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
@@ -25,7 +26,14 @@ CARD = "card.json"
 
 @dataclass(frozen=True)
 class Card:
-    """What must be known of trained weights before their numbers mean anything."""
+    """What must be known of trained weights before their numbers mean anything.
+
+    Attributes:
+        geometry: of a classifier from elsewhere, what `recipe.build` makes it of; empty for a registered
+            one. Of the training of such weights nothing is known: 0 and NaN stand for that.
+        origin: where weights from elsewhere came from.
+        source_sha256: SHA-256 of the files they were converted from, by name.
+    """
 
     classifier: str
     dataset: str
@@ -48,13 +56,16 @@ class Card:
     initialised_from: str = ""
     taught_by: str = ""
     weights_sha256: str = ""
+    geometry: dict[str, Any] = field(default_factory=dict)
+    origin: str = ""
+    source_sha256: dict[str, str] = field(default_factory=dict)
 
 
-def save(folder: Path, classifier: Classifier, card: Card) -> None:
-    """Write weights (half precision) and card into a folder, replacing what is there."""
+def save(folder: Path, classifier: Classifier, card: Card, precision: torch.dtype = torch.float16) -> None:
+    """Write weights (half precision unless said otherwise) and card into a folder, replacing what is there."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {
-        key: (value.half() if value.is_floating_point() else value).contiguous().clone()
+        key: (value.to(precision) if value.is_floating_point() else value).contiguous().clone()
         for key, value in classifier.state_dict().items()
     }
     temporary = folder / (WEIGHTS + ".tmp")
@@ -104,7 +115,12 @@ def load(folder: Path) -> tuple[Classifier, Card]:
         state = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
-    classifier = build(card.classifier, card.classes)
+    if card.geometry:
+        from xaibench.classifiers import recipe
+
+        classifier = recipe.build(card.classifier, card.classes, card.geometry)
+    else:
+        classifier = build(card.classifier, card.classes)
     try:
         classifier.load_state_dict(
             {key: value.to(torch.float32) if value.is_floating_point() else value for key, value in state.items()}
@@ -159,21 +175,35 @@ def shipped() -> list[tuple[str, str]]:
     return sorted((card.parent.parent.name, card.parent.name) for card in root.glob(f"*/*/{CARD}"))
 
 
+def added_folder(name: str) -> Path:
+    """Where `xaibench classifiers add` keeps, or would keep, the classifier of a name."""
+    return data_folder() / "classifiers" / name
+
+
+def added() -> list[str]:
+    """Names of the classifiers that were added."""
+    return sorted(card.parent.name for card in added_folder("").glob(f"*/{CARD}"))
+
+
 def resolve(name: str, dataset: str) -> tuple[Classifier, Card]:
-    """The classifier meant by a registry name (its shipped weights) or a checkpoint folder.
+    """The classifier meant by a registry name (its shipped weights), an added one's, or a checkpoint folder.
 
     Raises:
-        RegistryError: neither a folder nor a registered name.
+        RegistryError: neither a folder nor a registered or added name.
         CheckpointError: no weights are shipped for this dataset.
     """
-    # A registered name is never a folder that happens to be called so; ./NAME is.
-    if os.sep in name or (name not in registry.names("classifiers") and (Path(name) / CARD).is_file()):
+    if os.sep in name:
         return load(Path(name))
+    # A registered or added name is never a folder that happens to be called so; ./NAME is.
+    if name not in registry.names("classifiers"):
+        for folder in (added_folder(name), Path(name)):
+            if (folder / CARD).is_file():
+                return load(folder)
     registry.entry("classifiers", name)
-    folder = shipped_folder(name, dataset)
-    if folder is None:
+    shipped_weights = shipped_folder(name, dataset)
+    if shipped_weights is None:
         raise CheckpointError(
             f"no weights of {name} are shipped for {dataset}; train them with 'xaibench train --classifier {name} "
             f"--dataset {dataset}' and give the folder it prints as --classifier"
         )
-    return load(folder)
+    return load(shipped_weights)

@@ -27,7 +27,7 @@ class FocalNetClassifier(Classifier):
     ) -> None:
         super().__init__(name, "focalnet", classes, temperature=COSINE_SCALE)
         self.front_end = front_end
-        self.input_norm = InputNorm()
+        self.input_norm: nn.Module = InputNorm()
         self.backbone = FocalNetBackbone(config)
         self.feature_maps = nn.Identity()
         features = config.embed_dim * 2 ** (len(config.depths) - 1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from xaibench.audio import GRID, SAMPLE_RATE
+from xaibench.classifiers.resize import resize
 
 
 class FrontEnd(nn.Module):
@@ -28,10 +28,10 @@ class LinearResize(FrontEnd):
         self.image_size = image_size
 
     def forward(self, x: Tensor) -> Tensor:
-        return _resize(x, self.image_size)[:, None]
+        return resize(x, self.image_size)[:, None]
 
     def to_grid(self, maps: Tensor) -> Tensor:
-        return _resize(maps, GRID)
+        return resize(maps, GRID)
 
 
 class MelResize(FrontEnd):
@@ -53,7 +53,7 @@ class MelResize(FrontEnd):
         mel_top = _mel(np.array(SAMPLE_RATE / 2))
         edges = _hertz(np.linspace(0, mel_top, image_size[0] + 2))
         weights = _triangles(edges, bins)
-        time = _resize(torch.eye(GRID[1])[None], (GRID[1], image_size[1]))[0]
+        time = resize(torch.eye(GRID[1])[None], (GRID[1], image_size[1]))[0]
         row = np.interp(bins, edges[1:-1], np.arange(image_size[0]))
         # Derived from the geometry, so not part of the weights.
         self.register_buffer("frequency_weights", torch.from_numpy(weights).float(), persistent=False)
@@ -64,15 +64,11 @@ class MelResize(FrontEnd):
         return (self.frequency_weights @ (x @ self.time_weights))[:, None]
 
     def to_grid(self, maps: Tensor) -> Tensor:
-        image = _resize(maps, (self.image_size[0], GRID[1]))
+        image = resize(maps, (self.image_size[0], GRID[1]))
         low = self.row_of_bin.floor().long()
         high = (low + 1).clamp(max=self.image_size[0] - 1)
         share = (self.row_of_bin - low)[:, None]
         return image[:, low] * (1 - share) + image[:, high] * share
-
-
-def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    return functional.interpolate(maps[:, None], size, mode="bilinear", antialias=True)[:, 0]
 
 
 def _mel(hertz: np.ndarray) -> np.ndarray:

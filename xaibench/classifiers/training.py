@@ -17,9 +17,10 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from xaibench import audio, provenance
-from xaibench.classifiers import checkpoint
+from xaibench.classifiers import checkpoint, pretrained
 from xaibench.classifiers.augmentation import augment
 from xaibench.classifiers.base import Classifier, Recipe
+from xaibench.classifiers.loading import batches
 from xaibench.data.base import TEST_FOLDS, TRAIN_FOLDS, VALIDATION_FOLDS, Clip, Dataset
 from xaibench.errors import CheckpointError
 
@@ -46,8 +47,9 @@ class Settings:
     """What, beside the data, decides the trained weights on one machine.
 
     Attributes:
-        init: checkpoint to start from, all but its head: a folder, or DATASET/CLASSIFIER of shipped
-            weights; None to start from random weights.
+        init: checkpoint to start from, all but its head: a folder, DATASET/CLASSIFIER of shipped weights,
+            or an image backbone of transformers (folder, or OWNER/NAME on the hub); None to start from
+            random weights.
         teacher: checkpoint, named likewise, of a classifier whose probabilities on the augmented clips
             are half of the target (distillation as in DeiT, arXiv 2012.12877); None for labels alone.
     """
@@ -131,12 +133,13 @@ class _Trainer:
         generator = torch.Generator().manual_seed(settings.seed * 100_003 + self.epoch)
         torch.manual_seed(settings.seed * 100_003 + self.epoch)
         self.model.train()
-        total = 0.0
+        # On the device: asking for every step's loss would make the processor wait for every step.
+        total = torch.zeros((), dtype=torch.float64, device=settings.device)
         shift = settings.recipe.frequency_shift
-        batches = torch.randperm(len(labels), generator=generator).split(BATCH_SIZE)
-        for index in batches:
+        indices = torch.randperm(len(labels), generator=generator).split(BATCH_SIZE)
+        for index, loaded in zip(indices, batches(magnitude, indices, settings.device), strict=True):
             one_hot = functional.one_hot(labels[index], len(self.model.classes)).float()
-            x, target = augment(magnitude[index].to(settings.device), one_hot.to(settings.device), generator, shift)
+            x, target = augment(loaded, one_hot.to(settings.device), generator, shift)
             if self.teacher is not None:
                 with torch.no_grad():
                     target = (target + self.teacher.probabilities(x)) / 2
@@ -151,9 +154,9 @@ class _Trainer:
             self.optimizer.step()
             self.scheduler.step()
             self.average.update_parameters(self.model)
-            total += float(loss.detach()) * len(index)
+            total += loss.detach().double() * len(index)
         self.epoch += 1
-        return total / len(labels)
+        return float(total) / len(labels)
 
     def validate(self, x: Tensor, labels: Tensor) -> float:
         """Accuracy of the averaged weights, kept if the best so far (ties: the lower loss)."""
@@ -167,6 +170,9 @@ class _Trainer:
 
 def _initialise(model: Classifier, reference: str) -> str:
     """Take over the weights of a checkpoint, except the head, and say whose they were."""
+    folder = pretrained.folder_of(reference, model.name)
+    if folder is not None:
+        return pretrained.initialise(model, folder, reference)
     source, card = checkpoint.load(checkpoint.find(reference))
     if card.classifier != model.name:
         raise CheckpointError(f"{reference} holds a {card.classifier}, not a {model.name}; choose another --init")
@@ -193,7 +199,8 @@ def _origin(card: checkpoint.Card) -> str:
 def measure(classifier: Classifier, x: Tensor, labels: Tensor, device: torch.device) -> tuple[float, float]:
     """Accuracy and mean cross-entropy in evaluation mode, over spectrograms (clips, 513, 431)."""
     classifier.eval()
-    logs = torch.cat([classifier.log_probabilities(part.to(device)).cpu() for part in x.split(BATCH_SIZE)])
+    indices = torch.arange(len(x)).split(BATCH_SIZE)
+    logs = torch.cat([classifier.log_probabilities(part).cpu() for part in batches(x, indices, device)])
     loss = functional.nll_loss(logs, labels)
     return float((logs.argmax(dim=1) == labels).double().mean()), float(loss)
 

@@ -28,7 +28,7 @@ class VitClassifier(Classifier):
     def __init__(self, name: str, classes: Sequence[str], front_end: FrontEnd, config: ViTConfig, hidden: int) -> None:
         super().__init__(name, "vit", classes, temperature=COSINE_SCALE)
         self.front_end = front_end
-        self.input_norm = InputNorm()
+        self.input_norm: nn.Module = InputNorm()
         self.backbone = ViTModel(config, add_pooling_layer=False)
         self.feature_maps = nn.Identity()
         patch = config.patch_size if not isinstance(config.patch_size, int) else (config.patch_size,) * 2
@@ -71,7 +71,7 @@ class VitClassifier(Classifier):
         return [maps[len(maps) // 3], maps[2 * len(maps) // 3], maps[-1]]
 
     def _blocks(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Tokens (batch, 1 + patches, channels), and as maps (batch, channels, h, w), before each block but the first."""
+        """Before each block but the first, tokens (batch, 1 + patches, channels) and maps (batch, channels, h, w)."""
         image = self.input_norm(self.front_end(x))
         tokens = self.backbone.embeddings(image.expand(-1, self.backbone.config.num_channels, -1, -1))
         for block in self.backbone.layers[:-1]:

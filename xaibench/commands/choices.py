@@ -45,6 +45,10 @@ ExplainersOption = Annotated[
     typer.Option("--explainers", help="Folder with what [bold]xaibench fit[/bold] has fitted.", metavar="FOLDER"),
 ]
 
+DeterministicOption = Annotated[
+    bool, typer.Option("--deterministic", help="On a GPU: the same digits every time, slower. A CPU gives them anyway.")
+]
+
 
 class Precision(enum.StrEnum):
     """Precision of matrix products; weights, probabilities and scores stay float32 or better."""
@@ -60,12 +64,15 @@ class Precision(enum.StrEnum):
         return torch.bfloat16 if self is Precision.bfloat16 else torch.float32
 
 
-def metrics(names: Sequence[str], families: Sequence[str]) -> dict[str, Metric]:
+def metrics(names: Sequence[str], families: Sequence[str], protocol: str = "standard") -> dict[str, Metric]:
     """Metrics by name: the named ones and those of the named families; the default set if nothing is named.
+
+    Args:
+        protocol: whose metrics they are.
 
     Raises:
         RegistryError: unknown name.
-        XaibenchError: unknown family.
+        XaibenchError: unknown family, or a named metric of another protocol.
     """
     import difflib
 
@@ -74,8 +81,15 @@ def metrics(names: Sequence[str], families: Sequence[str]) -> dict[str, Metric]:
     if not names and not families:
         names = [DEFAULT]
     chosen = {name: registry.create("metrics", name) for name in names if name not in {ALL, DEFAULT}}
+    for name, metric in chosen.items():
+        if metric.protocol != protocol:
+            raise XaibenchError(
+                f"metric '{name}' belongs to the protocol {metric.protocol}, not to {protocol}; "
+                f"use --protocol {metric.protocol}"
+            )
     if families or {ALL, DEFAULT} & set(names):
         every = {name: registry.create("metrics", name) for name in registry.names("metrics")}
+        every = {name: metric for name, metric in every.items() if metric.protocol == protocol}
         known = sorted({metric.family for metric in every.values()})
         for family in families:
             if family not in known:
@@ -83,7 +97,9 @@ def metrics(names: Sequence[str], families: Sequence[str]) -> dict[str, Metric]:
                 hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}"
                 raise XaibenchError(f"unknown metric family '{family}'; {hint}")
         for name, metric in every.items():
-            in_set = ALL in names or (DEFAULT in names and metric.in_default_set)
+            # Only the standard protocol has metrics too dear to be scored unasked.
+            by_default = metric.in_default_set or protocol != "standard"
+            in_set = ALL in names or (DEFAULT in names and by_default)
             if in_set or metric.family in families:
                 chosen[name] = metric
     return dict(sorted(chosen.items()))
@@ -110,19 +126,23 @@ def open_dataset(name: str, data_dir: Path | None) -> Dataset:
     return kind(data_dir)
 
 
-def open_device(name: str) -> torch.device:
-    """The torch device of an option value.
+def open_device(name: str, deterministic: bool = False) -> torch.device:
+    """The torch device of an option value; a GPU computes deterministically from now on if that is asked for.
 
     Raises:
         XaibenchError: no such device on this machine.
     """
     import torch
 
+    from xaibench.determinism import make_deterministic
+
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     kind, colon, index = name.partition(":")
     if kind not in {"cpu", "cuda"} or (colon and (kind == "cpu" or not index.isdecimal())):
         raise XaibenchError(f"unknown device '{name}'; use auto, cpu, cuda or cuda:N")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise XaibenchError(f"no device '{name}': torch sees {torch.cuda.device_count()} GPUs; use --device cpu")
+    if deterministic and kind == "cuda":
+        make_deterministic()
     return torch.device(name)

@@ -46,6 +46,13 @@ def run(
     limit: Annotated[int | None, typer.Option(help="Only the first N clips.", min=1)] = None,
     explainers: choices.ExplainersOption = choices.EXPLAINERS,
     seed: choices.SeedOption = 0,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="standard, or legacy-speechbrain: what the original recipes print; see docs/protocols.md.",
+            metavar="NAME",
+        ),
+    ] = "standard",
     device: choices.DeviceOption = "auto",
     batch_size: Annotated[str, typer.Option(help="Inputs per forward pass, or auto.")] = "auto",
     precision: Annotated[
@@ -55,6 +62,7 @@ def run(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the forward passes that score (a minute at the start).")
     ] = False,
+    deterministic: choices.DeterministicOption = False,
     out: Annotated[
         Path | None, typer.Option(help="Run folder. Default: results/runs/DATASET-foldFOLDS.", metavar="FOLDER")
     ] = None,
@@ -71,23 +79,29 @@ def run(
     xaibench run --method all --dataset esc10 --data-dir ESC-50-master
 
     xaibench run -m saliency -m gradcam -c cnn-micro --limit 16
+
+    xaibench run --method all --protocol legacy-speechbrain -c MY-CHECKPOINT --dataset esc10 --data-dir ESC-50-master
     """
+    from xaibench import protocol as protocols
     from xaibench.data.cache import cache_folder
-    from xaibench.evaluate import PROTOCOL, Plan, contenders, evaluate
+    from xaibench.evaluate import Plan, contenders, evaluate
     from xaibench.explanation_cache import ExplanationCache
     from xaibench.forwarder import automatic_batch_size
     from xaibench.results import Manifest, RunFolder
 
+    rules = protocols.find(protocol)
     methods = _chosen_methods(method)
     plan_methods = {name: registry.create("methods", name) for name in methods}
-    plan_metrics = choices.metrics(metric or [], family or [])
+    plan_metrics = choices.metrics(metric or [], family or [], rules.name)
     source = choices.open_dataset(dataset, data_dir)
-    where = choices.open_device(device)
+    where = choices.open_device(device, deterministic)
     chosen = _folds(folds, {clip.fold for clip in source.clips})
     clips = source.in_folds(chosen)[:limit]
     size = automatic_batch_size(where) if batch_size == "auto" else _positive(batch_size, "--batch-size")
     cache = ExplanationCache(cache_folder() / "explanations")
-    plan = Plan(source, clips, plan_methods, plan_metrics, seed, size, precision.dtype, compiled, cache, explainers)
+    plan = Plan(
+        source, clips, plan_methods, plan_metrics, seed, size, precision.dtype, compiled, cache, rules, explainers
+    )
 
     subjects = subjects_of(classifier, source, chosen, where)
     found = {subject.label: contenders(plan, subject) for subject in subjects}
@@ -106,9 +120,10 @@ def run(
         suffix += (f"-{precision}" if precision != choices.Precision.float32 else "") + (
             "-compiled" if compiled else ""
         )
+        suffix += "" if rules == protocols.STANDARD else f"-{rules.name}"
         out = Path("results") / "runs" / f"{dataset}-fold{folds.replace(',', '-')}{suffix}"
     folder = RunFolder(
-        out, Manifest(source.name, source.fingerprint(), chosen, limit, seed, PROTOCOL, str(precision), compiled)
+        out, Manifest(source.name, source.fingerprint(), chosen, limit, seed, rules.id, str(precision), compiled)
     )
 
     failures: dict[tuple[str, str], str] = {}
@@ -123,6 +138,8 @@ def run(
         for subject in subjects:
             evaluate(plan, subject, folder, report)
     _print_summary(out, failures)
+    if rules.batch_clips is not None:
+        _print_as_recipe(out, rules.batch_clips)
     if failures:
         raise XaibenchError(f"{len(failures)} of {pairs} pairs failed (see above); everything else is saved")
 
@@ -180,3 +197,12 @@ def _print_summary(folder: Path, failures: dict[tuple[str, str], str]) -> None:
         )
         output().print(f"per-clip scores: {folder}", markup=False, soft_wrap=True)
         output().print("next: xaibench compare, xaibench leaderboard", markup=False, soft_wrap=True)
+
+
+def _print_as_recipe(folder: Path, batch_clips: int) -> None:
+    from xaibench import legacy, tables
+    from xaibench.results import read_rows
+
+    if any(folder.glob("*/*/part-*.parquet")):
+        for table in legacy.tables(legacy.printed(read_rows(folder), batch_clips)):
+            output().print(tables.terminal(table))

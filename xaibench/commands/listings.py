@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from xaibench import registry
+from xaibench.commands import importing
 from xaibench.commands.console import output
-from xaibench.errors import RegistryError
+from xaibench.errors import CheckpointError, RegistryError
 from xaibench.registry import Group
 
 GROUPS: tuple[Group, ...] = ("methods", "metrics", "classifiers", "datasets")
@@ -30,20 +31,28 @@ def listing(group: Group) -> typer.Typer:
             table.add_column()
             for name in registry.names(group):
                 table.add_row(name, _line(group, name, _LINES[group]))
+            for name in _added() if group == "classifiers" else ():
+                table.add_row(name, escape(_added_line(name)))
             for prefix in registry.names("metric_bridges") if group == "metrics" else ():
                 table.add_row(f"{prefix}:NAME", _line("metric_bridges", prefix, _bridge_line))
             output().print(table)
 
     @app.command("show", help=f"All that is known of one of the {group}.")
     def show(name: str) -> None:
-        entry = registry.load(group, name)
+        if group == "classifiers" and name not in registry.names(group) and name in _added():
+            details = _added_details(name)
+        else:
+            entry = registry.load(group, name)
+            details = {"name": name, **_DETAILS[group](name, entry), "from": registry.origin(group, name)}
         table = Table(box=None, pad_edge=False, show_header=False)
         table.add_column(style="bold", no_wrap=True)
         table.add_column()
-        for key, value in {"name": name, **_DETAILS[group](name, entry), "from": registry.origin(group, name)}.items():
+        for key, value in details.items():
             table.add_row(key, escape(str(value)))
         output().print(table)
 
+    if group == "classifiers":
+        app.command("add")(importing.add)
     return app
 
 
@@ -130,6 +139,41 @@ def _classifier_details(name: str, factory: Any) -> dict[str, object]:
             f"made by: {card.command}"
         )
     return details
+
+
+def _added() -> list[str]:
+    from xaibench.classifiers import checkpoint
+
+    return checkpoint.added()
+
+
+def _added_line(name: str) -> str:
+    from xaibench.classifiers import checkpoint
+
+    try:
+        card = checkpoint.read_card(checkpoint.added_folder(name))
+    except CheckpointError as error:  # one damaged card must not hide the others
+        return str(error)
+    return f"{len(card.classes)} classes, {card.parameters:,} parameters. Added from {card.origin}."
+
+
+def _added_details(name: str) -> dict[str, object]:
+    from xaibench.classifiers import checkpoint
+
+    folder = checkpoint.added_folder(name)
+    card = checkpoint.read_card(folder)
+    return {
+        "name": name,
+        "what": f"{card.parameters:,} parameters, temperature {card.temperature:g}",
+        "classes": ", ".join(card.classes),
+        "geometry": ", ".join(f"{key}={value}" for key, value in card.geometry.items()),
+        "trained on": f"{card.dataset}, folds {', '.join(map(str, card.train_folds))}" if card.dataset else "unknown",
+        "sound": card.data_licence,
+        "source files": ", ".join(f"{file} (SHA-256 {digest})" for file, digest in card.source_sha256.items()),
+        "made by": card.command,
+        "folder": folder,
+        "from": card.origin,
+    }
 
 
 def _dataset_line(name: str, dataset: Any) -> str:

@@ -35,7 +35,12 @@ def subjects_of(names: list[str] | None, source: Dataset, folds: Sequence[int], 
     subjects = []
     for name in dict.fromkeys(names):
         classifier, card = checkpoint.resolve(name, source.name)
-        if card.classes != source.classes:
+        if card.geometry and sorted(card.classes) == sorted(source.classes):
+            from xaibench.classifiers import recipe
+
+            # A recipe numbers its classes by first appearance, a dataset by its own targets.
+            classifier = recipe.in_order(classifier, source.classes)
+        if classifier.classes != source.classes:
             raise CheckpointError(
                 f"{name} was trained on the {len(card.classes)} classes of {card.dataset}, "
                 f"{source.name} has {len(source.classes)} others; choose another --classifier or --dataset"

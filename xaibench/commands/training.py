@@ -29,8 +29,9 @@ def train(
     init: Annotated[
         str | None,
         typer.Option(
-            help="Start from the weights of a checkpoint, all but its head; esc10/vit-micro names shipped ones.",
-            metavar="FOLDER|DATASET/CLASSIFIER",
+            help="Start from the weights of a checkpoint, all but its head; esc10/vit-micro names shipped ones, "
+            "microsoft/focalnet-base an image backbone of transformers.",
+            metavar="FOLDER|DATASET/CLASSIFIER|OWNER/NAME",
         ),
     ] = None,
     teacher: Annotated[
@@ -45,6 +46,7 @@ def train(
     ] = choices.Precision.float32,
     seed: choices.SeedOption = 0,
     device: choices.DeviceOption = "auto",
+    deterministic: choices.DeterministicOption = False,
 ) -> None:
     """Train a classifier on folds 1-3, select the epoch on fold 4, report fold 5 once.
 
@@ -55,7 +57,7 @@ def train(
     from xaibench.classifiers import training as trainer
 
     source = choices.open_dataset(dataset, data_dir)
-    where = choices.open_device(device)
+    where = choices.open_device(device, deterministic)
     recipe = checkpoint.build(classifier, source.classes).recipe
     if epochs is not None:
         recipe = replace(recipe, epochs=epochs)

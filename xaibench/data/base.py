@@ -54,7 +54,11 @@ class Dataset(abc.ABC):
 
     @abc.abstractmethod
     def waveform(self, clip: Clip) -> np.ndarray:
-        """Float32 (80000,) samples of one clip."""
+        """Float32 (80000,) samples of one clip, in [-1, 1]."""
+
+    def unlimited_waveform(self, clip: Clip) -> np.ndarray:
+        """The samples before they are clipped to [-1, 1], which resamplers and lossy decoders overshoot."""
+        return self.waveform(clip)
 
     def evidence(self, clip: Clip) -> np.ndarray:
         """Boolean (513, 431): True where the labelled event is louder than everything else."""

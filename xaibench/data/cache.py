@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
-import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import platformdirs
+
+from xaibench.kept_files import KeptFiles
 
 CACHE_VARIABLE = "XAIBENCH_CACHE"
 
@@ -19,28 +22,26 @@ def cache_folder() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("xaibench"))
 
 
+@cache
+def _files(folder: Path) -> KeptFiles:
+    return KeptFiles(folder, ".npy")
+
+
 def cached(group: str, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
     """The array stored under (group, key), made and stored on first use.
 
     A damaged entry is made again. A cache that cannot be written (full disk, read-only home)
-    costs time, never the run.
+    costs time, never the run. A group keeps to a limit: what was read longest ago goes.
     """
-    path = cache_folder() / group / f"{key}.npy"
+    files = _files(cache_folder() / group)
     # A damaged file passes on whatever numpy's header parser trips over: ValueError, MemoryError for an
     # absurd shape, tokenize.TokenError. All of them mean: make it again.
-    with contextlib.suppress(Exception), path.open("rb") as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+    with contextlib.suppress(Exception), files.path(key).open("rb") as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)
+        files.was_read(key)
+        return array
     array = make()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.save(file, array, allow_pickle=False)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError:
-        pass
+    data = io.BytesIO()
+    np.save(data, array, allow_pickle=False)
+    files.write(key, data.getvalue())
     return array

@@ -6,10 +6,12 @@ K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", ACM Multime
 from __future__ import annotations
 
 import hashlib
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import soundfile
 
 from xaibench import audio
 from xaibench.data.base import Clip, Dataset
@@ -17,6 +19,8 @@ from xaibench.data.cache import cached
 from xaibench.errors import AudioError, DataError
 
 COLUMNS = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
+# Another version may decode or resample to other samples.
+DECODER = f"sndfile{soundfile.__libsndfile_version__}-torchaudio{metadata.version('torchaudio')}"
 REMEDY = "run 'xaibench data check PATH' for the whole list"
 
 
@@ -58,14 +62,20 @@ class Esc50(Dataset):
         return table
 
     def waveform(self, clip: Clip) -> np.ndarray:
+        return self._decoded(clip, "audio-16k-v1", limit=True)
+
+    def unlimited_waveform(self, clip: Clip) -> np.ndarray:
+        return self._decoded(clip, "audio-16k-unlimited-v1", limit=False)
+
+    def _decoded(self, clip: Clip, kind: str, limit: bool) -> np.ndarray:
         path = self.folder / "audio" / clip.filename
         try:
             data = path.read_bytes()
         except OSError as error:
             raise AudioError(f"{path}: cannot be read ({error.strerror or error})") from error
         # Keyed by content: a replaced file is decoded again, a moved folder is not.
-        key = hashlib.sha256(data).hexdigest()
-        return cached("audio-16k-v1", key, lambda: audio.to_clip(*audio.decode(data, str(path))))
+        key = f"{hashlib.sha256(data).hexdigest()}-{DECODER}"
+        return cached(kind, key, lambda: audio.to_clip(*audio.decode(data, str(path)), limit=limit))
 
 
 class Esc10(Esc50):

@@ -1,0 +1,146 @@
+"""Clips per second of a classifier: bare forward passes, the default metrics with one method, training.
+
+    python benchmarks/throughput.py --device cuda --precision float32 --precision bfloat16 --batch-size 16,128
+    python benchmarks/throughput.py --classifier focalnet-micro --device cpu --clips 8
+
+Weights are random, for no time depends on them; clips are synth's. One pass warms up; of what then takes less than
+eight seconds the median of three is taken. Metrics and maps are timed through the evaluation loop, so with
+everything that `xaibench run` does for a part of 16 clips, and nothing kept from other runs.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from engine import median, timed
+
+from xaibench import audio, registry
+from xaibench.classifiers import checkpoint, training
+from xaibench.classifiers.base import Classifier
+from xaibench.commands import choices
+from xaibench.data.base import TEST_FOLDS, TRAIN_FOLDS
+from xaibench.data.synth import Synth
+from xaibench.errors import XaibenchError
+from xaibench.evaluate import PROTOCOL, Event, Plan, Subject, evaluate
+from xaibench.forwarder import Forwarder
+from xaibench.provenance import device_name, versions
+from xaibench.results import Manifest, RunFolder
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the table.
+
+    Attributes:
+        batch_size: inputs per pass; the largest that fitted, where memory ran out.
+        peak_bytes: most GPU memory that was allocated, None on a CPU.
+    """
+
+    work: str
+    precision: str
+    batch_size: int
+    clips: int
+    seconds: float
+    peak_bytes: int | None
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """As they are printed."""
+        memory = "\N{EN DASH}" if self.peak_bytes is None else f"{self.peak_bytes / 1e9:.1f}"
+        rate = f"{self.clips / self.seconds:.3g}"
+        return (self.work, self.precision, str(self.batch_size), str(self.clips), f"{self.seconds:.3g}", rate, memory)
+
+
+HEADINGS = ("work", "precision", "batch", "clips", "s", "clips / s", "GPU memory, GB")
+
+
+def main(
+    classifier: Annotated[str, typer.Option(help="Registered classifier.")] = "focalnet-base",
+    method: Annotated[str, typer.Option(help="Explainer of the metrics.")] = "saliency",
+    device: choices.DeviceOption = "auto",
+    precision: Annotated[list[choices.Precision] | None, typer.Option(help="Repeatable. Default: float32.")] = None,
+    batch_size: Annotated[str, typer.Option(help="Inputs per forward pass, such as 16,128.")] = "16",
+    clips: Annotated[int, typer.Option(help="For each kind of work, of at most 80.", min=1, max=80)] = 80,
+) -> None:
+    """Print a Markdown table."""
+    where = choices.open_device(device)
+    if not all(part.isdecimal() and int(part) for part in batch_size.split(",")):
+        raise typer.BadParameter(f"--batch-size {batch_size!r} is not a list of sizes; write 16 or 16,128")
+    source = Synth()
+    torch.manual_seed(0)
+    model = checkpoint.build(classifier, source.classes).to(where).eval()
+    print(
+        f"{classifier} ({model.parameter_count / 1e6:.1f} M parameters) at {model.front_end.image_size[0]} x "
+        f"{model.front_end.image_size[1]}; {device_name(where)}, torch {versions()['torch']}.",
+        "",
+        *map(row, (HEADINGS, (":--", ":--", *["--:"] * (len(HEADINGS) - 2)))),
+        sep="\n",
+    )
+    for kind in precision or [choices.Precision.float32]:
+        for size in batch_size.split(","):
+            for line in inference(model, method, source, clips, int(size), kind):
+                print(row(line.cells), flush=True)
+        print(row(training_steps(classifier, source, clips, kind, where).cells), flush=True)
+
+
+def row(cells: tuple[str, ...]) -> str:
+    """Of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def inference(
+    model: Classifier, method: str, source: Synth, count: int, size: int, precision: choices.Precision
+) -> Iterator[Line]:
+    """Bare forward passes, and all that scoring a method by the default metrics takes."""
+    chosen = source.in_folds(TEST_FOLDS)[:count]
+    device = next(model.parameters()).device
+    x = audio.spectrogram(torch.stack([torch.from_numpy(source.waveform(clip)) for clip in chosen])).to(device)
+    forwarder = Forwarder(model, size, precision.dtype)
+    seconds, peak = measured(lambda: forwarder.logits(x), device)
+    yield Line("forward", precision, forwarder.batch_size, count, seconds, peak)
+
+    metrics = choices.metrics([], [])
+    plan = Plan(source, chosen, {method: registry.create("methods", method)}, metrics, 0, size, precision.dtype)
+
+    def score() -> None:
+        manifest = Manifest(source.name, source.fingerprint(), TEST_FOLDS, count, 0, PROTOCOL)
+        with tempfile.TemporaryDirectory() as folder:
+            evaluate(plan, Subject(model.name, model, ""), RunFolder(Path(folder), manifest), refuse_failure)
+
+    seconds, peak = measured(score, device)
+    yield Line(f"{method}, {len(metrics)} default metrics", precision, size, count, seconds, peak)
+
+
+def refuse_failure(event: Event) -> None:
+    """A method that failed would look fast."""
+    if event.kind == "failed":
+        raise XaibenchError(f"{event.method} failed: {event.reason}")
+
+
+def training_steps(name: str, source: Synth, count: int, precision: choices.Precision, device: torch.device) -> Line:
+    """Whole training steps: augmentation, both passes, optimiser and moving average."""
+    x, labels = training.magnitudes(source, source.in_folds(TRAIN_FOLDS)[:count])
+    recipe = replace(checkpoint.build(name, source.classes).recipe, epochs=10)
+    settings = training.Settings(name, source.name, 0, recipe, precision.dtype, device, command="")
+    trainer = training._Trainer(settings, source, steps=1000)
+    seconds, peak = measured(lambda: trainer.run_epoch(x, labels), device)
+    return Line("training", precision, training.BATCH_SIZE, count, seconds, peak)
+
+
+def measured(work: Callable[[], object], device: torch.device) -> tuple[float, int | None]:
+    """Seconds of work once warm, and the most GPU memory that it held."""
+    work()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    seconds = median(lambda: timed(work, device)[0], lambda one: one)
+    return seconds, torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,189 @@
+"""PIQ as SpeechBrain's recipe trains it (arXiv 2303.12659, arXiv 2402.02754): imported, not fitted here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from xaibench.audio import GRID
+from xaibench.batch import Batch
+from xaibench.classifiers.base import Classifier
+from xaibench.errors import CheckpointError
+from xaibench.explainer import Explainer
+from xaibench.explanation import Explanation
+
+from ._recipe_interpreter import FEATURE_SIZE, RecipeInterpreter, from_state
+
+SOURCE = "psi_model.ckpt"
+WEIGHTS = "interpreter.safetensors"
+CARD = "interpreter.json"
+
+
+class RecipePiq(Explainer):
+    """A psi_model.ckpt of the recipe for a classifier of the recipe; `load` or `import_checkpoint` first."""
+
+    title = "PIQ (SpeechBrain)"
+    reference = "Paissan et al., PIQ, arXiv 2303.12659; train_piq.py of SpeechBrain's ESC-50 recipes"
+    description = "a decoder's soft mask from the codes of the predicted class that are nearest to the last feature map"
+    polarity = "positive"
+    native_mask = True
+    protocols = frozenset({"standard", "legacy-speechbrain"})
+
+    def __init__(self) -> None:
+        self.parameters: dict[str, Any] = {}
+        self._interpreter: RecipeInterpreter | None = None
+        self._classes: tuple[str, ...] = ()
+
+    def refusal(self, classifier: Classifier, has_evidence: bool) -> str | None:
+        if _reader(classifier) is None:
+            return (
+                f"reads a FocalNet or ViT of the original recipes, which {classifier.name} ({classifier.family}) is not"
+            )
+        return super().refusal(classifier, has_evidence)
+
+    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        if self._interpreter is None:
+            raise CheckpointError("piq-speechbrain has no weights; import a psi_model.ckpt for this classifier first")
+        # Codes belong to classes in the order of the training, whatever order the logits are in.
+        order = torch.tensor([self._classes.index(name) for name in classifier.classes], device=target.device)
+        with torch.inference_mode():
+            mask = self._interpreter(_features(classifier, batch.x), order[target])
+        return Explanation(mask.transpose(1, 2).clone(), batch.grid)
+
+    def import_checkpoint(self, source: Path, classifier: Classifier, training_classes: Sequence[str]) -> None:
+        """Take over the recipe's psi_model.ckpt (the file, or the folder that holds it).
+
+        Args:
+            source: a state dict; no pickle of it runs.
+            classifier: a classifier of the recipe, whose last feature map it reads.
+            training_classes: the classifier's class names in the order it was trained with.
+
+        Raises:
+            CheckpointError: the file is missing, no plain state dict, or does not fit the classifier.
+        """
+        path = Path(source) / SOURCE if Path(source).is_dir() else Path(source)
+        self._take(_read_recipe(path), tuple(training_classes), classifier, str(path))
+
+    def save(self, folder: Path) -> None:
+        """Write weights (half precision where nothing is lost) and class names into an existing folder."""
+        assert self._interpreter is not None
+        state = {key: _smallest(value).contiguous().clone() for key, value in self._interpreter.state_dict().items()}
+        save_file(state, Path(folder) / WEIGHTS)
+        (Path(folder) / WEIGHTS).chmod(0o644)  # safetensors makes it private to its writer
+        (Path(folder) / CARD).write_text(json.dumps({"classes": self._classes, **self.parameters}, indent=2) + "\n")
+
+    def load(self, folder: Path, classifier: Classifier) -> None:
+        """Take over what `save` wrote, on the classifier's device.
+
+        Raises:
+            CheckpointError: the files are damaged or do not fit the classifier.
+        """
+        path = Path(folder) / WEIGHTS
+        try:
+            classes = tuple(json.loads((Path(folder) / CARD).read_text())["classes"])
+            state = load_file(path)
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"{folder} holds no interpreter that can be read: {error}; import it again"
+            ) from error
+        self._take(_single(state), classes, classifier, str(path))
+
+    def _take(self, state: dict[str, Tensor], classes: tuple[str, ...], classifier: Classifier, source: str) -> None:
+        if sorted(classes) != sorted(classifier.classes):
+            raise CheckpointError(
+                f"{source}: its {len(classes)} classes in training order are not the {len(classifier.classes)} of "
+                f"{classifier.name}"
+            )
+        refusal = self.refusal(classifier, has_evidence=False)
+        if refusal is not None:
+            raise CheckpointError(f"{source}: piq-speechbrain {refusal}")
+        interpreter = from_state(state, len(classes), source)
+        device = next(classifier.parameters()).device
+        with torch.inference_mode():
+            channels, *size = _features(classifier, torch.zeros(1, *GRID, device=device)).shape[1:]
+        dim = interpreter.down.in_channels
+        if channels != dim:
+            raise CheckpointError(
+                f"{source} reads feature maps of {dim} channels, {classifier.name} has {channels}; "
+                "was it fitted to another classifier?"
+            )
+        if tuple(size) != FEATURE_SIZE:
+            raise CheckpointError(
+                f"{source}: the recipe's decoder makes its mask from a map of {FEATURE_SIZE[0]} x {FEATURE_SIZE[1]}, "
+                f"{classifier.name} gives {size[0]} x {size[1]}; the recipe's image is 224 x 224 at a patch of 4 or 16"
+            )
+        self._interpreter, self._classes = interpreter.to(device), classes
+        self.parameters = {"dim": dim, "codes": len(interpreter.code_class), "sha256": _hash(interpreter)}
+
+
+def _reader(classifier: Classifier) -> nn.Module | None:
+    """The module whose output the recipe's interpreter reads; None for a classifier that is not the recipe's."""
+    from xaibench.classifiers.recipe import RecipeFocalNet, RecipeVit  # imports transformers, which takes seconds
+
+    if isinstance(classifier, RecipeFocalNet):
+        return classifier.feature_maps
+    return classifier.backbone.layernorm if isinstance(classifier, RecipeVit) else None
+
+
+def _features(classifier: Classifier, x: Tensor) -> Tensor:
+    """The recipe's feature map of spectrograms (batch, 513, 431): (batch, channels, h, w).
+
+    FocalNet: the last map at twice its size; ViT: the patches' last hidden states as a map.
+    """
+    seen: list[Tensor] = []
+    module: Any = _reader(classifier)
+    hook = module.register_forward_hook(lambda module, args, output: seen.append(output))
+    try:
+        classifier.logits(x)
+    finally:
+        hook.remove()
+    if classifier.family == "focalnet":
+        maps = seen[0]
+        size = (2 * maps.shape[2], 2 * maps.shape[3])
+        return functional.interpolate(maps, size, mode="bilinear", antialias=True)
+    model: Any = classifier
+    return seen[0][:, 1:].transpose(1, 2).unflatten(2, model.grid)
+
+
+def _read_recipe(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing; the recipe's interpreter is a {SOURCE}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # Without torch's own words, which advise to unpickle the file.
+        raise CheckpointError(
+            f"{path} is not a plain state dict: it is damaged, or its pickle asks for more than tensors "
+            "(nothing of it was run); export the state dict alone"
+        ) from error
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise CheckpointError(f"{path} holds no state dict (names and tensors); export the state dict alone")
+    broken = [key for key, value in content.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    if broken:
+        raise CheckpointError(f"{path}: '{broken[0]}' holds NaN or infinite numbers; train or download it again")
+    return _single(content)
+
+
+def _single(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+
+
+def _smallest(value: Tensor) -> Tensor:
+    half = value.half() if value.is_floating_point() else value
+    return half if torch.equal(half.to(value.dtype), value) else value
+
+
+def _hash(interpreter: RecipeInterpreter) -> str:
+    digest = hashlib.sha256()
+    for key, value in sorted(interpreter.state_dict().items()):
+        digest.update(key.encode() + value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,227 @@
+"""What SpeechBrain's ESC-50 recipes print, clip by clip: the metrics of the protocol legacy-speechbrain.
+
+Sources: the recipes `interpret_amt.py` and `train_piq.py` of the source paper (arXiv 2402.02754); their
+facts are listed in docs/protocols.md. p = softmax of the raw cosines, c the class predicted for the clean
+clip, kept = mask * x and removed = (1 - mask) * x on the log1p magnitude x.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xaibench.evidence import Evidence
+from xaibench.explainer import Explainer
+from xaibench.metric import Metric, Scores, scores
+from xaibench.perturbation import Part, Perturbation
+
+QUANTILE = 0.90
+EPS = 1e-10  # what the recipes add to a denominator
+SPARSENESS_OFFSET = 1e-7  # what Quantus's Sparseness adds to every value
+COMPLEXITY_OFFSET = 1e-12  # what Quantus's Complexity adds inside the logarithm
+
+
+def recipe_mask(evidence: Evidence) -> Tensor:
+    """The recipes' mask, float32 (batch, freq, time): a native mask as it is, any other map at its quantile.
+
+    Not an equal-area mask: bins at the quantile are all kept, so ties enlarge it.
+    """
+    maps = evidence.importance
+    if evidence.explaining.method.native_mask:
+        return maps
+
+    def compute() -> Tensor:
+        # Clip by clip: torch.quantile refuses more than 16 million values.
+        cuts = torch.stack([one.flatten().quantile(QUANTILE) for one in maps])
+        return (maps >= cuts[:, None, None]).float()
+
+    return evidence.shared((__name__, "mask"), compute)
+
+
+@dataclass(frozen=True)
+class RecipeMasked(Perturbation):
+    """The spectrogram times the recipes' mask ("kept") or times its complement ("removed")."""
+
+    part: Part
+
+    def apply(self, evidence: Evidence) -> Tensor:
+        mask = recipe_mask(evidence)
+        return evidence.clean.batch.x * (mask if self.part == "kept" else 1 - mask)
+
+
+KEPT, REMOVED = RecipeMasked("kept"), RecipeMasked("removed")
+
+
+class _Legacy(Metric):
+    family = "legacy"
+    protocol = "legacy-speechbrain"
+    cost = "1 (shared)"
+    part: Part | None = "kept"
+
+    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
+        return [] if self.part is None else [RecipeMasked(self.part)]
+
+
+class _OfMaps(_Legacy):
+    """Printed by `interpret_amt.py`, which explains by a map that becomes a mask at its quantile."""
+
+    def concerns(self, method: Explainer) -> bool:
+        return not method.native_mask
+
+
+class _OfMasks(_Legacy):
+    """Printed by `train_piq.py`, whose interpreter gives a soft mask."""
+
+    def concerns(self, method: Explainer) -> bool:
+        return method.native_mask
+
+
+class LegacyInputFidelity(_Legacy):
+    title = "Fid-In (legacy)"
+    reference = "compute_fidelity of SpeechBrain's ESC-50 recipes; Paissan et al., PIQ, arXiv 2303.12659"
+    description = "1 if the kept part alone keeps the prediction, else 0"
+    formula = "1 if argmax p(kept) = c, else 0"
+    traps = "a classifier may name one class for any sparse input; no control is printed beside it"
+    higher_is_better = True
+    bounds = (0.0, 1.0)
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        return scores(evidence.probabilities(KEPT).argmax(dim=1) == evidence.target)
+
+
+class LegacyFaithfulnessKept(_OfMaps):
+    title = "FF of kept (legacy)"
+    reference = "compute_faithfulness of SpeechBrain's interpret_amt.py; called FF in arXiv 2402.02754"
+    description = "the predicted class's probability lost when only the kept part is left"
+    formula = "p_c(x) - p_c(kept)"
+    traps = (
+        "the opposite of faithfulness: a mask that loses the class scores high, and the paper calls high better; "
+        "at temperature 1 it cannot leave a few hundredths"
+    )
+    higher_is_better = True  # as the paper's table reads it
+    bounds = (-1.0, 1.0)
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        return scores(evidence.p_full - evidence.p_changed(KEPT))
+
+
+class LegacyFaithfulnessRemoved(_OfMasks):
+    title = "FF of removed (legacy)"
+    reference = "compute_faithfulness of SpeechBrain's train_piq.py"
+    description = "the predicted class's probability lost when the mask's complement is left"
+    formula = "p_c(x) - p_c(removed)"
+    traps = "a soft mask removes a share of every bin; at temperature 1 it cannot leave a few hundredths"
+    higher_is_better = True
+    bounds = (-1.0, 1.0)
+    part = "removed"
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        return scores(evidence.p_full - evidence.p_changed(REMOVED))
+
+
+class LegacyAverageIncrease(_OfMasks):
+    title = "AI (legacy)"
+    reference = "compute_AI of SpeechBrain's train_piq.py; Chattopadhyay et al., arXiv 1710.11063"
+    description = "100 if the kept part is classified with more confidence than the whole, else 0"
+    formula = "100 if p_c(kept) > p_c(x), else 0"
+    traps = "a rise of 0.0001 counts as much as one of 0.5"
+    higher_is_better = True
+    bounds = (0.0, 100.0)
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        return scores(100.0 * (evidence.p_changed(KEPT) > evidence.p_full))
+
+
+class LegacyAverageDrop(_OfMasks):
+    title = "AD (legacy)"
+    reference = "compute_AD of SpeechBrain's train_piq.py, which takes the softmax of probabilities"
+    description = "percentage lost of a second softmax's value when only the kept part is left"
+    formula = f"100 max(0, q_c(x) - q_c(kept)) / (q_c(x) + {EPS:g}), q = softmax(p)"
+    traps = "the second softmax flattens: q_c is never less than 1/e of another q_c, so no drop exceeds 63.3"
+    higher_is_better = False
+    bounds = (0.0, 100.0)
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        full = evidence.of_target(torch.softmax(evidence.clean.probabilities, dim=-1))
+        kept = evidence.of_target(torch.softmax(evidence.probabilities(KEPT), dim=-1))
+        return scores(100 * (full - kept).clamp(min=0) / (full + EPS))
+
+
+class LegacyAverageGain(_OfMasks):
+    title = "AG (legacy)"
+    reference = "compute_AG of SpeechBrain's train_piq.py; Zhang et al., Opti-CAM, arXiv 2301.07002"
+    description = "percentage of the missing confidence that the kept part gains"
+    formula = f"100 max(0, p_c(kept) - p_c(x)) / (1 - p_c(x) + {EPS:g})"
+    traps = "at temperature 1 there is always much to gain and hardly any way to gain it"
+    higher_is_better = True
+    bounds = (0.0, 100.0)
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        p_full = evidence.p_full
+        return scores(100 * (evidence.p_changed(KEPT) - p_full).clamp(min=0) / (1 - p_full + EPS))
+
+
+class LegacySparseness(_OfMasks):
+    title = "SPS (legacy)"
+    reference = "compute_sparseness of SpeechBrain's train_piq.py: Quantus's Sparseness; arXiv 1810.06583"
+    description = "Gini index of the soft mask"
+    formula = f"sum_k (2k - n - 1) a_(k) / (n sum(a)) over the ascending mask a_(1..n), {SPARSENESS_OFFSET:g} added"
+    traps = "the recipe keeps one value per batch, the mean over its clips, and prints the mean of these"
+    higher_is_better = True
+    bounds = (0.0, 1.0)
+    cost = "0"
+    part = None
+    averaged_per_batch = True
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        ordered = (recipe_mask(evidence).flatten(1).double() + SPARSENESS_OFFSET).sort(dim=1).values
+        size = ordered.shape[1]
+        weight = torch.arange(1 - size, size, 2, dtype=torch.float64, device=ordered.device)
+        # Rounding can take a constant mask a hair below its 0.
+        gini = ((ordered * weight).sum(dim=1) / (size * ordered.sum(dim=1))).clamp(min=0)
+        return scores(gini, _silent(evidence), _ZERO_MASK)
+
+
+class LegacyComplexity(_OfMasks):
+    title = "COMP (legacy)"
+    reference = "compute_complexity of SpeechBrain's train_piq.py: Quantus's Complexity; arXiv 2005.00631"
+    description = "entropy of the soft mask normalised to sum 1"
+    formula = f"-sum_i s_i log(s_i + {COMPLEXITY_OFFSET:g}), s = a / sum(a)"
+    traps = "the recipe keeps one value per batch, the mean over its clips, and prints the mean of these"
+    higher_is_better = False
+    bounds = (0.0, float("inf"))
+    cost = "0"
+    part = None
+    averaged_per_batch = True
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        mask = recipe_mask(evidence).flatten(1).double()
+        share = mask / mask.sum(dim=1, keepdim=True)
+        return scores(
+            -(share * torch.log(share + COMPLEXITY_OFFSET)).sum(dim=1).clamp(max=0), _silent(evidence), _ZERO_MASK
+        )
+
+
+class LegacyMaskFraction(_Legacy):
+    title = "mask fraction (legacy)"
+    reference = "the mask of SpeechBrain's ESC-50 recipes"
+    description = "mean of the mask: the share of bins kept, or a soft mask's mean"
+    formula = f"mean(mask), mask = [map >= {QUANTILE:g} quantile of the map], or the soft mask"
+    traps = "no score: it says at what area the others were read; ties at the quantile raise it above 0.1"
+    higher_is_better = False
+    bounds = (0.0, 1.0)
+    cost = "0"
+    part = None
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        return scores(recipe_mask(evidence).flatten(1).mean(dim=1, dtype=torch.float64))
+
+
+_ZERO_MASK = "the mask is zero everywhere"
+
+
+def _silent(evidence: Evidence) -> Tensor:
+    return recipe_mask(evidence).flatten(1).sum(dim=1) == 0

@@ -1,0 +1,71 @@
+"""`xaibench run`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from command_line import Command, assert_refused
+
+from xaibench import results
+from xaibench.classifiers import checkpoint
+
+
+def test_run_prints_a_table_and_a_second_run_is_quick(xaibench: Command, weights: Path, tmp_path: Path) -> None:
+    arguments = ("run", "-m", "energy", "-m", "random", "-c", weights, "--limit", 2, "--metric", "faithfulness")
+    first = xaibench(*arguments)
+    assert first.code == 0
+    assert "energy" in first.out
+    assert "random" in first.out
+    assert "FF ↑" in first.out
+    assert "per-clip scores: results/runs/synth-fold5-first2" in first.out
+    # Progress and notes are no results.
+    assert "scoring" not in first.out
+    assert "\x1b" not in first.out
+    assert "\r" not in first.out
+    made = tmp_path / "results" / "runs" / "synth-fold5-first2"
+    rows = results.read_rows(made)
+    assert rows["clip"].nunique() == 2
+    label = f"cnn-micro@{checkpoint.file_hash(weights / checkpoint.WEIGHTS)[:8]}"
+    assert set(rows["classifier"]) == {label}, "weights that are not the shipped ones are not called so"
+    before = {path: path.stat().st_mtime_ns for path in made.rglob("*") if path.is_file()}
+    started = time.perf_counter()
+    second = xaibench(*arguments)
+    assert time.perf_counter() - started < 10
+    assert second.out == first.out
+    assert {path: path.stat().st_mtime_ns for path in made.rglob("*") if path.is_file()} == before
+    # A method that cannot run beside one that can is a note, not an error.
+    third = xaibench("run", "-m", "all", "-c", weights, "--limit", 1, "--metric", "sparseness", "--folds", "4,5")
+    assert third.code == 0
+    for name in ("focalnet", "vit-attention", "vit-rollout"):
+        assert f"left out: {name} on {label} (needs " in third.err
+        assert name not in third.out
+    assert "gradcam" in third.out
+    assert (tmp_path / "results" / "runs" / "synth-fold4-5-first1").is_dir()
+
+
+def test_scoring_clips_that_were_trained_on_is_said(xaibench: Command, weights: Path) -> None:
+    run = ("run", "-m", "energy", "-c", weights, "--limit", 1, "--metric", "sparseness")
+    done = xaibench(*run, "--folds", "1,5")
+    assert done.code == 0
+    assert "was trained on fold 1: scores there are of clips it has seen" in done.err
+    assert "was trained on" not in xaibench(*run, "--folds", "5").err
+
+
+def test_other_settings_in_the_same_folder_are_refused(xaibench: Command, a_run: Path, weights: Path) -> None:
+    run = ("run", "-m", "energy", "-c", weights, "--limit", 2, "--metric", "sparseness", "--out", a_run)
+    assert_refused(xaibench(*run, "--seed", 3), "made holds a run with seed 0, this one has 3; choose another --out")
+    assert_refused(xaibench(*run, "--folds", "4"), "choose another --out")
+    assert xaibench(*run).code == 0
+    (a_run.parent / "file").write_text("")
+    assert_refused(xaibench(*run[:-1], "file"), "file cannot be written")
+
+
+def test_a_metric_that_needs_evidence_where_there_is_none(
+    xaibench: Command, tmp_path: Path, esc50_folder: Path
+) -> None:
+    arguments = ("--dataset", "esc10", "--data-dir", esc50_folder, "--limit", 1, "-c", "cnn-micro", "--device", "cpu")
+    done = xaibench("run", "-m", "energy", "--metric", "pointing_game", *arguments)
+    assert_refused(done, "pointing_game: not on esc10, whose evidence is not known; choose another --metric")
+    done = xaibench("run", "-m", "oracle", *arguments)
+    assert_refused(done, "oracle cannot run here: it needs clips whose evidence is known, such as --dataset synth")

@@ -1,0 +1,87 @@
+"""Strangers' explainers on the command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+from command_line import Command, assert_refused
+
+from xaibench import registry, results
+
+PLUGIN = """
+import torch
+from xaibench.explainer import Explainer
+from xaibench.explanation import Explanation
+
+class Odd(Explainer):
+    title = "Odd"
+    reference = "nobody"
+    description = "nothing"
+    polarity = "positive"
+
+class Fails(Odd):
+    def explain(self, classifier, batch, target):
+        raise ValueError("first line\\nsecond line")
+
+class Hollow(Odd):
+    def explain(self, classifier, batch, target):
+        return Explanation(batch.x * float("nan"), batch.grid)
+
+class WithGradient(Odd):
+    def explain(self, classifier, batch, target):
+        return Explanation(batch.x.clone().requires_grad_() * 2, batch.grid)
+
+class Abstract(Odd):
+    pass
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A stranger's package with one good and four bad explainers."""
+    (tmp_path / "odd_plugin.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    names = {"fails": "Fails", "hollow": "Hollow", "with-gradient": "WithGradient", "abstract": "Abstract"}
+    points = [EntryPoint(name, f"odd_plugin:{kind}", "xaibench.methods") for name, kind in names.items()]
+    points.append(EntryPoint("absent", "package_nobody_has:Method", "xaibench.methods"))
+    real = registry.entry_points
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            registry, "entry_points", lambda group: [*real(group=group), *(p for p in points if p.group == group)]
+        )
+        registry._entries.cache_clear()
+        registry.load.cache_clear()
+        yield
+    registry._entries.cache_clear()
+    registry.load.cache_clear()
+    sys.modules.pop("odd_plugin", None)
+
+
+@pytest.mark.usefixtures("plugin")
+def test_bad_plugins_are_named_and_the_rest_is_saved(
+    xaibench: Command, weights: Path, tmp_path: Path, esc50_folder: Path
+) -> None:
+    run = ("run", "-c", weights, "--limit", 1, "--metric", "sparseness", "--metric", "faithfulness", "--out", "made")
+    done = xaibench(*run, "-m", "fails", "-m", "energy", "-m", "hollow", "-m", "with-gradient")
+    assert done.code == 2
+    assert "failed: fails on cnn-micro@" in done.err
+    assert ": ValueError: first line\n" in done.err
+    assert "second line" not in done.err
+    assert "Error: 1 of 4 pairs failed (see above); everything else is saved" in done.err
+    assert "energy" in done.out
+    assert set(results.read_rows(tmp_path / "made")["method"]) == {"energy", "hollow", "with-gradient"}
+    assert_refused(xaibench(*run, "-m", "abstract"), "method 'abstract' of odd_plugin:Abstract cannot be made")
+    assert_refused(xaibench(*run, "-m", "absent"), "method 'absent' of package_nobody_has:Method does not load")
+    (clip,) = (esc50_folder / "audio").glob("5-203128-A-0.*")
+    explain = ("explain", clip, "-c", "cnn-micro")
+    assert_refused(xaibench(*explain, "-m", "fails"), "fails failed: ValueError: first line second line")
+    assert_refused(xaibench(*explain, "-m", "hollow"), "hollow explains nothing here: the map holds NaN")
+    assert xaibench(*explain, "-m", "with-gradient").code == 0
+    listing = xaibench("methods")
+    assert listing.code == 0
+    assert "does not load: ModuleNotFoundError" in listing.out
+    assert "vit-rollout" in listing.out

@@ -1,0 +1,33 @@
+"""`xaibench train`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from command_line import Command
+
+from xaibench.classifiers import checkpoint
+
+
+def test_train_writes_a_checkpoint_that_run_takes(
+    xaibench: Command, small_esc50: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = xaibench(
+        *("train", "-c", "cnn-micro", "--dataset", "esc10", "--data-dir", small_esc50, "--epochs", 1),
+        *("--device", "cpu", "--out", "mine"),
+    )
+    assert done.code == 0, done.err
+    assert "cnn-micro on esc10: accuracy" in done.out
+    assert "weights and card: mine" in done.out
+    card = checkpoint.read_card(tmp_path / "mine")
+    assert card.command.startswith("xaibench train -c cnn-micro --dataset esc10 --data-dir ")
+    assert card.epochs == 1
+    done = xaibench(
+        *("run", "-m", "energy", "-c", "mine", "--dataset", "esc10", "--data-dir", small_esc50),
+        *("--metric", "sparseness", "--out", "made", "--batch-size", 3),
+    )
+    assert done.code == 0, done.err
+    info = json.loads(next((tmp_path / "made").rglob("part-000.json")).read_text())
+    assert info["batch_size"] == 3

@@ -1,0 +1,37 @@
+"""Batches on their way to the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def batches(data: Tensor, indices: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
+    """`data[index]` on the device, for each index (batch,) in turn.
+
+    For a GPU the next batch is gathered into pinned memory while the device works on this one, and copied
+    without making the processor wait. A CPU has no time of its own for that: there it is a plain index.
+    """
+    if device.type != "cuda":
+        return (data[index].to(device) for index in indices)
+    pinned = ahead(lambda index: data[index].pin_memory(), indices)
+    return (batch.to(device, non_blocking=True) for batch in pinned)
+
+
+def ahead(make: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """`make(item)` for each item in turn; the next one is made in a thread while this one is used."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        following = None
+        for item in items:
+            ready, following = following, reader.submit(make, item)
+            if ready is not None:
+                yield ready.result()
+        if following is not None:
+            yield following.result()

@@ -14,6 +14,7 @@ from torch import Tensor
 from xaibench import audio
 from xaibench.classifiers.base import Classifier
 from xaibench.data.base import Clip, Dataset
+from xaibench.errors import UnsupportedPairError
 from xaibench.explainer import Explainer
 
 Setting = bool | int | float
@@ -81,6 +82,19 @@ class Fitting:
 
 
 @dataclass(frozen=True)
+class Imported:
+    """What an import took over.
+
+    Attributes:
+        files: that were read.
+        parameters: trained numbers.
+    """
+
+    files: tuple[Path, ...]
+    parameters: int
+
+
+@dataclass(frozen=True)
 class Fitted:
     """What a fit did.
 
@@ -107,9 +121,11 @@ class TrainedExplainer(Explainer):
 
     Attributes:
         settings: hyperparameters and their defaults; `xaibench fit --set NAME=VALUE` changes them.
+        fittable: whether `fit` does anything but refuse; else weights come by `import_checkpoint` alone.
     """
 
     settings: ClassVar[dict[str, Setting]] = {}
+    fittable: ClassVar[bool] = True
 
     @abc.abstractmethod
     def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> Fitted:
@@ -136,6 +152,19 @@ class TrainedExplainer(Explainer):
         Raises:
             CheckpointError: the files are damaged or do not fit the classifier.
         """
+
+    def import_checkpoint(self, folder: Path, classifier: Classifier) -> Imported:
+        """Take over weights in the format of another project, where the method knows one; then `save` can keep them.
+
+        Args:
+            folder: with the other project's files; nothing in them may be run.
+            classifier: frozen, its classes in the order of its own training.
+
+        Raises:
+            UnsupportedPairError: the method knows no such format.
+            CheckpointError: the files are missing, damaged, or do not fit the classifier.
+        """
+        raise UnsupportedPairError(f"{self.title} reads no weights of other projects; fit it with 'xaibench fit'")
 
 
 def changed_settings(kind: type[TrainedExplainer], changes: dict[str, str]) -> dict[str, Setting]:

@@ -65,6 +65,11 @@ def fit(
         raise UnsupportedPairError(
             f"{method} has no weights to fit; use it at once with 'xaibench run --method {method}'"
         )
+    if not explainer.fittable:
+        raise UnsupportedPairError(
+            f"{method} is not fitted here; take over its weights with 'xaibench explainers add {method} --classifier "
+            f"{classifier} --from FOLDER'"
+        )
     try:
         chosen = changed_settings(type(explainer), dict(_pair(text) for text in settings or []))
     except ValueError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from xaibench import cli, registry
+from xaibench import cli, hub, registry
 from xaibench.classifiers import checkpoint
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -111,6 +111,10 @@ class Reader:
             words += ["--limit", "2"]
         if words[0] == "train":
             words += ["--epochs", "1"]
+        if words[0] == "fit":
+            words += ["--set", "epochs=1", "--set", "decoder_width=4"]
+        if words[:2] == ["classifiers", "add"]:
+            return self._without_hub(words)
         if words[0] == "explain" and "/" not in words[1] and not Path(words[1]).exists():
             # "dog.wav" stands for a sound of the reader's own.
             sound = next((self.data / "audio").glob("5-203128-A-0.*"))
@@ -145,6 +149,13 @@ class Reader:
             patch.setattr(urllib.request.OpenerDirector, "open", no_network)
             code = self._call(words)
         return None if code == 2 else f"without network the exit code is {code}, not 2"
+
+    def _without_hub(self, words: list[str]) -> str | None:
+        """Without the hub: exit code 2 and what to do by hand."""
+        with self.monkeypatch.context() as patch:
+            patch.setattr(hub, "_unreachable", lambda endpoint: "no network")
+            code = self._call(words)
+        return None if code == 2 else f"without the hub the exit code is {code}, not 2"
 
     def _call(self, words: list[str]) -> int:
         self.monkeypatch.setattr(sys, "argv", ["xaibench", *words])

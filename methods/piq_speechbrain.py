@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from safetensors import SafetensorError
@@ -17,19 +15,23 @@ from torch.nn import functional
 from xaibench.audio import GRID
 from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
-from xaibench.errors import CheckpointError
-from xaibench.explainer import Explainer
+from xaibench.errors import CheckpointError, UnsupportedPairError
 from xaibench.explanation import Explanation
+from xaibench.trained import Clips, Fitting, Imported, TrainedExplainer
 
 from ._recipe_interpreter import FEATURE_SIZE, RecipeInterpreter, from_state
 
 SOURCE = "psi_model.ckpt"
 WEIGHTS = "interpreter.safetensors"
-CARD = "interpreter.json"
+CLASSES = "classes.json"
 
 
-class RecipePiq(Explainer):
-    """A psi_model.ckpt of the recipe for a classifier of the recipe; `load` or `import_checkpoint` first."""
+class RecipePiq(TrainedExplainer):
+    """A psi_model.ckpt of the recipe for a classifier of the recipe; `load` or `import_checkpoint` first.
+
+    The standard protocol scores it as it scores every mask: the recipe's classifiers take part there,
+    and their interpreter reads the features of whatever spectrogram they are given.
+    """
 
     title = "PIQ (SpeechBrain)"
     reference = "Paissan et al., PIQ, arXiv 2303.12659; train_piq.py of SpeechBrain's ESC-50 recipes"
@@ -37,11 +39,12 @@ class RecipePiq(Explainer):
     polarity = "positive"
     native_mask = True
     protocols = frozenset({"standard", "legacy-speechbrain"})
+    fittable = False
 
     def __init__(self) -> None:
         self.parameters: dict[str, Any] = {}
         self._interpreter: RecipeInterpreter | None = None
-        self._classes: tuple[str, ...] = ()
+        self._classes: tuple[str, ...] = ()  # in training order
 
     def refusal(self, classifier: Classifier, has_evidence: bool) -> str | None:
         if _reader(classifier) is None:
@@ -50,28 +53,49 @@ class RecipePiq(Explainer):
             )
         return super().refusal(classifier, has_evidence)
 
+    def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> NoReturn:
+        """Refuse: the recipe's own code trains it.
+
+        Raises:
+            UnsupportedPairError: always; says what to do instead.
+        """
+        raise UnsupportedPairError(
+            f"{self.title} is trained by the recipe's own code; take over its {SOURCE} with 'xaibench explainers add', "
+            "or fit PIQ here with 'xaibench fit --method piq'"
+        )
+
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         if self._interpreter is None:
-            raise CheckpointError("piq-speechbrain has no weights; import a psi_model.ckpt for this classifier first")
+            raise CheckpointError(
+                f"{self.title} has no weights; take over a {SOURCE} for this classifier with 'xaibench explainers add'"
+            )
         # Codes belong to classes in the order of the training, whatever order the logits are in.
         order = torch.tensor([self._classes.index(name) for name in classifier.classes], device=target.device)
         with torch.inference_mode():
             mask = self._interpreter(_features(classifier, batch.x), order[target])
         return Explanation(mask.transpose(1, 2).clone(), batch.grid)
 
-    def import_checkpoint(self, source: Path, classifier: Classifier, training_classes: Sequence[str]) -> None:
-        """Take over the recipe's psi_model.ckpt (the file, or the folder that holds it).
+    def import_checkpoint(self, folder: Path, classifier: Classifier) -> Imported:
+        """Take over the recipe's psi_model.ckpt from the folder that holds it.
 
         Args:
-            source: a state dict; no pickle of it runs.
-            classifier: a classifier of the recipe, whose last feature map it reads.
-            training_classes: the classifier's class names in the order it was trained with.
+            folder: with a state dict; no pickle of it runs.
+            classifier: a classifier of the recipe in the class order of its training, whose last feature
+                map it reads.
 
         Raises:
             CheckpointError: the file is missing, no plain state dict, or does not fit the classifier.
+            UnsupportedPairError: the classifier is not the recipe's.
         """
-        path = Path(source) / SOURCE if Path(source).is_dir() else Path(source)
-        self._take(_read_recipe(path), tuple(training_classes), classifier, str(path))
+        from xaibench.classifiers.recipe_files import read_state  # imports transformers
+
+        path = Path(folder) / SOURCE
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing; it is where the recipe's train_piq.py leaves the interpreter")
+        state, _ = read_state(path)
+        self._take(state, classifier.classes, classifier, path)
+        assert self._interpreter is not None
+        return Imported((path,), sum(one.numel() for one in self._interpreter.parameters()))
 
     def save(self, folder: Path) -> None:
         """Write weights (half precision where nothing is lost) and class names into an existing folder."""
@@ -79,7 +103,7 @@ class RecipePiq(Explainer):
         state = {key: _smallest(value).contiguous().clone() for key, value in self._interpreter.state_dict().items()}
         save_file(state, Path(folder) / WEIGHTS)
         (Path(folder) / WEIGHTS).chmod(0o644)  # safetensors makes it private to its writer
-        (Path(folder) / CARD).write_text(json.dumps({"classes": self._classes, **self.parameters}, indent=2) + "\n")
+        (Path(folder) / CLASSES).write_text(json.dumps(self._classes, indent=2) + "\n")
 
     def load(self, folder: Path, classifier: Classifier) -> None:
         """Take over what `save` wrote, on the classifier's device.
@@ -89,15 +113,15 @@ class RecipePiq(Explainer):
         """
         path = Path(folder) / WEIGHTS
         try:
-            classes = tuple(json.loads((Path(folder) / CARD).read_text())["classes"])
+            classes = tuple(str(name) for name in json.loads((Path(folder) / CLASSES).read_text()))
             state = load_file(path)
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        except (SafetensorError, OSError, ValueError, TypeError) as error:
             raise CheckpointError(
                 f"{folder} holds no interpreter that can be read: {error}; import it again"
             ) from error
-        self._take(_single(state), classes, classifier, str(path))
+        self._take(_single(state), classes, classifier, path)
 
-    def _take(self, state: dict[str, Tensor], classes: tuple[str, ...], classifier: Classifier, source: str) -> None:
+    def _take(self, state: dict[str, Tensor], classes: tuple[str, ...], classifier: Classifier, source: Path) -> None:
         if sorted(classes) != sorted(classifier.classes):
             raise CheckpointError(
                 f"{source}: its {len(classes)} classes in training order are not the {len(classifier.classes)} of "
@@ -105,8 +129,8 @@ class RecipePiq(Explainer):
             )
         refusal = self.refusal(classifier, has_evidence=False)
         if refusal is not None:
-            raise CheckpointError(f"{source}: piq-speechbrain {refusal}")
-        interpreter = from_state(state, len(classes), source)
+            raise UnsupportedPairError(f"{source} is of no use here: {self.title} {refusal}")
+        interpreter = from_state(state, len(classes), str(source))
         device = next(classifier.parameters()).device
         with torch.inference_mode():
             channels, *size = _features(classifier, torch.zeros(1, *GRID, device=device)).shape[1:]
@@ -122,7 +146,7 @@ class RecipePiq(Explainer):
                 f"{classifier.name} gives {size[0]} x {size[1]}; the recipe's image is 224 x 224 at a patch of 4 or 16"
             )
         self._interpreter, self._classes = interpreter.to(device), classes
-        self.parameters = {"dim": dim, "codes": len(interpreter.code_class), "sha256": _hash(interpreter)}
+        self.parameters = {"dim": dim, "codes": len(interpreter.code_class)}
 
 
 def _reader(classifier: Classifier) -> nn.Module | None:
@@ -154,25 +178,6 @@ def _features(classifier: Classifier, x: Tensor) -> Tensor:
     return seen[0][:, 1:].transpose(1, 2).unflatten(2, model.grid)
 
 
-def _read_recipe(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing; the recipe's interpreter is a {SOURCE}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # Without torch's own words, which advise to unpickle the file.
-        raise CheckpointError(
-            f"{path} is not a plain state dict: it is damaged, or its pickle asks for more than tensors "
-            "(nothing of it was run); export the state dict alone"
-        ) from error
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise CheckpointError(f"{path} holds no state dict (names and tensors); export the state dict alone")
-    broken = [key for key, value in content.items() if value.is_floating_point() and not bool(value.isfinite().all())]
-    if broken:
-        raise CheckpointError(f"{path}: '{broken[0]}' holds NaN or infinite numbers; train or download it again")
-    return _single(content)
-
-
 def _single(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
@@ -180,10 +185,3 @@ def _single(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _smallest(value: Tensor) -> Tensor:
     half = value.half() if value.is_floating_point() else value
     return half if torch.equal(half.to(value.dtype), value) else value
-
-
-def _hash(interpreter: RecipeInterpreter) -> str:
-    digest = hashlib.sha256()
-    for key, value in sorted(interpreter.state_dict().items()):
-        digest.update(key.encode() + value.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

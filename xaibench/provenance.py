@@ -39,7 +39,7 @@ def device_name(device: torch.device) -> str:
 
 @cache
 def code_hash(method: type) -> str:
-    """SHA-256 of xaibench's own source and of the file that defines a method."""
+    """SHA-256 of xaibench's own source, of the file that defines a method, and of the package that file is in."""
     digest = hashlib.sha256()
     root = Path(xaibench.__file__).parent
     sources = sorted(root.rglob("*.py"))
@@ -47,7 +47,10 @@ def code_hash(method: type) -> str:
         leaf = inspect.getsourcefile(method)
     except (TypeError, OSError):  # a class typed into a notebook has no file
         leaf = None
-    for path in [*sources, *([Path(leaf)] if leaf else [])]:
+    leaves = [] if leaf is None else [Path(leaf)]
+    if leaf is not None and (Path(leaf).parent / "__init__.py").is_file():
+        leaves = sorted(Path(leaf).parent.glob("*.py"))
+    for path in [*sources, *leaves]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

@@ -53,6 +53,23 @@ class Faithfulness(_Masking):
         return scores(evidence.p_full - evidence.p_removed(area))
 
 
+class FaithfulnessKept(_Masking):
+    title = "FF(kept)"
+    reference = "Della Libera et al., arXiv 2402.02754, and compute_faithfulness of its recipe, interpret_amt.py"
+    description = "how much probability the predicted class loses when only the most important bins are left"
+    formula = "p_c(x) - p_c(kept)"
+    traps = (
+        "the opposite polarity of faithfulness: a mask that loses the class scores high. The paper calls it "
+        "faithfulness and higher better; it is here to be laid beside published numbers"
+    )
+    higher_is_better = True  # as the paper's table reads it
+    bounds = (-1.0, 1.0)
+    in_default_set = False
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        return scores(evidence.p_full - evidence.p_kept(area))
+
+
 class AverageDrop(_Masking):
     title = "AD"
     reference = "Chattopadhyay et al., Grad-CAM++, arXiv 1710.11063"

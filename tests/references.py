@@ -77,6 +77,11 @@ def faithfulness(clip: Clip, area: float) -> float:
     return p_full(clip) - p_removed(clip, area)
 
 
+def faithfulness_kept(clip: Clip, area: float) -> float:
+    """ "Faithfulness" as the recipe of arXiv 2402.02754 computes it: p_c(x) - p_c(kept)."""
+    return p_full(clip) - p_kept(clip, area)
+
+
 def average_drop(clip: Clip, area: float) -> float:
     """Grad-CAM++ (arXiv 1710.11063), Average Drop %: max(0, Y - O) / Y * 100, one clip's term."""
     y, o = p_full(clip), p_kept(clip, area)
@@ -201,6 +206,7 @@ REFERENCES: dict[str, Callable[..., float]] = {
     "deletion_auc": deletion_auc,
     "effective_complexity": effective_complexity,
     "faithfulness": faithfulness,
+    "faithfulness_kept": faithfulness_kept,
     "fidelity_in": fidelity_in,
     "insertion_auc": insertion_auc,
     "localisation_auc": localisation_auc,

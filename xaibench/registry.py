@@ -1,4 +1,4 @@
-"""Explainers, metrics, classifiers and datasets by name: entry points, loaded only when used.
+"""Explainers, metrics, classifiers, datasets and papers by name: entry points, loaded only when used.
 
 A built-in is registered as a stranger's plugin is, by a line in its distribution's metadata. A metric's
 name may also be PREFIX:REST: the bridge registered as PREFIX makes the metric that REST names, so that
@@ -14,13 +14,14 @@ from typing import Any, Literal
 
 from xaibench.errors import RegistryError
 
-Group = Literal["methods", "metrics", "classifiers", "datasets", "metric_bridges"]
+Group = Literal["methods", "metrics", "classifiers", "datasets", "metric_bridges", "papers"]
 _SINGULAR: dict[Group, str] = {
     "methods": "method",
     "metrics": "metric",
     "classifiers": "classifier",
     "datasets": "dataset",
     "metric_bridges": "metric bridge",
+    "papers": "paper",
 }
 _BRIDGE_MARK = ":"
 
@@ -64,7 +65,8 @@ def entry(group: Group, name: str) -> EntryPoint:
         near = [bridge + mark + rest for bridge in difflib.get_close_matches(prefix, bridges, n=1)]
     else:
         near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"see 'xaibench {group}'"
+    listed = "there are " + ", ".join(known) if group == "papers" else f"see 'xaibench {group}'"
+    hint = f"did you mean '{near[0]}'?" if near else listed
     raise RegistryError(f"unknown {_SINGULAR[group]} '{name}'; {hint}")
 
 

@@ -22,6 +22,7 @@ from xaibench.errors import ResultsError
 PART_CLIPS = 16
 MANIFEST = "manifest.json"
 VALIDATION = "validation"  # folder of runs whose methods are yardsticks of the metrics
+REPRODUCTIONS = "reproductions"  # folder of runs that repeat a paper, with classifiers of their own
 SCHEMA = pa.schema(
     [
         ("dataset", pa.string()),
@@ -186,14 +187,15 @@ def read_info(path: Path) -> PartInfo:
 
 
 def find_runs(root: Path) -> list[Path]:
-    """Run folders at or below a folder, but for those below a folder VALIDATION, which score no methods.
+    """Run folders at or below a folder, but for those that belong to a validation or to a paper's reproduction.
 
     Raises:
         ResultsError: none is there.
     """
     root = Path(root)
     paths = root.rglob(MANIFEST) if root.is_dir() else []
-    folders = sorted(path.parent for path in paths if VALIDATION not in path.relative_to(root).parts)
+    apart = {VALIDATION, REPRODUCTIONS}
+    folders = sorted(path.parent for path in paths if apart.isdisjoint(path.relative_to(root).parts))
     if not folders:
         raise ResultsError(f"{root} holds no results; make some with 'xaibench run --method saliency'")
     return folders

@@ -1,4 +1,4 @@
-"""Train a classifier from scratch: folds 1-3, best epoch by fold 4, fold 5 reported once."""
+"""Train a classifier: folds 1-3, best epoch by fold 4, fold 5 reported once, or other folds likewise."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ from xaibench.classifiers import checkpoint, pretrained
 from xaibench.classifiers.augmentation import augment
 from xaibench.classifiers.base import Classifier, Recipe
 from xaibench.classifiers.loading import batches
-from xaibench.data.base import TEST_FOLDS, TRAIN_FOLDS, VALIDATION_FOLDS, Clip, Dataset
+from xaibench.data.base import OFFICIAL, Clip, Dataset, Split
 from xaibench.errors import CheckpointError
 
 BATCH_SIZE = 16
@@ -52,6 +52,7 @@ class Settings:
             random weights.
         teacher: checkpoint, named likewise, of a classifier whose probabilities on the augmented clips
             are half of the target (distillation as in DeiT, arXiv 2012.12877); None for labels alone.
+        split: folds to train on, to select the epoch by, and to report.
     """
 
     classifier: str
@@ -63,10 +64,11 @@ class Settings:
     command: str
     init: str | None = None
     teacher: str | None = None
+    split: Split = OFFICIAL
 
     def identity(self) -> dict[str, Any]:
         """What a resumed training must share with the interrupted one."""
-        return {
+        official = {
             "classifier": self.classifier,
             "dataset": self.dataset,
             "seed": self.seed,
@@ -78,6 +80,8 @@ class Settings:
             "init": self.init,
             "teacher": self.teacher,
         }
+        # Absent where official, so that states from before there were other folds still count.
+        return official if self.split == OFFICIAL else official | {"folds": list(asdict(self.split).values())}
 
 
 class _Trainer:
@@ -232,8 +236,8 @@ def train(
         CheckpointError: `folder` holds the state of a training with other settings.
         DataError: a fold has no clips.
     """
-    train_x, train_y = magnitudes(dataset, dataset.in_folds(TRAIN_FOLDS))
-    valid_x, valid_y = magnitudes(dataset, dataset.in_folds(VALIDATION_FOLDS))
+    train_x, train_y = magnitudes(dataset, dataset.in_folds(settings.split.train))
+    valid_x, valid_y = magnitudes(dataset, dataset.in_folds(settings.split.validation))
     valid_x = torch.log1p(valid_x)
     steps = settings.recipe.epochs * math.ceil(len(train_y) / BATCH_SIZE)
     trainer = _Trainer(settings, dataset, steps)
@@ -280,9 +284,9 @@ def _finish(trainer: _Trainer, dataset: Dataset, valid: tuple[Tensor, Tensor], f
         data_licence=dataset.licence,
         classes=dataset.classes,
         temperature=best.temperature,
-        train_folds=TRAIN_FOLDS,
-        validation_folds=VALIDATION_FOLDS,
-        test_folds=TEST_FOLDS,
+        train_folds=settings.split.train,
+        validation_folds=settings.split.validation,
+        test_folds=settings.split.test,
         seed=settings.seed,
         initialised_from=trainer.origin,
         taught_by=trainer.taught_by,
@@ -299,7 +303,7 @@ def _finish(trainer: _Trainer, dataset: Dataset, valid: tuple[Tensor, Tensor], f
     # The card's accuracies are those of the rounded weights that others will load.
     rounded, _ = checkpoint.load(folder)
     rounded.to(settings.device)
-    test_x, test_y = magnitudes(dataset, dataset.in_folds(TEST_FOLDS))
+    test_x, test_y = magnitudes(dataset, dataset.in_folds(settings.split.test))
     card = replace(
         card,
         validation_accuracy=measure(rounded, *valid, settings.device)[0],

@@ -17,6 +17,25 @@ TEST_FOLDS = (5,)
 
 
 @dataclass(frozen=True)
+class Split:
+    """Which folds are learnt from, which choose the epoch, and which are only scored; the official ones by default."""
+
+    train: tuple[int, ...] = TRAIN_FOLDS
+    validation: tuple[int, ...] = VALIDATION_FOLDS
+    test: tuple[int, ...] = TEST_FOLDS
+
+    @classmethod
+    def testing(cls, fold: int, folds: Sequence[int]) -> Split:
+        """The split that tests on one of `folds`: the fold before it validates (before the first, the last)."""
+        ordered = sorted(folds)
+        before = ordered[ordered.index(fold) - 1]
+        return cls(tuple(other for other in ordered if other not in {fold, before}), (before,), (fold,))
+
+
+OFFICIAL = Split()
+
+
+@dataclass(frozen=True)
 class Clip:
     """One five-second clip.
 

@@ -209,8 +209,7 @@ def main(
         print("### piq-speechbrain on focalnet\n")
         piq = importlib.import_module("xaibench.methods.piq_speechbrain").RecipePiq()
         measured = Measured(source, reference / "focalnet", piq, clips)
-        names = load_recipe(reference / "focalnet").classes
-        piq.import_checkpoint(reference / "focalnet" / "piq", measured.classifier, names)
+        piq.import_checkpoint(reference / "focalnet" / "piq", load_recipe(reference / "focalnet"))
         ladder(measured, MASKS_AS_PRINTED, OF_MASKS, ("FF", "AD", "AG", "AI", "Fid-In"))
 
 

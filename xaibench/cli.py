@@ -7,7 +7,18 @@ import sys
 import typer
 
 import xaibench
-from xaibench.commands import data, evaluation, explain, fitting, listings, new, readers, training, validation
+from xaibench.commands import (
+    data,
+    evaluation,
+    explain,
+    explainers,
+    fitting,
+    listings,
+    new,
+    readers,
+    training,
+    validation,
+)
 from xaibench.commands.console import notes
 from xaibench.errors import XaibenchError
 
@@ -43,6 +54,7 @@ for group in listings.GROUPS:
     app.add_typer(listings.listing(group), name=group)
 app.command("train")(training.train)
 app.command("fit")(fitting.fit)
+app.add_typer(explainers.app, name="explainers")
 app.add_typer(data.app, name="data")
 app.add_typer(new.app, name="new")
 

@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 
 from xaibench import provenance
 from xaibench.classifiers.base import Classifier
-from xaibench.data.base import TRAIN_FOLDS, VALIDATION_FOLDS, Dataset
+from xaibench.data.base import OFFICIAL, Dataset, Split
 from xaibench.errors import CheckpointError, UnsupportedPairError
 from xaibench.explainer import Explainer
 from xaibench.results import write_atomically
@@ -39,10 +39,12 @@ class ExplainerCard:
         dataset, dataset_fingerprint, data_licence: of the sound.
         settings: hyperparameters.
         parameters: trained numbers.
-        seconds: of fitting, on `device`.
+        seconds: of fitting, on `device`; None for imported weights, whose cost nobody knows.
         losses: of every epoch: epoch, train, valid.
         measures: of the kept weights.
         weights_sha256: hash of all files beside the card.
+        origin: where imported weights came from; empty for those fitted here.
+        source_sha256: SHA-256 of the files they were converted from, by name.
     """
 
     method: str
@@ -57,7 +59,7 @@ class ExplainerCard:
     precision: str
     settings: dict[str, Setting]
     parameters: int
-    seconds: float
+    seconds: float | None
     device: str
     best_epoch: int
     losses: list[dict[str, float]]
@@ -65,6 +67,8 @@ class ExplainerCard:
     command: str
     versions: dict[str, str]
     weights_sha256: str = ""
+    origin: str = ""
+    source_sha256: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class Order:
         seed: of every random draw.
         precision: of matrix products.
         command: as typed.
+        split: folds to fit on and to stop by.
     """
 
     method: str
@@ -84,6 +89,7 @@ class Order:
     seed: int
     precision: torch.dtype
     command: str
+    split: Split = OFFICIAL
 
 
 def folder_of(root: Path, dataset: str, label: str, method: str) -> Path:
@@ -99,7 +105,7 @@ def fit(
     folder: Path,
     report: Callable[[Epoch], None],
 ) -> ExplainerCard:
-    """Fit on folds 1-3, stop by fold 4, and write weights and card; goes on where a killed fit stopped.
+    """Fit on the training folds, stop by the validation fold, and write weights and card; a killed fit goes on.
 
     Args:
         explainer: made, not yet fitted.
@@ -117,17 +123,13 @@ def fit(
     refusal = explainer.refusal(subject.classifier, dataset.has_evidence)
     if refusal is not None:
         raise UnsupportedPairError(f"{order.method} cannot be fitted here: it {refusal}")
-    train = Clips.of(dataset, dataset.in_folds(TRAIN_FOLDS))
-    valid = Clips.of(dataset, dataset.in_folds(VALIDATION_FOLDS))
+    train = Clips.of(dataset, dataset.in_folds(order.split.train))
+    valid = Clips.of(dataset, dataset.in_folds(order.split.validation))
     state = folder / _STATE
     _claim(state, _identity(subject, dataset, order))
     device = next(subject.classifier.parameters()).device
     fitting = Fitting(order.settings, order.seed, device, order.precision, state, report)
     fitted = explainer.fit(subject.classifier, train, valid, fitting)
-    finished = folder / (_STATE + "-weights")
-    shutil.rmtree(finished, ignore_errors=True)
-    finished.mkdir()
-    explainer.save(finished)
     card = ExplainerCard(
         method=order.method,
         classifier=subject.label,
@@ -135,8 +137,8 @@ def fit(
         dataset=dataset.name,
         dataset_fingerprint=dataset.fingerprint(),
         data_licence=dataset.licence,
-        train_folds=TRAIN_FOLDS,
-        validation_folds=VALIDATION_FOLDS,
+        train_folds=order.split.train,
+        validation_folds=order.split.validation,
         seed=order.seed,
         precision=str(order.precision).removeprefix("torch."),
         settings=order.settings,
@@ -148,8 +150,19 @@ def fit(
         measures=fitted.measures,
         command=order.command,
         versions=provenance.versions(),
-        weights_sha256=_hash(finished),
     )
+    card = keep(explainer, card, folder)
+    shutil.rmtree(state)
+    return card
+
+
+def keep(explainer: TrainedExplainer, card: ExplainerCard, folder: Path) -> ExplainerCard:
+    """Write an explainer's weights and card, with their hash, in place of what the folder had of an earlier one."""
+    finished = folder / (_STATE + "-weights")
+    shutil.rmtree(finished, ignore_errors=True)
+    finished.mkdir(parents=True)
+    explainer.save(finished)
+    card = replace(card, weights_sha256=_hash(finished))
     (folder / CARD).unlink(missing_ok=True)  # never an old card beside new weights
     for path in folder.iterdir():
         if path.is_file():
@@ -158,7 +171,6 @@ def fit(
         os.replace(path, folder / path.name)
     write_atomically(folder / CARD, (json.dumps(asdict(card), indent=2) + "\n").encode())
     shutil.rmtree(finished)
-    shutil.rmtree(state)
     return card
 
 
@@ -220,7 +232,7 @@ def bind(name: str, explainer: Explainer, subject: Subject, dataset: str, root: 
     """
     if not isinstance(explainer, TrainedExplainer):
         return None
-    folders = list(_candidates(root, name))
+    folders = [folder for folder in found(root) if folder.name == name]
     mine = [folder for folder in folders if read_card(folder).classifier_sha256 == subject.sha256]
     mine.sort(key=lambda folder: read_card(folder).dataset != dataset)  # stable: the user's own stay first
     if mine:
@@ -228,21 +240,23 @@ def bind(name: str, explainer: Explainer, subject: Subject, dataset: str, root: 
     other = [folder for folder in folders if read_card(folder).classifier == subject.label]
     aside = f" ({other[0]} was fitted to other weights of it)" if other else ""
     reference = "FOLDER" if "@" in subject.label else subject.label
-    raise UnsupportedPairError(
-        f"is not fitted to {subject.label}{aside}; fit it with 'xaibench fit --method {name} --classifier {reference} "
-        f"--dataset {dataset}'"
+    remedy = (
+        f"fit it with 'xaibench fit --method {name} --classifier {reference} --dataset {dataset}'"
+        if explainer.fittable
+        else f"take over its weights with 'xaibench explainers add {name} --classifier {reference} --from FOLDER'"
     )
+    raise UnsupportedPairError(f"is not fitted to {subject.label}{aside}; {remedy}")
 
 
-def _candidates(root: Path, method: str) -> Iterator[Path]:
+def found(root: Path = ROOT) -> list[Path]:
+    """Folders of all fitted explainers: the user's own below a root, then the shipped ones."""
     shipped = Path(str(resources.files("xaibench"))) / "weights"
-    for base in (Path(root), shipped):
-        yield from sorted(path.parent for path in base.glob(f"*/*/{method}/{CARD}"))
+    return [path.parent for base in (Path(root), shipped) for path in sorted(base.glob(f"*/*/*/{CARD}"))]
 
 
 def _identity(subject: Subject, dataset: Dataset, order: Order) -> dict[str, Any]:
     """What a fit that goes on must share with the interrupted one."""
-    return {
+    official = {
         "method": order.method,
         "classifier_sha256": subject.sha256,
         "data": dataset.fingerprint(),
@@ -250,6 +264,8 @@ def _identity(subject: Subject, dataset: Dataset, order: Order) -> dict[str, Any
         "seed": order.seed,
         "precision": str(order.precision),
     }
+    folds = [list(order.split.train), list(order.split.validation)]
+    return official if order.split == OFFICIAL else official | {"folds": folds}
 
 
 def _claim(state: Path, identity: dict[str, Any]) -> None:

@@ -66,7 +66,7 @@ class Contender:
         name: in the results.
         method: with the weights that belong to the classifier, if it is a trained one.
         soft: scored with its own soft mask instead of the top bins of equal area.
-        training: what fitting cost: seconds and parameters; empty where nothing is fitted.
+        training: what fitting cost: parameters, and seconds where they are known; empty where nothing is fitted.
     """
 
     name: str
@@ -103,7 +103,9 @@ def contenders(plan: Plan, subject: Subject) -> tuple[list[Contender], dict[str,
         except UnsupportedPairError as error:
             refused[name] = str(error)
             continue
-        training = {"seconds": card.seconds, "parameters": card.parameters} if card else {}
+        training: dict[str, float] = {"parameters": card.parameters} if card else {}
+        if card and card.seconds is not None:
+            training["seconds"] = card.seconds
         whole, soft = Contender(name, method, False, training), Contender(name + SOFT, method, True, training)
         if soft.name in registry.names("methods"):
             raise RegistryError(f"method '{soft.name}' has the name of {name}'s soft mask; rename it")

@@ -6,9 +6,9 @@ import pytest
 
 from xaibench import registry, results
 from xaibench.classifiers import checkpoint
+from xaibench.comparison import at_primary_area
 from xaibench.data.synth import Synth
 from xaibench.evaluate import PROTOCOL, Plan, Subject, evaluate
-from xaibench.leaderboard import at_primary_area
 
 CLIPS = 16
 LOCALISATION = [name for name in registry.names("metrics") if registry.load("metrics", name).needs_known_evidence]

@@ -35,6 +35,7 @@ def comparison(methods: list[str], classifiers: tuple[str, ...] = ("cnn-micro",)
             "low": level * (1 + i / 10) - 0.02,
             "high": level * (1 + i / 10) + 0.02,
             "control": method in CONTROLS,
+            "mask": "equal area",
             "rank": 1,
             "better_than_random": True,
             "seconds_per_clip": 1.0,

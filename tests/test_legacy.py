@@ -13,8 +13,8 @@ import references_legacy as slow
 import torch
 from command_line import Command
 
+from xaibench import comparison, legacy, protocol, registry, results
 from xaibench import evaluate as engine
-from xaibench import leaderboard, legacy, protocol, registry, results
 from xaibench.batch import Batch
 from xaibench.classifiers.recipe import in_order, load_recipe
 from xaibench.commands import choices
@@ -154,7 +154,7 @@ def test_resuming_finds_everything_and_the_protocols_never_mix(printed: Printed,
     )
     run(standard, printed.subject, tmp_path)
     with pytest.raises(ResultsError, match="follow different protocols"):
-        leaderboard.compare([printed.folder, tmp_path])
+        comparison.compare([printed.folder, tmp_path])
     with pytest.raises(ResultsError, match="protocol"):
         RunFolder(printed.folder, Manifest("esc10", printed.source.fingerprint(), (5,), None, 0, "standard-1"))
 

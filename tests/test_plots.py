@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from xaibench import leaderboard, plots
+from xaibench.comparison import at_primary_area
 from xaibench.results import SCHEMA
 
 METHODS = ["occlusion", "saliency", "gradcam", "uniform", "random"]
@@ -52,6 +53,7 @@ def make_comparison(rows: pd.DataFrame) -> pd.DataFrame:
     )
     lines["seconds_per_clip"] = [10.0 ** -METHODS.index(m) for m in lines["method"]]
     lines["control"] = lines["method"].isin(["random", "uniform"])
+    lines["mask"] = "equal area"
     return lines
 
 
@@ -87,7 +89,7 @@ def test_every_figure_is_written_twice_the_same(rows: pd.DataFrame, comparison: 
 
 
 def test_heatmap_names_methods_metrics_and_their_directions(comparison: pd.DataFrame) -> None:
-    figure = plots.heatmap(leaderboard.at_primary_area(comparison))
+    figure = plots.heatmap(at_primary_area(comparison))
     found = texts(figure)
     assert {*METHODS, "FF\n↑", "SPS\n↑", "cnn-micro", "vit-micro"} <= set(found)
     mean = comparison[(comparison["method"] == "uniform") & (comparison["area"] == 0.1)]["mean"].iloc[0]
@@ -105,24 +107,24 @@ def test_heatmap_is_darkest_for_the_best_whatever_the_direction() -> None:
 
 
 def test_a_column_without_differences_has_the_middle_colour(comparison: pd.DataFrame) -> None:
-    lines = leaderboard.at_primary_area(comparison).assign(rank=pd.array([1] * 20, "Int64"))
+    lines = at_primary_area(comparison).assign(rank=pd.array([1] * 20, "Int64"))
     assert set(colours(plots.heatmap(lines))) == {0.5}
 
 
 def test_distribution_says_where_a_method_does_not_exist(rows: pd.DataFrame, comparison: pd.DataFrame) -> None:
     gone = (comparison["classifier"] == "vit-micro") & (comparison["method"] == "gradcam")
-    figure = plots.distribution(rows[rows["area"] == 0.1], leaderboard.at_primary_area(comparison[~gone]))
+    figure = plots.distribution(rows[rows["area"] == 0.1], at_primary_area(comparison[~gone]))
     assert texts(figure).count("n/a") == 1
 
 
 def test_cost_is_logarithmic_and_names_every_point(comparison: pd.DataFrame) -> None:
-    figure = plots.cost(leaderboard.at_primary_area(comparison))
+    figure = plots.cost(at_primary_area(comparison))
     assert {axis.get_xscale() for axis in figure.axes} == {"log"}
     assert all(texts(figure).count(method) == 2 for method in METHODS)
 
 
 def test_names_of_close_points_do_not_cover_each_other() -> None:
-    lines = leaderboard.at_primary_area(make_comparison(make_rows(METHODS, ("faithfulness",))))
+    lines = at_primary_area(make_comparison(make_rows(METHODS, ("faithfulness",))))
     lines = lines.assign(
         seconds_per_clip=1 + 0.01 * lines["mean"], mean=0.5 + 0.01 * lines["mean"], low=0.49, high=0.51
     )
@@ -148,3 +150,18 @@ def test_gaps_do_not_stop_the_figures(rows: pd.DataFrame, comparison: pd.DataFra
         "heatmap-synth.png",
         "heatmap-synth.pdf",
     ]
+
+
+def test_soft_masks_are_in_no_figure(rows: pd.DataFrame, comparison: pd.DataFrame, tmp_path: Path) -> None:
+    soft = comparison[(comparison["method"] == "gradcam") & (comparison["area"] == 0.1)]
+    soft = soft.assign(method="gradcam-soft", area=np.nan, mask="soft", mean=5.0, low=4.0, high=6.0)
+    clips = rows[(rows["method"] == "gradcam") & (rows["area"] == 0.1)].assign(method="gradcam-soft", area=np.nan)
+    rows, comparison, soft = (table[table["classifier"] == "cnn-micro"] for table in (rows, comparison, soft))
+    with_soft, lines = pd.concat([rows, clips]), pd.concat([comparison, soft], ignore_index=True)
+    assert not (at_primary_area(lines)["method"] == "gradcam-soft").any()
+    for one, other in zip(
+        plots.write_plots(rows, comparison, tmp_path / "without"),
+        plots.write_plots(with_soft, lines, tmp_path / "with"),
+        strict=True,
+    ):
+        assert one.read_bytes() == other.read_bytes(), one.name

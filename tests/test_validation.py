@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from comparing import FF, noise, write_run
 from matplotlib.text import Text
 from rich.console import Console
-from test_leaderboard import FF, noise, write_run
 from typer.testing import CliRunner
 
 from xaibench import leaderboard, results, tables, validation, validation_plot
+from xaibench.comparison import at_primary_area, compare
 from xaibench.errors import ResultsError
 from xaibench.results import SCHEMA
 from xaibench.testing import check_explainer, toy_batch, toy_classifier
@@ -224,7 +225,7 @@ def test_tables_and_summary_name_the_failures(assessment: pd.DataFrame, tmp_path
 
 
 def test_the_figure_marks_what_fails_where_it_fails(assessment: pd.DataFrame) -> None:
-    figure = validation_plot.validation(leaderboard.at_primary_area(assessment))
+    figure = validation_plot.validation(at_primary_area(assessment))
     figure.canvas.draw()
     texts = [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
     assert {"FF ↑", "AG ↑§", "SPS ↑", "cnn-micro", "vit-micro", *validation.YARDSTICKS} <= set(texts)
@@ -241,7 +242,7 @@ def test_the_leaderboard_marks_metrics_that_fail(assessment: pd.DataFrame, tmp_p
     unproven = leaderboard.unproven_metrics(tmp_path)
     assert unproven == {"average_gain"}
     methods = {name: {FF: noise(i), ("average_gain", 0.1): noise(i)} for i, name in enumerate(("a", "random"))}
-    comparison = leaderboard.compare([write_run(tmp_path / "run", methods)])
+    comparison = compare([write_run(tmp_path / "run", methods)])
     plain = leaderboard.board(comparison, "synth", "cnn-micro")
     marked = leaderboard.board(comparison, "synth", "cnn-micro", unproven)
     assert [b for a, b in zip(plain.columns, marked.columns, strict=True) if a != b] == ["AG ↑§"]

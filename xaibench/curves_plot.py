@@ -13,7 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from xaibench.leaderboard import CEILING, method_order, metric_class
+from xaibench.comparison import CEILING, metric_class
+from xaibench.leaderboard import method_order
 
 CURVE_METRICS = ("faithfulness", "fidelity_in", "average_drop")
 WIDTH = 7.2  # inches: the text width of a two-column paper
@@ -40,7 +41,7 @@ def curves(lines: pd.DataFrame, classifier: str) -> Figure:
     a method inside it is not better than every map that never looked at the classifier.
 
     Args:
-        lines: of one dataset, at all areas, as `leaderboard.compare` gives them.
+        lines: of one dataset, at all areas, as `comparison.compare` gives them, without soft masks.
         classifier: whose lines are drawn; a method looks the same for every classifier of the dataset.
     """
     names = sorted(set(lines.loc[~lines["control"], "method"]))

@@ -1,4 +1,4 @@
-"""Which method is better, by how much and how surely: per-clip rows become one line per method and metric."""
+"""Leaderboards: a comparison as tables that people read, one per dataset and classifier."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from xaibench import registry, results, tables
-from xaibench.errors import RegistryError, ResultsError
-from xaibench.statistics import ALPHA, Floats, flips_for, holm, mean_interval, sign_flip_p
+from xaibench import results, tables
+from xaibench.comparison import BASELINE, SOFT, at_primary_area, metric_class, sign
+from xaibench.errors import ResultsError
 from xaibench.tables import DAGGER, DOUBLE_DAGGER, MISSING, NO_DAGGER, NO_DIGIT, PARTIAL, UNPROVEN, Cell, Row, Table
 
 if TYPE_CHECKING:
     import rich.table
-
-    from xaibench.metric import Metric
 
 # A board is sorted by this metric where it was scored.
 SORT_METRIC = "faithfulness"
@@ -58,35 +55,38 @@ def unproven_metrics(folder: Path) -> frozenset[str]:
 
 
 def method_order(lines: pd.DataFrame) -> list[str]:
-    """Methods, best first, then controls, best first.
+    """Methods, best first, then soft masks, then controls, each best first.
 
     Best is by SORT_METRIC at the primary area, else by mean rank; over several classifiers, by the mean.
     """
-    lines = at_primary_area(lines)
+    lines = _on_board(lines)
     chosen = lines[lines["metric"] == SORT_METRIC]
     if len(chosen):
         key = chosen.groupby("method")["mean"].mean() * sign(SORT_METRIC) * -1
     else:
         key = lines.astype({"rank": float}).groupby("method")["rank"].mean()
-    control = lines.groupby("method")["control"].first()
-    return sorted(control.index, key=lambda method: (control[method], key.get(method, np.inf), method))
+    about = lines.groupby("method")[["control", "mask"]].first()
+    place = about["control"].astype(int).mul(2).mask(about["mask"] == SOFT, 1)
+    return sorted(place.index, key=lambda method: (place[method], key.get(method, np.inf), method))
 
 
 def wide(comparison: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """One line per (classifier, method) of a dataset, unrounded: the boards' numbers for machines.
 
-    Columns: dataset, classifier, method, control, trained, accuracy, mean_rank, seconds_per_clip, and
-    per metric at the primary area METRIC and METRIC_ + low, high, n, undefined, better_than_random.
+    Columns: dataset, classifier, method, control, mask, trained, training_seconds, trained_parameters,
+    accuracy, mean_rank (none for soft masks, which have other rivals), seconds_per_clip, and per metric at the
+    primary area METRIC and METRIC_ + low, high, n, undefined, better_than_random.
     """
-    lines = at_primary_area(comparison[comparison["dataset"] == dataset])
+    lines = _on_board(comparison[comparison["dataset"] == dataset])
     records = []
     for classifier, block in lines.groupby("classifier", sort=True):
         for method in method_order(block):
             own = block[block["method"] == method].set_index("metric")
             record: dict[str, Any] = {"dataset": dataset, "classifier": classifier, "method": method}
-            record |= {key: own[key].iloc[0] for key in ("control", "trained", "accuracy")}
+            about = ("control", "mask", "trained", "training_seconds", "trained_parameters", "accuracy")
+            record |= {key: own[key].iloc[0] for key in about}
             record |= {
-                "mean_rank": own["rank"].astype(float).mean(),
+                "mean_rank": np.nan if record["mask"] == SOFT else own["rank"].astype(float).mean(),
                 "seconds_per_clip": own["seconds_per_clip"].iloc[0],
             }
             for metric in (name for name in metric_order(set(lines["metric"])) if name in own.index):
@@ -100,24 +100,33 @@ def wide(comparison: pd.DataFrame, dataset: str) -> pd.DataFrame:
 def board(comparison: pd.DataFrame, dataset: str, classifier: str, unproven: Collection[str] = ()) -> Table:
     """The leaderboard of one dataset and classifier: methods by metrics at the primary area.
 
-    Methods are sorted by SORT_METRIC where it was scored, else by mean rank; controls stand below.
-    The columns of `unproven` metrics (`unproven_metrics`) are marked.
+    Methods are sorted by SORT_METRIC where it was scored, else by mean rank; soft masks and then controls stand
+    below. The columns of `unproven` metrics (`unproven_metrics`) are marked.
     """
     here = (comparison["dataset"] == dataset) & (comparison["classifier"] == classifier)
-    lines = at_primary_area(comparison[here])
+    lines = _on_board(comparison[here])
     metrics = metric_order(set(lines["metric"]))
     methods = method_order(lines)
-    by_method = lines.drop_duplicates("method").set_index("method")
+    by_method = lines.drop_duplicates("method").set_index("method").loc[methods]
     columns = {metric_heading(name, unproven): _cells(lines[lines["metric"] == name], methods) for name in metrics}
-    seconds = [Cell(_short(cost)) for cost in by_method.loc[methods, "seconds_per_clip"]]
+    costs = [("s/clip ↓", [Cell(_short(cost)) for cost in by_method["seconds_per_clip"]])]
+    if by_method["trained"].any():
+        training = zip(by_method["training_seconds"], by_method["trained_parameters"], strict=True)
+        costs.append(("Training", [Cell(_training(*cost)) for cost in training]))
     # The cost stands where it leaves the metrics of the paper and those of localisation in one piece each.
     place = len([name for name in metrics if name in FIRST_METRICS])
     headed = list(columns.items())
-    headed.insert(place, ("s/clip ↓", seconds))
+    headed[place:place] = costs
     scored = lines["n"] + lines["undefined"]
     marks = _marks(lines, scored)
+    soft = by_method["mask"] == SOFT
     rows = tuple(
-        Row(method + marks[method], bool(by_method.at[method, "control"]), tuple(cells[i] for _, cells in headed))
+        Row(
+            method + marks[method],
+            bool(by_method.at[method, "control"] and not soft[method]),
+            tuple(cells[i] for _, cells in headed),
+            bool(soft[method]),
+        )
         for i, method in enumerate(methods)
     )
     accuracy = lines["accuracy"].iloc[int(scored.to_numpy().argmax())]
@@ -153,6 +162,11 @@ def write_tables(comparison: pd.DataFrame, folder: Path, unproven: Collection[st
     return written
 
 
+def _on_board(lines: pd.DataFrame) -> pd.DataFrame:
+    """The lines at the primary area and those of soft masks, which have an area of their own."""
+    return lines[lines.index.isin(at_primary_area(lines).index) | (lines["mask"] == SOFT)]
+
+
 def _classifiers(comparison: pd.DataFrame, dataset: str) -> list[str]:
     found = sorted(set(comparison.loc[comparison["dataset"] == dataset, "classifier"]))
     if not found:
@@ -172,10 +186,11 @@ def _marks(lines: pd.DataFrame, scored: pd.Series) -> dict[str, str]:
 def _cells(lines: pd.DataFrame, methods: list[str]) -> list[Cell]:
     """Cells of one metric for each method, rounded to the uncertainty."""
     half = (lines["high"] - lines["low"]) / 2
-    weak = set(lines["method"][~lines["better_than_random"].fillna(True).astype(bool)])
+    judged = lines[lines["mask"] != SOFT]
+    weak = set(judged["method"][~judged["better_than_random"].fillna(True).astype(bool)])
     most_undefined = len(str(lines["undefined"].max())) + len(" ()") if lines["undefined"].any() else 0
     decimals = _decimals(float(half[half > 0].median()), float(lines["mean"].abs().max()))
-    ranked = lines[~lines["control"] & lines["rank"].notna()].sort_values("rank")
+    ranked = judged[~judged["control"] & judged["rank"].notna()].sort_values("rank")
     best = set(ranked["method"][ranked["rank"] == ranked["rank"].min()])
     tied = {method for names in ranked.loc[ranked["method"].isin(best), "tied_with"] for method in names.split(";")}
     cells = []
@@ -190,7 +205,7 @@ def _cells(lines: pd.DataFrame, methods: list[str]) -> list[Cell]:
         tail = "" if np.isnan(width) else f" ±{width:.{decimals}f}"
         tail += DAGGER if method in weak else NO_DAGGER * bool(weak)
         tail += (f" ({line['undefined']})" if line["undefined"] else "").ljust(most_undefined, NO_DIGIT)
-        best_here = method in best | tied and method not in weak and not line["control"]
+        best_here = method in best | tied and method not in weak and not (line["control"] or line["mask"] == SOFT)
         cells.append(Cell(text, tail, best_here))
     return cells
 
@@ -209,12 +224,25 @@ def _short(seconds: float) -> str:
     return f"{seconds:.0f}" if seconds >= 100 else f"{seconds:.2g}"
 
 
+def _training(seconds: float, parameters: float) -> str:
+    """What fitting cost as people say it: 3 min, 350k."""
+    if np.isnan(seconds):
+        return MISSING
+    hours, minutes = seconds / 3600, seconds / 60
+    said = f"{seconds:.0f} s" if seconds < 59.5 else f"{minutes:.0f} min" if minutes < 59.5 else f"{hours:.1f} h"
+    if parameters < 999.5:
+        return f"{said}, {parameters:.0f}"
+    return f"{said}, {parameters / 1e3:.0f}k" if parameters < 999_500 else f"{said}, {parameters / 1e6:.1f}M"
+
+
 def _notes(rows: tuple[Row, ...], lines: pd.DataFrame) -> tuple[str, ...]:
     """What the marks that occur mean."""
     tails = "".join(cell.tail for row in rows for cell in row.cells)
     notes = ["Bold: best method and those not significantly different from it."]
     if lines["area"].notna().any():
         notes.append(f"Masks keep or remove the top {100 * lines['area'].max():g}% of bins.")
+    if any(row.apart for row in rows):
+        notes.append("-soft: the method's own soft mask, of any size (column Area); not ranked with the others.")
     if "±" in tails:
         notes.append("±: half the 95% bootstrap interval over recordings.")
     if DAGGER in tails:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from xaibench.leaderboard import metric_class
+from xaibench.comparison import metric_class
 from xaibench.tables import Cell, Row, Table
 
 ACCURACY = "accuracy"

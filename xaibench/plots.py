@@ -21,16 +21,9 @@ from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
 from numpy.typing import NDArray
 
+from xaibench.comparison import BASELINE, at_equal_area, at_primary_area, metric_class
 from xaibench.curves_plot import curves, has_curves
-from xaibench.leaderboard import (
-    BASELINE,
-    SORT_METRIC,
-    at_primary_area,
-    method_order,
-    metric_class,
-    metric_heading,
-    metric_order,
-)
+from xaibench.leaderboard import SORT_METRIC, method_order, metric_heading, metric_order
 from xaibench.tables import DAGGER, UNPROVEN
 
 WIDTH = 7.2  # inches: the text width of a two-column paper
@@ -60,7 +53,7 @@ def write_plots(
 
     Args:
         runs_rows: per-clip rows of the runs that were compared (`results.read_rows`).
-        comparison: what `leaderboard.compare` made of these runs.
+        comparison: what `comparison.compare` made of these runs; soft masks, of other areas, are left out.
         folder: made if missing.
         unproven: metrics to mark (`leaderboard.unproven_metrics`).
 
@@ -71,6 +64,7 @@ def write_plots(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
+    comparison = at_equal_area(comparison)
     for dataset in sorted(set(comparison["dataset"])):
         lines = at_primary_area(comparison[comparison["dataset"] == dataset])
         rows = at_primary_area(runs_rows[(runs_rows["dataset"] == dataset) & (runs_rows["metric"] == SORT_METRIC)])

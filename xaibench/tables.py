@@ -32,11 +32,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A named line of cells; controls, or whatever the table has below its line, stand below all others."""
+    """A named line of cells; controls, or whatever the table has below its line, stand below all others.
+
+    Rows that are `apart` are not controls and stand in a group of their own above them.
+    """
 
     name: str
     control: bool
     cells: tuple[Cell, ...]
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Table:
     Attributes:
         names: head of the first column.
         below: what the rows below the line (`Row.control`) are.
+        apart: what the rows of `Row.apart` are.
     """
 
     caption: str
@@ -54,6 +59,7 @@ class Table:
     notes: tuple[str, ...] = ()
     names: str = "Method"
     below: str = "Controls"
+    apart: str = "Soft masks"
 
     def split(self) -> list[Table]:
         """As few tables of about equally many columns as fit into MOST_WIDTH; the last has the notes."""
@@ -83,10 +89,14 @@ class Table:
         rows = tuple(replace(row, cells=tuple(row.cells[i] for i in columns)) for row in self.rows)
         return replace(self, columns=tuple(self.columns[i] for i in columns), rows=rows)
 
-    def groups(self) -> list[list[Row]]:
-        """Methods, then controls; an empty group is left out."""
-        groups = [[row for row in self.rows if row.control is control] for control in (False, True)]
-        return [group for group in groups if group]
+    def groups(self) -> list[tuple[str, list[Row]]]:
+        """Methods (without a title), rows apart, controls, each with its title; an empty group is left out."""
+        kinds = ((False, False, ""), (False, True, self.apart), (True, False, self.below))
+        groups = [
+            (title, [row for row in self.rows if (row.control, row.apart) == (control, apart)])
+            for control, apart, title in kinds
+        ]
+        return [(title, rows) for title, rows in groups if rows]
 
 
 @dataclass(frozen=True)
@@ -131,12 +141,12 @@ _LATEX = _Markup(
 
 
 def markdown(table: Table) -> str:
-    """The table as Markdown, one line between methods and controls, notes below."""
+    """The table as Markdown, a line with the title above each group but the first, notes below."""
     width = 1 + len(table.columns)
     lines = [[table.names, *map(_MARKDOWN.escape, table.columns)], [":--"] + ["--:"] * len(table.columns)]
-    for index, group in enumerate(table.groups()):
+    for index, (title, group) in enumerate(table.groups()):
         if index:
-            lines.append([f"*{table.below}*"] + [""] * (width - 1))
+            lines.append([f"*{title}*"] + [""] * (width - 1))
         lines += [_MARKDOWN.line(row) for row in group]
     body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     notes = "".join(f"\n{_MARKDOWN.escape(note)}  " for note in table.notes)
@@ -146,7 +156,7 @@ def markdown(table: Table) -> str:
 def latex(table: Table) -> str:
     """The table as LaTeX that needs no package but booktabs."""
     header = " & ".join([table.names, *map(_LATEX.escape, table.columns)]) + r" \\"
-    groups = ["\n".join(" & ".join(_LATEX.line(row)) + r" \\" for row in group) for group in table.groups()]
+    groups = ["\n".join(" & ".join(_LATEX.line(row)) + r" \\" for row in group) for _, group in table.groups()]
     notes = [rf"\par\smallskip {_LATEX.escape(' '.join(table.notes))}"] if table.notes else []
     lines = [
         r"\begin{table}[tbp]",
@@ -182,7 +192,7 @@ def terminal(table: Table) -> rich.table.Table:
     result.add_column(table.names, no_wrap=True)
     for column in table.columns:
         result.add_column(Text(column), justify="right", no_wrap=True)
-    groups = table.groups()
+    groups = [rows for _, rows in table.groups()]
     for group in groups:
         for row in group:
             cells = [Text.assemble((c.text, "bold" if c.best else ""), (c.tail, "dim")) for c in row.cells]

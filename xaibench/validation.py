@@ -22,11 +22,12 @@ from torch import Tensor
 from xaibench import results, tables
 from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
+from xaibench.comparison import at_primary_area, metric_class
 from xaibench.errors import ResultsError
 from xaibench.evaluate import PROTOCOL
 from xaibench.explainer import Explainer
 from xaibench.explanation import Explanation
-from xaibench.leaderboard import at_primary_area, metric_class, metric_heading, metric_order
+from xaibench.leaderboard import metric_heading, metric_order
 from xaibench.statistics import ALPHA, Floats, flips_for, holm, mean_interval, sign_flip_p
 from xaibench.tables import MISSING, UNPROVEN, Cell, Row, Table
 

@@ -15,7 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from xaibench.leaderboard import at_primary_area, metric_class, metric_heading, metric_order
+from xaibench.comparison import at_primary_area, metric_class
+from xaibench.leaderboard import metric_heading, metric_order
 from xaibench.plots import WIDTH, paper_style, save
 from xaibench.tables import UNPROVEN
 from xaibench.validation import FAILS, NOT_WHERE

@@ -177,13 +177,14 @@ def _refuse_impossible(named: Sequence[str], refused: dict[str, dict[str, str]])
 
 def _print_summary(folder: Path, failures: dict[tuple[str, str], str]) -> None:
     from xaibench import leaderboard
+    from xaibench.comparison import compare
     from xaibench.results import find_runs, read_costs
 
     for (classifier, method), reason in failures.items():
         notes().print(f"failed: {method} on {classifier}: {reason}", style="red", markup=False, soft_wrap=True)
     if any(folder.glob("*/*/part-*.parquet")):
         with notes().status("comparing methods"):
-            comparison = leaderboard.compare(find_runs(folder))
+            comparison = compare(find_runs(folder))
         for table in leaderboard.terminal_tables(comparison, comparison["dataset"].iloc[0]):
             output().print(table)
         costs = read_costs(folder)

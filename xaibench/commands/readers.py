@@ -21,17 +21,19 @@ def compare(
     """Write the comparison CSV: one line per dataset, classifier, method, metric and area.
 
     Columns: mean and 95% interval (bootstrap over recordings), clips, undefined values, rank,
-    methods it is tied with, whether it beats random (Holm-corrected), seconds and memory per clip.
+    methods it is tied with, whether it beats random (Holm-corrected), seconds and memory per clip; mask
+    (equal area, or soft: METHOD-soft, the method's own mask, ranked only among such masks);
+    training_seconds and trained_parameters of methods that are fitted.
     """
-    from xaibench import leaderboard
+    from xaibench import comparison
     from xaibench.results import find_runs, write_atomically
 
     runs = find_runs(results)
     with notes().status(f"comparing {len(runs)} runs"):
-        comparison = leaderboard.compare(runs)
+        lines = comparison.compare(runs)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, comparison.to_csv(index=False).encode())
-    output().print(f"{out}: {len(comparison)} lines from {', '.join(map(str, runs))}", markup=False, soft_wrap=True)
+    write_atomically(out, lines.to_csv(index=False).encode())
+    output().print(f"{out}: {len(lines)} lines from {', '.join(map(str, runs))}", markup=False, soft_wrap=True)
 
 
 def leaderboard(
@@ -46,11 +48,12 @@ def leaderboard(
     import pandas as pd
 
     from xaibench import leaderboard as board
+    from xaibench.comparison import compare as compare_runs
     from xaibench.results import find_runs, read_rows
 
     runs = find_runs(results)
     with notes().status(f"comparing {len(runs)} runs"):
-        comparison = board.compare(runs)
+        comparison = compare_runs(runs)
     unproven = board.unproven_metrics(out)
     for dataset in comparison["dataset"].unique():
         for table in board.terminal_tables(comparison, dataset, unproven):

@@ -1,0 +1,103 @@
+"""Runs of made-up scores whose comparison is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from xaibench.comparison import compare
+from xaibench.results import Manifest, PartInfo, RunFolder
+
+Scores = dict[tuple[str, float | None], np.ndarray]
+CLIPS, RECORDINGS = 40, 25
+
+
+def write_run(
+    folder: Path,
+    methods: dict[str, Scores],
+    *,
+    dataset: str = "synth",
+    classifier: str = "cnn-micro",
+    controls: tuple[str, ...] = ("random", "uniform"),
+    first_clip: int = 0,
+    protocol: str = "standard",
+    sha256: str = "weights",
+    info: dict[str, dict[str, Any]] | None = None,
+) -> Path:
+    """A run of per-clip values: methods -> (metric, area) -> values.
+
+    Args:
+        info: more of what the parts say of a method, by its name.
+    """
+    run = RunFolder(folder, Manifest(dataset, "fingerprint", (5,), None, 0, protocol))
+    for method, scores in methods.items():
+        frames = []
+        for (metric, area), values in scores.items():
+            clips = first_clip + np.arange(len(values))
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "dataset": dataset,
+                        "fold": 5,
+                        "clip": [f"clip{i:03d}" for i in clips],
+                        "src_file": [f"recording{i % RECORDINGS}" for i in clips],
+                        "label": "dog",
+                        "predicted": "dog",
+                        "correct": clips % 4 != 0,
+                        "classifier": classifier,
+                        "method": method,
+                        "protocol": protocol,
+                        "metric": metric,
+                        "area": float("nan") if area is None else area,
+                        "value": values,
+                        "reason": [None if np.isfinite(v) else "undefined" for v in values],
+                    }
+                )
+            )
+        described = {"native_shape": [8, 9], "polarity": "positive", "parameters": {}, "control": method in controls}
+        part = PartInfo(
+            len(next(iter(scores.values()))),
+            sha256,
+            described | (info or {}).get(method, {}),
+            "a",
+            "c",
+            {},
+            "cpu",
+            8,
+            4.0,
+            1.0,
+            9,
+            2_500_000,
+        )
+        run.write(classifier, method, 0, pd.concat(frames), part)
+    return folder
+
+
+def noise(seed: int, mean: float = 0.0, clips: int = CLIPS) -> np.ndarray:
+    return mean + np.random.default_rng(seed).normal(0, 0.1, clips)
+
+
+FF, AD, SPS = ("faithfulness", 0.1), ("average_drop", 0.1), ("sparseness", None)
+
+
+def five_methods(folder: Path) -> pd.DataFrame:
+    """The comparison of two good methods, a poor one and two controls."""
+    gap = noise(5, 0.3)
+    gap[[1, 2, 3]] = np.nan
+    methods: dict[str, Scores] = {
+        "good": {FF: noise(1, 0.8), AD: noise(1, 5.0), SPS: noise(1, 0.5), ("faithfulness", 0.2): noise(9, 0.9)},
+        "twin": {FF: noise(2, 0.8), AD: noise(2, 5.0), SPS: noise(2, 0.5), ("faithfulness", 0.2): noise(8, 0.1)},
+        "poor": {FF: gap, AD: noise(3, 50.0), SPS: noise(3, 0.2)},
+        "random": {FF: noise(4), AD: noise(4, 90.0), SPS: noise(4, 0.5)},
+        "uniform": {FF: noise(6), AD: noise(6, 90.0), SPS: np.full(CLIPS, np.nan)},
+    }
+    return compare([write_run(folder, methods)])
+
+
+def cell(comparison: pd.DataFrame, metric: str, area: float | None = None) -> pd.DataFrame:
+    """Lines of one metric and area, by method."""
+    here = comparison["area"].isna() if area is None else comparison["area"] == area
+    return comparison[(comparison["metric"] == metric) & here].set_index("method")

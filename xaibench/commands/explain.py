@@ -1,4 +1,4 @@
-"""`xaibench explain`: one sound file, seen and heard."""
+"""`xaibench explain`: sound files, seen and heard."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ import typer
 
 from xaibench.commands import choices
 from xaibench.commands.console import notes, output
-from xaibench.errors import UnsupportedPairError, XaibenchError
+from xaibench.errors import XaibenchError
 
 if TYPE_CHECKING:
-    from xaibench.classifiers.base import Classifier
-    from xaibench.explainer import Explainer
+    from xaibench.illustration import Illustrated
 
 
 def explain(
-    file: Annotated[Path, typer.Argument(help="Sound file: wav, flac, ogg or mp3.", metavar="FILE")],
-    method: Annotated[list[str], typer.Option("--method", "-m", help="Explainer, repeatable.", metavar="NAME")],
+    files: Annotated[list[Path], typer.Argument(help="Sound files: wav, flac, ogg or mp3.", metavar="FILE...")],
+    method: Annotated[
+        list[str],
+        typer.Option(
+            "--method", "-m", help="Explainer, or explainer and classifier; repeatable.", metavar="NAME[@CLASSIFIER]"
+        ),
+    ],
     classifier: Annotated[
         str | None,
         typer.Option(
             "--classifier",
             "-c",
-            help="Classifier or checkpoint folder. Default: the first that fits the methods.",
+            help="Of the methods that name none. Default: the first that fits (and is fitted) to them.",
             metavar="NAME|FOLDER",
         ),
     ] = None,
@@ -32,94 +36,84 @@ def explain(
     area: Annotated[float, typer.Option(help="Share of bins that the mask keeps.", min=0.001, max=0.999)] = 0.10,
     seed: choices.SeedOption = 0,
     device: choices.DeviceOption = "auto",
+    explainers: choices.ExplainersOption = choices.EXPLAINERS,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for figure and sound. Default: explained/FILE.", metavar="FOLDER")
+        Path | None,
+        typer.Option(
+            help="Folder for figure and sound. Default: explained/FILE, or explained for several files.",
+            metavar="FOLDER",
+        ),
     ] = None,
 ) -> None:
-    """Explain one sound: a figure with spectrogram, map and mask, and what is kept and removed as wav.
+    """Explain sounds: a figure with spectrogram, map and mask, and what is kept and removed as wav.
 
-    [bold]Example[/bold]
+    A method whose map is a mask also gives the sound of its own soft mask. Several files, or methods
+    of several classifiers, share one figure, side by side; the sound of several files is in a folder each.
+
+    [bold]Examples[/bold]
 
     xaibench explain dog.wav --method gradcam --method saliency --classifier cnn-micro
+
+    xaibench explain dog.wav rain.wav -m focalnet@focalnet-micro -m vit-attention@vit-micro
     """
-    import torch
+    from xaibench import audio, figure
+    from xaibench.commands.pairs import AT, Pairing
+    from xaibench.illustration import illustrate
 
-    from xaibench import audio, figure, registry
-    from xaibench.batch import Batch
-    from xaibench.evidence import Clean, Evidence
-    from xaibench.explaining import Explaining
-    from xaibench.explanation import defects
-    from xaibench.forwarder import Forwarder, automatic_batch_size
-
-    methods = {name: registry.create("methods", name) for name in dict.fromkeys(method)}
-    waveform = torch.from_numpy(audio.read_clip(file))[None]
-    where = choices.open_device(device)
-    model = _classifier(classifier, dataset, methods).to(where)
-    forwarder = Forwarder(model, automatic_batch_size(where))
-    batch = Batch(audio.spectrogram(waveform).to(where), (file.stem,), seed)
-    clean = Clean(batch, forwarder.logits(batch.x), forwarder.logits(torch.zeros_like(batch.x))[0])
-    predicted = model.classes[int(clean.target[0])].replace("_", " ")
-
-    folder = out or Path("explained") / file.stem
-    folder.mkdir(parents=True, exist_ok=True)
-    panels, written = [], [folder / "explanation.png", folder / "explanation.pdf"]
-    sounds = {folder / "original.wav": waveform[0]}
+    twice = {file.stem for file in files if [other.stem for other in files].count(file.stem) > 1}
+    if twice:
+        raise XaibenchError(f"several files are called {', '.join(sorted(twice))}; explain them one at a time")
+    pairs = Pairing(dataset, explainers, choices.open_device(device)).pairs(method, classifier)
+    sounds = [audio.read_clip(file) for file in files]
+    root = out or Path("explained") / (files[0].stem if len(files) == 1 else "")
+    clips = []
     with notes().status("explaining"):
-        for name, explainer in methods.items():
-            explaining = Explaining(explainer, forwarder)
-            try:
-                explanation = explaining.explain(batch, clean.target)
-            except XaibenchError:
-                raise
-            except Exception as error:  # a stranger's plugin may raise anything
-                raise XaibenchError(f"{name} failed: {type(error).__name__}: {error}") from error
-            broken = defects(explanation.map)[0]
-            if broken is not None:
-                raise XaibenchError(f"{name} explains nothing here: {broken}")
-            evidence = Evidence(clean, explanation.map, explaining)
-            mask = evidence.ranking.top(area)
-            panels.append(
-                figure.Panel(
-                    explainer.title,
-                    evidence.importance[0].cpu().numpy(),
-                    mask[0].cpu().numpy(),
-                    float(evidence.p_kept(area)[0]),
-                    float(evidence.p_removed(area)[0]),
-                )
-            )
-            for part, part_mask in (("kept", mask), ("removed", ~mask)):
-                sounds[folder / f"{name}-{part}.wav"] = audio.masked_audio(waveform, part_mask.cpu().float())[0]
-        # A part can be louder than the whole; one gain for all, so that none is clipped and parts still add up.
-        peak = max(1.0, *(float(sound.abs().max()) for sound in sounds.values()))
-        for path, sound in sounds.items():
-            audio.write_wav(path, (sound / peak).numpy())
-        verdict = f"{model.name} says {predicted}"
-        p_full = float(clean.probabilities[0].max())
-        # A dollar in a file's name would begin mathematics.
-        heading = f"{file.name}: {verdict}".replace("$", r"\$") + f" ($p_c$ = {p_full:.2f})"
-        for path in written:
-            figure.draw(path, batch.x[0].cpu().numpy(), panels, heading, area)
-    output().print(f"{file.name}: {verdict} (p = {p_full:.2f})", markup=False, soft_wrap=True)
-    for name, panel in zip(methods, panels, strict=True):
-        output().print(
-            f"{name}: p(kept) {panel.p_kept:.3f}, p(removed) {panel.p_removed:.3f}", markup=False, soft_wrap=True
-        )
-    for path in [*written, *sounds]:
+        for file, sound in zip(files, sounds, strict=True):
+            clips.append(illustrate(file.name, file.stem, sound, pairs, seed, area))
+        root.mkdir(parents=True, exist_ok=True)
+        figures = [root / "explanation.png", root / "explanation.pdf"]
+        for path in figures:
+            if len(clips) == 1 and not any(AT in text for text in method):
+                figure.draw(path, clips[0], area)
+            else:
+                figure.draw_side_by_side(path, clips, area)
+    written = list(figures)
+    for file, clip in zip(files, clips, strict=True):
+        written += _write_sounds(clip, root if len(files) == 1 else root / file.stem)
+    for clip in clips:
+        _print(clip)
+    for path in written:
         output().print(f"wrote {path}", markup=False, soft_wrap=True)
 
 
-def _classifier(name: str | None, dataset: str, methods: dict[str, Explainer]) -> Classifier:
-    """The named classifier, or the first shipped one that fits every method."""
-    from xaibench.classifiers import checkpoint
+def _write_sounds(clip: Illustrated, folder: Path) -> list[Path]:
+    """What is heard of a clip and of its parts, as wav; returns the paths."""
+    from xaibench import audio
 
-    names = [name] if name else [shipped for data, shipped in checkpoint.shipped() if data == dataset]
-    reasons = []
-    for candidate in names:
-        model, _ = checkpoint.resolve(candidate, dataset)
-        refused = [f"{m} {r}" for m, e in methods.items() if (r := e.refusal(model, has_evidence=False)) is not None]
-        if not refused:
-            return model
-        reasons += refused
-    if not names:
-        raise XaibenchError(f"no weights are shipped for {dataset}; give --classifier a checkpoint folder")
-    raise UnsupportedPairError(f"no classifier fits: {'; '.join(dict.fromkeys(reasons))}")
+    folder.mkdir(parents=True, exist_ok=True)
+    sounds = {folder / "original.wav": clip.waveform}
+    for panel in clip.panels:
+        sounds |= {folder / f"{panel.pair.name}-{part}.wav": sound for part, sound in panel.sounds.items()}
+    # A part can be louder than the whole; one gain for all, so that none is clipped and parts still add up.
+    peak = max(1.0, *(float(sound.abs().max()) for sound in sounds.values()))
+    for path, sound in sounds.items():
+        audio.write_wav(path, (sound / peak).numpy())
+    return list(sounds)
+
+
+def _print(clip: Illustrated) -> None:
+    for label in dict.fromkeys(panel.pair.subject.label for panel in clip.panels):
+        first = next(panel for panel in clip.panels if panel.pair.subject.label == label)
+        _say(f"{clip.name}: {label} says {first.predicted} (p = {first.p_full:.2f})")
+    for panel in clip.panels:
+        text = f"{panel.pair.name}: p(kept) {panel.top.p_kept:.3f}, p(removed) {panel.top.p_removed:.3f}"
+        if panel.soft is not None:
+            text += (
+                f"; soft mask of area {panel.soft.area:.2f}: p(kept) {panel.soft.p_kept:.3f}, "
+                f"p(removed) {panel.soft.p_removed:.3f}"
+            )
+        _say(text)
+
+
+def _say(text: str) -> None:
+    output().print(text, markup=False, soft_wrap=True)

@@ -11,6 +11,7 @@ from xaibench.commands.console import notes
 if TYPE_CHECKING:
     import torch
 
+    from xaibench.classifiers.checkpoint import Card
     from xaibench.data.base import Dataset
     from xaibench.subject import Subject
 
@@ -45,10 +46,15 @@ def subjects_of(names: list[str] | None, source: Dataset, folds: Sequence[int], 
                 f"{name} was trained on the {len(card.classes)} classes of {card.dataset}, "
                 f"{source.name} has {len(source.classes)} others; choose another --classifier or --dataset"
             )
-        label = name if name == card.classifier else f"{card.classifier}@{card.weights_sha256[:8]}"
+        label = label_of(name, card)
         seen = sorted(set(folds) & set(card.train_folds))
         if seen and card.dataset == source.name:
             text = f"{label} was trained on fold {', '.join(map(str, seen))}: scores there are of clips it has seen"
             notes().print(text, style="yellow", markup=False, soft_wrap=True)
         subjects.append(Subject(label, classifier.to(device), card.weights_sha256))
     return subjects
+
+
+def label_of(name: str, card: Card) -> str:
+    """How results call a classifier: by its registry name where its weights are shipped, else with their hash."""
+    return name if name == card.classifier else f"{card.classifier}@{card.weights_sha256[:8]}"

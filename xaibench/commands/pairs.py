@@ -1,0 +1,128 @@
+"""Which methods explain which classifiers: METHOD, or METHOD@CLASSIFIER."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xaibench import registry
+from xaibench.commands.subjects import label_of
+from xaibench.errors import UnsupportedPairError, XaibenchError
+
+if TYPE_CHECKING:
+    import torch
+
+    from xaibench.explainer import Explainer
+    from xaibench.illustration import Pair
+    from xaibench.subject import Subject
+
+AT = "@"
+
+
+@dataclass
+class Pairing:
+    """Brings methods and classifiers together; a classifier is loaded once.
+
+    Attributes:
+        dataset: whose shipped weights a classifier's name means, and whose fits come first.
+        explainers: folder with what the user fitted.
+        device: where to compute.
+    """
+
+    dataset: str
+    explainers: Path
+    device: torch.device
+    _known: dict[str, Subject] = field(default_factory=dict, init=False)
+
+    def pairs(self, texts: Sequence[str], classifier: str | None) -> list[Pair]:
+        """The pairs meant by METHOD and METHOD@CLASSIFIER, in this order, each once.
+
+        Args:
+            texts: as typed.
+            classifier: for the methods that name none, or None for the first shipped one that fits them all.
+
+        Raises:
+            RegistryError: unknown method or classifier.
+            CheckpointError: no such weights, or damaged ones.
+            UnsupportedPairError: a method makes no sense for its classifier, or is not fitted to it.
+            XaibenchError: `classifier` is given, and no method is without one.
+        """
+        typed = {text: split(text) for text in dict.fromkeys(texts)}
+        methods = {method: registry.create("methods", method) for method, _ in typed.values()}
+        free = {method: methods[method] for method, named in typed.values() if named is None}
+        if classifier is not None and not free:
+            raise XaibenchError(f"every --method names its classifier behind {AT}; leave out --classifier")
+        found: dict[tuple[str, str | None], Pair] = {}
+        if free:
+            found |= {(pair.name, None): pair for pair in self._free(free, classifier)}
+        for method, named in typed.values():
+            if named is not None:
+                subject = self._subject(named)
+                explainer = self._bound(method, methods[method], subject)
+                found[method, named] = _pair(f"{method}{AT}{subject.label}", explainer, subject)
+        return [found[key] for key in typed.values()]
+
+    def _free(self, methods: dict[str, Explainer], classifier: str | None) -> list[Pair]:
+        """The methods on one classifier: the named one, or the first shipped one that fits every method."""
+        from xaibench.classifiers import checkpoint
+
+        names = [classifier] if classifier else [name for data, name in checkpoint.shipped() if data == self.dataset]
+        if not names:
+            raise XaibenchError(f"no weights are shipped for {self.dataset}; give --classifier a checkpoint folder")
+        reasons: list[str] = []
+        for name in names:
+            subject = self._subject(name)
+            bound, refused = [], []
+            for method, explainer in methods.items():
+                try:
+                    bound.append(_pair(method, self._bound(method, explainer, subject), subject))
+                except UnsupportedPairError as error:
+                    refused.append(str(error))
+            if not refused:
+                return bound
+            reasons += refused
+        raise UnsupportedPairError(f"no classifier fits: {'; '.join(dict.fromkeys(reasons))}")
+
+    def _subject(self, name: str) -> Subject:
+        from xaibench.classifiers import checkpoint
+        from xaibench.subject import Subject
+
+        if name not in self._known:
+            model, card = checkpoint.resolve(name, self.dataset)
+            self._known[name] = Subject(label_of(name, card), model.to(self.device), card.weights_sha256)
+        return self._known[name]
+
+    def _bound(self, name: str, unbound: Explainer, subject: Subject) -> Explainer:
+        """The method with the weights that belong to the classifier, if it is a trained one."""
+        from xaibench import fitting
+
+        refusal = unbound.refusal(subject.classifier, has_evidence=False)
+        if refusal is not None:
+            raise UnsupportedPairError(f"{name} {refusal}")
+        explainer = copy.copy(unbound)
+        try:
+            fitting.bind(name, explainer, subject, self.dataset, self.explainers)
+        except UnsupportedPairError as error:
+            raise UnsupportedPairError(f"{name} {error}") from None
+        return explainer
+
+
+def split(text: str) -> tuple[str, str | None]:
+    """Method and classifier of METHOD@CLASSIFIER; no classifier where none is named.
+
+    Raises:
+        XaibenchError: one of them is empty.
+    """
+    method, mark, classifier = text.partition(AT)
+    if mark and not (method and classifier):
+        raise XaibenchError(f"--method {text!r} is neither METHOD nor METHOD{AT}CLASSIFIER")
+    return method, classifier or None
+
+
+def _pair(name: str, explainer: Explainer, subject: Subject) -> Pair:
+    from xaibench.illustration import Pair
+
+    return Pair(name, explainer, subject)

@@ -21,6 +21,7 @@ from xaibench.classifiers.base import Classifier
 from xaibench.errors import CheckpointError
 from xaibench.explanation import Explanation
 from xaibench.trained import Clips, Epoch, Fitted, Fitting, Setting, TrainedExplainer
+from xaibench.unchanged import seeded
 
 WEIGHTS = "explainer.safetensors"
 STATE = "state.pt"
@@ -118,7 +119,8 @@ class MaskExplainer(TrainedExplainer):
         if unknown:
             raise CheckpointError(f"{path} has other settings than this version ({', '.join(unknown)}); fit it again")
         device = next(classifier.parameters()).device
-        network = self.network(classifier, settings)
+        with seeded(0):  # what it is made with is overwritten, and nobody else's draws may be moved
+            network = self.network(classifier, settings)
         try:
             network.load_state_dict(
                 {key: value.float() if value.is_floating_point() else value for key, value in state.items()}

@@ -1,0 +1,28 @@
+"""What the checks of explainers and of metrics share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from xaibench.batch import Batch
+
+TOLERANCE = 1e-4  # relative; a convolution rounds differently in batches of different sizes
+
+
+def check_words(leaf: object, keys: Sequence[str]) -> None:
+    for key in keys:
+        value = getattr(leaf, key, None)
+        assert isinstance(value, str) and value.strip(), f"{key} must be a sentence or name, not {value!r}"
+
+
+def close(first: Tensor, second: Tensor) -> bool:
+    """Whether maps agree, each within the tolerance of its own largest value."""
+    gap = (first - second).abs().flatten(1).amax(dim=1)
+    return bool((gap <= TOLERANCE * first.abs().flatten(1).amax(dim=1)).all())
+
+
+def reversed_batch(batch: Batch) -> Batch:
+    evidence = None if batch.evidence is None else batch.evidence.flip(0)
+    return Batch(batch.x.flip(0), batch.clip_ids[::-1], batch.seed, evidence)

@@ -1,0 +1,175 @@
+"""The contract of metrics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xaibench.batch import Batch
+from xaibench.classifiers.base import Classifier
+from xaibench.evidence import AREAS, Clean, Evidence
+from xaibench.explainer import Explainer
+from xaibench.explaining import Explaining
+from xaibench.explanation import Explanation
+from xaibench.forwarder import Forwarder
+from xaibench.metric import Metric, Scores
+from xaibench.perturbation import Perturbation
+from xaibench.testing.common import TOLERANCE, check_words, reversed_batch
+from xaibench.testing.toys import CLASSES, toy_batch, toy_classifier
+from xaibench.unchanged import seeded, unchanged
+
+
+def check_metric(metric: Metric | type[Metric]) -> None:
+    """Check every promise of a metric on toy sound.
+
+    Raises:
+        AssertionError: the promise that is broken.
+    """
+    scorer = metric() if isinstance(metric, type) else metric
+    check_words(scorer, ("title", "family", "reference", "description", "formula", "traps", "cost"))
+    for flag in ("higher_is_better", "per_area", "needs_known_evidence", "in_default_set"):
+        assert isinstance(getattr(scorer, flag, None), bool), f"{flag} must be True or False"
+    assert scorer.soft_mask in ("never", "also", "only"), (
+        f"soft_mask must be never, also or only, not {scorer.soft_mask}"
+    )
+    bounds: Any = getattr(scorer, "bounds", ())
+    assert len(bounds) == 2 and bounds[0] < bounds[1], f"bounds must be (smallest, largest), not {bounds}"
+    for one in scorer.wants(AREAS):
+        assert isinstance(one, Perturbation), f"wants() holds {one!r}, which is no Perturbation"
+
+    batch = toy_batch()
+    if not scorer.needs_known_evidence:
+        batch = replace(batch, evidence=None)  # a metric that reads it must say so
+    classifier = toy_classifier()
+    draws = torch.rand(batch.x.shape, generator=torch.Generator().manual_seed(1)) ** 3
+    whole = _score(scorer, _evidence(classifier, batch, draws, 16), "a random map")
+    _check_same_values(scorer, classifier, batch, draws, whole)
+    _check_odd_input(scorer, classifier, batch, draws)
+
+
+def _check_same_values(
+    metric: Metric, classifier: Classifier, batch: Batch, importance: Tensor, whole: list[Scores]
+) -> None:
+    """In any order, batch and forward batch, with any global random state."""
+    with seeded(1):
+        backwards = _score(
+            metric, _evidence(classifier, reversed_batch(batch), importance.flip(0), 2), "a reversed batch"
+        )
+    for i in range(len(batch)):
+        lone = _score(metric, _evidence(classifier, batch.slice(i, i + 1), importance[i : i + 1], 1), "one clip")
+        for alone, reverse, together in zip(lone, backwards, whole, strict=True):
+            value, slack = together.values[i], TOLERANCE * float(together.values.nan_to_num().abs().max())
+            for other, change in ((alone.values[0], "when it is scored alone"), (reverse.values[-1 - i], "in reverse")):
+                same = torch.isclose(value, other, rtol=0, atol=slack, equal_nan=True)
+                assert same, f"the value of a clip changes {change}: {value:.6g} became {other:.6g}"
+
+
+def _check_odd_input(metric: Metric, classifier: Classifier, batch: Batch, draws: Tensor) -> None:
+    one_bin = torch.zeros_like(draws)
+    one_bin[:, 100, 100] = 1.0
+    odd_maps = {
+        "an all-zero map": torch.zeros_like(draws),
+        "a constant map": torch.ones_like(draws),
+        "a map of one bin": one_bin,
+        "a map of tiny values": 1e-30 * draws,
+        "a map of huge values": 1e30 * draws,
+    }
+    for situation, importance in odd_maps.items():
+        _score(metric, _evidence(classifier, batch, importance, 16), situation)
+    certain = _evidence(classifier, batch, draws, 16)
+    only = 1e4 * nn.functional.one_hot(certain.target, len(CLASSES)).double()
+    certain.clean = replace(certain.clean, logits=only)
+    _score(metric, certain, "a clean probability of 1")
+    if batch.evidence is not None:
+        for situation, known in {"a clip without": torch.zeros_like, "a clip full of": torch.ones_like}.items():
+            odd = replace(batch, evidence=known(batch.evidence))
+            _score(metric, _evidence(classifier, odd, draws, 16), f"{situation} evidence")
+
+
+class GradientTimesInput(Explainer):
+    """What metrics that ask the method again are checked with."""
+
+    title = "gradient x input"
+    reference = "Shrikumar et al., arXiv 1605.01713"
+    description = "the gradient of the target's logit times the spectrogram"
+    polarity = "absolute"
+
+    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        x = batch.x.detach().clone().requires_grad_()
+        chosen = classifier.logits(x).gather(1, target[:, None]).sum()
+        (gradient,) = torch.autograd.grad(chosen, x)
+        return Explanation(gradient * batch.x, batch.grid)
+
+
+class _Listening(Evidence):
+    """Evidence that remembers which perturbations were read."""
+
+    def __init__(self, clean: Clean, attribution: Tensor, explaining: Explaining) -> None:
+        super().__init__(clean, attribution, explaining)
+        self.read: set[Perturbation] = set()
+
+    def require(self, wanted: Sequence[Perturbation]) -> None:
+        self.read.update(wanted)
+        super().require(wanted)
+
+
+def _evidence(classifier: Classifier, batch: Batch, importance: Tensor, batch_size: int) -> _Listening:
+    forwarder = Forwarder(classifier, batch_size)
+    clean = Clean(batch, forwarder.logits(batch.x), forwarder.logits(torch.zeros_like(batch.x[:1]))[0])
+    return _Listening(clean, importance.clone(), Explaining(GradientTimesInput(), forwarder))
+
+
+def _score(metric: Metric, evidence: _Listening, situation: str) -> list[Scores]:
+    """Scores at every area and, where it is made for them, of the map as a soft mask; each checked."""
+    areas = _areas(metric, evidence)
+    announced = metric.wants(areas)
+    evidence.require(announced)
+    found = []
+    inputs = {"the importance map": evidence.importance, "the clean probabilities": evidence.clean.probabilities}
+    copies = {name: tensor.clone() for name, tensor in inputs.items()}
+    for area in areas if metric.per_area else (None,):
+        evidence.read.clear()
+        with unchanged(None, evidence.clean.batch, evidence.target, f"score() of {situation}"):
+            try:
+                result = metric.score(evidence, area)
+            except Exception as error:
+                raise AssertionError(
+                    f"score() of {situation} raised {type(error).__name__}: {error}; where a value is undefined, "
+                    "return NaN with a reason"
+                ) from error
+        beyond = evidence.read - set(announced)
+        assert not beyond, f"score() reads {sorted(map(repr, beyond))}, which wants() does not announce"
+        for name, tensor in inputs.items():
+            assert torch.equal(tensor, copies[name]), f"score() changed {name}"
+        _check_scores(metric, result, len(evidence), situation)
+        found.append(result)
+    return found
+
+
+def _areas(metric: Metric, evidence: Evidence) -> tuple[float | None, ...]:
+    """What a run scores it at: equal areas, and the map itself where it may be a soft mask."""
+    low, high = evidence.attribution.aminmax()
+    soft = (None,) if metric.soft_mask != "never" and low >= 0 and high <= 1 else ()
+    return soft if metric.soft_mask == "only" else (*AREAS, *soft)
+
+
+def _check_scores(metric: Metric, result: Scores, count: int, situation: str) -> None:
+    assert isinstance(result, Scores), f"score() returned {type(result).__name__}, expected Scores"
+    values = result.values
+    assert values.shape == (count,) and values.dtype == torch.float64, (
+        f"values are {values.dtype} {tuple(values.shape)}, expected float64 ({count},); use xaibench.metric.scores"
+    )
+    assert len(result.reasons) == count, f"{len(result.reasons)} reasons for {count} clips"
+    low, high = metric.bounds
+    for value, reason in zip(values.tolist(), result.reasons, strict=True):
+        assert reason is None or (isinstance(reason, str) and reason), f"a reason is {reason!r}, expected a sentence"
+        if reason is None:
+            assert math.isfinite(value), f"{situation} scores {value} without a reason"
+            assert low - 1e-9 <= value <= high + 1e-9, f"{situation} scores {value}, outside bounds {metric.bounds}"
+        else:
+            assert math.isnan(value), f"{situation} scores {value} although it is undefined: {reason}"

@@ -1,0 +1,95 @@
+"""Classifiers and sound small enough for a check to take seconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from xaibench import audio
+from xaibench.batch import Batch
+from xaibench.classifiers.base import COSINE_SCALE, Classifier
+from xaibench.classifiers.checkpoint import freeze
+from xaibench.classifiers.cnn import CnnClassifier
+from xaibench.classifiers.front_end import MelResize
+from xaibench.errors import UnsupportedPairError
+from xaibench.unchanged import seeded
+
+CLASSES = ("bell", "crow", "rain", "saw")
+_IMAGE = (32, 32)
+
+
+def toy_classifier(offers: Iterable[str] = ()) -> Classifier:
+    """A tiny seeded classifier, frozen, that has what is asked for ("rectifiers", "modulation", "attentions").
+
+    Raises:
+        UnsupportedPairError: no toy has all of it.
+    """
+    wanted = frozenset(offers)
+    for build in (_toy_cnn, _toy_focalnet, _toy_vit):
+        with seeded(0), torch.no_grad():
+            classifier = build()
+            for module in classifier.modules():
+                if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                    module.momentum = None  # the statistics become those of the next pass
+            # Without statistics of sound all clips would look alike to it, and a mask would change nothing.
+            classifier.train().logits(toy_batch().x)
+        if wanted <= classifier.offers:
+            return freeze(classifier)
+    raise UnsupportedPairError(f"no toy classifier offers {', '.join(sorted(wanted))}; pass one of your own")
+
+
+def toy_batch(count: int = 3, seed: int = 0) -> Batch:
+    """Clips with one tone burst each over noise, and the bins where the burst is louder as evidence."""
+    generator = torch.Generator().manual_seed(0)
+    pitch, onset = torch.rand(2, count, 1, generator=generator)
+    time = torch.arange(audio.CLIP_SAMPLES) / audio.SAMPLE_RATE
+    during = (time > 3 * onset) & (time < 3 * onset + 1.5)
+    event = 0.5 * during * torch.sin(2 * math.pi * 300 * 2 ** (4 * pitch) * time)
+    background = 0.02 * torch.randn(event.shape, generator=generator)
+    evidence = audio.stft(event).abs() > audio.stft(background).abs()
+    return Batch(audio.spectrogram(event + background), tuple(f"toy-{i}" for i in range(count)), seed, evidence)
+
+
+def _toy_cnn() -> Classifier:
+    classifier = CnnClassifier("toy-cnn", CLASSES, MelResize(_IMAGE), (8, 16))
+    classifier.temperature = COSINE_SCALE  # an untrained linear head hardly tells sounds apart
+    return classifier
+
+
+# transformers takes seconds to import: only where it is needed.
+def _toy_focalnet() -> Classifier:
+    from transformers import FocalNetConfig
+
+    from xaibench.classifiers.focalnet import FocalNetClassifier
+
+    config = FocalNetConfig(
+        image_size=_IMAGE,
+        num_channels=1,
+        embed_dim=8,
+        depths=[1, 1],
+        hidden_sizes=[16, 16],
+        focal_levels=[2, 2],
+        focal_windows=[3, 3],
+        out_features=["stage2"],  # type: ignore[call-arg]  # taken through kwargs by transformers
+    )
+    return FocalNetClassifier("toy-focalnet", CLASSES, MelResize(_IMAGE), config, hidden=8)
+
+
+def _toy_vit() -> Classifier:
+    from transformers import ViTConfig
+
+    from xaibench.classifiers.vit import VitClassifier
+
+    config = ViTConfig(
+        image_size=list(_IMAGE),
+        patch_size=[8, 4],
+        num_channels=1,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+    )
+    return VitClassifier("toy-vit", CLASSES, MelResize(_IMAGE), config, hidden=8)

@@ -72,11 +72,11 @@ def draw(path: Path, clip: Illustrated, area: float) -> None:
             if panel.soft is None:
                 middle.set_title(f"Importance: {panel.pair.explainer.title}")
             else:
-                middle.set_title(f"{panel.pair.explainer.title}, soft mask: $p_c$ {_said(panel.soft)}", fontsize=7.5)
+                middle.set_title(f"{panel.pair.explainer.title}, soft mask: $p_c$ {_said(panel.soft)}", fontsize=7)
             right.set_title(f"Top {100 * area:g}%: $p_c$ {_said(panel.top)}", fontsize=7.5)
         bars: dict[str, Any] = {"location": "bottom", "aspect": 30, "pad": 0.02, "shrink": 0.9}
         figure.colorbar(sound, ax=axes[:, 0], label="Magnitude (dB)", **bars)
-        figure.colorbar(weight, ax=axes[:, 1], label=_map_label(panels), **bars)
+        figure.colorbar(weight, ax=axes[:, 1], label=_map_label(panels).replace("; ", ";\n"), **bars)
         figure.colorbar(sound, ax=axes[:, 2], label="Magnitude (dB)", **bars)
         for axis in axes[-1]:
             axis.set_xlabel("Time (s)")
@@ -96,20 +96,16 @@ def draw_side_by_side(path: Path, clips: Sequence[Illustrated], area: float) -> 
     """
     columns = 1 + len(clips[0].panels)
     with plt.rc_context(_SMALL):
+        heights = [2.5] * len(clips) + [0.42]
         layout = ConstrainedLayoutEngine(w_pad=0.015, h_pad=0.015, wspace=0.0, hspace=0.02)
-        figure = plt.figure(figsize=(max(WIDTH, 1.2 * columns), 2.55 * len(clips) + 0.75), layout=layout)
-        heights = [2.55] * len(clips) + [0.62]
+        figure = plt.figure(figsize=(max(WIDTH, 1.2 * columns), sum(heights)), layout=layout)
         blocks: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
         for block, clip in zip(blocks[:-1], clips, strict=True):
             sound, weight = _draw_block(block, clip, columns, area)
         everyone = [panel for clip in clips for panel in clip.panels]
         left, right = blocks[-1].subplots(1, 2)
-        for axis, image, label in (
-            (left, sound, "Magnitude (dB below the clip's maximum)"),
-            (right, weight, _map_label(everyone)),
-        ):
-            axis.set_axis_off()
-            figure.colorbar(image, ax=axis, location="bottom", label=label, fraction=0.9, aspect=45, shrink=0.9)
+        figure.colorbar(sound, cax=left, orientation="horizontal", label="Magnitude (dB below the clip's maximum)")
+        figure.colorbar(weight, cax=right, orientation="horizontal", label=_map_label(everyone))
         figure.savefig(path, dpi=300)
         plt.close(figure)
 
@@ -124,7 +120,7 @@ def _draw_block(block: SubFigure, clip: Illustrated, columns: int, area: float) 
     upper[0].set_xlabel("Time (s)")
     upper[0].xaxis.set_tick_params(labelbottom=True)
     lower[0].set_axis_off()
-    text = f"What the top {100 * area:g}%\nof the bins keep,\nand $p_c$ of it and\nof what is left"
+    text = f"Kept: the top {100 * area:g}%\nof the bins.\nBelow: $p_c$ of what is\nkept, of what is left"
     lower[0].text(0.5, 0.5, text, transform=lower[0].transAxes, ha="center", va="center", fontsize=6)
     for panel, above, below in zip(clip.panels, upper[1:], lower[1:], strict=True):
         weight = _show_map(above, panel)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import soundfile
+import torch
 from command_line import Command, assert_refused
 
-from xaibench import audio
+from xaibench import audio, fitting, registry
+from xaibench.classifiers import checkpoint
+from xaibench.commands.pairs import split
+from xaibench.data.esc50 import Esc50
+from xaibench.errors import XaibenchError
+from xaibench.subject import Subject
+from xaibench.trained import TrainedExplainer
 
 
 def test_explain_writes_a_figure_and_sound_that_adds_up(xaibench: Command, tmp_path: Path, esc50_folder: Path) -> None:
@@ -63,3 +72,91 @@ def test_explain_picks_a_classifier_that_fits(xaibench: Command, esc50_folder: P
     assert_refused(done, "vit-rollout needs attention weights, which cnn-micro (cnn) has not")
     done = xaibench("explain", clip, "-m", "saliency", "--dataset", "esc50")
     assert_refused(done, "no weights are shipped for esc50; give --classifier a checkpoint folder")
+
+
+@pytest.fixture
+def fitted(small_esc50: Path, tmp_path: Path) -> Path:
+    """A folder with a PIQ that saw the six training clips of the small data set once, for ESC-10's FocalNet."""
+    classifier, card = checkpoint.resolve("focalnet-micro", "esc10")
+    subject = Subject("focalnet-micro", classifier, card.weights_sha256)
+    piq = registry.create("methods", "piq")
+    assert isinstance(piq, TrainedExplainer)
+    order = fitting.Order("piq", piq.settings | {"epochs": 1}, 0, torch.float32, "test")
+    folder = fitting.folder_of(tmp_path / "mine", "esc50", "focalnet-micro", "piq")
+    folder.mkdir(parents=True)
+    fitting.fit(piq, subject, Esc50(small_esc50), order, folder, lambda epoch: None)
+    return tmp_path / "mine"
+
+
+def test_explain_several_files_and_classifiers_side_by_side(
+    xaibench: Command, tmp_path: Path, esc50_folder: Path, fitted: Path
+) -> None:
+    clips = [next((esc50_folder / "audio").glob(f"{name}.*")) for name in ("5-203128-A-0", "5-181766-A-10")]
+    names = ["vit-rollout@cnn-micro", "piq@focalnet-micro", "energy"]
+    options = [word for name in names for word in ("-m", name)]
+    done = xaibench("explain", *clips, *options, "-c", "vit-micro", "--explainers", fitted, "--out", "out")
+    assert_refused(
+        done, "vit-rollout needs attention"
+    )  # a pair that makes no sense is refused, whatever the others are
+    names[0] = "vit-attention@vit-micro"
+    options[1] = names[0]
+    done = xaibench("explain", *clips, *options, "-c", "cnn-micro", "--explainers", fitted, "--out", "out")
+    assert done.code == 0, done.err
+    parts = [(name, part) for name in names for part in ("kept", "removed")] + [("piq@focalnet-micro", "soft")]
+    expected = {"original.wav"} | {f"{name}-{part}.wav" for name, part in parts}
+    for clip in clips:
+        assert {path.name for path in (tmp_path / "out" / clip.stem).iterdir()} == expected
+        for classifier in ("cnn-micro", "vit-micro", "focalnet-micro"):
+            assert done.out.count(f"{clip.name}: {classifier} says ") == 1
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert files == {"explanation.png", "explanation.pdf", *(clip.stem for clip in clips)}
+    assert (tmp_path / "out" / "explanation.png").stat().st_size > 100_000
+    assert done.out.count("soft mask of area") == len(clips)
+    # The soft sound is the clip through the mask: between silence and the clip, and not the top bins' sound.
+    folder = tmp_path / "out" / clips[0].stem
+    soft, kept, whole = (
+        soundfile.read(folder / name)[0]
+        for name in ("piq@focalnet-micro-soft.wav", "piq@focalnet-micro-kept.wav", "original.wav")
+    )
+    assert 0 < np.square(soft).sum() < np.square(whole).sum()
+    assert np.abs(soft - kept).max() > 1e-3
+
+
+def test_explain_chooses_the_classifier_that_a_method_is_fitted_to(
+    xaibench: Command, tmp_path: Path, esc50_folder: Path, fitted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if nothing were shipped.
+    monkeypatch.setattr(fitting, "resources", SimpleNamespace(files=lambda package: tmp_path / "nothing"))
+    (clip,) = (esc50_folder / "audio").glob("5-203128-A-0.*")
+    done = xaibench("explain", clip, "-m", "piq", "-m", "energy", "--explainers", fitted)
+    assert done.code == 0, done.err
+    assert "focalnet-micro says" in done.out and "soft mask of area" in done.out
+    folder = tmp_path / "explained" / clip.stem
+    names = {"explanation.png", "explanation.pdf", "original.wav", "piq-soft.wav"}
+    assert {path.name for path in folder.iterdir()} == names | {
+        f"{method}-{part}.wav" for method in ("piq", "energy") for part in ("kept", "removed")
+    }
+    refused = xaibench("explain", clip, "-m", "piq", "-c", "vit-micro", "--explainers", fitted)
+    assert_refused(refused, "piq is not fitted to vit-micro; fit it with 'xaibench fit --method piq")
+
+
+def test_explain_says_what_is_wrong_with_a_pair(xaibench: Command, tmp_path: Path) -> None:
+    tone = tmp_path / "tone.wav"
+    audio.write_wav(tone, np.sin(np.arange(80_000) / 5).astype(np.float32))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "tone.wav").write_bytes(tone.read_bytes())
+    done = xaibench("explain", tone, "-m", "energy@cnn-micro", "-c", "vit-micro")
+    assert_refused(done, "every --method names its classifier", "leave out --classifier")
+    assert_refused(xaibench("explain", tone, "-m", "energy@"), "'energy@' is neither METHOD nor METHOD@CLASSIFIER")
+    assert_refused(xaibench("explain", tone, "-m", "energy@cnn-mico"), "did you mean 'cnn-micro'?")
+    done = xaibench("explain", tone, tmp_path / "other" / "tone.wav", "-m", "energy")
+    assert_refused(done, "several files are called tone")
+    assert not (tmp_path / "explained").exists()
+
+
+def test_a_pair_is_split_at_its_first_mark() -> None:
+    assert split("piq") == ("piq", None)
+    assert split("piq@./checkpoints/a@b") == ("piq", "./checkpoints/a@b")
+    for text in ("@cnn-micro", "piq@", "@"):
+        with pytest.raises(XaibenchError, match="neither METHOD"):
+            split(text)

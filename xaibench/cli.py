@@ -16,6 +16,7 @@ from xaibench.commands import (
     listings,
     new,
     readers,
+    reproduce,
     training,
     validation,
 )
@@ -54,6 +55,7 @@ for group in listings.GROUPS:
     app.add_typer(listings.listing(group), name=group)
 app.command("train")(training.train)
 app.command("fit")(fitting.fit)
+app.command("reproduce")(reproduce.reproduce)
 app.add_typer(explainers.app, name="explainers")
 app.add_typer(data.app, name="data")
 app.add_typer(new.app, name="new")

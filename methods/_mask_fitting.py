@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
-from xaibench.errors import CheckpointError
+from xaibench.errors import CheckpointError, XaibenchError
 from xaibench.explanation import Explanation
 from xaibench.trained import Clips, Epoch, Fitted, Fitting, Setting, TrainedExplainer
 from xaibench.unchanged import seeded
@@ -26,6 +26,7 @@ from xaibench.unchanged import seeded
 WEIGHTS = "explainer.safetensors"
 STATE = "state.pt"
 WARM_UP_EPOCHS = 1
+_POSITIVE = {"epochs", "patience", "batch_size", "learning_rate", "decoder_width", "code_size"}
 
 
 class MaskNetwork(nn.Module, abc.ABC):
@@ -77,8 +78,14 @@ class MaskExplainer(TrainedExplainer):
         return Explanation(mask.clone(), (logits.shape[1], logits.shape[2]))
 
     def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> Fitted:
+        for name in _POSITIVE & set(fitting.settings):
+            if fitting.settings[name] <= 0:
+                raise XaibenchError(f"{name}={fitting.settings[name]} is not more than 0; choose another --set {name}")
         torch.manual_seed(fitting.seed)
-        network = self.network(classifier, fitting.settings).to(fitting.device)
+        try:
+            network = self.network(classifier, fitting.settings).to(fitting.device)
+        except ValueError as error:
+            raise XaibenchError(f"these settings make no network: {error}; choose others with --set") from error
         fit = _Fit(network, classifier, train, valid, fitting)
         fit.restore()
         while not fit.over:

@@ -45,6 +45,28 @@ def mask(clip: Clip, area: float) -> np.ndarray:
     return chosen
 
 
+def kept(clip: Clip, area: float | None) -> np.ndarray:
+    """What is left of x: K * x; without an area the map itself is the mask, and multiplies the linear magnitude."""
+    if area is not None:
+        return clip.x * mask(clip, area)
+    return _scaled(clip.x, clip.importance)
+
+
+def removed(clip: Clip, area: float | None) -> np.ndarray:
+    """What is taken away from x by the mask: (1 - K) * x, likewise."""
+    if area is not None:
+        return clip.x * (1 - mask(clip, area))
+    return _scaled(clip.x, 1 - clip.importance.astype(float))
+
+
+def _scaled(x: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """log(1 + M (exp(x) - 1)), bin by bin."""
+    made = np.zeros(x.shape)
+    for f, t in np.ndindex(*x.shape):
+        made[f, t] = math.log(1 + float(share[f, t]) * (math.exp(float(x[f, t])) - 1))
+    return made
+
+
 def predicted(clip: Clip) -> int:
     """c, the class predicted for the clean clip."""
     p = list(clip.probabilities(clip.x))
@@ -58,17 +80,17 @@ def p_full(clip: Clip) -> float:
 
 def p_kept(clip: Clip, area: float) -> float:
     """p_c(K * x)."""
-    return float(clip.probabilities(clip.x * mask(clip, area))[predicted(clip)])
+    return float(clip.probabilities(kept(clip, area))[predicted(clip)])
 
 
 def p_removed(clip: Clip, area: float) -> float:
     """p_c((1 - K) * x)."""
-    return float(clip.probabilities(clip.x * (1 - mask(clip, area)))[predicted(clip)])
+    return float(clip.probabilities(removed(clip, area))[predicted(clip)])
 
 
 def fidelity_in(clip: Clip, area: float) -> float:
     """Fid-In of PIQ (arXiv 2303.12659): does the kept part alone get the class of the whole?"""
-    p = list(clip.probabilities(clip.x * mask(clip, area)))
+    p = list(clip.probabilities(kept(clip, area)))
     return 1.0 if p.index(max(p)) == predicted(clip) else 0.0
 
 
@@ -179,10 +201,18 @@ def top_k_intersection(clip: Clip, area: None) -> float:
     return sum(inside for _, inside in sorted(values, reverse=True)[:k]) / k
 
 
-def mask_iou(clip: Clip, area: float) -> float:
-    """Jaccard index of two sets of bins, the mask and the evidence."""
+def mask_area(clip: Clip, area: None) -> float:
+    """Mean of the mask, the size that L-MAC (arXiv 2403.13086, equation 3) penalises, over the bins."""
+    return math.fsum(float(share) for share in clip.importance.flat) / clip.importance.size
+
+
+def mask_iou(clip: Clip, area: float | None) -> float:
+    """Jaccard index of the bins of mask and evidence; without an area of two fuzzy sets (Ruzicka 1958)."""
     if not clip.known.any():
         return math.nan
+    if area is None:
+        pairs = [(float(m), float(k)) for m, k in zip(clip.importance.flat, clip.known.flat, strict=True)]
+        return math.fsum(min(pair) for pair in pairs) / math.fsum(max(pair) for pair in pairs)
     chosen = {i for i, inside in enumerate(mask(clip, area).flat) if inside}
     truth = {i for i, inside in enumerate(clip.known.flat) if inside}
     return len(chosen & truth) / len(chosen | truth)
@@ -210,6 +240,7 @@ REFERENCES: dict[str, Callable[..., float]] = {
     "fidelity_in": fidelity_in,
     "insertion_auc": insertion_auc,
     "localisation_auc": localisation_auc,
+    "mask_area": mask_area,
     "mask_iou": mask_iou,
     "pointing_game": pointing_game,
     "relevance_mass": relevance_mass,

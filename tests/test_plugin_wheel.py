@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from fewclips import link_few
 
 import xaibench
 
@@ -102,8 +103,22 @@ def test_a_run_ranks_the_plugin_beside_built_ins(house: House) -> None:
     assert any("band-occlusion" in line and "log_odds_drop" in line for line in lines)
 
 
+def test_a_strangers_trained_explainer_is_fitted_and_scored(house: House, esc50_folder: Path, tmp_path: Path) -> None:
+    few = link_few(esc50_folder, tmp_path / "few")
+    chosen = ["--method", "class-contrast", "--classifier", "cnn-micro", "--dataset", "esc10", "--data-dir", few]
+    printed = house.run("xaibench", "fit", *chosen, "--device", "cpu")
+    assert "class-contrast for cnn-micro on esc10: 5,130 parameters" in printed
+    folder = house.work / "explainers" / "esc10" / "cnn-micro" / "class-contrast"
+    assert {path.name for path in folder.iterdir()} == {"explainer.json", "contrast.safetensors"}
+    metrics = ["--metric", "faithfulness", "--metric", "log_odds_drop"]
+    options = ["--limit", "2", "--device", "cpu", "--out", "trained"]
+    printed = house.run("xaibench", "run", *chosen, "--method", "random", *metrics, *options)
+    assert all(word in printed for word in ("class-contrast", "random", "LOD", "FF"))
+    assert "class-contrast-soft" not in printed
+
+
 def test_the_examples_own_tests_pass(house: House) -> None:
-    assert "3 passed" in house.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", EXAMPLE / "tests")
+    assert "5 passed" in house.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", EXAMPLE / "tests")
 
 
 def test_a_generated_package_installs_and_passes_its_own_tests(house: House, tmp_path: Path) -> None:

@@ -272,15 +272,17 @@ def _claim(state: Path, identity: dict[str, Any]) -> None:
     path = state / _IDENTITY
     if path.is_file():
         try:
-            known = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+            known = dict(json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError) as error:
             raise CheckpointError(f"{path} is damaged; delete {state} to start over") from error
-        if known != identity:
+        if known == identity:
+            return
+        # A fit that was stopped before it kept anything has nothing to lose.
+        if any(other != path for other in state.iterdir()):
             keys = ", ".join(key for key in identity if known.get(key) != identity[key])
             raise CheckpointError(
                 f"{state} holds an unfinished fit with other {keys}; delete it or choose another --out"
             )
-        return
     try:
         state.mkdir(parents=True, exist_ok=True)
         write_atomically(path, (json.dumps(identity, indent=2) + "\n").encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,8 +100,8 @@ class Fitted:
     """What a fit did.
 
     Attributes:
-        epochs: all finished passes.
-        best_epoch: the one whose weights were kept, by the validation loss.
+        epochs: all finished passes; none where nothing is repeated.
+        best_epoch: the one whose weights were kept, by the validation loss; 0 without any.
         parameters: trained numbers.
         seconds: of all the processes that took part.
         measures: of the kept weights, such as the share of codes in use.
@@ -189,4 +190,7 @@ def changed_settings(kind: type[TrainedExplainer], changes: dict[str, str]) -> d
 def _parse(text: str, kind: type[Setting]) -> Setting:
     if kind is bool:
         return {"true": True, "false": False}[text.lower()]
-    return kind(text)
+    value = kind(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value

@@ -32,6 +32,7 @@ ELSEWHERE = {
     "legacy_mask_fraction": "test_legacy_metrics.py",
     "legacy_sparseness": "test_legacy_metrics.py",
     "local_lipschitz": "test_robustness.py",
+    "mask_area": "test_soft_masks.py",
     "max_sensitivity": "test_robustness.py",
     "mprt": "test_randomisation.py",
     "random_logit": "test_randomisation.py",

@@ -90,11 +90,13 @@ def fit(
                 notes().print(f"epoch {epoch.epoch} of at most {epoch.epochs} · {text}", soft_wrap=True)
 
         card = fitting.fit(explainer, subject, source, order, folder, report)
-    best = next(losses for losses in card.losses if losses["epoch"] == card.best_epoch)
-    measures = "".join(f", {name.replace('_', ' ')} {value:.2f}" for name, value in card.measures.items())
+    best = [losses["valid"] for losses in card.losses if losses["epoch"] == card.best_epoch]
+    loss = f"loss {best[0]:.4f} on fold 4 (epoch {card.best_epoch} of {len(card.losses)}, chosen there)" if best else ""
+    measures = [f"{name.replace('_', ' ')} {value:.2f}" for name, value in card.measures.items()]
+    fitted = ", ".join([loss, *measures] if loss else measures)
     output().print(
-        f"{method} for {subject.label} on {dataset}: loss {best['valid']:.4f} on fold 4 (epoch {card.best_epoch} of "
-        f"{len(card.losses)}, chosen there){measures}; {card.parameters:,} parameters, {card.seconds:.0f} s",
+        f"{method} for {subject.label} on {dataset}: {fitted}{'; ' * bool(fitted)}{card.parameters:,} parameters, "
+        f"{card.seconds:.0f} s",
         soft_wrap=True,
     )
     output().print(f"weights and card: {folder}", markup=False, soft_wrap=True)

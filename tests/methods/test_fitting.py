@@ -1,0 +1,317 @@
+"""PIQ and L-MAC fitted to a shipped classifier on real clips, and what a run makes of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import Command, assert_refused
+from fewclips import link_few
+
+from xaibench import audio, fitting, registry, results
+from xaibench.batch import Batch
+from xaibench.classifiers import checkpoint
+from xaibench.data.esc50 import Esc10
+from xaibench.errors import CheckpointError
+from xaibench.fitting import ExplainerCard, Order
+from xaibench.subject import Subject
+from xaibench.trained import Epoch
+
+METHODS = ["piq", "lmac"]
+SMALL = {
+    "piq": {"epochs": 3, "batch_size": 10, "decoder_width": 4, "codes": 40, "code_size": 8},
+    "lmac": {"epochs": 3, "batch_size": 10, "decoder_width": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def few(esc50_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """30 clips to learn from, 10 to stop by, 10 to score."""
+    return link_few(esc50_folder, tmp_path_factory.mktemp("few") / "esc50")
+
+
+@pytest.fixture(scope="module")
+def cnn() -> Subject:
+    classifier, card = checkpoint.resolve("cnn-micro", "esc10")
+    return Subject("cnn-micro", classifier, card.weights_sha256)
+
+
+@dataclass
+class Fit:
+    """A finished fit."""
+
+    folder: Path
+    card: ExplainerCard
+    epochs: list[Epoch]
+
+    @property
+    def weights(self) -> bytes:
+        return (self.folder / "explainer.safetensors").read_bytes()
+
+
+def fit(name: str, subject: Subject, few: Path, root: Path, seed: int = 0, stop_after: int = 0) -> Fit:
+    """Fit with small settings; with `stop_after` a KeyboardInterrupt comes in place of that epoch's report."""
+    epochs: list[Epoch] = []
+
+    def report(epoch: Epoch) -> None:
+        epochs.append(epoch)
+        if epoch.epoch == stop_after:
+            raise KeyboardInterrupt
+
+    method = registry.create("methods", name)
+    order = Order(name, method.settings | SMALL[name], seed, torch.float32, "a test")
+    folder = fitting.folder_of(root, "esc10", subject.label, name)
+    return Fit(folder, fitting.fit(method, subject, Esc10(few), order, folder, report), epochs)
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def fitted(request: pytest.FixtureRequest, cnn: Subject, few: Path, tmp_path_factory: pytest.TempPathFactory) -> Fit:
+    return fit(request.param, cnn, few, tmp_path_factory.mktemp("fitted"))
+
+
+def test_fitting_lowers_the_loss_on_the_validation_fold(fitted: Fit) -> None:
+    losses = [epoch.valid_loss for epoch in fitted.epochs]
+    assert losses[-1] < losses[0]
+    assert fitted.epochs[-1].train_loss < fitted.epochs[0].train_loss
+    best = fitted.card.losses[fitted.card.best_epoch - 1]
+    assert best["valid"] == min(losses)
+
+
+def test_the_card_says_what_was_done(fitted: Fit, cnn: Subject, few: Path) -> None:
+    card = fitting.read_card(fitted.folder)
+    assert card == fitted.card
+    name = fitted.folder.name
+    assert (card.method, card.classifier, card.dataset, card.seed) == (name, "cnn-micro", "esc10", 0)
+    assert card.classifier_sha256 == cnn.sha256
+    assert card.dataset_fingerprint == Esc10(few).fingerprint()
+    assert (card.train_folds, card.validation_folds) == ((1, 2, 3), (4,))
+    assert card.settings == registry.load("methods", name).settings | SMALL[name]
+    assert [losses["epoch"] for losses in card.losses] == [1, 2, 3]
+    assert card.parameters > 1000
+    assert card.seconds > 0
+    assert card.precision == "float32"
+    assert "torch" in card.versions
+    assert {path.name for path in fitted.folder.iterdir()} == {"explainer.json", "explainer.safetensors"}
+
+
+def test_the_share_of_codes_in_use_is_logged_and_in_the_card(cnn: Subject, few: Path, fitted: Fit) -> None:
+    logged = [epoch.measures for epoch in fitted.epochs]
+    if fitted.folder.name != "piq":
+        assert logged == [{}, {}, {}]
+        return
+    assert all(0 < measures["codes_in_use"] <= 1 for measures in logged)
+    # Counted again, by loops over clips and codes: of the training clips, as the weights were kept.
+    method = registry.create("methods", "piq")
+    method.load(fitted.folder, cnn.classifier)
+    network = method._fitted
+    source, used = Esc10(few), set()
+    for clip in source.in_folds((1, 2, 3)):
+        x = audio.spectrogram(torch.from_numpy(source.waveform(clip))[None])
+        with torch.no_grad():
+            c = cnn.classifier.logits(x).argmax(dim=1)
+            used |= set(network.codebook.choose(network.adapter(cnn.classifier.deepest_map(x)), c).flatten().tolist())
+    assert fitted.card.measures["codes_in_use"] == pytest.approx(len(used) / 40, abs=0.051)  # half precision in between
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_same_seed_gives_the_same_bytes_interrupted_or_not_and_another_seed_others(
+    name: str, cnn: Subject, few: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    whole = fit(name, cnn, few, tmp_path / "whole")
+    torch.manual_seed(2)
+    with pytest.raises(KeyboardInterrupt):
+        fit(name, cnn, few, tmp_path / "resumed", stop_after=2)
+    torch.manual_seed(3)
+    resumed = fit(name, cnn, few, tmp_path / "resumed")
+    assert [epoch.epoch for epoch in resumed.epochs] == [3]  # the first two are not done again
+    assert resumed.weights == whole.weights
+    assert resumed.card.losses == whole.card.losses
+    assert resumed.card.weights_sha256 == whole.card.weights_sha256
+    other = fit(name, cnn, few, tmp_path / "other", seed=1)
+    assert other.weights != whole.weights
+
+
+def command(few: Path, out: Path) -> list[str]:
+    settings = [f"--set={key}={value}" for key, value in (SMALL["piq"] | {"epochs": 5}).items()]
+    arguments = ["--method", "piq", "--classifier", "cnn-micro", "--dataset", "esc10", "--data-dir", str(few)]
+    return [sys.executable, "-m", "xaibench", "fit", *arguments, *settings, "--device", "cpu", "--out", str(out)]
+
+
+def test_a_fit_killed_half_way_and_given_again_ends_as_an_undisturbed_one(few: Path, tmp_path: Path) -> None:
+    variables = os.environ | {"OMP_NUM_THREADS": "1"}
+    killed = subprocess.Popen(command(few, tmp_path / "killed"), stderr=subprocess.PIPE, text=True, env=variables)
+    assert killed.stderr is not None
+    for line in killed.stderr:
+        if line.startswith("epoch 2 of at most 5"):
+            break
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    killed.stderr.close()
+    folder = tmp_path / "killed" / "esc10" / "cnn-micro" / "piq"
+    assert (folder / "unfinished" / "state.pt").is_file()
+    assert not (folder / "explainer.json").exists()
+    again = subprocess.run(command(few, tmp_path / "killed"), capture_output=True, text=True, env=variables)
+    assert again.returncode == 0, again.stderr
+    assert "epoch 1 of" not in again.stderr
+    whole = subprocess.run(command(few, tmp_path / "whole"), capture_output=True, text=True, env=variables)
+    assert whole.returncode == 0, whole.stderr
+    assert "epoch 1 of" in whole.stderr
+    other = tmp_path / "whole" / "esc10" / "cnn-micro" / "piq"
+    assert (folder / "explainer.safetensors").read_bytes() == (other / "explainer.safetensors").read_bytes()
+    assert "codes in use" in whole.stderr
+    assert "codes in use" in whole.stdout
+
+
+def test_state_that_is_damaged_or_hostile_is_refused_and_never_unpickled(
+    cnn: Subject, few: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        fit("lmac", cnn, few, tmp_path, stop_after=1)
+    state = fitting.folder_of(tmp_path, "esc10", "cnn-micro", "lmac") / "unfinished" / "state.pt"
+    whole, trap = state.read_bytes(), tmp_path / "sprung"
+
+    class Trap:
+        def __reduce__(self):  # type: ignore[no-untyped-def]
+            return Path.touch, (trap,)
+
+    hostile = tmp_path / "hostile.pt"
+    torch.save({"network": Trap()}, hostile)
+    for content in (whole[: len(whole) // 2], b"", pickle.dumps(Trap()), hostile.read_bytes()):
+        state.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"state\.pt is damaged; delete it to start over$"):
+            fit("lmac", cnn, few, tmp_path)
+        assert not trap.exists()
+
+
+def test_an_unfinished_fit_is_not_continued_with_other_settings(cnn: Subject, few: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        fit("lmac", cnn, few, tmp_path, stop_after=1)
+    with pytest.raises(CheckpointError, match="unfinished fit with other seed; delete it or choose another --out"):
+        fit("lmac", cnn, few, tmp_path, seed=1)
+    identity = fitting.folder_of(tmp_path, "esc10", "cnn-micro", "lmac") / "unfinished" / "identity.json"
+    identity.write_text("{")
+    with pytest.raises(CheckpointError, match=r"identity\.json is damaged; delete .*unfinished to start over"):
+        fit("lmac", cnn, few, tmp_path)
+
+
+def test_a_run_scores_the_map_at_equal_areas_and_the_mask_as_it_is(
+    fitted: Fit, cnn: Subject, few: Path, xaibench: Command, tmp_path: Path
+) -> None:
+    name = fitted.folder.name
+    done = xaibench(
+        *("run", "-m", name, "-c", "cnn-micro", "--dataset", "esc10", "--data-dir", few, "--limit", 2),
+        *("--explainers", fitted.folder.parents[2], "--device", "cpu", "--out", "made"),
+    )
+    assert done.code == 0, done.err
+    rows = results.read_rows(tmp_path / "made")
+    assert set(rows["method"]) == {name, f"{name}-soft"}
+    soft = rows[rows["method"] == f"{name}-soft"]
+    assert soft["area"].isna().all()
+    assert set(soft["metric"]) == {
+        *("average_drop", "average_gain", "average_increase", "faithfulness", "fidelity_in", "mask_area"),
+    }
+    hard = rows[rows["method"] == name]
+    assert "mask_area" not in set(hard["metric"])
+    assert {0.05, 0.1, 0.2, 0.4} == set(hard.loc[hard["metric"] == "faithfulness", "area"])
+    info = json.loads((tmp_path / "made" / "cnn-micro" / f"{name}-soft" / "part-000.json").read_text())
+    assert info["method"]["mask"] == "soft"
+    assert info["method"]["parameters"]["weights_sha256"] == fitted.card.weights_sha256
+    assert info["method"]["training"] == {"seconds": fitted.card.seconds, "parameters": fitted.card.parameters}
+
+    method, source = registry.create("methods", name), Esc10(few)
+    method.load(fitted.folder, cnn.classifier)
+    for clip in source.in_folds((5,))[:2]:
+        x = audio.spectrogram(torch.from_numpy(source.waveform(clip))[None])
+        clean = cnn.classifier.probabilities(x)[0]
+        c = int(clean.argmax())
+        mask = method.explain(cnn.classifier, Batch(x, (clip.id,)), torch.tensor([c])).map
+        kept = cnn.classifier.probabilities(torch.log1p(mask * torch.expm1(x)))[0]
+        removed = cnn.classifier.probabilities(torch.log1p((1 - mask) * torch.expm1(x)))[0]
+        full, inside = float(clean[c]), float(kept[c])
+        expected = {
+            "mask_area": float(mask.mean()),
+            "fidelity_in": float(kept.argmax() == c),
+            "faithfulness": full - float(removed[c]),
+            "average_drop": 100 * max(0.0, full - inside) / full,
+            "average_increase": 100.0 * (inside > full),
+            "average_gain": 100 * max(0.0, inside - full) / (1 - full),
+        }
+        found = soft[soft["clip"] == clip.id].set_index("metric")["value"].to_dict()
+        assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def other_weights(folder: Path) -> Path:
+    """A checkpoint of the same architecture with other weights."""
+    classifier, card = checkpoint.resolve("cnn-micro", "esc10")
+    with torch.no_grad():
+        next(classifier.parameters()).mul_(1.5)
+    checkpoint.save(folder, classifier, card)
+    return folder
+
+
+def run(xaibench: Command, few: Path, root: Path, name: str, classifier: object = "cnn-micro") -> object:
+    return xaibench(
+        *("run", "-m", name, "-c", classifier, "--dataset", "esc10", "--data-dir", few, "--limit", 1),
+        *("--explainers", root, "--device", "cpu", "--metric", "fidelity_in", "--out", "made"),
+    )
+
+
+def test_what_is_not_fitted_says_the_command_that_fits(few: Path, xaibench: Command, tmp_path: Path) -> None:
+    done = run(xaibench, few, tmp_path / "none", "piq", other_weights(tmp_path / "other"))
+    words = "fit it with 'xaibench fit --method piq --classifier FOLDER --dataset esc10'"
+    assert_refused(done, "piq is not fitted to cnn-micro@", words)  # type: ignore[arg-type]
+
+
+def test_weights_fitted_to_another_classifier_are_refused(
+    fitted: Fit, few: Path, xaibench: Command, tmp_path: Path
+) -> None:
+    classifier, card = checkpoint.load(other_weights(tmp_path / "other"))
+    name = fitted.folder.name
+    with pytest.raises(CheckpointError, match=r"was fitted to other weights .* fit it to these with 'xaibench fit'"):
+        fitting.load(registry.create("methods", name), fitted.folder, classifier, card.weights_sha256)
+    done = run(xaibench, few, fitted.folder.parents[2], name, tmp_path / "other")
+    assert_refused(done, f"{name} is not fitted to cnn-micro@")  # type: ignore[arg-type]
+
+
+def test_damaged_weights_and_cards_are_refused_in_one_line(
+    fitted: Fit, few: Path, xaibench: Command, tmp_path: Path
+) -> None:
+    import shutil
+
+    name = fitted.folder.name
+    folder = fitting.folder_of(tmp_path / "root", "esc10", "cnn-micro", name)
+    shutil.copytree(fitted.folder, folder)
+    (folder / "explainer.safetensors").write_bytes(fitted.weights[:-100])
+    done = run(xaibench, few, tmp_path / "root", name)
+    assert_refused(done, "does not hold the files that its card describes", "fit it again")  # type: ignore[arg-type]
+    for content in ("{", "[]", "{}", json.dumps({"method": name}), '{"train_folds": 3}'):
+        (folder / "explainer.json").write_text(content)
+        done = run(xaibench, few, tmp_path / "root", name)
+        assert_refused(done, "explainer.json is not an explainer's card")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["-m", "saliency"], "saliency has no weights to fit; use it at once with 'xaibench run --method saliency'"),
+        (["-m", "piq", "--set", "epoch=3"], "--set no setting 'epoch'; there are epochs=25"),
+        (["-m", "piq", "--set", "epochs=many"], "--set epochs=many is not int as epochs=25"),
+        (["-m", "piq", "--set", "epochs"], "--set 'epochs' is not NAME=VALUE"),
+        (["-m", "piqq"], "unknown method 'piqq'; did you mean 'piq'?"),
+        (["-m", "piq", "--set", "codes=3"], "3 codes, 0 of them shared, leave some of 10 classes none of its own"),
+        (["-m", "piq", "--set", "epochs=0"], "epochs=0 is not more than 0"),
+        (["-m", "lmac", "--set", "batch_size=-1"], "batch_size=-1 is not more than 0"),
+    ],
+)
+def test_bad_words_are_refused_in_one_line(words: list[str], expected: str, few: Path, xaibench: Command) -> None:
+    done = xaibench("fit", *words, "-c", "cnn-micro", "--dataset", "esc10", "--data-dir", few, "--device", "cpu")
+    assert_refused(done, expected)

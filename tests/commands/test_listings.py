@@ -36,3 +36,13 @@ def test_show_tells_references_and_needs(xaibench: Command) -> None:
     shown = " ".join(xaibench("classifiers", "show", name).out.split())
     assert f"{card.test_accuracy:.3f} on fold 5" in shown
     assert card.data_licence in shown
+
+
+def test_show_tells_where_a_trained_method_gets_its_weights(xaibench: Command) -> None:
+    shown = " ".join(xaibench("methods", "show", "piq").out.split())
+    assert "for one classifier each: xaibench fit --method piq " in shown
+    assert "codes=1024" in shown, "what --set can change"
+    assert "scored as piq-soft too" in shown
+    shown = " ".join(xaibench("methods", "show", "piq-speechbrain").out.split())
+    assert "of another project, for one classifier each: xaibench explainers add piq-speechbrain " in shown
+    assert "weights" not in xaibench("methods", "show", "saliency").out

@@ -73,8 +73,10 @@ def _method_line(name: str, method: Any) -> str:
 
 
 def _method_details(name: str, method: Any) -> dict[str, object]:
+    from xaibench.trained import TrainedExplainer
+
     reading = {"absolute": "size of the map (sensitivity)", "positive": "positive part of the map (contribution)"}
-    return {
+    details: dict[str, object] = {
         "title": method.title,
         "what": method.description,
         "reference": method.reference,
@@ -83,6 +85,15 @@ def _method_details(name: str, method: Any) -> dict[str, object]:
         "parameters": ", ".join(f"{key}={value}" for key, value in method.parameters.items()) or "none",
         "control": "yes" if method.control else "no",
     }
+    if method.native_mask:
+        details["mask"] = f"the map is a soft mask; scored as {name}-soft too"
+    if inspect.isclass(method) and issubclass(method, TrainedExplainer):
+        if method.fittable:
+            details["weights"] = f"for one classifier each: xaibench fit --method {name}"
+            details["settings of the fit"] = ", ".join(f"{key}={value}" for key, value in method.settings.items())
+        else:
+            details["weights"] = f"of another project, for one classifier each: xaibench explainers add {name}"
+    return details
 
 
 def _metric_line(name: str, metric: Any) -> str:

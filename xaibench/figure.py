@@ -72,11 +72,12 @@ def draw(path: Path, clip: Illustrated, area: float) -> None:
             if panel.soft is None:
                 middle.set_title(f"Importance: {panel.pair.explainer.title}")
             else:
-                middle.set_title(f"{panel.pair.explainer.title}, soft mask: $p_c$ {_said(panel.soft)}", fontsize=7)
+                soft = f"{panel.pair.explainer.title}, soft {_soft(panel)}\n$p_c$ {_said(panel.soft)}"
+                middle.set_title(soft, fontsize=7.5)
             right.set_title(f"Top {100 * area:g}%: $p_c$ {_said(panel.top)}", fontsize=7.5)
         bars: dict[str, Any] = {"location": "bottom", "aspect": 30, "pad": 0.02, "shrink": 0.9}
         figure.colorbar(sound, ax=axes[:, 0], label="Magnitude (dB)", **bars)
-        figure.colorbar(weight, ax=axes[:, 1], label=_map_label(panels).replace("; ", ";\n"), **bars)
+        figure.colorbar(weight, ax=axes[:, 1], label="Importance (of the map's 99.9% quantile)", **bars)
         figure.colorbar(sound, ax=axes[:, 2], label="Magnitude (dB)", **bars)
         for axis in axes[-1]:
             axis.set_xlabel("Time (s)")
@@ -102,10 +103,12 @@ def draw_side_by_side(path: Path, clips: Sequence[Illustrated], area: float) -> 
         blocks: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
         for block, clip in zip(blocks[:-1], clips, strict=True):
             sound, weight = _draw_block(block, clip, columns, area)
-        everyone = [panel for clip in clips for panel in clip.panels]
-        left, right = blocks[-1].subplots(1, 2)
-        figure.colorbar(sound, cax=left, orientation="horizontal", label="Magnitude (dB below the clip's maximum)")
-        figure.colorbar(weight, cax=right, orientation="horizontal", label=_map_label(everyone))
+        bars = blocks[-1].subplots(1, 5, width_ratios=[1, 8, 2, 8, 1])
+        for axis in bars[::2]:
+            axis.set_axis_off()
+        label = "Importance, soft mask (of the map's 99.9% quantile)"
+        figure.colorbar(sound, cax=bars[1], orientation="horizontal", label="Magnitude (dB below the clip's maximum)")
+        figure.colorbar(weight, cax=bars[3], orientation="horizontal", label=label)
         figure.savefig(path, dpi=300)
         plt.close(figure)
 
@@ -126,7 +129,7 @@ def _draw_block(block: SubFigure, clip: Illustrated, columns: int, area: float) 
         weight = _show_map(above, panel)
         above.set_title(f"{panel.pair.explainer.title}\n{panel.pair.subject.label}")
         if panel.soft is not None:
-            above.set_xlabel(f"soft mask, area {panel.soft.area:.2f}:\n{_said(panel.soft)}")
+            above.set_xlabel(f"{_soft(panel)}:\n{_said(panel.soft)}")
         _show_sound(below, decibel, panel.mask)
         below.set_xlabel(_said(panel.top))
     return sound, weight
@@ -153,8 +156,8 @@ def _show_sound(axis: Axes, decibel: np.ndarray, kept: np.ndarray | None = None)
 
 
 def _show_map(axis: Axes, panel: Panel) -> AxesImage:
-    """A map on a scale of its own, a mask as it is."""
-    ceiling = 1.0 if panel.soft else max(float(np.quantile(panel.importance, 0.999)), 1e-30)
+    """A map or soft mask on a scale of its own: faint masks, too, have a shape to see."""
+    ceiling = max(float(np.quantile(panel.importance, 0.999)), 1e-30)
     return _show(axis, np.clip(panel.importance / ceiling, 0, 1), cmap="cividis", vmin=0, vmax=1)
 
 
@@ -166,12 +169,10 @@ def _said(shares: Shares) -> str:
     return f"kept {shares.p_kept:.2f}, removed {shares.p_removed:.2f}"
 
 
-def _map_label(panels: Sequence[Panel]) -> str:
-    """What the colours of maps mean."""
-    masks = {panel.soft is not None for panel in panels}
-    if masks == {True}:
-        return "Soft mask"
-    return "Importance (of the map's 99.9% quantile)" + ("; soft masks as they are" if True in masks else "")
+def _soft(panel: Panel) -> str:
+    """How large a soft mask is: its highest value and its area."""
+    area = panel.soft.area if panel.soft else np.nan
+    return f"mask ≤ {panel.importance.max():.2f}, area {area:.2f}"
 
 
 def _plain(text: str) -> str:

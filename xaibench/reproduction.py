@@ -94,7 +94,7 @@ class Step:
     def title(self, size: str) -> str:
         """A line for people."""
         what = f"{self.kind} {self.method} on" if self.method else self.kind
-        return f"{what} {self.architecture.sizes[size]}, test fold {self.fold}"
+        return f"{what} {self.architecture.sizes[size]}, fold {self.fold}"
 
 
 @dataclass(frozen=True)

@@ -268,7 +268,7 @@ def run(xaibench: Command, few: Path, root: Path, name: str, classifier: object 
 def test_what_is_not_fitted_says_the_command_that_fits(few: Path, xaibench: Command, tmp_path: Path) -> None:
     done = run(xaibench, few, tmp_path / "none", "piq", other_weights(tmp_path / "other"))
     words = "fit it with 'xaibench fit --method piq --classifier FOLDER --dataset esc10'"
-    assert_refused(done, "piq is not fitted to cnn-micro@", words)  # type: ignore[arg-type]
+    assert_refused(done, "is not fitted to cnn-micro@", words)  # type: ignore[arg-type]
 
 
 def test_weights_fitted_to_another_classifier_are_refused(
@@ -279,7 +279,7 @@ def test_weights_fitted_to_another_classifier_are_refused(
     with pytest.raises(CheckpointError, match=r"was fitted to other weights .* fit it to these with 'xaibench fit'"):
         fitting.load(registry.create("methods", name), fitted.folder, classifier, card.weights_sha256)
     done = run(xaibench, few, fitted.folder.parents[2], name, tmp_path / "other")
-    assert_refused(done, f"{name} is not fitted to cnn-micro@")  # type: ignore[arg-type]
+    assert_refused(done, "is not fitted to cnn-micro@")  # type: ignore[arg-type]
 
 
 def test_damaged_weights_and_cards_are_refused_in_one_line(

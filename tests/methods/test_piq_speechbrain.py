@@ -22,6 +22,7 @@ from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.recipe import in_order
 from xaibench.errors import CheckpointError, UnsupportedPairError
+from xaibench.testing import check_explainer
 from xaibench.user_data import DATA_VARIABLE
 
 piq_speechbrain = importlib.import_module("xaibench.methods.piq_speechbrain")
@@ -149,6 +150,11 @@ def test_codes_follow_the_class_whatever_the_order_of_the_logits(small_folder: P
     other = in_order(small_classifier(), ("sea_waves", "rain", "dog"))
     torch.testing.assert_close(explained(made, other, 1), before)
     assert not torch.allclose(explained(made, classifier, 1), before), "the codes of another class differ"
+
+
+def test_the_explainer_keeps_its_contract(small_folder: Path) -> None:
+    classifier = small_classifier()
+    check_explainer(taken(classifier, small_folder), classifier)
 
 
 def test_every_code_belongs_to_one_class_in_about_equal_shares() -> None:

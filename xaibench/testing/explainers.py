@@ -44,7 +44,7 @@ def check_explainer(explainer: Explainer | type[Explainer], classifier: Classifi
     if "evidence" not in method.needs:
         batch = replace(batch, evidence=None)  # a method that reads it must say so
     target = Forwarder(classifier, len(batch)).logits(batch.x).argmax(dim=1)
-    if isinstance(method, TrainedExplainer):
+    if isinstance(method, TrainedExplainer) and method.fittable:  # else it comes with weights for this classifier
         check_fit(method, classifier, batch, target)
     explain = _Watched(method, classifier)
     whole = explain(batch, target, "a batch of three")

@@ -206,7 +206,10 @@ def _value(row: pd.Series) -> str:
 def _notes(paper: Paper, frame: pd.DataFrame) -> list[str]:
     notes = [f"- {column.heading}: {column.meaning}" for column in paper.columns]
     notes.append("- In brackets: 95% bootstrap interval over recordings.")
-    notes.append("- †: not significantly higher than the `random` control on the same classifier (Holm-corrected).")
+    notes.append(
+        "- †: not significantly higher than the `random` control, top 10%, on the same classifier (Holm-corrected). "
+        "A soft mask has an area of its own: beside the others it is no comparison at equal area."
+    )
     notes.append(
         f"- *Published*: literature, {paper.reference}; {paper.published_on}. Other sound, models and protocol than "
         f"ours: not to be subtracted. {paper.published_note}"

@@ -29,7 +29,7 @@ def differences(facts: Facts) -> list[str]:
         sizes = " and ".join(f"{name} ({count / 1e6:.1f} million parameters)" for name, count in small.items())
         found.append(
             f"Models: {sizes} on a mel-warped 128 x 128 image; the paper's are FocalNet-base and ViT-base "
-            "(about 87 million each) on a linear one of 224 x 224."
+            "(87 and 86 million) on a linear one of 224 x 224."
         )
     scratch = {card.classifier for card in cards if not card.initialised_from and not card.origin}
     if scratch:

@@ -281,13 +281,13 @@ def _claim(state: Path, identity: dict[str, Any]) -> None:
         if any(other != path for other in state.iterdir()):
             keys = ", ".join(key for key in identity if known.get(key) != identity[key])
             raise CheckpointError(
-                f"{state} holds an unfinished fit with other {keys}; delete it or choose another --out"
+                f"{state} holds an unfinished fit with other {keys}; delete it or choose another --explainers"
             )
     try:
         state.mkdir(parents=True, exist_ok=True)
         write_atomically(path, (json.dumps(identity, indent=2) + "\n").encode())
     except OSError as error:
-        raise CheckpointError(f"{state} cannot be written ({error.strerror}); choose another --out") from error
+        raise CheckpointError(f"{state} cannot be written ({error.strerror}); choose another --explainers") from error
 
 
 def _hash(folder: Path) -> str:

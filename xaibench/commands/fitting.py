@@ -46,7 +46,7 @@ def fit(
 ) -> None:
     """Fit an explainer to a classifier on folds 1-3, stopped early by fold 4.
 
-    The classifier stays as it is. Weights and card go to OUT/DATASET/CLASSIFIER/METHOD, where
+    The classifier stays as it is. Weights and card go to EXPLAINERS/DATASET/CLASSIFIER/METHOD, where
     [bold]xaibench run --method[/bold] finds them. A fit that was stopped goes on where it was when the
     same command is given again.
 

@@ -143,7 +143,8 @@ def test_the_same_seed_gives_the_same_bytes_interrupted_or_not_and_another_seed_
 def command(few: Path, out: Path) -> list[str]:
     settings = [f"--set={key}={value}" for key, value in (SMALL["piq"] | {"epochs": 5}).items()]
     arguments = ["--method", "piq", "--classifier", "cnn-micro", "--dataset", "esc10", "--data-dir", str(few)]
-    return [sys.executable, "-m", "xaibench.cli", "fit", *arguments, *settings, "--device", "cpu", "--explainers", str(out)]
+    folders = ["--device", "cpu", "--explainers", str(out)]
+    return [sys.executable, "-m", "xaibench.cli", "fit", *arguments, *settings, *folders]
 
 
 def test_a_fit_killed_half_way_and_given_again_ends_as_an_undisturbed_one(few: Path, tmp_path: Path) -> None:
@@ -195,7 +196,7 @@ def test_state_that_is_damaged_or_hostile_is_refused_and_never_unpickled(
 def test_an_unfinished_fit_is_not_continued_with_other_settings(cnn: Subject, few: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         fit("lmac", cnn, few, tmp_path, stop_after=1)
-    with pytest.raises(CheckpointError, match="unfinished fit with other seed; delete it or choose another --explainers"):
+    with pytest.raises(CheckpointError, match="unfinished fit with other seed; delete it or choose another --exp"):
         fit("lmac", cnn, few, tmp_path, seed=1)
     identity = fitting.folder_of(tmp_path, "esc10", "cnn-micro", "lmac") / "unfinished" / "identity.json"
     identity.write_text("{")

@@ -20,6 +20,7 @@ from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import CheckpointError, XaibenchError
 from xaibench.explanation import Explanation
+from xaibench.schedule import warm_up_then_cosine
 from xaibench.trained import Clips, Epoch, Fitted, Fitting, Setting, TrainedExplainer
 from xaibench.unchanged import seeded
 
@@ -92,6 +93,8 @@ class MaskExplainer(TrainedExplainer):
             fit.run_epoch()
             fit.keep()
             fitting.report(fit.epochs[-1])
+        if not fit.best["epoch"]:
+            raise XaibenchError("the loss was never a finite number; choose a lower --set learning_rate")
         network.load_state_dict(fit.best["state"])
         self._fitted, self._settings = network.eval(), fitting.settings
         return Fitted(
@@ -155,7 +158,7 @@ class _Fit:
         warm_up, total = WARM_UP_EPOCHS * steps, self.limit * steps
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer,
-            lambda step: min((step + 1) / warm_up, 0.5 * (1 + math.cos(math.pi * min(1.0, step / total)))),
+            lambda step: warm_up_then_cosine(step, warm_up, total),
         )
         self.epochs: list[Epoch] = []
         self.best: dict[str, Any] = {"loss": math.inf, "epoch": 0, "state": {}}

@@ -7,14 +7,14 @@ import math
 import torch
 from torch import Tensor, nn
 
+from xaibench.audio import GRID
 from xaibench.classifiers.base import Classifier
 from xaibench.trained import Setting
 
 from ._mask_decoder import MaskDecoder
 from ._mask_fitting import MaskExplainer, MaskNetwork
+from ._sound import sound
 
-# A bin belongs to the sound if its log magnitude is at least this share of the clip's largest.
-GUIDANCE_THRESHOLD = 0.35
 # Clips whose kept part resembles the clip this much are drawn towards it, the others are left alone.
 GUIDANCE_CORRELATION = 0.6
 
@@ -31,7 +31,7 @@ class LmacNetwork(MaskNetwork):
         super().__init__()
         device = next(classifier.parameters()).device
         with torch.inference_mode():
-            maps = classifier.feature_pyramid(torch.zeros(1, 513, 431, device=device))
+            maps = classifier.feature_pyramid(torch.zeros(1, *GRID, device=device))
         self.settings = settings
         self.decoder = MaskDecoder(
             [one.shape[1] for one in maps],
@@ -79,9 +79,8 @@ def _total_variation(mask: Tensor) -> Tensor:
 def _guidance(logits: Tensor, kept: Tensor, x: Tensor) -> Tensor:
     """Cross-entropy between mask and the loud bins of clips that the kept part resembles, (batch,); else 0."""
     resembles = nn.functional.cosine_similarity(kept.flatten(1), x.flatten(1)) >= GUIDANCE_CORRELATION
-    loud = (x >= GUIDANCE_THRESHOLD * x.amax(dim=(1, 2), keepdim=True)).float()
-    distance = nn.functional.binary_cross_entropy_with_logits(logits, loud, reduction="none").mean(dim=(1, 2))
-    return distance * resembles
+    distance = nn.functional.binary_cross_entropy_with_logits(logits, sound(x), reduction="none")
+    return distance.mean(dim=(1, 2)) * resembles
 
 
 class Lmac(MaskExplainer):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from xaibench.audio import GRID
 from xaibench.classifiers.base import Classifier
 from xaibench.trained import Setting
 
 from ._mask_decoder import MaskDecoder
 from ._mask_fitting import MaskExplainer, MaskNetwork
+from ._sound import sound
 from ._vector_quantisation import ClassCodebook
 
-# A bin belongs to the sound if its log magnitude is at least this share of the clip's largest.
-SOUND_THRESHOLD = 0.35
 COMMITMENT_WEIGHT = 0.25
 # Unused codes are moved while there is time left to learn around them.
 RENEW_UNTIL = 0.7
@@ -31,7 +31,7 @@ class PiqNetwork(MaskNetwork):
         super().__init__()
         device = next(classifier.parameters()).device
         with torch.inference_mode():
-            _, channels, height, width = classifier.deepest_map(torch.zeros(1, 513, 431, device=device)).shape
+            _, channels, height, width = classifier.deepest_map(torch.zeros(1, *GRID, device=device)).shape
         size = int(settings["code_size"])
         self.adapter = Adapter(channels, size)
         self.codebook = ClassCodebook(
@@ -47,8 +47,8 @@ class PiqNetwork(MaskNetwork):
 
     def loss(self, classifier: Classifier, x: Tensor, target: Tensor, epoch: int) -> Tensor:
         logits, codebook_loss, commitment_loss = self._quantised(classifier, x, target)
-        sound = (x >= SOUND_THRESHOLD * x.amax(dim=(1, 2), keepdim=True)).float()
-        mask_loss = nn.functional.binary_cross_entropy_with_logits(classifier.front_end.to_grid(logits.float()), sound)
+        on_grid = classifier.front_end.to_grid(logits.float())
+        mask_loss = nn.functional.binary_cross_entropy_with_logits(on_grid, sound(x))
         return mask_loss + codebook_loss + COMMITMENT_WEIGHT * commitment_loss
 
     def after_epoch(self, share_done: float, generator: torch.Generator) -> None:

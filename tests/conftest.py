@@ -34,28 +34,27 @@ def _own_cache_and_threads(tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield
 
 
-@pytest.fixture(scope="session")
-def esc50_folder() -> Path:
-    """The real clips: $XAIBENCH_ESC50, or shared/esc50 beside the repository."""
-    folder = Path(os.environ.get("XAIBENCH_ESC50") or REPOSITORY.parent / "shared" / "esc50")
-    if not (folder / "meta" / "esc50.csv").is_file():
-        reason = f"no real clips: {folder}/meta/esc50.csv is missing; set XAIBENCH_ESC50 to a folder in ESC-50's layout"
+def _shared(name: str, variable: str, file: str, what: str) -> Path:
+    """A folder that is no part of the repository; without it CI fails, and others skip what needs it."""
+    folder = Path(os.environ.get(variable) or REPOSITORY.parent / "shared" / name)
+    if not (folder / file).is_file():
+        reason = f"{folder / file} is missing; set {variable} to {what}"
         if os.environ.get("CI"):
             pytest.fail(f"{reason} (CI must not skip these tests)")
         pytest.skip(reason)
     return folder
+
+
+@pytest.fixture(scope="session")
+def esc50_folder() -> Path:
+    """The real clips: $XAIBENCH_ESC50, or shared/esc50 beside the repository."""
+    return _shared("esc50", "XAIBENCH_ESC50", "meta/esc50.csv", "a folder in ESC-50's layout")
 
 
 @pytest.fixture(scope="session")
 def reference_folder() -> Path:
     """The original recipes' checkpoints and values: $XAIBENCH_REFERENCE, or shared/reference beside the repository."""
-    folder = Path(os.environ.get("XAIBENCH_REFERENCE") or REPOSITORY.parent / "shared" / "reference")
-    if not (folder / "focalnet" / "amt.csv").is_file():
-        reason = f"no reference values: {folder}/focalnet/amt.csv is missing; set XAIBENCH_REFERENCE to their folder"
-        if os.environ.get("CI"):
-            pytest.fail(f"{reason} (CI must not skip these tests)")
-        pytest.skip(reason)
-    return folder
+    return _shared("reference", "XAIBENCH_REFERENCE", "focalnet/amt.csv", "the folder of the reference values")
 
 
 @pytest.fixture

@@ -232,12 +232,12 @@ def bind(name: str, explainer: Explainer, subject: Subject, dataset: str, root: 
     """
     if not isinstance(explainer, TrainedExplainer):
         return None
-    folders = [folder for folder in found(root) if folder.name == name]
-    mine = [folder for folder in folders if read_card(folder).classifier_sha256 == subject.sha256]
-    mine.sort(key=lambda folder: read_card(folder).dataset != dataset)  # stable: the user's own stay first
+    cards = {folder: read_card(folder) for folder in found(root) if folder.name == name}
+    mine = [folder for folder, card in cards.items() if card.classifier_sha256 == subject.sha256]
+    mine.sort(key=lambda folder: cards[folder].dataset != dataset)  # stable: the user's own stay first
     if mine:
         return load(explainer, mine[0], subject.classifier, subject.sha256)
-    other = [folder for folder in folders if read_card(folder).classifier == subject.label]
+    other = [folder for folder, card in cards.items() if card.classifier == subject.label]
     aside = f" ({other[0]} was fitted to other weights of it)" if other else ""
     reference = "FOLDER" if "@" in subject.label else subject.label
     remedy = (

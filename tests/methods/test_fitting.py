@@ -20,7 +20,7 @@ from xaibench import audio, fitting, registry, results
 from xaibench.batch import Batch
 from xaibench.classifiers import checkpoint
 from xaibench.data.esc50 import Esc10
-from xaibench.errors import CheckpointError
+from xaibench.errors import CheckpointError, XaibenchError
 from xaibench.fitting import ExplainerCard, Order
 from xaibench.subject import Subject
 from xaibench.trained import Epoch
@@ -83,6 +83,14 @@ def test_fitting_lowers_the_loss_on_the_validation_fold(fitted: Fit) -> None:
     assert fitted.epochs[-1].train_loss < fitted.epochs[0].train_loss
     best = fitted.card.losses[fitted.card.best_epoch - 1]
     assert best["valid"] == min(losses)
+
+
+def test_a_loss_that_leaves_the_numbers_ends_in_one_line(
+    cnn: Subject, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SMALL, "piq", SMALL["piq"] | {"epochs": 1, "learning_rate": 1e30})
+    with pytest.raises(XaibenchError, match="never a finite number; choose a lower --set learning_rate"):
+        fit("piq", cnn, few, tmp_path)
 
 
 def test_the_card_says_what_was_done(fitted: Fit, cnn: Subject, few: Path) -> None:

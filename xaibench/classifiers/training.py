@@ -23,6 +23,7 @@ from xaibench.classifiers.base import Classifier, Recipe
 from xaibench.classifiers.loading import batches
 from xaibench.data.base import OFFICIAL, Clip, Dataset, Split
 from xaibench.errors import CheckpointError
+from xaibench.schedule import warm_up_then_cosine
 
 BATCH_SIZE = 16
 EMA_DECAY = 0.99
@@ -106,7 +107,7 @@ class _Trainer:
         warm_up = max(1, round(WARM_UP_SHARE * steps))
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer,
-            lambda step: min((step + 1) / warm_up, 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))),
+            lambda step: warm_up_then_cosine(step, warm_up, steps),
         )
         self.epoch = 0
         self.best: dict[str, Any] = {"accuracy": -1.0, "loss": math.inf, "epoch": 0, "state": {}}

@@ -198,6 +198,22 @@ def test_a_native_mask_is_two_rows(toy: Subject, tmp_path: Path) -> None:
     assert set(rows.loc[rows["method"] == "level", "metric"]) == {"fidelity_in", "sparseness"}
 
 
+def test_a_map_and_its_soft_mask_are_explained_once(
+    toy: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    explain = Level.explain
+
+    def counted(self: Level, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        asked.extend(batch.clip_ids)
+        return explain(self, classifier, batch, target)
+
+    monkeypatch.setattr(Level, "explain", counted)
+    rows, _ = scored(toy, tmp_path, 0.5)
+    assert set(rows["method"]) == {"level", "level-soft"}
+    assert sorted(asked) == sorted(set(rows["clip"]))
+
+
 def test_a_mask_beyond_1_fails_as_a_mask_and_is_scored_as_a_map(toy: Subject, tmp_path: Path) -> None:
     rows, events = scored(toy, tmp_path, 100.0)
     assert {event.method: event.kind for event in events} == {"level": "scored", "level-soft": "failed"}

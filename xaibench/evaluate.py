@@ -102,6 +102,7 @@ class _Part:
         self.plan, self.subject, self.folder = plan, subject, folder
         self.forwarder, self.index, self.clips = forwarder, index, clips
         self._clean: Clean | None = None
+        self._made: tuple[Explainer, list[Made]] | None = None
 
     def score(self, contender: Contender) -> Event:
         label, name, method = self.subject.label, contender.name, contender.method
@@ -119,7 +120,7 @@ class _Part:
         before = self.forwarder.count
         explaining = Explaining(method, self.forwarder)
         try:
-            made = [self._explain(explaining, clean, i) for i in range(len(self.clips))]
+            made = self._explained(explaining, clean)
             explanation = Explanation(
                 torch.cat([one.explanation.map for one in made]), made[0].explanation.native_shape
             )
@@ -189,6 +190,13 @@ class _Part:
                 stem = torch.stack([torch.from_numpy(plan.dataset.stem(clip)) for clip in self.clips])
             self._clean = Clean(batch, self.forwarder.logits(x), silence, self._waveform, stem)
         return self._clean
+
+    def _explained(self, explaining: Explaining, clean: Clean) -> list[Made]:
+        """One explanation per clip; METHOD-soft, which comes after METHOD, shares its."""
+        if self._made is None or self._made[0] is not explaining.method:
+            made = [self._explain(explaining, clean, i) for i in range(len(self.clips))]
+            self._made = explaining.method, made
+        return self._made[1]
 
     def _explain(self, explaining: Explaining, clean: Clean, index: int) -> Made:
         """One clip's map, alone: its rounding must not depend on which clips it is computed with.

@@ -1,0 +1,41 @@
+"""The fitted explainers in the package: for every shipped classifier, small, whole, and not collapsed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from xaibench import fitting, registry
+from xaibench.classifiers import checkpoint
+from xaibench.subject import Subject
+
+NOWHERE = Path("nowhere")
+SHIPPED = checkpoint.shipped()
+METHODS = ("piq", "lmac")
+MEGABYTES = 20
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("dataset", "name"), SHIPPED)
+def test_every_shipped_classifier_has_one(dataset: str, name: str, method: str) -> None:
+    classifier, classifier_card = checkpoint.resolve(name, dataset)
+    subject = Subject(name, classifier, classifier_card.weights_sha256)
+    card = fitting.bind(method, registry.create("methods", method), subject, dataset, NOWHERE)  # checks the hashes
+    assert card is not None
+    assert (card.dataset, card.train_folds, card.validation_folds) == (dataset, (1, 2, 3), (4,))
+    best = min(card.losses, key=lambda losses: losses["valid"])
+    assert best["valid"] < card.losses[0]["valid"], "no epoch was better than the first"
+    assert card.best_epoch in [losses["epoch"] for losses in card.losses]
+
+
+@pytest.mark.parametrize(("dataset", "name"), SHIPPED)
+def test_most_of_a_codebook_is_used(dataset: str, name: str) -> None:
+    folder = fitting.folder_of(checkpoint.shipped_folder(name, dataset).parent.parent, dataset, name, "piq")
+    assert fitting.read_card(folder).measures["codes_in_use"] > 0.5
+
+
+def test_they_are_small() -> None:
+    folders = [folder for folder in fitting.found(NOWHERE) if folder.name in METHODS]
+    assert len(folders) == len(METHODS) * len(SHIPPED)
+    assert sum(path.stat().st_size for folder in folders for path in folder.iterdir()) < MEGABYTES * 2**20

@@ -13,7 +13,7 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy xaibench methods metrics
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # About three minutes and 5 GB the first time; again only when pyproject.toml changes.
 $(READY): pyproject.toml

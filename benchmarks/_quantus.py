@@ -95,7 +95,9 @@ COUNTERPARTS = {
     # Normalised, two bins can become one; not normalised it is, layer by layer, what `mprt_by_layer` computes.
     "mprt": Counterpart("MPRT", {"normalise": False}),
     "efficient_mprt": Counterpart("EfficientMPRT", reads="attribution"),
-    "random_logit": Counterpart("RandomLogit", {"num_classes": 10, "similarity_func": quantus.correlation_spearman}),
+    "random_logit": Counterpart(
+        "RandomLogit", {"num_classes": 10, "similarity_func": quantus.correlation_spearman, "abs": True}
+    ),
     "sparseness": Counterpart("Sparseness", PER_CLIP, same=True),
     "complexity": Counterpart("Complexity", {"normalise": False}, same=True),
     "effective_complexity": Counterpart("EffectiveComplexity", PER_CLIP, same=True),
@@ -174,7 +176,7 @@ def _fitted(counterpart: Counterpart, evidence: Evidence) -> dict[str, Any]:
 
 
 def _explain_function(evidence: Evidence) -> Callable[..., np.ndarray]:
-    """The same method, asked by Quantus; absolute where ours reads the size of the map, as Quantus is given it."""
+    """The same method, asked by Quantus: its maps as they are, signed."""
     batch = evidence.clean.batch
 
     def explain(model: nn.Module, inputs: np.ndarray, targets: np.ndarray, **_: Any) -> np.ndarray:

@@ -36,6 +36,7 @@ from xaibench.explaining import Explaining
 from xaibench.explanation import Explanation
 from xaibench.forwarder import Forwarder
 from xaibench.metric import Metric
+from xaibench.protocol import STANDARD
 from xaibench.provenance import device_name
 
 BY_LAYER = "mprt, layer by layer"
@@ -132,6 +133,10 @@ def main(
     progress = Console(stderr=True)
     setting = prepare(classifier, method, clips, choices.open_device(device))
     metrics = {name: registry.create("metrics", name) for name in metric or registry.names("metrics")}
+    if not metric:  # a map has no soft mask, and the metrics of other protocols have another input
+        metrics = {
+            name: one for name, one in metrics.items() if one.protocol == STANDARD.name and one.soft_mask != "only"
+        }
     lines, notes = [], []
     for name, one in metrics.items():
         with progress.status(name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,16 @@ def write_run(
     protocol: str = "standard",
     sha256: str = "weights",
     info: dict[str, dict[str, Any]] | None = None,
+    **conditions: Any,
 ) -> Path:
     """A run of per-clip values: methods -> (metric, area) -> values.
 
     Args:
         info: more of what the parts say of a method, by its name.
+        conditions: of the manifest, instead of the usual ones.
     """
-    run = RunFolder(folder, Manifest(dataset, "fingerprint", (5,), None, 0, protocol))
+    manifest = Manifest(dataset, "fingerprint", (5,), None, 0, protocol)
+    run = RunFolder(folder, replace(manifest, **conditions))
     for method, scores in methods.items():
         frames = []
         for (metric, area), values in scores.items():
@@ -61,9 +65,11 @@ def write_run(
         part = PartInfo(
             len(next(iter(scores.values()))),
             sha256,
+            sha256,
             described | (info or {}).get(method, {}),
             "a",
             "c",
+            {},
             {},
             "cpu",
             8,

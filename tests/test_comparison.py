@@ -177,6 +177,40 @@ def test_contradicting_runs_are_refused(tmp_path: Path) -> None:
     weights = write_run(tmp_path / "four", {"b": {FF: noise(2)}}, sha256="others")
     with pytest.raises(ResultsError, match="other weights"):
         compare([first, weights])
+    fewer = write_run(tmp_path / "five", {"b": {FF: noise(2, clips=8)}}, sha256="others", limit=8)
+    with pytest.raises(ResultsError, match="other weights"):
+        compare([first, fewer])
+
+
+@pytest.mark.parametrize(
+    "condition", [{"dataset_fingerprint": "others"}, {"seed": 7}, {"precision": "bfloat16"}, {"compiled": True}]
+)
+def test_runs_under_other_conditions_are_refused(tmp_path: Path, condition: dict[str, Any]) -> None:
+    first = write_run(tmp_path / "one", {"a": {FF: noise(1)}})
+    other = write_run(tmp_path / "two", {"b": {FF: noise(2)}}, **condition)
+    (name,) = condition
+    with pytest.raises(ResultsError, match=f"cannot be compared: {name.replace('_', ' ')} .*compare one of these runs"):
+        compare([first, other])
+    elsewhere = write_run(tmp_path / "three", {"b": {FF: noise(2)}}, dataset="esc10", **condition)
+    assert len(compare([first, elsewhere])) == 2
+
+
+def test_who_beats_whom_is_decided_on_the_clips_that_both_have(tmp_path: Path) -> None:
+    """A control that was also scored on easier clips has the better mean, and is worse on every common clip."""
+    easy = np.concatenate([noise(1, 0.2, 16), noise(2, 0.9, CLIPS - 16)])
+    methods: dict[str, Scores] = {"a": {FF: noise(1, 0.2, 16) + 0.3}, "random": {FF: easy}}
+    lines = cell(compare([write_run(tmp_path / "run", methods)]), *FF)
+    assert lines.loc["random", "mean"] > lines.loc["a", "mean"]
+    assert lines.loc["a", "better_than_random"]
+    assert lines.loc["a", "beaten_by"] == ""
+
+
+def test_without_a_common_clip_there_is_no_verdict(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "one", {"random": {FF: noise(1)}})
+    second = write_run(tmp_path / "two", {"a": {FF: noise(2, 0.9)}}, first_clip=CLIPS)
+    lines = cell(compare([first, second]), *FF)
+    assert lines["better_than_random"].isna().all()
+    assert lines.loc["a", "tied_with"] == "random"
     with pytest.raises(ResultsError, match="no run to compare"):
         compare([])
 

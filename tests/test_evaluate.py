@@ -134,7 +134,9 @@ def test_a_second_run_finds_everything_and_computes_nothing(scored: Path, synth:
 def test_provenance_of_a_part(scored: Path, synth: Synth, subject: Subject) -> None:
     info = results.read_info(scored / "cnn" / "gradcam" / "part-000.parquet")
     assert info.clips == 9
-    assert info.classifier_sha256 == subject.sha256
+    assert info.weights_sha256 == subject.sha256
+    assert info.classifier_sha256 == subject.identity
+    assert set(info.metrics_sha256) == set(CHEAP_METRICS)
     assert info.method["code"] == "xaibench.methods.cam:GradCam"
     assert info.method["polarity"] == "positive"
     assert info.method["native_shape"] == [8, 8]

@@ -43,9 +43,12 @@ class OtherParameters(Slow):
     parameters: ClassVar[dict[str, Any]] = {"power": 3}
 
 
-def run(folder: Path, method: Explainer, metric: str, cache: ExplanationCache | None, seed: int = 0) -> pd.DataFrame:
+def run(
+    folder: Path, method: Explainer, metric: str, cache: ExplanationCache | None, seed: int = 0, warmth: float = 1
+) -> pd.DataFrame:
     source = Synth()
     classifier, card = checkpoint.resolve("cnn-micro", "synth")
+    classifier.temperature /= warmth
     metrics = {metric: registry.create("metrics", metric)}
     plan = Plan(source, source.in_folds([5])[:3], {"slow": method}, metrics, seed, 16, cache=cache)
     run_folder = RunFolder(folder, Manifest("synth", source.fingerprint(), (5,), 3, seed, PROTOCOL))
@@ -75,10 +78,14 @@ def test_the_cost_is_that_of_making_them(tmp_path: Path) -> None:
     assert second["peak_memory_bytes"] == first["peak_memory_bytes"]
 
 
-def test_other_parameters_and_seeds_are_explained_anew(tmp_path: Path) -> None:
+def test_other_parameters_seeds_and_temperatures_are_explained_anew(tmp_path: Path) -> None:
     cache = ExplanationCache(tmp_path / "cache")
     run(tmp_path / "one", Slow(), "sparseness", cache)
-    for folder, method, seed in (("two", OtherParameters(), 0), ("three", Slow(), 1)):
+    for folder, method, seed, warmth in (
+        ("two", OtherParameters(), 0, 1),
+        ("three", Slow(), 1, 1),
+        ("four", Slow(), 0, 3),
+    ):
         before = type(method).calls
-        run(tmp_path / folder, method, "sparseness", cache, seed)
+        run(tmp_path / folder, method, "sparseness", cache, seed, warmth)
         assert type(method).calls == before + 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from evaluating import assert_same, plan_of, run, values
 
-from xaibench import registry, results
+from xaibench import provenance, registry, results
 from xaibench.data.base import Clip
 from xaibench.data.synth import Synth
 from xaibench.errors import ResultsError
@@ -50,15 +51,23 @@ def test_a_damaged_part_is_made_again(tmp_path: Path, synth: Synth, subject: Sub
     assert [part.read_bytes() for part in parts] == before
 
 
-def test_what_would_mix_two_runs_is_refused(tmp_path: Path, synth: Synth, subject: Subject) -> None:
+def test_what_would_mix_two_runs_is_refused(
+    tmp_path: Path, synth: Synth, subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = plan_of(synth, ["occlusion"], ["sparseness"], 1)
     run(plan, subject, tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
     with pytest.raises(ResultsError, match="holds a run with seed 0, this one has 7; choose another --out"):
         run(replace(plan, seed=7), subject, tmp_path)
-    with pytest.raises(ResultsError, match="scored with other weights of cnn; choose another --out"):
+    with pytest.raises(ResultsError, match="scored with another cnn .*choose another --out"):
         run(plan, replace(subject, sha256="0" * 64), tmp_path)
+    warmer = copy.copy(subject.classifier)
+    warmer.temperature = subject.classifier.temperature / 3
+    with pytest.raises(ResultsError, match="temperature or classes differ"):
+        run(plan, replace(subject, classifier=warmer), tmp_path)
+    with pytest.raises(ResultsError, match="temperature or classes differ"):
+        run(plan, replace(subject, geometry={"image_size": 96}), tmp_path)
 
     class Other(registry.load("methods", "occlusion")):  # type: ignore[misc]
         parameters: ClassVar[dict[str, Any]] = {"window": (20, 20), "stride": (10, 10), "baseline": "silence"}
@@ -72,6 +81,15 @@ def test_what_would_mix_two_runs_is_refused(tmp_path: Path, synth: Synth, subjec
 
     with pytest.raises(ResultsError, match="made with other sound in the same clips; choose another --out"):
         run(replace(plan, dataset=Quieter()), subject, tmp_path)
+    for changed, name in (("methods", "occlusion"), ("metrics", "metric sparseness")):
+        leaf = type(getattr(plan, changed)[name.split()[-1]])
+        with monkeypatch.context() as patch:
+            hashes = provenance.code_hash
+            patch.setattr(provenance, "code_hash", lambda one, leaf=leaf: "new" if one is leaf else hashes(one))
+            with pytest.raises(
+                ResultsError, match=f"other code of {name}, or of xaibench; .*delete .*occlusion to score"
+            ):
+                run(plan, subject, tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from comparing import AD, CLIPS, FF, Scores, cell, five_methods, noise, write_run
+from comparing import AD, CLIPS, FF, SPS, Scores, cell, five_methods, noise, write_run
 from evaluating import plan_of, run
 from rich.console import Console
 from torch import Tensor
@@ -56,6 +56,17 @@ def test_a_method_scored_on_fewer_clips_is_marked(tmp_path: Path) -> None:
     table = leaderboard.board(compare([write_run(tmp_path / "run", methods)]), "synth", "cnn-micro")
     assert [row.name for row in table.rows] == ["stopped" + tables.PARTIAL, "whole"]
     assert f"{CLIPS} clips" in table.caption
+    assert any(note.startswith(tables.PARTIAL) for note in table.notes)
+
+
+def test_a_metric_scored_on_fewer_clips_is_marked(tmp_path: Path) -> None:
+    """A metric that was added to a finished run, and stopped."""
+    methods: dict[str, Scores] = {"a": {FF: noise(1, 0.8), SPS: noise(2, 0.9, clips=16)}, "b": {FF: noise(3, 0.8)}}
+    table = leaderboard.board(compare([write_run(tmp_path / "run", methods)]), "synth", "cnn-micro")
+    cells = {row.name: dict(zip(table.columns, row.cells, strict=True)) for row in table.rows}
+    assert set(cells) == {"a", "b"}
+    assert tables.PARTIAL in cells["a"]["SPS ↑"].tail
+    assert tables.PARTIAL not in cells["a"]["FF ↑"].tail
     assert any(note.startswith(tables.PARTIAL) for note in table.notes)
 
 

@@ -21,6 +21,7 @@ MANIFEST = Manifest("synth", "0123", (4, 5), None, 0, "standard-1")
 INFO = PartInfo(
     clips=2,
     classifier_sha256="abc",
+    weights_sha256="abd",
     method={
         "title": "Saliency",
         "polarity": "absolute",
@@ -30,6 +31,7 @@ INFO = PartInfo(
     },
     audio_sha256="def",
     code_sha256="ghi",
+    metrics_sha256={"sparseness": "jkl"},
     versions={"torch": "2.11"},
     device="cpu",
     batch_size=16,

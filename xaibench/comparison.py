@@ -141,7 +141,8 @@ def _read_rows(runs: list[Path]) -> pd.DataFrame:
 
 def _read_costs(runs: list[Path]) -> pd.DataFrame:
     """What each (dataset, classifier, method) cost and is, over all runs."""
-    _check_weights(runs)
+    _check_conditions(runs)
+    _check_classifiers(runs)
     pieces = []
     for run in runs:
         infos = {(path.parent.parent.name, path.parent.name): info for path, info in _read_infos(run)}
@@ -179,20 +180,36 @@ def _read_infos(run: Path) -> list[tuple[Path, results.PartInfo]]:
     return [(path, results.read_info(path)) for path in sorted(Path(run).glob("*/*/part-*.parquet"))]
 
 
-def _check_weights(runs: list[Path]) -> None:
-    """Methods are compared on identical weights: parts of the same clips must name the same hash."""
-    known: dict[tuple[Any, ...], tuple[str, Path]] = {}
+def _check_conditions(runs: list[Path]) -> None:
+    """Runs on one dataset may differ in folds and clips, and in nothing else."""
+    known: dict[str, tuple[results.Manifest, Path]] = {}
     for run in runs:
         manifest = results.read_manifest(run)
+        first, where = known.setdefault(manifest.dataset, (manifest, run))
+        for key in ("dataset_fingerprint", "seed", "precision", "compiled"):
+            ours, theirs = getattr(manifest, key), getattr(first, key)
+            if ours != theirs:
+                raise ResultsError(
+                    f"{run} and {where} cannot be compared: {key.replace('_', ' ')} {ours} and {theirs}; "
+                    "compare one of these runs at a time"
+                )
+
+
+def _check_classifiers(runs: list[Path]) -> None:
+    """Methods are compared on one classifier: the parts of a clip must name the same hash."""
+    known: dict[tuple[str, str, str], tuple[str, Path]] = {}
+    for run in runs:
+        dataset = results.read_manifest(run).dataset
         for path, info in _read_infos(run):
             classifier = path.parent.parent.name
-            clips = (manifest.dataset, manifest.dataset_fingerprint, manifest.folds, manifest.limit, path.name)
-            other, where = known.setdefault((*clips, classifier), (info.classifier_sha256, path))
-            if other != info.classifier_sha256:
-                raise ResultsError(
-                    f"{classifier} had other weights for {path.parent} than for {where.parent}: their scores cannot "
-                    "be compared; run one of them again with the other's checkpoint"
-                )
+            for clip in results.read_part(path)["clip"].unique().to_pylist():
+                other, where = known.setdefault((dataset, classifier, clip), (info.classifier_sha256, path))
+                if other != info.classifier_sha256:
+                    raise ResultsError(
+                        f"{classifier} had other weights, temperature or classes for {path.parent} than for "
+                        f"{where.parent}: their scores cannot be compared; run one of them again with the other's "
+                        "checkpoint"
+                    )
 
 
 def _compare_block(rows: pd.DataFrame, controls: set[str], soft: set[str]) -> pd.DataFrame:
@@ -223,7 +240,12 @@ def _judge(cell: pd.DataFrame, values: Floats, recordings: NDArray, controls: se
     first, second = np.triu_indices(len(methods), 1)
     both = scored[first] & scored[second]
     first, second = first[both], second[both]
-    p = holm(sign_flip_p(values[first] - values[second], recordings, "two-sided", flips=flips_for(len(first))))
+    gaps = values[first] - values[second]
+    p = holm(sign_flip_p(gaps, recordings, "two-sided", flips=flips_for(len(first))))
+    # Of the clips that both have, as tested: the means of all clips may point the other way.
+    gap = np.zeros((len(methods), len(methods)))
+    gap[first, second] = np.nansum(gaps, axis=1)
+    gap = gap - gap.T
     tied = np.zeros((len(methods), len(methods)), dtype=bool)
     tied[first, second] = tied[second, first] = ~(p <= ALPHA)  # without a common clip, p is NaN: not told apart
 
@@ -232,12 +254,12 @@ def _judge(cell: pd.DataFrame, values: Floats, recordings: NDArray, controls: se
     if baseline:
         others = np.setdiff1d(np.flatnonzero(scored), baseline)
         gains = values[others] - values[baseline]
-        beaten = holm(sign_flip_p(gains, recordings, "greater", flips=flips_for(len(others)))) <= ALPHA
-        for i, verdict in zip(others, beaten, strict=True):
-            better[i] = bool(verdict)
+        p_better = holm(sign_flip_p(gains, recordings, "greater", flips=flips_for(len(others))))
+        for i, p_one in zip(others, p_better, strict=True):
+            better[i] = None if np.isnan(p_one) else bool(p_one <= ALPHA)
     means = cell["mean"].to_numpy(float) * np.where(scored, sign(cell["metric"].iloc[0]), 1)
     yardstick = np.array([method in controls and method != CEILING for method in methods])
-    beats = yardstick & (means[None, :] > means[:, None]) & ~tied & np.outer(scored, scored)
+    beats = yardstick & (gap < 0) & ~tied
     return pd.DataFrame(
         {
             "rank": pd.Series(means, index=cell.index).rank(method="min", ascending=False).astype("Int64"),

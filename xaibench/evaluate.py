@@ -140,10 +140,12 @@ class _Part:
         peaks = [one.peak_bytes for one in made if one.peak_bytes is not None]
         info = PartInfo(
             clips=len(self.clips),
-            classifier_sha256=self.subject.sha256,
+            classifier_sha256=self.subject.identity,
+            weights_sha256=self.subject.sha256,
             method=about,
             audio_sha256=self._audio_sha256,
             code_sha256=provenance.code_hash(type(method)),
+            metrics_sha256={metric: provenance.code_hash(type(one)) for metric, one in sorted(metrics.items())},
             versions=provenance.versions(),
             device=provenance.device_name(clean.batch.x.device),
             batch_size=self.forwarder.batch_size,
@@ -158,12 +160,25 @@ class _Part:
     def _check_same(self, name: str, method: Explainer, info: PartInfo) -> None:
         """Parts of different weights or parameters must not end in one table."""
         path = self.folder.part(self.subject.label, name, self.index)
-        if info.classifier_sha256 != self.subject.sha256:
-            raise ResultsError(f"{path} was scored with other weights of {self.subject.label}; choose another --out")
+        if info.classifier_sha256 != self.subject.identity:
+            raise ResultsError(
+                f"{path} was scored with another {self.subject.label} (weights, temperature or classes differ); "
+                "choose another --out"
+            )
         if info.method["parameters"] != provenance.plain(method.parameters):
             raise ResultsError(f"{path} was made with other parameters of {name}; choose another --out")
         if info.audio_sha256 != self._audio_sha256:
             raise ResultsError(f"{path} was made with other sound in the same clips; choose another --out")
+        code = {name: (info.code_sha256, provenance.code_hash(type(method)))}
+        for metric, then in info.metrics_sha256.items():
+            if metric in self.plan.metrics:
+                code[f"metric {metric}"] = then, provenance.code_hash(type(self.plan.metrics[metric]))
+        for what, (then, now) in code.items():
+            if then != now:
+                raise ResultsError(
+                    f"{path} was made by other code of {what}, or of xaibench; choose another --out, or delete "
+                    f"{path.parent} to score it again"
+                )
 
     @cached_property
     def _waveform(self) -> Tensor:
@@ -204,22 +219,23 @@ class _Part:
         Masks cut at a rank, so a last bit of a map can move bins across the cut and change scores.
         """
         clip = clean.batch.slice(index, index + 1)
-        content = self._content(explaining.method, clip, int(clean.target[index]))
-        found = self.plan.cache.find(content) if self.plan.cache else None
+        cache = self.plan.cache
+        content = self._content(explaining.method, clip, int(clean.target[index])) if cache else {}
+        found = cache.find(content) if cache else None
         if found is not None:
             return on_device(found, clip.x.device)
-        started = time.perf_counter()
         with measure_peak(clip.x.device) as peak:
+            started = time.perf_counter()
             explanation = explaining.explain(clip, clean.target[index : index + 1])
         made = Made(explanation, time.perf_counter() - started, peak.added_bytes)
-        if self.plan.cache:
-            self.plan.cache.keep(content, made)
+        if cache:
+            cache.keep(content, made)
         return made
 
     def _content(self, method: Explainer, clip: Batch, target: int) -> dict[str, Any]:
         """All that an explanation depends on."""
         return {
-            "classifier": self.subject.sha256,
+            "classifier": self.subject.identity,
             "spectrogram": hashlib.sha256(clip.x.cpu().numpy().tobytes()).hexdigest(),
             "evidence": None
             if clip.evidence is None

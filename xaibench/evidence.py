@@ -38,6 +38,7 @@ class Clean:
         waveform: samples of the clips, float32 (batch, samples), or None.
         stem: samples of the labelled event alone, float32 (batch, samples), or None.
         answers: logits of the perturbations that do not depend on a map, for all methods.
+        inputs: changed clips that metrics ask methods about again, for all methods.
     """
 
     batch: Batch
@@ -46,6 +47,7 @@ class Clean:
     waveform: Tensor | None = None
     stem: Tensor | None = None
     answers: dict[Perturbation, Tensor] = field(default_factory=dict, init=False, compare=False, repr=False)
+    inputs: dict[Perturbation, Tensor] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @cached_property
     def probabilities(self) -> Tensor:

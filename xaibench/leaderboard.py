@@ -108,7 +108,10 @@ def board(comparison: pd.DataFrame, dataset: str, classifier: str, unproven: Col
     metrics = metric_order(set(lines["metric"]))
     methods = method_order(lines)
     by_method = lines.drop_duplicates("method").set_index("method").loc[methods]
-    columns = {metric_heading(name, unproven): _cells(lines[lines["metric"] == name], methods) for name in metrics}
+    whole = (lines["n"] + lines["undefined"]).groupby(lines["method"]).max()
+    columns = {
+        metric_heading(name, unproven): _cells(lines[lines["metric"] == name], methods, whole) for name in metrics
+    }
     costs = [("s/clip ↓", [Cell(_short(cost)) for cost in by_method["seconds_per_clip"]])]
     if by_method["trained"].any():
         training = zip(by_method["training_seconds"], by_method["trained_parameters"], strict=True)
@@ -133,7 +136,7 @@ def board(comparison: pd.DataFrame, dataset: str, classifier: str, unproven: Col
     caption = f"{dataset}, {classifier}: {scored.max()} clips, accuracy {accuracy:.3f}"
     notes = _notes(rows, lines)
     if set(metrics) & set(unproven):
-        notes += (f"{UNPROVEN}: not shown to tell known evidence from random bins (xaibench validate).",)
+        notes += (f"{UNPROVEN}: did not order maps of known quality as it must (xaibench validate).",)
     return Table(caption, tuple(heading for heading, _ in headed), rows, notes)
 
 
@@ -183,8 +186,8 @@ def _marks(lines: pd.DataFrame, scored: pd.Series) -> dict[str, str]:
     return {name: DOUBLE_DAGGER * (name in beaten) + PARTIAL * (name in partial) for name in most.index}
 
 
-def _cells(lines: pd.DataFrame, methods: list[str]) -> list[Cell]:
-    """Cells of one metric for each method, rounded to the uncertainty."""
+def _cells(lines: pd.DataFrame, methods: list[str], whole: pd.Series) -> list[Cell]:
+    """Cells of one metric for each method, rounded to the uncertainty; marked where it has fewer clips than others."""
     half = (lines["high"] - lines["low"]) / 2
     judged = lines[lines["mask"] != SOFT]
     weak = set(judged["method"][~judged["better_than_random"].fillna(True).astype(bool)])
@@ -204,6 +207,7 @@ def _cells(lines: pd.DataFrame, methods: list[str]) -> list[Cell]:
         width = (line["high"] - line["low"]) / 2
         tail = "" if np.isnan(width) else f" ±{width:.{decimals}f}"
         tail += DAGGER if method in weak else NO_DAGGER * bool(weak)
+        tail += PARTIAL * bool(line["n"] + line["undefined"] < whole[method])
         tail += (f" ({line['undefined']})" if line["undefined"] else "").ljust(most_undefined, NO_DIGIT)
         best_here = method in best | tied and method not in weak and not (line["control"] or line["mask"] == SOFT)
         cells.append(Cell(text, tail, best_here))
@@ -248,8 +252,8 @@ def _notes(rows: tuple[Row, ...], lines: pd.DataFrame) -> tuple[str, ...]:
     if DAGGER in tails:
         notes.append(f"{DAGGER}: not significantly better than {BASELINE}.")
     names = "".join(row.name for row in rows)
-    if PARTIAL in names:
-        notes.append(f"{PARTIAL}: scored on fewer clips than others; finish it with the command that began the run.")
+    if PARTIAL in names + tails:
+        notes.append(f"{PARTIAL}: on fewer clips than the rest; finish it with the command that began the run.")
     if DOUBLE_DAGGER in names:
         title = metric_class(SORT_METRIC).title
         notes.append(f"{DOUBLE_DAGGER}: a control that ignores the classifier is significantly better in {title}.")

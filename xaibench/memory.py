@@ -24,13 +24,16 @@ def measure_peak(device: torch.device) -> Iterator[Peak]:
     """Peak memory above that at the start: of the GPU on a GPU, else of the process (Linux).
 
     On a CPU it is resident memory: what the allocator had kept and uses again does not count, so a
-    small number late in a long run is a lower bound.
+    small number late in a long run is a lower bound. A GPU is waited for before and after, so that
+    what is timed inside is the work and not its launch.
     """
     peak = Peak()
     if device.type == "cuda":
+        torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         yield peak
+        torch.cuda.synchronize(device)
         peak.added_bytes = torch.cuda.max_memory_allocated(device) - before
         return
     start = _reset_high_water_mark()

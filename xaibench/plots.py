@@ -145,7 +145,7 @@ def heatmap(lines: pd.DataFrame, unproven: Collection[str] = ()) -> Figure:
     bar.outline.set_visible(False)
     note = f"{DAGGER} not significantly better than {BASELINE}"
     if set(metrics) & set(unproven):
-        note += f"; {UNPROVEN} not shown to tell known evidence from random bins"
+        note += f"; {UNPROVEN} did not order maps of known quality as it must"
     figure.supxlabel(note, x=0.01, ha="left", size=6.5, color="0.3")
     return figure
 

@@ -20,6 +20,11 @@ _PACKAGES = ("torch", "torchaudio", "transformers", "captum", "quantus", "numpy"
 
 def versions() -> dict[str, str]:
     """Versions of Python, xaibench and the libraries that touch scores."""
+    return dict(_versions())
+
+
+@cache  # they are looked up on disk
+def _versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "xaibench": xaibench.__version__}
     for package in _PACKAGES:
         try:
@@ -38,19 +43,24 @@ def device_name(device: torch.device) -> str:
 
 
 @cache
-def code_hash(method: type) -> str:
-    """SHA-256 of xaibench's own source, of the file that defines a method, and of the package that file is in."""
-    digest = hashlib.sha256()
-    root = Path(xaibench.__file__).parent
-    sources = sorted(root.rglob("*.py"))
+def code_hash(leaf: type) -> str:
+    """SHA-256 of xaibench's own source and of the package, or else the file, that defines a method or metric."""
+    core = _hash(tuple(sorted(Path(xaibench.__file__).parent.rglob("*.py"))))
     try:
-        leaf = inspect.getsourcefile(method)
+        file = inspect.getsourcefile(leaf)
     except (TypeError, OSError):  # a class typed into a notebook has no file
-        leaf = None
-    leaves = [] if leaf is None else [Path(leaf)]
-    if leaf is not None and (Path(leaf).parent / "__init__.py").is_file():
-        leaves = sorted(Path(leaf).parent.glob("*.py"))
-    for path in [*sources, *leaves]:
+        return core
+    if file is None:
+        return core
+    folder = Path(file).parent
+    own = tuple(sorted(folder.glob("*.py"))) if (folder / "__init__.py").is_file() else (Path(file),)
+    return hashlib.sha256(f"{core} {_hash(own)}".encode()).hexdigest()
+
+
+@cache
+def _hash(sources: tuple[Path, ...]) -> str:
+    digest = hashlib.sha256()
+    for path in sources:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

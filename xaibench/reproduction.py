@@ -223,7 +223,8 @@ def _subject(request: Request, one: Architecture, folder: Path) -> tuple[Subject
     classifier, card = checkpoint.load(folder)
     if card.classes != request.dataset.classes:
         raise CheckpointError(f"{folder} was trained on other classes; delete it or choose another --out")
-    return Subject(one.sizes[request.size], classifier.to(request.device), card.weights_sha256), card
+    name, device = one.sizes[request.size], request.device
+    return Subject(name, classifier.to(device), card.weights_sha256, card.geometry), card
 
 
 def _classifier(request: Request, fold: int, one: Architecture, report: Report) -> tuple[Subject, checkpoint.Card]:

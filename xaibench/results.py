@@ -62,19 +62,23 @@ class PartInfo:
     """What a part cost and what it was made with.
 
     Attributes:
-        classifier_sha256: hash of the classifier's weights.
+        classifier_sha256: hash of the classifier: of its weights, temperature, classes and geometry.
+        weights_sha256: hash of its weights alone.
         method: title, polarity, parameters, control, code and native shape of the explainer.
         audio_sha256: hash of the clips' samples.
         code_sha256: hash of xaibench's and the method's source.
+        metrics_sha256: likewise, of each metric.
         explain_seconds, score_seconds: wall time for the part's clips.
         peak_memory_bytes: most memory that explaining added, or None where the system cannot say.
     """
 
     clips: int
     classifier_sha256: str
+    weights_sha256: str
     method: dict[str, Any]
     audio_sha256: str
     code_sha256: str
+    metrics_sha256: dict[str, str]
     versions: dict[str, str]
     device: str
     batch_size: int

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
 
 from xaibench.classifiers.base import Classifier
 
@@ -15,8 +18,17 @@ class Subject:
         label: name in the results.
         classifier: frozen, on its device.
         sha256: hash of its weights.
+        geometry: what its weights do not tell, of a classifier from elsewhere (`Card.geometry`).
     """
 
     label: str
     classifier: Classifier
     sha256: str
+    geometry: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> str:
+        """Hash of all that decides its answers: scores and explanations belong to it, not to the weights alone."""
+        model = self.classifier
+        facts = [self.sha256, model.name, model.temperature, list(model.classes), self.geometry]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -189,7 +189,7 @@ def real_methods(root: Path, weights: dict[str, str]) -> pd.DataFrame:
 
     Args:
         root: may be missing or hold none.
-        weights: hash by classifier; parts made with others, or at another protocol, are left out.
+        weights: `Subject.identity` by classifier; parts made with others, or at another protocol, are left out.
     """
     frames = []
     try:

@@ -102,7 +102,7 @@ def validation(lines: pd.DataFrame) -> Figure:
         "Places between a metric's worst and best mean, bars: 95% intervals. Effect: gain of oracle over random by its "
     )
     note += "spread.\nAgreement: rank correlation with metrics that know the evidence."
-    note += f" {UNPROVEN} fails: oracle above random and inverted not shown." * bool(failed)
+    note += f" {UNPROVEN} fails to order them as it must." * bool(failed)
     note += " In italics: not a test of where." if len(judged) < len(metrics) else ""
     figure.supxlabel(note, x=0.01, ha="left", size=6.2, color="0.3")
     return figure

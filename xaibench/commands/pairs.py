@@ -92,7 +92,8 @@ class Pairing:
 
         if name not in self._known:
             model, card = checkpoint.resolve(name, self.dataset)
-            self._known[name] = Subject(label_of(name, card), model.to(self.device), card.weights_sha256)
+            label = label_of(name, card)
+            self._known[name] = Subject(label, model.to(self.device), card.weights_sha256, card.geometry)
         return self._known[name]
 
     def _bound(self, name: str, unbound: Explainer, subject: Subject) -> Explainer:

@@ -51,7 +51,7 @@ def subjects_of(names: list[str] | None, source: Dataset, folds: Sequence[int], 
         if seen and card.dataset == source.name:
             text = f"{label} was trained on fold {', '.join(map(str, seen))}: scores there are of clips it has seen"
             notes().print(text, style="yellow", markup=False, soft_wrap=True)
-        subjects.append(Subject(label, classifier.to(device), card.weights_sha256))
+        subjects.append(Subject(label, classifier.to(device), card.weights_sha256, card.geometry))
     return subjects
 
 

@@ -86,7 +86,7 @@ def validate(
     with notes().status("comparing"):
         rows = read_rows(path)
         rows = rows[rows["classifier"].isin([subject.label for subject in subjects])]
-        methods = validation.real_methods(results, {subject.label: subject.sha256 for subject in subjects})
+        methods = validation.real_methods(results, {subject.label: subject.identity for subject in subjects})
         assessment = validation.assess(rows, methods)
     for subject in subjects:
         for piece in validation.table(assessment, subject.label).split():

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
-from xaibench.errors import CheckpointError, XaibenchError
+from xaibench.errors import CheckpointError, XaibenchError, one_line
 from xaibench.explanation import Explanation
 from xaibench.schedule import warm_up_then_cosine
 from xaibench.trained import Clips, Epoch, Fitted, Fitting, Setting, TrainedExplainer
@@ -40,6 +40,10 @@ class MaskNetwork(nn.Module, abc.ABC):
     @abc.abstractmethod
     def loss(self, classifier: Classifier, x: Tensor, target: Tensor, epoch: int) -> Tensor:
         """Mean loss over the clips; `epoch` counts from 0."""
+
+    def stage(self, epoch: int) -> int:
+        """Which loss an epoch (from 0) has: losses of two stages are not compared, and the last stage counts."""
+        return 0
 
     def after_epoch(self, share_done: float, generator: torch.Generator) -> None:
         """What is changed between epochs other than by gradients; `share_done` of all epochs are over."""
@@ -79,9 +83,11 @@ class MaskExplainer(TrainedExplainer):
         return Explanation(mask.clone(), (logits.shape[1], logits.shape[2]))
 
     def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> Fitted:
-        for name in _POSITIVE & set(fitting.settings):
-            if fitting.settings[name] <= 0:
-                raise XaibenchError(f"{name}={fitting.settings[name]} is not more than 0; choose another --set {name}")
+        for name, value in fitting.settings.items():
+            if name in _POSITIVE and value <= 0:
+                raise XaibenchError(f"{name}={value} is not more than 0; choose another --set {name}")
+            if value < 0:
+                raise XaibenchError(f"{name}={value} is less than 0; choose another --set {name}")
         torch.manual_seed(fitting.seed)
         try:
             network = self.network(classifier, fitting.settings).to(fitting.device)
@@ -125,20 +131,22 @@ class MaskExplainer(TrainedExplainer):
             raise CheckpointError(f"{path} is missing; fit it again with 'xaibench fit'") from None
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged; fit it again with 'xaibench fit'") from error
+        if not isinstance(settings, dict):
+            raise CheckpointError(f"{path} tells no settings; fit it again with 'xaibench fit'")
         unknown = sorted(set(settings) ^ set(self.settings))
         if unknown:
             raise CheckpointError(f"{path} has other settings than this version ({', '.join(unknown)}); fit it again")
+        if any(not isinstance(settings[key], type(default)) for key, default in self.settings.items()):
+            raise CheckpointError(f"{path} has settings that are not of their types; fit it again")
         device = next(classifier.parameters()).device
-        with seeded(0):  # what it is made with is overwritten, and nobody else's draws may be moved
-            network = self.network(classifier, settings)
         try:
+            with seeded(0):  # what it is made with is overwritten, and nobody else's draws may be moved
+                network = self.network(classifier, settings)
             network.load_state_dict(
                 {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
             )
-        except RuntimeError as error:
-            raise CheckpointError(
-                f"{path} does not fit {classifier.name}: {str(error).splitlines()[-1].strip()}"
-            ) from error
+        except (RuntimeError, ValueError, MemoryError) as error:
+            raise CheckpointError(f"{path} does not fit {classifier.name}: {one_line(error, -1)}") from error
         self._fitted, self._settings = network.to(device).eval().requires_grad_(False), settings
 
 
@@ -161,19 +169,24 @@ class _Fit:
             lambda step: warm_up_then_cosine(step, warm_up, total),
         )
         self.epochs: list[Epoch] = []
-        self.best: dict[str, Any] = {"loss": math.inf, "epoch": 0, "state": {}}
+        self.best: dict[str, Any] = {"loss": math.inf, "epoch": 0, "stage": 0, "state": {}}
         self.seconds = 0.0
         self.targets = {"train": self._predicted(train), "valid": self._predicted(valid)}
 
     @property
     def over(self) -> bool:
         done = len(self.epochs)
-        return done >= self.limit or (done > 0 and done - self.best["epoch"] >= int(self.fitting.settings["patience"]))
+        last_stage = self.best["stage"] == self.network.stage(self.limit - 1)
+        waited = done - self.best["epoch"] >= int(self.fitting.settings["patience"])
+        return done >= self.limit or (done > 0 and last_stage and waited)
 
     def run_epoch(self) -> None:
         """One pass and its validation; every draw depends on (seed, epoch) alone."""
         started, epoch = time.perf_counter(), len(self.epochs)
         generator = torch.Generator().manual_seed(self.fitting.seed * 100_003 + epoch)
+        stage = self.network.stage(epoch)
+        if stage != self.best["stage"] and self.best["epoch"]:  # a later stage starts from the best of the one before
+            self.network.load_state_dict(self.best["state"])
         self.network.train()
         total = 0.0
         for index in torch.randperm(len(self.train), generator=generator).split(self.batch_size):
@@ -194,8 +207,9 @@ class _Fit:
         self.seconds += time.perf_counter() - started
         measures = self.measures(self.valid, self.targets["valid"])
         self.epochs.append(Epoch(epoch + 1, self.limit, total / len(self.train), valid, measures))
-        if valid < self.best["loss"]:
-            self.best = {"loss": valid, "epoch": epoch + 1, "state": copy.deepcopy(self.network.state_dict())}
+        if valid < (self.best["loss"] if stage == self.best["stage"] else math.inf):
+            state = copy.deepcopy(self.network.state_dict())
+            self.best = {"loss": valid, "epoch": epoch + 1, "stage": stage, "state": state}
 
     def measures(self, clips: Clips, target: Tensor) -> dict[str, float]:
         """What the network measures of clips: shares of things that any clip has, else means."""

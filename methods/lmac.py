@@ -45,6 +45,9 @@ class LmacNetwork(MaskNetwork):
             maps = classifier.feature_pyramid(x)
         return self.decoder(maps)
 
+    def stage(self, epoch: int) -> int:
+        return int(epoch >= int(self.settings["epochs"]) - int(self.settings["guidance_epochs"]))
+
     def loss(self, classifier: Classifier, x: Tensor, target: Tensor, epoch: int) -> Tensor:
         """Equation 3 of the paper, and with guidance that of its fine-tuning stage.
 
@@ -66,7 +69,7 @@ class LmacNetwork(MaskNetwork):
         )
         loss = loss + weights["sparsity_weight"] * mask.mean(dim=(1, 2))
         loss = loss + weights["smoothness_weight"] * _total_variation(mask)
-        if epoch >= weights["epochs"] - weights["guidance_epochs"]:
+        if self.stage(epoch):
             loss = loss + weights["guidance_weight"] * _guidance(logits, kept.detach(), x)
         return loss.mean()
 

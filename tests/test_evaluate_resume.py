@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -60,7 +62,7 @@ def test_what_would_mix_two_runs_is_refused(
 
     with pytest.raises(ResultsError, match="holds a run with seed 0, this one has 7; choose another --out"):
         run(replace(plan, seed=7), subject, tmp_path)
-    with pytest.raises(ResultsError, match="scored with another cnn .*choose another --out"):
+    with pytest.raises(ResultsError, match=r"scored with another cnn .*choose another --out"):
         run(plan, replace(subject, sha256="0" * 64), tmp_path)
     warmer = copy.copy(subject.classifier)
     warmer.temperature = subject.classifier.temperature / 3
@@ -84,13 +86,16 @@ def test_what_would_mix_two_runs_is_refused(
     for changed, name in (("methods", "occlusion"), ("metrics", "metric sparseness")):
         leaf = type(getattr(plan, changed)[name.split()[-1]])
         with monkeypatch.context() as patch:
-            hashes = provenance.code_hash
-            patch.setattr(provenance, "code_hash", lambda one, leaf=leaf: "new" if one is leaf else hashes(one))
+            patch.setattr(provenance, "code_hash", partial(other_code, leaf, provenance.code_hash))
             with pytest.raises(
                 ResultsError, match=f"other code of {name}, or of xaibench; .*delete .*occlusion to score"
             ):
                 run(plan, subject, tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def other_code(changed: type, code_hash: Callable[[type], str], leaf: type) -> str:
+    return "new" if leaf is changed else code_hash(leaf)
 
 
 RUN = (

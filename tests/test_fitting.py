@@ -142,6 +142,65 @@ def test_what_is_not_fitted_to_these_weights_is_refused_with_the_command(toy: Su
         fitting.load(Level(), tmp_path / "noises" / "toy" / "level", toy.classifier, other.sha256)
 
 
+def test_a_damaged_card_stops_nobody_elses_weights(toy: Subject, tmp_path: Path) -> None:
+    card = fit(toy, tmp_path)
+    damaged = tmp_path / "noises" / "another" / "level"
+    damaged.mkdir(parents=True)
+    (damaged / "explainer.json").write_text("{")
+    assert fitting.bind("level", Level(), toy, "noises", tmp_path) == card
+    with pytest.raises(
+        CheckpointError, match=r"another/level/explainer\.json is not .*delete .*level and fit it again"
+    ):
+        fitting.bind("level", Level(), replace(toy, sha256="b" * 64), "noises", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("method", "../level"), ("classifier", "../../../pwned"), ("dataset", "a/b"), ("classifier", "..")),
+        *(("parameters", "x"), ("seconds", "x"), ("dataset", 5), ("losses", [1]), ("train_folds", "1")),
+        ("invented", 1),
+    ],
+)
+def test_a_card_with_other_types_or_paths_for_names_is_none(
+    toy: Subject, tmp_path: Path, key: str, value: object
+) -> None:
+    fit(toy, tmp_path)
+    folder = tmp_path / "noises" / "toy" / "level"
+    path = folder / "explainer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(CheckpointError, match=f"is not an explainer's card .*{key}.*fit it again") as caught:
+        fitting.read_card(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_in_folders_count_and_are_replaced(toy: Subject, tmp_path: Path) -> None:
+    class Nested(Level):
+        def save(self, folder: Path) -> None:
+            (folder / "deep").mkdir()
+            super().save(folder / "deep")
+
+        def load(self, folder: Path, classifier: Classifier) -> None:
+            super().load(folder / "deep", classifier)
+
+    folder = tmp_path / "fitted"
+    order = Order("level", Level.settings, 0, torch.float32, "as typed")
+    for _ in range(2):
+        card = fitting.fit(Nested(), toy, Noises(), order, folder, lambda epoch: None)
+    assert fitting.load(Nested(), folder, toy.classifier, toy.sha256) == card
+    weights = folder / "deep" / "level.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(CheckpointError, match="does not hold the files that its card describes"):
+        fitting.load(Nested(), folder, toy.classifier, toy.sha256)
+
+
+def test_the_command_that_fits_is_whole(toy: Subject, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedPairError, match="--dataset esc10 --data-dir FOLDER'"):
+        fitting.bind("level", Level(), toy, "esc10", tmp_path)
+    with pytest.raises(UnsupportedPairError, match="--dataset synth'"):
+        fitting.bind("level", Level(), toy, "synth", tmp_path)
+
+
 def test_an_explainer_without_weights_is_left_alone(toy: Subject, tmp_path: Path) -> None:
     assert fitting.bind("energy", create("methods", "energy"), toy, "noises", tmp_path) is None
 

@@ -195,6 +195,15 @@ def test_a_client_that_breaks_is_one_line(server: Hub, monkeypatch: pytest.Monke
     assert "\n" not in str(caught.value)
 
 
+def test_a_client_that_says_nothing_is_one_line(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(*arguments: object, **options: object) -> str:
+        raise TimeoutError
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", silent)
+    with pytest.raises(CheckpointError, match=r"owner/model cannot be fetched from the hub \(TimeoutError"):
+        fetch()
+
+
 @pytest.mark.parametrize("text", ["owner/model", "speechbrain/focalnet-base-esc50", "a/b.c_d"])
 def test_what_a_repository_is_called(text: str) -> None:
     assert hub.is_repository(text)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +19,14 @@ from xaibench.classifiers.cnn import CnnClassifier
 from xaibench.classifiers.front_end import MelResize
 from xaibench.data.base import OFFICIAL, Clip, Dataset, Split
 from xaibench.data.few import Few
+from xaibench.data.synth import Synth
 from xaibench.errors import CheckpointError, XaibenchError
 from xaibench.paper import ACCURACY, Architecture, Column, Paper, System
 from xaibench.reproduction import Request, Tick
 from xaibench.subject import Subject
 
 FOLDS = (1, 2, 3, 4, 5)
+SHIPPED = checkpoint.find("synth/cnn-micro").parent
 BRIEF = {"epochs": 1, "decoder_width": 2, "codes": 8, "code_size": 4}
 PAPER = Paper(
     name="toy-1999",
@@ -156,6 +160,20 @@ def test_a_given_classifier_is_loaded_and_refused_where_it_was_trained_on_the_fo
     assert set(outcome.rows["classifier"]) == {"mine"}
     with pytest.raises(CheckpointError, match="was trained on fold 1"):
         reproduction.run(request(tmp_path / "third", (1,), given=given), ignore)
+    with pytest.raises(CheckpointError, match="was selected by fold 4"):
+        reproduction.run(request(tmp_path / "fourth", (4,), given=given), ignore)
+
+
+def test_the_users_own_explainers_come_before_the_shipped_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the real network
+    classifier, card = checkpoint.load(SHIPPED / "cnn-micro")
+    subject = Subject("cnn-micro", classifier, card.weights_sha256)
+    here = replace(request(tmp_path / "work"), dataset=Synth(), explainers=tmp_path / "explainers")
+    own = tmp_path / "work" / "fold-5" / "explainers"
+    assert reproduction._fitted(here, 5, subject, "piq") == (own, "shipped weights")
+    for root in (here.explainers, own):
+        shutil.copytree(SHIPPED / "cnn-micro" / "piq", root / "synth" / "cnn-micro" / "piq")
+        assert reproduction._fitted(here, 5, subject, "piq") == (root, "fitted earlier")
 
 
 def test_the_cost_counts_the_passes_that_the_run_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

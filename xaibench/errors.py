@@ -31,3 +31,9 @@ class ExplanationError(XaibenchError):
 
 class ResultsError(XaibenchError):
     """A results folder cannot be read, or belongs to a run with other settings."""
+
+
+def one_line(error: BaseException, line: int = 0) -> str:
+    """The first (or, with -1, the last) line of what an error says; its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[line].strip() if lines else type(error).__name__

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from xaibench import provenance
+from xaibench import cards, provenance, registry
 from xaibench.classifiers.base import Classifier
 from xaibench.data.base import OFFICIAL, Dataset, Split
 from xaibench.errors import CheckpointError, UnsupportedPairError
@@ -26,6 +26,7 @@ from xaibench.trained import Clips, Epoch, Fitting, Setting, TrainedExplainer
 CARD = "explainer.json"
 ROOT = Path("explainers")
 _STATE = "unfinished"
+_FINISHED = "unfinished-weights"
 _IDENTITY = "identity.json"
 
 
@@ -38,6 +39,7 @@ class ExplainerCard:
         classifier, classifier_sha256: label and hash of the weights it was fitted to.
         dataset, dataset_fingerprint, data_licence: of the sound.
         settings: hyperparameters.
+        classes: of the classifier, in the order that it had; empty for weights that do not depend on it.
         parameters: trained numbers.
         seconds: of fitting, on `device`; None for imported weights, whose cost nobody knows.
         losses: of every epoch: epoch, train, valid.
@@ -47,10 +49,10 @@ class ExplainerCard:
         source_sha256: SHA-256 of the files they were converted from, by name.
     """
 
-    method: str
-    classifier: str
+    method: cards.Name
+    classifier: cards.Name
     classifier_sha256: str
-    dataset: str
+    dataset: cards.NameOrNone
     dataset_fingerprint: str
     data_licence: str
     train_folds: tuple[int, ...]
@@ -67,6 +69,7 @@ class ExplainerCard:
     command: str
     versions: dict[str, str]
     weights_sha256: str = ""
+    classes: tuple[str, ...] = ()
     origin: str = ""
     source_sha256: dict[str, str] = field(default_factory=dict)
 
@@ -149,6 +152,7 @@ def fit(
         losses=[{"epoch": e.epoch, "train": e.train_loss, "valid": e.valid_loss} for e in fitted.epochs],
         measures=fitted.measures,
         command=order.command,
+        classes=tuple(subject.classifier.classes),
         versions=provenance.versions(),
     )
     card = keep(explainer, card, folder)
@@ -158,7 +162,7 @@ def fit(
 
 def keep(explainer: TrainedExplainer, card: ExplainerCard, folder: Path) -> ExplainerCard:
     """Write an explainer's weights and card, with their hash, in place of what the folder had of an earlier one."""
-    finished = folder / (_STATE + "-weights")
+    finished = folder / _FINISHED
     shutil.rmtree(finished, ignore_errors=True)
     finished.mkdir(parents=True)
     explainer.save(finished)
@@ -167,6 +171,8 @@ def keep(explainer: TrainedExplainer, card: ExplainerCard, folder: Path) -> Expl
     for path in folder.iterdir():
         if path.is_file():
             path.unlink()
+        elif path.name not in (_STATE, _FINISHED):
+            shutil.rmtree(path)
     for path in sorted(finished.iterdir()):
         os.replace(path, folder / path.name)
     write_atomically(folder / CARD, (json.dumps(asdict(card), indent=2) + "\n").encode())
@@ -181,15 +187,9 @@ def read_card(folder: Path) -> ExplainerCard:
         CheckpointError: there is none, or it is not a card.
     """
     path = Path(folder) / CARD
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-        for key in ("train_folds", "validation_folds"):
-            content[key] = tuple(content[key])
-        return ExplainerCard(**content)
-    except OSError:
-        raise CheckpointError(f"{folder} holds no {CARD}; expected a folder written by 'xaibench fit'") from None
-    except (ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path} is not an explainer's card: {error}") from error
+    if not path.is_file():
+        raise CheckpointError(f"{folder} holds no {CARD}; expected a folder written by 'xaibench fit'")
+    return cards.read(path, ExplainerCard, "an explainer's card", f"delete {folder} and fit it again")
 
 
 def load(explainer: TrainedExplainer, folder: Path, classifier: Classifier, sha256: str) -> ExplainerCard:
@@ -232,20 +232,46 @@ def bind(name: str, explainer: Explainer, subject: Subject, dataset: str, root: 
     """
     if not isinstance(explainer, TrainedExplainer):
         return None
-    cards = {folder: read_card(folder) for folder in found(root) if folder.name == name}
-    mine = [folder for folder, card in cards.items() if card.classifier_sha256 == subject.sha256]
-    mine.sort(key=lambda folder: cards[folder].dataset != dataset)  # stable: the user's own stay first
+    known, damaged = _cards(name, root)
+    for folder, error in damaged.items():
+        if folder.parent.name == subject.label:  # no others in its place, unasked
+            raise error
+    mine = [folder for folder, card in known.items() if card.classifier_sha256 == subject.sha256]
+    mine.sort(key=lambda folder: known[folder].dataset != dataset)  # stable: the user's own stay first
     if mine:
         return load(explainer, mine[0], subject.classifier, subject.sha256)
-    other = [folder for folder, card in cards.items() if card.classifier == subject.label]
+    if damaged:  # it may have been the one
+        raise next(iter(damaged.values()))
+    other = [folder for folder, card in known.items() if card.classifier == subject.label]
     aside = f" ({other[0]} was fitted to other weights of it)" if other else ""
     reference = "FOLDER" if "@" in subject.label else subject.label
     remedy = (
-        f"fit it with 'xaibench fit --method {name} --classifier {reference} --dataset {dataset}'"
+        f"fit it with 'xaibench fit --method {name} --classifier {reference} --dataset {dataset}"
+        f"{registry.data_option(dataset)}'"
         if explainer.fittable
         else f"take over its weights with 'xaibench explainers add {name} --classifier {reference} --from FOLDER'"
     )
     raise UnsupportedPairError(f"is not fitted to {subject.label}{aside}; {remedy}")
+
+
+def fitted_by_user(name: str, subject: Subject, root: Path) -> bool:
+    """Whether a user's folder has weights of a method for a classifier, whatever is shipped."""
+    known, _ = _cards(name, root)
+    return any(
+        card.classifier_sha256 == subject.sha256 and folder.is_relative_to(root) for folder, card in known.items()
+    )
+
+
+def _cards(name: str, root: Path) -> tuple[dict[Path, ExplainerCard], dict[Path, CheckpointError]]:
+    """Cards of a method's fits, the user's own first, and what is wrong with those that cannot be read."""
+    known, damaged = {}, {}
+    for folder in found(root):
+        if folder.name == name:
+            try:
+                known[folder] = read_card(folder)
+            except CheckpointError as error:  # of another classifier, perhaps
+                damaged[folder] = error
+    return known, damaged
 
 
 def found(root: Path = ROOT) -> list[Path]:
@@ -291,9 +317,10 @@ def _claim(state: Path, identity: dict[str, Any]) -> None:
 
 
 def _hash(folder: Path) -> str:
-    """SHA-256 of the names and bytes of all files of a folder but its card."""
+    """SHA-256 of the names and bytes of all files below a folder but its card and an unfinished fit."""
     digest = hashlib.sha256()
-    for path in sorted(Path(folder).iterdir()):
-        if path.is_file() and path.name != CARD:
-            digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    for path in sorted(Path(folder).rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and name != Path(CARD) and name.parts[0] not in (_STATE, _FINISHED):
+            digest.update(name.as_posix().encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

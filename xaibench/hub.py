@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from xaibench.errors import CheckpointError
+from xaibench.errors import CheckpointError, one_line
 
 # The hub's client tries a dead network for half a minute; one short question beforehand spares that.
 ASK_SECONDS = 5.0
@@ -57,7 +57,7 @@ def fetch(repository: str, required: Sequence[Sequence[str]], optional: Sequence
     except CheckpointError:
         raise
     except Exception as error:  # the client raises its own, httpx's and the system's errors
-        reason = unreachable or f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        reason = unreachable or f"{type(error).__name__}: {one_line(error)}"
         raise CheckpointError(f"{repository} cannot be fetched from the hub ({reason}); {by_hand}") from error
     return folder
 

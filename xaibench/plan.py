@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -66,13 +66,21 @@ class Contender:
         name: in the results.
         method: with the weights that belong to the classifier, if it is a trained one.
         soft: scored with its own soft mask instead of the top bins of equal area.
-        training: what fitting cost: parameters, and seconds where they are known; empty where nothing is fitted.
+        card: of its weights, if it has any.
     """
 
     name: str
     method: Explainer
     soft: bool = False
-    training: dict[str, float] = field(default_factory=dict)
+    card: fitting.ExplainerCard | None = None
+
+    @property
+    def training(self) -> dict[str, float]:
+        """What fitting cost: parameters, and seconds where they are known; empty where nothing is fitted."""
+        if self.card is None:
+            return {}
+        seconds = {} if self.card.seconds is None else {"seconds": self.card.seconds}
+        return {"parameters": self.card.parameters, **seconds}
 
     @property
     def areas(self) -> tuple[float | None, ...]:
@@ -103,10 +111,7 @@ def contenders(plan: Plan, subject: Subject) -> tuple[list[Contender], dict[str,
         except UnsupportedPairError as error:
             refused[name] = str(error)
             continue
-        training: dict[str, float] = {"parameters": card.parameters} if card else {}
-        if card and card.seconds is not None:
-            training["seconds"] = card.seconds
-        whole, soft = Contender(name, method, False, training), Contender(name + SOFT, method, True, training)
+        whole, soft = Contender(name, method, False, card), Contender(name + SOFT, method, True, card)
         if soft.name in registry.names("methods"):
             raise RegistryError(f"method '{soft.name}' has the name of {name}'s soft mask; rename it")
         masks = [whole, soft] if method.native_mask else [whole]

@@ -253,16 +253,17 @@ def _classifier(request: Request, fold: int, one: Architecture, report: Report) 
     own = one.family not in request.given and origin != "shipped weights"
     if own and card.dataset_fingerprint != request.dataset.fingerprint():
         raise CheckpointError(f"{folder} was trained on other clips; delete it or choose another --out")
-    seen = set(card.train_folds) & {fold}
-    if seen and card.dataset == request.dataset.name:
-        raise CheckpointError(f"{subject.label} was trained on fold {fold} and cannot be tested on it")
+    if fold in (*card.train_folds, *card.validation_folds) and card.dataset == request.dataset.name:
+        how = "trained on" if fold in card.train_folds else "selected by"
+        raise CheckpointError(f"{subject.label} was {how} fold {fold} and cannot be tested on it")
     return subject, card
 
 
 def _fitted(request: Request, fold: int, subject: Subject, method: str) -> tuple[Path | None, str]:
     """The root below which a method's weights for a classifier are, and where that is in words."""
     own = _fold_folder(request, fold) / "explainers"
-    for root in (own, request.explainers):
+    roots = [root for root in (own, request.explainers) if fitting.fitted_by_user(method, subject, root)]
+    for root in (*roots, own):
         explainer = registry.create("methods", method)
         try:
             card = fitting.bind(method, explainer, subject, request.dataset.name, root)
@@ -271,8 +272,7 @@ def _fitted(request: Request, fold: int, subject: Subject, method: str) -> tuple
         if card is None:
             return own, "needs no fit"
         if fold not in (*card.train_folds, *card.validation_folds) or card.dataset != request.dataset.name:
-            mine = any(True for _ in root.glob(f"*/*/{method}/{fitting.CARD}"))
-            return root, "fitted earlier" if mine else "shipped weights"
+            return root, "fitted earlier" if root in roots else "shipped weights"
     return None, ""
 
 

@@ -56,6 +56,7 @@ class Measured:
     """Seconds, passes and bytes per clip of one classifier on this machine."""
 
     forward_seconds: float
+    forward_bytes: int
     training_seconds: float
     training_bytes: int
     parameters: int
@@ -101,7 +102,8 @@ def _cost(request: Request, step: Step, measured: Measured) -> Cost:
         passes += measured.explain_forwards[method] + scored
         seconds += measured.explain_seconds[method] + scored * measured.forward_seconds
     batch = automatic_batch_size(request.device)
-    return Cost(round(test * passes), 0, test * seconds, 4 * measured.parameters + batch * 3 * CLIP_BYTES)
+    memory = 4 * measured.parameters + batch * (3 * CLIP_BYTES + measured.forward_bytes)
+    return Cost(round(test * passes), 0, test * seconds, memory)
 
 
 def _scored_passes(request: Request, method: str) -> int:
@@ -121,7 +123,8 @@ def _measure(request: Request, one: Architecture, classifier: Classifier, trains
     device = request.device
     noise = torch.rand(MEASURED_CLIPS, *audio.GRID, generator=torch.Generator().manual_seed(0)).to(device)
     with torch.inference_mode():
-        classifier.logits(noise)
+        with measure_peak(device) as activations:
+            classifier.logits(noise)
         forward = _timed(lambda: classifier.logits(noise), device) / MEASURED_CLIPS
     training, peak = _training(classifier, noise, request.precision) if trains else (0.0, 0)
     fit_seconds, fit_forwards, fit_bytes = {}, {}, {}
@@ -146,6 +149,7 @@ def _measure(request: Request, one: Architecture, classifier: Classifier, trains
         explain_forwards[method] = float(count[0])
     return Measured(
         forward,
+        (activations.added_bytes or 0) // MEASURED_CLIPS,
         training,
         peak,
         classifier.parameter_count,

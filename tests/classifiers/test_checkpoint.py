@@ -163,10 +163,15 @@ def test_weights_of_another_shape_or_without_a_key_are_refused(folder: Path) -> 
 def test_cards_that_are_none(folder: Path, tmp_path: Path) -> None:
     path = folder / checkpoint.CARD
     good = json.loads(path.read_text())
-    for text in ("", "{", "[]", "3", json.dumps(good | {"invented": 1}), json.dumps({"classifier": "cnn-micro"})):
+    changes = {"invented": 1}, {"classes": 5}, {"classifier": 5}, {"classifier": "../../x"}, {"dataset": "a/b"}
+    odd = [json.dumps(good | one) for one in (*changes, {"temperature": "x"})]
+    for text in ("", "{", "[]", "3", "[" * 200_000, json.dumps({"classifier": "cnn-micro"}), *odd):
         path.write_text(text)
         with pytest.raises(CheckpointError, match=r"card\.json is not a checkpoint card"):
             checkpoint.load(folder)
+    path.write_text(json.dumps(good | {"temperature": -1.0}))
+    with pytest.raises(CheckpointError, match="gives a temperature of -1; expected a positive number"):
+        checkpoint.load(folder)
     path.unlink()
     with pytest.raises(CheckpointError, match=r"holds no card\.json; expected a folder written by 'xaibench train'"):
         checkpoint.load(folder)

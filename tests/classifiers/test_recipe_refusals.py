@@ -51,6 +51,7 @@ def assert_refused(folder: Path, *words: str) -> None:
         ("'rain' => 0\n'dog' => 0\n'sea' => 1\n", "gives index 0 to 'rain' and to 'dog'"),
         ("'rain' => 0\n'dog' => one\n'sea' => 2\n", "is not written as 'name' => index"),
         ("'rain' => 0\n__import__('os') => 1\n'sea' => 2\n", "is not written as 'name' => index"),
+        ("-" * 200_000 + "1 => 0\n'dog' => 1\n'sea' => 2\n", "is not written as 'name' => index"),
         ("7 => 0\n'dog' => 1\n'sea' => 2\n", "7 is not a class name in quotes"),
     ],
 )
@@ -58,6 +59,26 @@ def test_class_names_that_do_not_fit(tmp_path: Path, text: str, message: str) ->
     folder = recipes.write(tmp_path / "mine", "vit")
     (folder / "labels.txt").write_text(text)
     assert_refused(folder, message)
+
+
+@pytest.mark.parametrize("size", [-224, 0, 100_000])
+def test_an_image_of_no_size(tmp_path: Path, size: int) -> None:
+    folder = recipes.write(tmp_path / "mine", "focalnet")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"image_size": size}))
+    assert_refused(folder, f"an image of {size} with patches of 8 is no image")
+
+
+def test_a_config_without_end(tmp_path: Path) -> None:
+    folder = recipes.write(tmp_path / "mine", "focalnet")
+    (folder / "config.json").write_text("[" * 200_000)
+    assert_refused(folder, "config.json is not a transformers config")
+
+
+def test_a_small_file_that_claims_to_be_huge(tmp_path: Path) -> None:
+    folder = recipes.write(tmp_path / "mine", "vit")
+    recipes.change(folder / HEAD, weight=torch.zeros(1).expand(10**6, 10**6))
+    assert_refused(folder, f"{HEAD}: 'weight' repeats numbers that are stored once")
 
 
 @pytest.mark.parametrize("config", [True, False])
@@ -174,7 +195,7 @@ def test_missing_and_cut_files(tmp_path: Path) -> None:
         ("vit", {"num_hidden_layers": 3}, "lacks 'layers.2."),
         ("vit", {"num_hidden_layers": 10**9}, "tells of 1000000000 blocks"),
         ("vit", {"num_attention_heads": 3}, "has shape (128, 128), a ViTModel of this geometry has (126, 128) there"),
-        ("vit", {"patch_size": 0}, "its geometry is that of no network"),
+        ("vit", {"patch_size": 0}, "an image of 64 with patches of 0 is no image"),
         ("vit", {"image_size": 128}, "'embeddings.position_embeddings' has shape (1, 17, 128)"),
         (
             "focalnet",

@@ -49,13 +49,18 @@ def test_scoring_clips_that_were_trained_on_is_said(xaibench: Command, weights: 
     done = xaibench(*run, "--folds", "1,5")
     assert done.code == 0
     assert "was trained on fold 1: scores there are of clips it has seen" in done.err
-    assert "was trained on" not in xaibench(*run, "--folds", "5").err
+    assert "was selected by fold 4: scores" in xaibench(*run, "--folds", "4,5").err
+    assert "scores there are of clips" not in xaibench(*run, "--folds", "5").err
+    done = xaibench("run", "-m", "piq", "-c", "cnn-micro", "--limit", 1, "--metric", "sparseness", "--folds", "4")
+    assert "piq for cnn-micro was selected by fold 4: scores there are of clips it has seen" in done.err
 
 
 def test_other_settings_in_the_same_folder_are_refused(xaibench: Command, a_run: Path, weights: Path) -> None:
     run = ("run", "-m", "energy", "-c", weights, "--limit", 2, "--metric", "sparseness", "--out", a_run)
     assert_refused(xaibench(*run, "--seed", 3), "made holds a run with seed 0, this one has 3; choose another --out")
-    assert_refused(xaibench(*run, "--folds", "4"), "choose another --out")
+    other_fold = xaibench(*run, "--folds", "4")
+    assert other_fold.code == 2
+    assert "choose another --out" in other_fold.error_lines[-1]
     assert xaibench(*run).code == 0
     (a_run.parent / "file").write_text("")
     assert_refused(xaibench(*run[:-1], "file"), "file cannot be written")

@@ -7,17 +7,23 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import recipes
 import soundfile
 import torch
 from command_line import Command, assert_refused
 
 from xaibench import audio, fitting, registry
+from xaibench.batch import Batch
 from xaibench.classifiers import checkpoint
-from xaibench.commands.pairs import split
-from xaibench.data.esc50 import Esc50
+from xaibench.classifiers.recipe import in_order
+from xaibench.commands.pairs import Pairing, split
+from xaibench.data.base import Clip, Dataset
+from xaibench.data.esc50 import Esc10, Esc50
 from xaibench.errors import XaibenchError
+from xaibench.forwarder import Forwarder
 from xaibench.subject import Subject
 from xaibench.trained import TrainedExplainer
+from xaibench.user_data import DATA_VARIABLE
 
 
 def test_explain_writes_a_figure_and_sound_that_adds_up(xaibench: Command, tmp_path: Path, esc50_folder: Path) -> None:
@@ -152,6 +158,49 @@ def test_explain_says_what_is_wrong_with_a_pair(xaibench: Command, tmp_path: Pat
     done = xaibench("explain", tone, tmp_path / "other" / "tone.wav", "-m", "energy")
     assert_refused(done, "several files are called tone")
     assert not (tmp_path / "explained").exists()
+
+
+class Tones(Dataset):
+    """One noise a fold, as if of a dataset with these classes."""
+
+    name = licence = "tones"
+
+    def __init__(self, classes: tuple[str, ...]) -> None:
+        self.classes = classes
+        self.clips = tuple(Clip(f"tone-{fold}", fold, 0, f"recording-{fold}") for fold in range(1, 6))
+
+    def waveform(self, clip: Clip) -> np.ndarray:
+        return (0.5 * np.random.default_rng(clip.fold).uniform(-1, 1, audio.CLIP_SAMPLES)).astype(np.float32)
+
+
+def test_a_pairs_classifier_has_its_classes_in_the_order_that_explainers_are_fitted_in(
+    xaibench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, esc50_folder: Path
+) -> None:
+    """A codebook is divided by class: the classes of an added classifier are numbered as `run` and `fit` do."""
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "data"))
+    classes = Esc10(esc50_folder).classes
+    order = tuple(reversed(classes))
+    folder = recipes.write(tmp_path / "theirs", "vit")
+    (folder / "labels.txt").write_text("\n".join(order))
+    recipes.change(folder / "classifier.ckpt", weight=torch.randn(10, 5, generator=torch.Generator().manual_seed(0)))
+    assert xaibench("classifiers", "add", "theirs", "--from", folder).code == 0
+    loaded, card = checkpoint.resolve("theirs", "synth")
+    assert (card.dataset, loaded.classes) == ("esc10", order)
+    source = Tones(classes)
+    subject = Subject("theirs", in_order(loaded, classes), card.weights_sha256)
+    method = registry.create("methods", "piq")
+    small = {"epochs": 1, "decoder_width": 2, "codes": 40, "code_size": 4}
+    fit = fitting.Order("piq", method.settings | small, 0, torch.float32, "")
+    folder = fitting.folder_of(tmp_path / "explainers", "esc10", "theirs", "piq")
+    fitting.fit(method, subject, source, fit, folder, lambda epoch: None)
+    (pair,) = Pairing("esc10", tmp_path / "explainers", torch.device("cpu")).pairs(["piq@theirs"], None)
+    assert pair.subject.classifier.classes == classes
+    x = torch.rand(3, 513, 431, generator=torch.Generator().manual_seed(0))
+    target = Forwarder(pair.subject.classifier, 3).logits(x).argmax(dim=1)
+    batch = Batch(x, ("a", "b", "c"))
+    fitting.load(method, folder, subject.classifier, card.weights_sha256)
+    expected = method.explain(subject.classifier, batch, Forwarder(subject.classifier, 3).logits(x).argmax(dim=1)).map
+    torch.testing.assert_close(pair.explainer.explain(pair.subject.classifier, batch, target).map, expected)
 
 
 def test_a_pair_is_split_at_its_first_mark() -> None:

@@ -15,6 +15,7 @@ import pytest
 import torch
 from command_line import Command, assert_refused
 from fewclips import link_few
+from safetensors.torch import load_file, save_file
 
 from xaibench import audio, fitting, registry, results
 from xaibench.batch import Batch
@@ -127,6 +128,45 @@ def test_the_share_of_codes_in_use_is_logged_and_in_the_card(cnn: Subject, few: 
             c = cnn.classifier.logits(x).argmax(dim=1)
             used |= set(network.codebook.choose(network.adapter(cnn.classifier.deepest_map(x)), c).flatten().tolist())
     assert fitted.card.measures["codes_in_use"] == pytest.approx(len(used) / 40, abs=0.051)  # half precision in between
+
+
+def test_the_fine_tuning_stage_is_what_is_kept(cnn: Subject, few: Path, tmp_path: Path) -> None:
+    """Its loss has one more term, and so is no better than the loss before it."""
+    without = fit("lmac", cnn, few, tmp_path / "without")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SMALL, "lmac", SMALL["lmac"] | {"epochs": 5, "guidance_epochs": 3, "patience": 2})
+        tuned = fit("lmac", cnn, few, tmp_path / "tuned")
+        with pytest.raises(KeyboardInterrupt):
+            fit("lmac", cnn, few, tmp_path / "stopped", stop_after=3)
+        resumed = fit("lmac", cnn, few, tmp_path / "stopped")
+    losses = [epoch.valid_loss for epoch in tuned.epochs]
+    assert min(losses[2:]) > losses[1], "the losses of the stages could not be told apart"
+    assert tuned.card.best_epoch >= 3
+    assert losses[tuned.card.best_epoch - 1] == min(losses[2:])
+    assert tuned.weights != without.weights
+    assert resumed.weights == tuned.weights
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), [({"epochs": 0}, "not more than 0"), ({"weight_decay": -1.0}, "less than 0")]
+)
+def test_numbers_that_make_no_sense_are_one_line(
+    cnn: Subject, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, float], words: str
+) -> None:
+    monkeypatch.setitem(SMALL, "lmac", SMALL["lmac"] | change)
+    with pytest.raises(XaibenchError, match=f"is {words}; choose another --set"):
+        fit("lmac", cnn, few, tmp_path)
+
+
+@pytest.mark.parametrize("settings", ["5", '{"epochs": 1}', None, "codes", "decoder_width"])
+def test_settings_of_damaged_weights_are_refused(settings: str | None, cnn: Subject, few: Path, tmp_path: Path) -> None:
+    made = fit("piq", cnn, few, tmp_path)
+    path = made.folder / "explainer.safetensors"
+    if settings in ("codes", "decoder_width"):
+        settings = json.dumps(made.card.settings | {settings: "x" if settings == "codes" else 10**9})
+    save_file(load_file(path), path, {"settings": settings} if settings else {})
+    with pytest.raises(CheckpointError, match=r"explainer\.safetensors"):
+        registry.create("methods", "piq").load(made.folder, cnn.classifier)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -276,7 +316,7 @@ def run(xaibench: Command, few: Path, root: Path, name: str, classifier: object 
 
 def test_what_is_not_fitted_says_the_command_that_fits(few: Path, xaibench: Command, tmp_path: Path) -> None:
     done = run(xaibench, few, tmp_path / "none", "piq", other_weights(tmp_path / "other"))
-    words = "fit it with 'xaibench fit --method piq --classifier FOLDER --dataset esc10'"
+    words = "fit it with 'xaibench fit --method piq --classifier FOLDER --dataset esc10 --data-dir FOLDER'"
     assert_refused(done, "is not fitted to cnn-micro@", words)  # type: ignore[arg-type]
 
 

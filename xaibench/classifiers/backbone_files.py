@@ -27,6 +27,7 @@ _VIT_RENAMES = (
 )
 _VIT_RENAMED = re.compile("|".join(re.escape(old) for old, _ in _VIT_RENAMES))
 RECIPE_IMAGE = 224
+LARGEST_IMAGE = 2048
 VIT_HEAD_WIDTH = 64
 VIT_WIDEST = 1024
 # What decides a forward pass in evaluation mode; dropout, initialisation and names do not.
@@ -95,6 +96,11 @@ def geometry_of(folder: Path, family: str, state: Mapping[str, Tensor], path: Pa
             if len(set(size)) != 1:
                 raise CheckpointError(f"{where}: {key} {size} is not square, as the recipes' are")
             geometry[key] = size[0]
+    image, patch = geometry["image_size"], geometry["patch_size"]
+    if not 1 <= patch <= image <= LARGEST_IMAGE:
+        raise CheckpointError(
+            f"{where}: an image of {image} with patches of {patch} is no image; expected at most {LARGEST_IMAGE}"
+        )
     blocks = sum(geometry["depths"]) if family == "focalnet" else geometry["num_hidden_layers"]
     if blocks > len(state):  # before anything of that size is built
         raise CheckpointError(f"{where} tells of {blocks} blocks; {path.name} has {len(state)} tensors in all")
@@ -109,7 +115,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not a transformers config: {error}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} is not a transformers config: it holds no names and values")

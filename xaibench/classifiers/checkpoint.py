@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,9 +16,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from xaibench import registry
+from xaibench import cards, registry
 from xaibench.classifiers.base import Classifier
-from xaibench.errors import CheckpointError
+from xaibench.errors import CheckpointError, one_line
 from xaibench.user_data import data_folder
 
 WEIGHTS = "model.safetensors"
@@ -35,8 +36,8 @@ class Card:
         source_sha256: SHA-256 of the files they were converted from, by name.
     """
 
-    classifier: str
-    dataset: str
+    classifier: cards.Name
+    dataset: cards.NameOrNone
     dataset_fingerprint: str
     data_licence: str
     classes: tuple[str, ...]
@@ -88,14 +89,9 @@ def read_card(folder: Path) -> Card:
         CheckpointError: there is none, or it is not a card.
     """
     path = Path(folder) / CARD
-    try:
-        content = json.loads(path.read_text())
-        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in content.items()}
-        return Card(**fields)
-    except OSError:
-        raise CheckpointError(f"{folder} holds no {CARD}; expected a folder written by 'xaibench train'") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} is not a checkpoint card: {error}") from error
+    if not path.is_file():
+        raise CheckpointError(f"{folder} holds no {CARD}; expected a folder written by 'xaibench train'")
+    return cards.read(path, Card, "a checkpoint card", "train or copy it again")
 
 
 def load(folder: Path) -> tuple[Classifier, Card]:
@@ -126,9 +122,11 @@ def load(folder: Path) -> tuple[Classifier, Card]:
             {key: value.to(torch.float32) if value.is_floating_point() else value for key, value in state.items()}
         )
     except RuntimeError as error:
+        raise CheckpointError(f"{path} does not fit {card.classifier}: {one_line(error, -1)}") from error
+    if not (math.isfinite(card.temperature) and card.temperature > 0):
         raise CheckpointError(
-            f"{path} does not fit {card.classifier}: {str(error).splitlines()[-1].strip()}"
-        ) from error
+            f"{folder / CARD} gives a temperature of {card.temperature:g}; expected a positive number"
+        )
     classifier.temperature = card.temperature
     return freeze(classifier), card
 
@@ -204,6 +202,6 @@ def resolve(name: str, dataset: str) -> tuple[Classifier, Card]:
     if shipped_weights is None:
         raise CheckpointError(
             f"no weights of {name} are shipped for {dataset}; train them with 'xaibench train --classifier {name} "
-            f"--dataset {dataset}' and give the folder it prints as --classifier"
+            f"--dataset {dataset}{registry.data_option(dataset)}' and give the folder it prints as --classifier"
         )
     return load(shipped_weights)

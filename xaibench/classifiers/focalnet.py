@@ -69,7 +69,7 @@ def _config(image_size: tuple[int, int], channels: int, embed_dim: int, depths: 
 
 
 def micro(classes: Sequence[str]) -> Classifier:
-    """About 1.6 M parameters at 128 x 128; the modulation map is 8 x 8."""
+    """About 1.5 M parameters at 128 x 128; the modulation map is 8 x 8."""
     size = (128, 128)
     return FocalNetClassifier(
         "focalnet-micro", classes, MelResize(size), _config(size, 1, 48, (2, 4, 2), 0.1), hidden=64

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from xaibench import hub, provenance, registry
+from xaibench.cards import NAME
 from xaibench.classifiers import checkpoint, recipe, recipe_files
 from xaibench.classifiers.base import COSINE_SCALE
 from xaibench.data.base import TEST_FOLDS, TRAIN_FOLDS, VALIDATION_FOLDS
@@ -103,7 +104,7 @@ def add(request: Request, force: bool = False) -> Added:
 
 
 def _check_name(name: str, force: bool) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name == "all":
+    if not re.fullmatch(NAME, name) or "@" in name or name == "all":
         raise CheckpointError(f"'{name}' cannot be a name; use letters, digits, dots, dashes and underscores")
     if name in registry.names("classifiers"):
         raise CheckpointError(f"'{name}' is the name of a registered classifier; choose another")

@@ -140,6 +140,8 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], bool]:
             raise CheckpointError(f"{path}: '{key}' is not a named tensor; export the state dict alone")
         if value.layout != torch.strided or value.is_quantized or value.is_complex() or value.is_meta:
             raise CheckpointError(f"{path}: '{key}' is no ordinary tensor of numbers; export it dense")
+        if value.nbytes > value.untyped_storage().nbytes():  # a small file may claim any size
+            raise CheckpointError(f"{path}: '{key}' repeats numbers that are stored once; export it contiguous")
         if value.is_floating_point():
             half &= value.dtype == torch.float16
             value = value.to(torch.float32)
@@ -189,8 +191,8 @@ def _encoder_labels(lines: list[str], path: Path) -> list[str]:
         label, _, index = line.rpartition(" => ")
         try:
             name, number = ast.literal_eval(label), int(index)
-        except (ValueError, SyntaxError):
-            raise CheckpointError(f"{path}: {line!r} is not written as 'name' => index") from None
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            raise CheckpointError(f"{path}: {line[:80]!r} is not written as 'name' => index") from None
         if not isinstance(name, str):
             raise CheckpointError(f"{path}: {label} is not a class name in quotes")
         if number in by_index:

@@ -80,7 +80,7 @@ class VitClassifier(Classifier):
 
 
 def micro(classes: Sequence[str]) -> Classifier:
-    """About 1.5 M parameters at 128 x 128 with patches of 16 mel rows by 8 frames: an 8 x 16 map."""
+    """About 1.6 M parameters at 128 x 128 with patches of 16 mel rows by 8 frames: an 8 x 16 map."""
     size = (128, 128)
     config = ViTConfig(
         image_size=list(size),

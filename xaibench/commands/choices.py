@@ -112,12 +112,10 @@ def open_dataset(name: str, data_dir: Path | None) -> Dataset:
         RegistryError: unknown name.
         DataError: the folder is missing where one is needed, or given where none is.
     """
-    import inspect
-
     from xaibench import registry
 
     kind = registry.load("datasets", name)
-    if not inspect.signature(kind).parameters:
+    if not registry.reads_folder(name):
         if data_dir is not None:
             raise DataError(f"{name} is generated and reads no folder; leave out --data-dir")
         return kind()

@@ -12,7 +12,7 @@ from xaibench import registry
 from xaibench.commands import choices
 from xaibench.commands.choices import ALL
 from xaibench.commands.console import notes, output, progress
-from xaibench.commands.subjects import subjects_of
+from xaibench.commands.subjects import subjects_of, warn_of_seen_folds
 from xaibench.errors import UnsupportedPairError, XaibenchError
 
 if TYPE_CHECKING:
@@ -105,6 +105,10 @@ def run(
 
     subjects = subjects_of(classifier, source, chosen, where)
     found = {subject.label: contenders(plan, subject) for subject in subjects}
+    for label, (contenders_here, _) in found.items():
+        for one in contenders_here:
+            if one.card is not None and not one.soft and one.card.dataset == source.name:
+                warn_of_seen_folds(f"{one.name} for {label}", "fitted", chosen, one.card)
     refused = {label: reasons for label, (_, reasons) in found.items()}
     pairs = sum(len(taking_part) for taking_part, _ in found.values())
     _refuse_impossible(methods if ALL not in method else [], refused)

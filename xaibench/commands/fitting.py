@@ -42,6 +42,7 @@ def fit(
     precision: Annotated[
         choices.Precision, typer.Option(help="Of the matrix products; bfloat16 is faster on a GPU.")
     ] = choices.Precision.float32,
+    deterministic: choices.DeterministicOption = False,
     out: choices.ExplainersOption = choices.EXPLAINERS,
 ) -> None:
     """Fit an explainer to a classifier on folds 1-3, stopped early by fold 4.
@@ -75,7 +76,7 @@ def fit(
     except ValueError as error:
         raise XaibenchError(f"--set {error}") from None
     source = choices.open_dataset(dataset, data_dir)
-    where = choices.open_device(device)
+    where = choices.open_device(device, deterministic)
     (subject,) = subjects_of([classifier], source, (), where)
     folder = fitting.folder_of(out, dataset, subject.label, method)
     order = fitting.Order(method, chosen, seed, precision.dtype, shlex.join(["xaibench", *sys.argv[1:]]))

@@ -105,9 +105,14 @@ class Pairing:
             raise UnsupportedPairError(f"{name} {refusal}")
         explainer = copy.copy(unbound)
         try:
-            fitting.bind(name, explainer, subject, self.dataset, self.explainers)
+            card = fitting.bind(name, explainer, subject, self.dataset, self.explainers)
         except UnsupportedPairError as error:
             raise UnsupportedPairError(f"{name} {error}") from None
+        if card is not None and card.classes:
+            from xaibench.classifiers import recipe
+
+            # An added classifier numbers its classes as its training did, a fit as its dataset does.
+            recipe.in_order(subject.classifier, card.classes)
         return explainer
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from xaibench import registry
 from xaibench.commands.choices import ALL
 from xaibench.commands.console import notes
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from xaibench.classifiers.checkpoint import Card
     from xaibench.data.base import Dataset
+    from xaibench.fitting import ExplainerCard
     from xaibench.subject import Subject
 
 
@@ -29,9 +31,10 @@ def subjects_of(names: list[str] | None, source: Dataset, folds: Sequence[int], 
     if not names or ALL in names:
         names = [name for data, name in checkpoint.shipped() if data == source.name]
         if not names:
+            where = f"{source.name}{registry.data_option(source.name)}"
             raise CheckpointError(
                 f"no weights are shipped for {source.name}; train some with 'xaibench train --classifier cnn-micro "
-                f"--dataset {source.name}' and give the folder it prints as --classifier"
+                f"--dataset {where}' and give the folder it prints as --classifier"
             )
     subjects = []
     for name in dict.fromkeys(names):
@@ -47,12 +50,21 @@ def subjects_of(names: list[str] | None, source: Dataset, folds: Sequence[int], 
                 f"{source.name} has {len(source.classes)} others; choose another --classifier or --dataset"
             )
         label = label_of(name, card)
-        seen = sorted(set(folds) & set(card.train_folds))
-        if seen and card.dataset == source.name:
-            text = f"{label} was trained on fold {', '.join(map(str, seen))}: scores there are of clips it has seen"
-            notes().print(text, style="yellow", markup=False, soft_wrap=True)
+        if card.dataset == source.name:
+            warn_of_seen_folds(label, "trained", folds, card)
         subjects.append(Subject(label, classifier.to(device), card.weights_sha256, card.geometry))
     return subjects
+
+
+def warn_of_seen_folds(label: str, done: str, folds: Sequence[int], card: Card | ExplainerCard) -> None:
+    """Say so where a fold to score was learned from, or decided when to stop."""
+    for seen, what in (
+        (sorted(set(folds) & set(card.train_folds)), f"{done} on"),
+        (sorted(set(folds) & set(card.validation_folds)), "selected by"),
+    ):
+        if seen:
+            text = f"{label} was {what} fold {', '.join(map(str, seen))}: scores there are of clips it has seen"
+            notes().print(text, style="yellow", markup=False, soft_wrap=True)
 
 
 def label_of(name: str, card: Card) -> str:

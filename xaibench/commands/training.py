@@ -22,7 +22,9 @@ def train(
         Path | None, typer.Option(help="Checkpoint folder. Default: checkpoints/DATASET/CLASSIFIER.", metavar="FOLDER")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Default: the classifier's recipe.", min=1)] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Default: the classifier's recipe.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Default: the classifier's recipe.", min=1e-9, max=10.0)
+    ] = None,
     frequency_shift: Annotated[
         int, typer.Option(help="Move training clips up or down by at most so many bins of 15.6 Hz.", min=0, max=128)
     ] = 0,

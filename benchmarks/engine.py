@@ -63,22 +63,44 @@ class CountingExplaining(Explaining):
 
 
 @dataclass(frozen=True)
+class Bare:
+    """Seconds per clip of a forward pass and of a map, in the same batches and of nothing else."""
+
+    forward: float
+    explain: float
+
+
+@dataclass(frozen=True)
 class Setting:
-    """Clips, maps and classifier, and what the bare passes cost, in seconds per clip.
+    """Clips, maps and classifier.
 
     Attributes:
         clean: the clips and what the classifier says of them.
         attribution: the method's maps of them.
         explaining: the method and the classifier.
-        forward_seconds: of the classifier alone, in the same batches.
-        explain_seconds: of the method alone, in the same batches.
     """
 
     clean: Clean
     attribution: Tensor
     explaining: CountingExplaining
-    forward_seconds: float
-    explain_seconds: float
+
+    def bare(self) -> Bare:
+        """What bare passes cost just now."""
+        batch, model = self.clean.batch, self.explaining.forwarder.classifier
+
+        def forward() -> None:
+            with torch.inference_mode():
+                for piece in batch.x.split(BATCH):
+                    model.logits(piece)
+
+        def explain() -> None:
+            self.explaining.explain(batch, self.clean.target)
+
+        passes = {
+            work: statistics.median(timed(work, batch.x.device)[0] for _ in range(times)) / len(batch)
+            for work, times in ((forward, 3), (explain, 1))
+        }
+        return Bare(passes[forward], passes[explain])
 
     def evidence(self) -> Evidence:
         """Nothing forwarded yet, not even what all methods share."""
@@ -94,17 +116,14 @@ class Cost:
         forwards: inputs forwarded.
         explanations: maps made.
         values: of the last metric's last area, (clips,), or of every layer, (layers, clips).
+        bare: seconds of as many forward passes and maps alone, timed right before and after.
     """
 
     seconds: float
     forwards: int
     explanations: int
     values: np.ndarray
-
-    def over_bare(self, setting: Setting) -> float | None:
-        """The seconds over those of the same forward passes and explanations alone, where there are any."""
-        bare = self.forwards * setting.forward_seconds + self.explanations * setting.explain_seconds
-        return self.seconds / bare if bare else None
+    bare: float
 
 
 @dataclass(frozen=True)
@@ -132,6 +151,7 @@ def main(
     torch.set_num_threads(threads)
     progress = Console(stderr=True)
     setting = prepare(classifier, method, clips, choices.open_device(device))
+    bare = setting.bare()
     metrics = {name: registry.create("metrics", name) for name in metric or registry.names("metrics")}
     if not metric:  # a map has no soft mask, and the metrics of other protocols have another input
         metrics = {
@@ -153,10 +173,9 @@ def main(
     batch = setting.clean.batch
     caption = (
         f"{len(batch)} clips of synth, {classifier}, {method}; {device_name(batch.x.device)}, batches of {BATCH}; "
-        f"a bare forward pass {1000 * setting.forward_seconds:.1f} ms a clip, "
-        f"a map {1000 * setting.explain_seconds:.1f} ms"
+        f"a bare forward pass {1000 * bare.forward:.1f} ms a clip, a map {1000 * bare.explain:.1f} ms, at the start"
     )
-    show(markdown, caption, [row(line, setting) for line in lines], notes)
+    show(markdown, caption, [row(line) for line in lines], notes)
 
 
 def prepare(classifier: str, method: str, count: int, device: torch.device) -> Setting:
@@ -175,16 +194,9 @@ def prepare(classifier: str, method: str, count: int, device: torch.device) -> S
     clean = Clean(batch, forwarder.logits(x), forwarder.logits(torch.zeros_like(x[:1]))[0], sound, stem)
     maps = [explaining.explain(batch.slice(i, i + 1), clean.target[i : i + 1]).map for i in range(len(batch))]
 
-    def forward() -> None:
-        with torch.inference_mode():
-            for piece in x.split(BATCH):
-                model.logits(piece)
-
-    forward_seconds = statistics.median(timed(forward, device)[0] for _ in range(5)) / len(batch)
-    explain_seconds = statistics.median(
-        timed(lambda: explaining.explain(batch, clean.target), device)[0] for _ in "123"
-    )
-    return Setting(clean, torch.cat(maps), explaining, forward_seconds, explain_seconds / len(batch))
+    setting = Setting(clean, torch.cat(maps), explaining)
+    setting.bare()  # the first passes of a process are slow
+    return setting
 
 
 def compare(setting: Setting, name: str, metric: Metric) -> tuple[list[Line], str]:
@@ -240,10 +252,13 @@ def cost_of(setting: Setting, score: Callable[[Evidence], Tensor]) -> Cost:
 
     def once() -> Cost:
         forwarder, explaining = setting.explaining.forwarder, setting.explaining
+        before = setting.bare()
         forwards, explanations = forwarder.count, explaining.count
         seconds, values = timed(lambda: score(setting.evidence()), setting.clean.batch.x.device)
-        counts = forwarder.count - forwards, explaining.count - explanations
-        return Cost(seconds, *counts, values.cpu().numpy())
+        forwards, explanations = forwarder.count - forwards, explaining.count - explanations
+        after = setting.bare()  # a machine is not equally fast from minute to minute
+        bare = forwards * (before.forward + after.forward) + explanations * (before.explain + after.explain)
+        return Cost(seconds, forwards, explanations, values.cpu().numpy(), bare / 2)
 
     return median(once, lambda one: one.seconds)
 
@@ -278,15 +293,15 @@ def timed(work: Callable[[], Result], device: torch.device) -> tuple[float, Resu
 HEADINGS = ("metric", "forwards", "maps", "s", "s / bare", "Quantus s", "Quantus / ours", "largest difference")
 
 
-def row(line: Line, setting: Setting) -> tuple[str, ...]:
+def row(line: Line) -> tuple[str, ...]:
     """The cells under HEADINGS."""
-    ours, over = line.ours, line.ours.over_bare(setting)
+    ours = line.ours
     return (
         line.name,
         f"{ours.forwards:,}" if ours.forwards else NOTHING,
         f"{ours.explanations:,}" if ours.explanations else NOTHING,
         f"{ours.seconds:.3g}",
-        NOTHING if over is None else f"{over:.2f}",
+        f"{ours.seconds / ours.bare:.2f}" if ours.bare else NOTHING,
         NOTHING if line.theirs is None else f"{line.theirs:.3g}",
         NOTHING if line.theirs is None else f"{line.theirs / ours.seconds:.2f}",
         NOTHING if line.difference is None else f"{line.difference:.1g}",

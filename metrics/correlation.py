@@ -44,7 +44,7 @@ class BandSilenced(Perturbation):
     band: int
 
     def apply(self, evidence: Evidence) -> Tensor:
-        return evidence.clean.batch.x.masked_fill(_band(evidence.ranking, self.band), 0.0)
+        return evidence.clean.batch.x * (~_band(evidence.ranking, self.band)).float()
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 from xaibench import provenance, registry
 from xaibench.batch import Batch
 from xaibench.data.base import Clip
-from xaibench.errors import ResultsError, UnsupportedPairError, XaibenchError
+from xaibench.errors import ResultsError, UnsupportedPairError, XaibenchError, one_line
 from xaibench.evidence import Clean, Evidence
 from xaibench.explainer import Explainer
 from xaibench.explaining import Explaining
@@ -133,10 +133,10 @@ class _Part:
                 "training": contender.training,
             }
         except XaibenchError as error:
-            return Event("failed", label, name, len(self.clips), _one_line(str(error)))
+            return Event("failed", label, name, len(self.clips), one_line(error))
         except Exception as error:
             # A stranger's plugin may raise anything; what others have computed must not be lost.
-            return Event("failed", label, name, len(self.clips), _one_line(f"{type(error).__name__}: {error}"))
+            return Event("failed", label, name, len(self.clips), f"{type(error).__name__}: {one_line(error)}")
         peaks = [one.peak_bytes for one in made if one.peak_bytes is not None]
         info = PartInfo(
             clips=len(self.clips),
@@ -314,10 +314,6 @@ def _score(name: str, metric: Metric, evidence: Evidence, area: float | None) ->
             f"reasons, expected one of each for {len(evidence)} clips"
         )
     return scored
-
-
-def _one_line(text: str) -> str:
-    return text.strip().partition("\n")[0]
 
 
 def describe(method: Explainer) -> dict[str, object]:

@@ -108,7 +108,8 @@ def board(comparison: pd.DataFrame, dataset: str, classifier: str, unproven: Col
     metrics = metric_order(set(lines["metric"]))
     methods = method_order(lines)
     by_method = lines.drop_duplicates("method").set_index("method").loc[methods]
-    whole = (lines["n"] + lines["undefined"]).groupby(lines["method"]).max()
+    scored = lines["n"] + lines["undefined"]
+    whole = scored.groupby(lines["method"]).max()
     columns = {
         metric_heading(name, unproven): _cells(lines[lines["metric"] == name], methods, whole) for name in metrics
     }
@@ -120,8 +121,7 @@ def board(comparison: pd.DataFrame, dataset: str, classifier: str, unproven: Col
     place = len([name for name in metrics if name in FIRST_METRICS])
     headed = list(columns.items())
     headed[place:place] = costs
-    scored = lines["n"] + lines["undefined"]
-    marks = _marks(lines, scored)
+    marks = _marks(lines, whole)
     soft = by_method["mask"] == SOFT
     rows = tuple(
         Row(
@@ -178,12 +178,11 @@ def _classifiers(comparison: pd.DataFrame, dataset: str) -> list[str]:
     return found
 
 
-def _marks(lines: pd.DataFrame, scored: pd.Series) -> dict[str, str]:
-    """What stands behind the name of each method of a board; `scored` counts the clips of each line."""
+def _marks(lines: pd.DataFrame, whole: pd.Series) -> dict[str, str]:
+    """What stands behind the name of each method of a board; `whole` counts the clips that it was scored on."""
     beaten = set(lines.loc[(lines["metric"] == SORT_METRIC) & (lines["beaten_by"] != "") & ~lines["control"], "method"])
-    most = scored.groupby(lines["method"]).max()
-    partial = set(most.index[most < most.max()])
-    return {name: DOUBLE_DAGGER * (name in beaten) + PARTIAL * (name in partial) for name in most.index}
+    partial = set(whole.index[whole < whole.max()])
+    return {name: DOUBLE_DAGGER * (name in beaten) + PARTIAL * (name in partial) for name in whole.index}
 
 
 def _cells(lines: pd.DataFrame, methods: list[str], whole: pd.Series) -> list[Cell]:

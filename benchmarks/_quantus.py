@@ -13,10 +13,10 @@ import quantus
 import torch
 from torch import Tensor, nn
 
-from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
-from xaibench.evidence import Evidence
-from xaibench.unchanged import seeded
+from xaibench.scoring.context import Evidence
+from xaibench.sound.batch import Batch
+from xaibench.testing.unchanged import seeded
 
 BATCH = 16
 BINS = 513 * 431  # Quantus accepts only a step that divides them

@@ -20,10 +20,10 @@ import torch
 import torchaudio.functional
 import typer
 
-from xaibench import audio
-from xaibench.data.base import Dataset
-from xaibench.data.cache import CACHE_VARIABLE
-from xaibench.data.esc50 import Esc50
+from xaibench.sound import audio
+from xaibench.sound.dataset import Dataset
+from xaibench.sound.esc50 import Esc50
+from xaibench.storage.array_cache import CACHE_VARIABLE
 
 OFFICIAL_RATE = 44_100
 

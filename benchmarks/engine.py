@@ -25,19 +25,20 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from xaibench import audio, registry
-from xaibench.batch import Batch
+from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
-from xaibench.commands import choices
-from xaibench.data.synth import Synth
-from xaibench.evidence import AREAS, Clean, Evidence
-from xaibench.explaining import Explaining
-from xaibench.explanation import Explanation
-from xaibench.forwarder import Forwarder
-from xaibench.metric import Metric
-from xaibench.protocol import STANDARD
-from xaibench.provenance import device_name
+from xaibench.classifiers.forward import Forwarder
+from xaibench.commands import options
+from xaibench.explaining.bound import Explaining
+from xaibench.explaining.explanation import Explanation
+from xaibench.scoring.context import AREAS, Clean, Evidence
+from xaibench.scoring.metric import Metric
+from xaibench.scoring.protocol import STANDARD
+from xaibench.sound import audio
+from xaibench.sound.batch import Batch
+from xaibench.sound.synth import Synth
+from xaibench.storage.provenance import device_name
 
 BY_LAYER = "mprt, layer by layer"
 QUICK_SECONDS = 8.0  # below this a time is the median of three
@@ -143,14 +144,14 @@ def main(
     method: Annotated[str, typer.Option(help="Explainer.")] = "saliency",
     clips: Annotated[int, typer.Option(help="Of synth's fold 5.", min=1)] = 16,
     metric: Annotated[list[str] | None, typer.Option(help="Repeatable. Default: all.")] = None,
-    device: choices.DeviceOption = "cpu",
+    device: options.DeviceOption = "cpu",
     threads: Annotated[int, typer.Option(help="Of the processor.", min=1)] = 2,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
 ) -> None:
     """Time the metrics, and Quantus beside them."""
     torch.set_num_threads(threads)
     progress = Console(stderr=True)
-    setting = prepare(classifier, method, clips, choices.open_device(device))
+    setting = prepare(classifier, method, clips, options.open_device(device))
     bare = setting.bare()
     metrics = {name: registry.create("metrics", name) for name in metric or registry.names("metrics")}
     if not metric:  # a map has no soft mask, and the metrics of other protocols have another input

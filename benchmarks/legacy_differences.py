@@ -21,12 +21,12 @@ import typer
 from torch import Tensor
 
 from xaibench import registry
-from xaibench.batch import Batch
-from xaibench.classifiers.recipe import in_order, load_recipe
-from xaibench.data.esc50 import Esc10
-from xaibench.evidence import PRIMARY_AREA
-from xaibench.masks import Ranking
-from xaibench.protocol import LEGACY, STANDARD
+from xaibench.scoring.context import PRIMARY_AREA
+from xaibench.scoring.protocol import LEGACY, STANDARD
+from xaibench.scoring.ranking import Ranking
+from xaibench.sound.batch import Batch
+from xaibench.sound.esc50 import Esc10
+from xaibench.speechbrain.classifiers import in_order, load_recipe
 
 METHODS = {"focalnet": "focalnet", "vit": "vit-attention"}
 BATCH = 16

@@ -20,17 +20,18 @@ import torch
 import typer
 from engine import median, timed
 
-from xaibench import audio, registry
+from xaibench import registry
 from xaibench.classifiers import checkpoint, training
 from xaibench.classifiers.base import Classifier
-from xaibench.commands import choices
-from xaibench.data.base import TEST_FOLDS, TRAIN_FOLDS
-from xaibench.data.synth import Synth
+from xaibench.classifiers.forward import Forwarder
+from xaibench.commands import options
 from xaibench.errors import XaibenchError
-from xaibench.evaluate import PROTOCOL, Event, Plan, Subject, evaluate
-from xaibench.forwarder import Forwarder
-from xaibench.provenance import device_name, versions
-from xaibench.results import Manifest, RunFolder
+from xaibench.results.store import Manifest, RunFolder
+from xaibench.scoring.evaluate import PROTOCOL, Event, Plan, Subject, evaluate
+from xaibench.sound import audio
+from xaibench.sound.dataset import TEST_FOLDS, TRAIN_FOLDS
+from xaibench.sound.synth import Synth
+from xaibench.storage.provenance import device_name, versions
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,13 @@ HEADINGS = ("work", "precision", "batch", "clips", "s", "clips / s", "GPU memory
 def main(
     classifier: Annotated[str, typer.Option(help="Registered classifier.")] = "focalnet-base",
     method: Annotated[str, typer.Option(help="Explainer of the metrics.")] = "saliency",
-    device: choices.DeviceOption = "auto",
-    precision: Annotated[list[choices.Precision] | None, typer.Option(help="Repeatable. Default: float32.")] = None,
+    device: options.DeviceOption = "auto",
+    precision: Annotated[list[options.Precision] | None, typer.Option(help="Repeatable. Default: float32.")] = None,
     batch_size: Annotated[str, typer.Option(help="Inputs per forward pass, such as 16,128.")] = "16",
     clips: Annotated[int, typer.Option(help="For each kind of work, of at most 80.", min=1, max=80)] = 80,
 ) -> None:
     """Print a Markdown table."""
-    where = choices.open_device(device)
+    where = options.open_device(device)
     if not all(part.isdecimal() and int(part) for part in batch_size.split(",")):
         raise typer.BadParameter(f"--batch-size {batch_size!r} is not a list of sizes; write 16 or 16,128")
     source = Synth()
@@ -82,7 +83,7 @@ def main(
         *map(row, (HEADINGS, (":--", ":--", *["--:"] * (len(HEADINGS) - 2)))),
         sep="\n",
     )
-    for kind in precision or [choices.Precision.float32]:
+    for kind in precision or [options.Precision.float32]:
         for size in batch_size.split(","):
             for line in inference(model, method, source, clips, int(size), kind):
                 print(row(line.cells), flush=True)
@@ -95,7 +96,7 @@ def row(cells: tuple[str, ...]) -> str:
 
 
 def inference(
-    model: Classifier, method: str, source: Synth, count: int, size: int, precision: choices.Precision
+    model: Classifier, method: str, source: Synth, count: int, size: int, precision: options.Precision
 ) -> Iterator[Line]:
     """Bare forward passes, and all that scoring a method by the default metrics takes."""
     chosen = source.in_folds(TEST_FOLDS)[:count]
@@ -105,7 +106,7 @@ def inference(
     seconds, peak = measured(lambda: forwarder.logits(x), device)
     yield Line("forward", precision, forwarder.batch_size, count, seconds, peak)
 
-    metrics = choices.metrics([], [])
+    metrics = options.metrics([], [])
     plan = Plan(source, chosen, {method: registry.create("methods", method)}, metrics, 0, size, precision.dtype)
 
     def score() -> None:
@@ -123,7 +124,7 @@ def refuse_failure(event: Event) -> None:
         raise XaibenchError(f"{event.method} failed: {event.reason}")
 
 
-def training_steps(name: str, source: Synth, count: int, precision: choices.Precision, device: torch.device) -> Line:
+def training_steps(name: str, source: Synth, count: int, precision: options.Precision, device: torch.device) -> Line:
     """Whole training steps: augmentation, both passes, optimiser and moving average."""
     x, labels = training.magnitudes(source, source.in_folds(TRAIN_FOLDS)[:count])
     recipe = replace(checkpoint.build(name, source.classes).recipe, epochs=10)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
+from xaibench.sound.batch import Batch
 
 # Attributed inputs in flight at once; gradients keep every activation, so this bounds memory.
 INTERNAL_BATCH = 16

@@ -16,13 +16,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.schedule import warm_up_then_cosine
 from xaibench.errors import CheckpointError, XaibenchError, one_line
-from xaibench.explanation import Explanation
-from xaibench.schedule import warm_up_then_cosine
-from xaibench.trained import Clips, Epoch, Fitted, Fitting, Setting, TrainedExplainer
-from xaibench.unchanged import seeded
+from xaibench.explaining.explanation import Explanation
+from xaibench.explaining.trainable import Clips, Epoch, Fitted, Fitting, Setting, TrainedExplainer
+from xaibench.sound.batch import Batch
+from xaibench.testing.unchanged import seeded
 
 WEIGHTS = "explainer.safetensors"
 STATE = "state.pt"

@@ -6,10 +6,10 @@ import captum.attr
 import torch
 from torch import Tensor
 
-from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
-from xaibench.explainer import Explainer
-from xaibench.explanation import Explanation
+from xaibench.explaining.explainer import Explainer
+from xaibench.explaining.explanation import Explanation
+from xaibench.sound.batch import Batch
 
 from ._captum import TargetScore
 from .rules import guided_backprop

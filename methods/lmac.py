@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from xaibench.audio import GRID
 from xaibench.classifiers.base import Classifier
-from xaibench.trained import Setting
+from xaibench.explaining.trainable import Setting
+from xaibench.sound.audio import GRID
 
 from ._mask_decoder import MaskDecoder
 from ._mask_fitting import MaskExplainer, MaskNetwork

@@ -8,10 +8,10 @@ import captum.attr
 import torch
 from torch import Tensor
 
-from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
-from xaibench.explainer import Explainer
-from xaibench.explanation import Explanation
+from xaibench.explaining.explainer import Explainer
+from xaibench.explaining.explanation import Explanation
+from xaibench.sound.batch import Batch
 
 from ._captum import INTERNAL_BATCH, TargetScore
 

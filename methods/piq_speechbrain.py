@@ -12,12 +12,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xaibench.audio import GRID
-from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import CheckpointError, UnsupportedPairError
-from xaibench.explanation import Explanation
-from xaibench.trained import Clips, Fitting, Imported, TrainedExplainer
+from xaibench.explaining.explanation import Explanation
+from xaibench.explaining.trainable import Clips, Fitting, Imported, TrainedExplainer
+from xaibench.sound.audio import GRID
+from xaibench.sound.batch import Batch
 
 from ._recipe_interpreter import FEATURE_SIZE, RecipeInterpreter, from_state
 
@@ -87,7 +87,7 @@ class RecipePiq(TrainedExplainer):
             CheckpointError: the file is missing, no plain state dict, or does not fit the classifier.
             UnsupportedPairError: the classifier is not the recipe's.
         """
-        from xaibench.classifiers.recipe_files import read_state  # imports transformers
+        from xaibench.speechbrain.files import read_state
 
         path = Path(folder) / SOURCE
         if not path.is_file():
@@ -151,7 +151,7 @@ class RecipePiq(TrainedExplainer):
 
 def _reader(classifier: Classifier) -> nn.Module | None:
     """The module whose output the recipe's interpreter reads; None for a classifier that is not the recipe's."""
-    from xaibench.classifiers.recipe import RecipeFocalNet, RecipeVit  # imports transformers, which takes seconds
+    from xaibench.speechbrain.classifiers import RecipeFocalNet, RecipeVit
 
     if isinstance(classifier, RecipeFocalNet):
         return classifier.feature_maps

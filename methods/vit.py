@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
-from xaibench.explainer import Explainer
-from xaibench.explanation import Explanation
+from xaibench.explaining.explainer import Explainer
+from xaibench.explaining.explanation import Explanation
+from xaibench.sound.batch import Batch
 
 
 class LastAttention(Explainer):

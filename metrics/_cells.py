@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaibench.evidence import Evidence
-from xaibench.perturbation import Perturbation
+from xaibench.scoring.context import Evidence
+from xaibench.scoring.perturbation import Perturbation
 
 CELLS_PER_SIDE = 12
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaibench.batch import Batch
-from xaibench.evidence import Evidence
-from xaibench.explanation import defects
-from xaibench.perturbation import Perturbation
+from xaibench.explaining.explanation import defects
+from xaibench.scoring.context import Evidence
+from xaibench.scoring.perturbation import Perturbation
+from xaibench.sound.batch import Batch
 
 COPIES = 8
 RADIUS = 0.1  # of the largest copy, as a share of the clip's range

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from xaibench.batch import clip_seed
-from xaibench.unchanged import seeded
+from xaibench.sound.batch import clip_seed
+from xaibench.testing.unchanged import seeded
 
 FEWEST_STAGES, MOST_STAGES = 5, 6
 

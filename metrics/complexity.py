@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from xaibench.evidence import Evidence
-from xaibench.metric import Metric, Scores, scores
+from xaibench.scoring.context import Evidence
+from xaibench.scoring.metric import Metric, Scores, scores
 
 NEGLIGIBLE = 1e-5  # of the map's largest value: Quantus's eps
 

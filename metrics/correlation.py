@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaibench.evidence import CURVE_AREAS, Evidence
-from xaibench.masks import Ranking
-from xaibench.metric import Metric, Scores
-from xaibench.perturbation import Perturbation
+from xaibench.scoring.context import CURVE_AREAS, Evidence
+from xaibench.scoring.metric import Metric, Scores
+from xaibench.scoring.perturbation import Perturbation
+from xaibench.scoring.ranking import Ranking
 
 from ._cells import RandomCellsSilenced, drops, subset_sums
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xaibench.evidence import CURVE_AREAS, Evidence
-from xaibench.metric import Metric, Scores, scores
-from xaibench.perturbation import Masked, Part, Perturbation
+from xaibench.scoring.context import CURVE_AREAS, Evidence
+from xaibench.scoring.metric import Metric, Scores, scores
+from xaibench.scoring.perturbation import Masked, Part, Perturbation
 
 
 class _Masking(Metric):

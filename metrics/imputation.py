@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xaibench.evidence import Evidence
-from xaibench.metric import Metric, Scores, scores
-from xaibench.perturbation import Perturbation
+from xaibench.scoring.context import Evidence
+from xaibench.scoring.metric import Metric, Scores, scores
+from xaibench.scoring.perturbation import Perturbation
 
 NOISE = 0.01  # standard deviation, in log magnitude, of what is added to each imputed bin
 TOLERANCE = 1e-7  # of the loudest bin: the imputation is solved to a few times this

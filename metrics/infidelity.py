@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from xaibench.evidence import Evidence
-from xaibench.metric import Metric, Scores, scores
-from xaibench.perturbation import Perturbation
+from xaibench.scoring.context import Evidence
+from xaibench.scoring.metric import Metric, Scores, scores
+from xaibench.scoring.perturbation import Perturbation
 
 from ._cells import RandomCellsSilenced, drops, subset_sums
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaibench.evidence import Evidence
-from xaibench.explainer import Explainer
-from xaibench.metric import Metric, Scores, scores
-from xaibench.perturbation import Part, Perturbation
+from xaibench.explaining.explainer import Explainer
+from xaibench.scoring.context import Evidence
+from xaibench.scoring.metric import Metric, Scores, scores
+from xaibench.scoring.perturbation import Part, Perturbation
 
 QUANTILE = 0.90
 EPS = 1e-10  # what the recipes add to a denominator

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xaibench.evidence import Evidence
-from xaibench.metric import Metric, Scores, scores
+from xaibench.scoring.context import Evidence
+from xaibench.scoring.metric import Metric, Scores, scores
 
 TOP_SHARE = 0.02  # of all bins: what Quantus's 1000 are of its 224 x 224 images
 

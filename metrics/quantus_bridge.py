@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xaibench.batch import clip_seed
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import RegistryError, XaibenchError
-from xaibench.evidence import Evidence
-from xaibench.explanation import Polarity, defects, importance
-from xaibench.metric import Metric, Scores
-from xaibench.unchanged import seeded
+from xaibench.explaining.explanation import Polarity, defects, importance
+from xaibench.scoring.context import Evidence
+from xaibench.scoring.metric import Metric, Scores
+from xaibench.sound.batch import clip_seed
+from xaibench.testing.unchanged import seeded
 
 _OF_SEVERAL_CLIPS = "compares the clips of a batch with each other, so that no value belongs to one clip"
 _REFUSED = {

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xaibench.evidence import Evidence
-from xaibench.explanation import Explanation, defects, importance
-from xaibench.metric import Metric, Scores, with_reasons
+from xaibench.explaining.explanation import Explanation, defects, importance
+from xaibench.scoring.context import Evidence
+from xaibench.scoring.metric import Metric, Scores, with_reasons
 
 from ._random_weights import MOST_STAGES, layers, randomise, reset, restored, stages
 from ._rank_correlation import Ranks

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaibench.evidence import Evidence
-from xaibench.metric import Metric, Scores, scores
-from xaibench.perturbation import Perturbation
+from xaibench.scoring.context import Evidence
+from xaibench.scoring.metric import Metric, Scores, scores
+from xaibench.scoring.perturbation import Perturbation
 
 from ._cells import CellsSilenced, cell_count, cell_means, drops, on_bins
 

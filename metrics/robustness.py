@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from xaibench.evidence import Evidence
-from xaibench.metric import Metric, Scores, with_reasons
-from xaibench.perturbation import Perturbation
+from xaibench.scoring.context import Evidence
+from xaibench.scoring.metric import Metric, Scores, with_reasons
+from xaibench.scoring.perturbation import Perturbation
 
 from ._neighbours import COPIES, FLOOR, copies, moves, same_prediction
 

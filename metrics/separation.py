@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from xaibench import audio
-from xaibench.evidence import Evidence
-from xaibench.metric import Metric, Scores, with_reasons
+from xaibench.scoring.context import Evidence
+from xaibench.scoring.metric import Metric, Scores, with_reasons
+from xaibench.sound import audio
 
 _UNKNOWN = "the event's own sound is not known"
 _NO_EVENT = "the event's own sound is silence"

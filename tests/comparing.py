@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xaibench.comparison import compare
-from xaibench.results import Manifest, PartInfo, RunFolder
+from xaibench.results.comparison import compare
+from xaibench.results.store import Manifest, PartInfo, RunFolder
 
 Scores = dict[tuple[str, float | None], np.ndarray]
 CLIPS, RECORDINGS = 40, 25

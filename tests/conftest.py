@@ -15,10 +15,10 @@ from command_line import Command, Done
 
 from xaibench import cli
 from xaibench.classifiers import checkpoint
-from xaibench.data.cache import CACHE_VARIABLE
-from xaibench.data.synth import Synth
-from xaibench.evaluate import Subject
-from xaibench.user_data import DATA_VARIABLE
+from xaibench.scoring.evaluate import Subject
+from xaibench.sound.synth import Synth
+from xaibench.storage.array_cache import CACHE_VARIABLE
+from xaibench.storage.user_folders import DATA_VARIABLE
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from xaibench import evaluate as engine
-from xaibench import registry, results
-from xaibench.data.base import Clip, Dataset
-from xaibench.evaluate import Event, Plan, Subject
-from xaibench.explainer import Explainer
-from xaibench.metric import Metric
-from xaibench.results import Manifest, RunFolder
+from xaibench import registry
+from xaibench.explaining.explainer import Explainer
+from xaibench.results import store
+from xaibench.results.store import Manifest, RunFolder
+from xaibench.scoring import evaluate as engine
+from xaibench.scoring.evaluate import Event, Plan, Subject
+from xaibench.scoring.metric import Metric
+from xaibench.sound.dataset import Clip, Dataset
 
 
 def plan_of(
@@ -53,7 +54,7 @@ KEY = ["classifier", "method", "metric", "area", "clip"]
 
 def values(path: Path) -> pd.Series:
     """Scores by KEY, NaN where undefined."""
-    rows = results.read_rows(path).fillna({"area": -1.0})
+    rows = store.read_rows(path).fillna({"area": -1.0})
     assert not rows.duplicated(KEY).any()
     return rows.set_index(KEY)["value"].sort_index()
 

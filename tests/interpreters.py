@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xaibench.classifiers import checkpoint, recipe
+from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
-from xaibench.unchanged import seeded
+from xaibench.speechbrain import classifiers as recipe
+from xaibench.testing.unchanged import seeded
 
 CLASSES = ("rain", "dog", "sea_waves")
 SOURCE = "psi_model.ckpt"

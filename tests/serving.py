@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from xaibench.data.fetch import Layout, fetch
+from xaibench.sound.esc50_download import Layout, fetch
 
 SMALL = Layout(clips=10, classes=2, folds=5)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from command_line import Command, assert_refused
 
-from xaibench import results
+from xaibench.results import store
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -162,7 +162,7 @@ def test_missing_options_are_typers_own_error(xaibench: Command) -> None:
 
 
 def test_an_interrupted_command_says_so(xaibench: Command, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xaibench import evaluate
+    from xaibench.scoring import evaluate
 
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
@@ -178,6 +178,6 @@ def test_a_full_disk_is_one_line(xaibench: Command, weights: Path, monkeypatch: 
     def full(path: Path, data: bytes) -> None:
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(results, "write_atomically", full)
+    monkeypatch.setattr(store, "write_atomically", full)
     done = xaibench("run", "-m", "energy", "-c", weights, "--limit", 1)
     assert_refused(done, "No space left on device")

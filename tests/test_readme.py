@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from xaibench import cli, hub, registry
+from xaibench import cli, registry
 from xaibench.classifiers import checkpoint
-from xaibench.trained import Clips
+from xaibench.explaining.trainable import Clips
+from xaibench.storage import hub
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = REPOSITORY / "README.md"

@@ -11,7 +11,7 @@ import pytest
 
 from xaibench import registry
 from xaibench.errors import RegistryError
-from xaibench.explainer import Explainer
+from xaibench.explaining.explainer import Explainer
 
 Install = Callable[..., None]
 

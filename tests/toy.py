@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
-from xaibench.evidence import Clean, Evidence
-from xaibench.explaining import Explaining
-from xaibench.forwarder import Forwarder
+from xaibench.classifiers.forward import Forwarder
+from xaibench.explaining.bound import Explaining
+from xaibench.scoring.context import Clean, Evidence
+from xaibench.sound.batch import Batch
 from xaibench.testing import GradientTimesInput
 
 

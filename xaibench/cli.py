@@ -8,17 +8,17 @@ import typer
 
 import xaibench
 from xaibench.commands import (
+    comparing,
     data,
     evaluation,
     explain,
-    explainers,
     fitting,
     listings,
     new,
-    readers,
     reproduce,
     training,
     validation,
+    weights,
 )
 from xaibench.commands.console import notes
 from xaibench.errors import XaibenchError
@@ -47,8 +47,8 @@ def _main(
 
 
 app.command("run")(evaluation.run)
-app.command("compare")(readers.compare)
-app.command("leaderboard")(readers.leaderboard)
+app.command("compare")(comparing.compare)
+app.command("leaderboard")(comparing.leaderboard)
 app.command("validate")(validation.validate)
 app.command("explain")(explain.explain)
 for group in listings.GROUPS:
@@ -56,7 +56,7 @@ for group in listings.GROUPS:
 app.command("train")(training.train)
 app.command("fit")(fitting.fit)
 app.command("reproduce")(reproduce.reproduce)
-app.add_typer(explainers.app, name="explainers")
+app.add_typer(weights.app, name="explainers")
 app.add_typer(data.app, name="data")
 app.add_typer(new.app, name="new")
 

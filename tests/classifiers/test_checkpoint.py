@@ -10,14 +10,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from xaibench import audio, registry
+from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
-from xaibench.data.base import Dataset
-from xaibench.data.esc50 import Esc10
-from xaibench.data.synth import Synth
 from xaibench.errors import CheckpointError, RegistryError
-from xaibench.unchanged import seeded
+from xaibench.sound import audio
+from xaibench.sound.dataset import Dataset
+from xaibench.sound.esc50 import Esc10
+from xaibench.sound.synth import Synth
+from xaibench.testing.unchanged import seeded
 
 SHIPPED = checkpoint.shipped()
 FLOORS = {

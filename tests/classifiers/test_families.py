@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from xaibench import registry
-from xaibench.audio import GRID
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import COSINE_SCALE, Classifier, CosineHead
-from xaibench.explainer import Explainer, Need
-from xaibench.unchanged import seeded
+from xaibench.explaining.explainer import Explainer, Need
+from xaibench.sound.audio import GRID
+from xaibench.testing.unchanged import seeded
 
 CLASSES = ("dog", "rain", "siren")
 NAMES = registry.names("classifiers")

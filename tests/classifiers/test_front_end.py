@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from xaibench.audio import GRID, SAMPLE_RATE
 from xaibench.classifiers.front_end import FrontEnd, LinearResize, MelResize
+from xaibench.sound.audio import GRID, SAMPLE_RATE
 
 SIZES = [(128, 128), (64, 432), (37, 53), (224, 224)]
 KINDS = [LinearResize, MelResize]

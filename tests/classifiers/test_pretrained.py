@@ -19,15 +19,16 @@ from transformers import (
     ViTModel,
 )
 
-from xaibench import audio, hub
 from xaibench.classifiers import checkpoint, pretrained, training
 from xaibench.classifiers.base import Classifier, Recipe
 from xaibench.classifiers.focalnet import FocalNetClassifier
 from xaibench.classifiers.front_end import LinearResize
 from xaibench.classifiers.vit import VitClassifier
-from xaibench.data.base import Clip, Dataset
 from xaibench.errors import CheckpointError
-from xaibench.unchanged import seeded
+from xaibench.sound import audio
+from xaibench.sound.dataset import Clip, Dataset
+from xaibench.storage import hub
+from xaibench.testing.unchanged import seeded
 
 
 def build(name: str, classes: Sequence[str]) -> Classifier:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from xaibench.audio import GRID
 from xaibench.classifiers import resize as module
 from xaibench.classifiers.resize import resize, resize_by_products
+from xaibench.sound.audio import GRID
 
 
 def with_gradient(function, size: tuple[int, int], new_size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from xaibench.audio import CLIP_SAMPLES, SAMPLE_RATE
 from xaibench.classifiers import checkpoint, training
 from xaibench.classifiers.base import Classifier, Recipe
 from xaibench.classifiers.cnn import CnnClassifier
 from xaibench.classifiers.front_end import MelResize
-from xaibench.data.base import Clip, Dataset
 from xaibench.errors import CheckpointError, DataError
+from xaibench.sound.audio import CLIP_SAMPLES, SAMPLE_RATE
+from xaibench.sound.dataset import Clip, Dataset
 
 
 class Tones(Dataset):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from command_line import Command, assert_refused
 
-from xaibench import results
 from xaibench.classifiers import checkpoint
+from xaibench.results import store
 
 
 def test_run_prints_a_table_and_a_second_run_is_quick(xaibench: Command, weights: Path, tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def test_run_prints_a_table_and_a_second_run_is_quick(xaibench: Command, weights
     assert "\x1b" not in first.out
     assert "\r" not in first.out
     made = tmp_path / "results" / "runs" / "synth-fold5-first2"
-    rows = results.read_rows(made)
+    rows = store.read_rows(made)
     assert rows["clip"].nunique() == 2
     label = f"cnn-micro@{checkpoint.file_hash(weights / checkpoint.WEIGHTS)[:8]}"
     assert set(rows["classifier"]) == {label}, "weights that are not the shipped ones are not called so"

@@ -12,18 +12,20 @@ import soundfile
 import torch
 from command_line import Command, assert_refused
 
-from xaibench import audio, fitting, registry
-from xaibench.batch import Batch
+from xaibench import registry
 from xaibench.classifiers import checkpoint
-from xaibench.classifiers.recipe import in_order
+from xaibench.classifiers.forward import Forwarder
+from xaibench.classifiers.loaded import Subject
 from xaibench.commands.pairs import Pairing, split
-from xaibench.data.base import Clip, Dataset
-from xaibench.data.esc50 import Esc10, Esc50
 from xaibench.errors import XaibenchError
-from xaibench.forwarder import Forwarder
-from xaibench.subject import Subject
-from xaibench.trained import TrainedExplainer
-from xaibench.user_data import DATA_VARIABLE
+from xaibench.explaining import fitting
+from xaibench.explaining.trainable import TrainedExplainer
+from xaibench.sound import audio
+from xaibench.sound.batch import Batch
+from xaibench.sound.dataset import Clip, Dataset
+from xaibench.sound.esc50 import Esc10, Esc50
+from xaibench.speechbrain.classifiers import in_order
+from xaibench.storage.user_folders import DATA_VARIABLE
 
 
 def test_explain_writes_a_figure_and_sound_that_adds_up(xaibench: Command, tmp_path: Path, esc50_folder: Path) -> None:

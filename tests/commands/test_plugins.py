@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from command_line import Command, assert_refused
 
-from xaibench import registry, results
+from xaibench import registry
+from xaibench.results import store
 
 PLUGIN = """
 import torch
@@ -73,7 +74,7 @@ def test_bad_plugins_are_named_and_the_rest_is_saved(
     assert "second line" not in done.err
     assert "Error: 1 of 4 pairs failed (see above); everything else is saved" in done.err
     assert "energy" in done.out
-    assert set(results.read_rows(tmp_path / "made")["method"]) == {"energy", "hollow", "with-gradient"}
+    assert set(store.read_rows(tmp_path / "made")["method"]) == {"energy", "hollow", "with-gradient"}
     assert_refused(xaibench(*run, "-m", "abstract"), "method 'abstract' of odd_plugin:Abstract cannot be made")
     assert_refused(xaibench(*run, "-m", "absent"), "method 'absent' of package_nobody_has:Method does not load")
     (clip,) = (esc50_folder / "audio").glob("5-203128-A-0.*")

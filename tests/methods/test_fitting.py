@@ -17,14 +17,17 @@ from command_line import Command, assert_refused
 from fewclips import link_few
 from safetensors.torch import load_file, save_file
 
-from xaibench import audio, fitting, registry, results
-from xaibench.batch import Batch
+from xaibench import registry
 from xaibench.classifiers import checkpoint
-from xaibench.data.esc50 import Esc10
+from xaibench.classifiers.loaded import Subject
 from xaibench.errors import CheckpointError, XaibenchError
-from xaibench.fitting import ExplainerCard, Order
-from xaibench.subject import Subject
-from xaibench.trained import Epoch
+from xaibench.explaining import fitting
+from xaibench.explaining.fitting import ExplainerCard, Order
+from xaibench.explaining.trainable import Epoch
+from xaibench.results import store
+from xaibench.sound import audio
+from xaibench.sound.batch import Batch
+from xaibench.sound.esc50 import Esc10
 
 METHODS = ["piq", "lmac"]
 SMALL = {
@@ -261,7 +264,7 @@ def test_a_run_scores_the_map_at_equal_areas_and_the_mask_as_it_is(
         *("--explainers", fitted.folder.parents[2], "--device", "cpu", "--out", "made"),
     )
     assert done.code == 0, done.err
-    rows = results.read_rows(tmp_path / "made")
+    rows = store.read_rows(tmp_path / "made")
     assert set(rows["method"]) == {name, f"{name}-soft"}
     soft = rows[rows["method"] == f"{name}-soft"]
     assert soft["area"].isna().all()

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from xaibench import registry
-from xaibench.audio import GRID
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.checkpoint import freeze
 from xaibench.classifiers.front_end import FrontEnd, LinearResize, MelResize
+from xaibench.explaining.trainable import Clips, Fitting
+from xaibench.sound.audio import GRID
 from xaibench.testing import toy_batch
-from xaibench.trained import Clips, Fitting
 
 MaskDecoder = importlib.import_module("xaibench.methods._mask_decoder").MaskDecoder
 Sizes = Sequence[tuple[int, int]]

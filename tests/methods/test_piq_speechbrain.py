@@ -16,14 +16,15 @@ import torch
 from interpreters import CLASSES, small_classifier, small_state
 from torch import Tensor
 
-from xaibench import cli, results
-from xaibench.batch import Batch
+from xaibench import cli
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
-from xaibench.classifiers.recipe import in_order
 from xaibench.errors import CheckpointError, UnsupportedPairError
+from xaibench.results import store
+from xaibench.sound.batch import Batch
+from xaibench.speechbrain.classifiers import in_order
+from xaibench.storage.user_folders import DATA_VARIABLE
 from xaibench.testing import check_explainer
-from xaibench.user_data import DATA_VARIABLE
 
 piq_speechbrain = importlib.import_module("xaibench.methods.piq_speechbrain")
 _recipe_interpreter = importlib.import_module("xaibench.methods._recipe_interpreter")
@@ -56,7 +57,7 @@ def run(reference_folder: Path, esc50_folder: Path, tmp_path_factory: pytest.Tem
             ("run", "-c", "ref", *methods, *dataset, "--device", "cpu", "--out", folder / "run"),
         ):
             cli.app([str(word) for word in command], prog_name="xaibench", standalone_mode=False)
-    return results.read_rows(folder / "run")
+    return store.read_rows(folder / "run")
 
 
 def of(run: pd.DataFrame, metric: str, method: str = "piq-speechbrain") -> pd.Series:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from xaibench import fitting, registry
+from xaibench import registry
 from xaibench.classifiers import checkpoint
-from xaibench.subject import Subject
+from xaibench.classifiers.loaded import Subject
+from xaibench.explaining import fitting
 
 NOWHERE = Path("nowhere")
 SHIPPED = checkpoint.shipped()

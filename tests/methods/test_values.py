@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from xaibench import registry
-from xaibench.audio import GRID, spectrogram
-from xaibench.batch import Batch
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
-from xaibench.data.synth import Synth
+from xaibench.sound.audio import GRID, spectrogram
+from xaibench.sound.batch import Batch
+from xaibench.sound.synth import Synth
 
 CLASSES = tuple(f"class {i}" for i in range(5))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from toy import LinearToy, RegionToy, evidence, ids, probability_function
 
 from xaibench import registry
-from xaibench.metric import Scores
+from xaibench.scoring.metric import Scores
 from xaibench.testing import GradientTimesInput
 
 SHAPE = (30, 17)

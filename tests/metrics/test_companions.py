@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from xaibench import registry
-from xaibench.evidence import AREAS, Clean, Evidence
-from xaibench.explaining import Explaining
-from xaibench.forwarder import Forwarder
-from xaibench.metric import Metric
+from xaibench.classifiers.forward import Forwarder
+from xaibench.explaining.bound import Explaining
+from xaibench.scoring.context import AREAS, Clean, Evidence
+from xaibench.scoring.metric import Metric
 from xaibench.testing import toy_batch, toy_classifier
 
 NAMES = registry.names("metrics")

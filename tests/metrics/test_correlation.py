@@ -15,9 +15,9 @@ from toy import LinearToy, RegionToy, evidence, ids, probability_function
 
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
-from xaibench.evidence import Evidence
-from xaibench.explaining import Explaining
-from xaibench.metric import Metric
+from xaibench.explaining.bound import Explaining
+from xaibench.scoring.context import Evidence
+from xaibench.scoring.metric import Metric
 from xaibench.testing import GradientTimesInput
 
 _cells = importlib.import_module("xaibench.metrics._cells")

@@ -15,7 +15,7 @@ from torch import Tensor
 from toy import LinearToy, RegionToy, evidence, ids, probability_function
 
 from xaibench import registry
-from xaibench.evidence import AREAS
+from xaibench.scoring.context import AREAS
 
 Road = registry.load("metrics", "road")
 imputation = sys.modules[Road.__module__]

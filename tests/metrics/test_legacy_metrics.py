@@ -13,13 +13,13 @@ from torch import Tensor
 from toy import LinearToy, ids
 
 from xaibench import registry
-from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
-from xaibench.evidence import AREAS, Clean, Evidence
-from xaibench.explainer import Explainer
-from xaibench.explaining import Explaining
-from xaibench.explanation import Explanation
-from xaibench.forwarder import Forwarder
+from xaibench.classifiers.forward import Forwarder
+from xaibench.explaining.bound import Explaining
+from xaibench.explaining.explainer import Explainer
+from xaibench.explaining.explanation import Explanation
+from xaibench.scoring.context import AREAS, Clean, Evidence
+from xaibench.sound.batch import Batch
 
 CLIPS, GRID = 4, (513, 431)
 NAMES = [name for name in registry.names("metrics") if registry.load("metrics", name).protocol == "legacy-speechbrain"]

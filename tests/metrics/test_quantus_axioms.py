@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from toy import LinearToy, evidence
 
-from xaibench import audio, registry
+from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
-from xaibench.data.esc50 import Esc10
-from xaibench.evidence import Evidence
+from xaibench.scoring.context import Evidence
+from xaibench.sound import audio
+from xaibench.sound.esc50 import Esc10
 
 CLIPS = ("5-181766-A-10", "5-187979-A-21")  # rain; a sneeze, most of it digital silence
 QUIET = {"disable_warnings": True}

@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from toy import evidence, ids
 
 from xaibench import cli, registry
-from xaibench.batch import Batch, clip_seed
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import RegistryError, XaibenchError
-from xaibench.evidence import Evidence
-from xaibench.explanation import Explanation
-from xaibench.metric import Metric, Scores
+from xaibench.explaining.explanation import Explanation
+from xaibench.scoring.context import Evidence
+from xaibench.scoring.metric import Metric, Scores
+from xaibench.sound.batch import Batch, clip_seed
 from xaibench.testing import GradientTimesInput
-from xaibench.unchanged import seeded, unchanged
+from xaibench.testing.unchanged import seeded, unchanged
 
 CLIPS = 3
 GRID = (12, 10)

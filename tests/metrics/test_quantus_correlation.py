@@ -19,14 +19,15 @@ from captum.metrics import infidelity as captum_infidelity
 from torch import Tensor, nn
 from toy import LinearToy
 
-from xaibench import audio, registry
-from xaibench.batch import Batch
+from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
-from xaibench.data.esc50 import Esc10
-from xaibench.evidence import Clean, Evidence
-from xaibench.explaining import Explaining
-from xaibench.forwarder import Forwarder
+from xaibench.classifiers.forward import Forwarder
+from xaibench.explaining.bound import Explaining
+from xaibench.scoring.context import Clean, Evidence
+from xaibench.sound import audio
+from xaibench.sound.batch import Batch
+from xaibench.sound.esc50 import Esc10
 
 _cells = importlib.import_module("xaibench.metrics._cells")
 correlation = importlib.import_module("xaibench.metrics.correlation")

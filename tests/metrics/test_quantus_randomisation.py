@@ -18,14 +18,15 @@ import torch
 from quantus.functions.similarity_func import correlation_spearman
 from torch import Tensor
 
-from xaibench import audio, registry
-from xaibench.batch import Batch
+from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
-from xaibench.data.esc50 import Esc10
-from xaibench.evidence import Clean, Evidence
-from xaibench.explaining import Explaining
-from xaibench.forwarder import Forwarder
+from xaibench.classifiers.forward import Forwarder
+from xaibench.explaining.bound import Explaining
+from xaibench.scoring.context import Clean, Evidence
+from xaibench.sound import audio
+from xaibench.sound.batch import Batch
+from xaibench.sound.esc50 import Esc10
 from xaibench.testing import toy_batch, toy_classifier
 
 FAMILY = __import__(registry.load("metrics", "mprt").__module__, fromlist=["mprt_by_layer"])

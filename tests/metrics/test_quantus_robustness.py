@@ -16,14 +16,15 @@ import quantus
 import torch
 from torch import Tensor, nn
 
-from xaibench import audio, registry
-from xaibench.batch import Batch
+from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.checkpoint import resolve
-from xaibench.data.esc50 import Esc10
-from xaibench.evidence import AREAS, Clean, Evidence
-from xaibench.explaining import Explaining
-from xaibench.forwarder import Forwarder
+from xaibench.classifiers.forward import Forwarder
+from xaibench.explaining.bound import Explaining
+from xaibench.scoring.context import AREAS, Clean, Evidence
+from xaibench.sound import audio
+from xaibench.sound.batch import Batch
+from xaibench.sound.esc50 import Esc10
 
 # The first keeps its prediction in every copy, and is digital silence in part; three copies change the second's.
 CLIPS = ("5-200334-B-1", "5-220955-A-40")

@@ -17,16 +17,16 @@ from torch import Tensor, nn
 from toy import LinearToy, ids
 
 from xaibench import registry
-from xaibench.batch import Batch
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
-from xaibench.evidence import Clean, Evidence
-from xaibench.explaining import Explaining
-from xaibench.explanation import Explanation
-from xaibench.forwarder import Forwarder
-from xaibench.metric import Scores
+from xaibench.classifiers.forward import Forwarder
+from xaibench.explaining.bound import Explaining
+from xaibench.explaining.explanation import Explanation
+from xaibench.scoring.context import Clean, Evidence
+from xaibench.scoring.metric import Scores
+from xaibench.sound.batch import Batch
 from xaibench.testing import GradientTimesInput
-from xaibench.unchanged import seeded, unchanged
+from xaibench.testing.unchanged import seeded, unchanged
 
 # The registry is the only way to metrics, for tests too: their module is where the class says.
 FAMILY = __import__(registry.load("metrics", "mprt").__module__, fromlist=["mprt_by_layer"])

@@ -16,17 +16,18 @@ from references_robustness import REFERENCES, Explained, Heard
 from torch import Tensor
 from toy import LinearToy, ids
 
-from xaibench import audio, registry
-from xaibench.batch import Batch
+from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.checkpoint import resolve
-from xaibench.data.esc50 import Esc10
-from xaibench.evidence import AREAS, Clean, Evidence
-from xaibench.explainer import Explainer
-from xaibench.explaining import Explaining
-from xaibench.explanation import Explanation
-from xaibench.forwarder import Forwarder
-from xaibench.metric import Scores
+from xaibench.classifiers.forward import Forwarder
+from xaibench.explaining.bound import Explaining
+from xaibench.explaining.explainer import Explainer
+from xaibench.explaining.explanation import Explanation
+from xaibench.scoring.context import AREAS, Clean, Evidence
+from xaibench.scoring.metric import Scores
+from xaibench.sound import audio
+from xaibench.sound.batch import Batch
+from xaibench.sound.esc50 import Esc10
 from xaibench.testing import GradientTimesInput
 
 NAMES = sorted(REFERENCES)

@@ -12,14 +12,15 @@ from references_randomisation import REFERENCES
 from torch import Tensor
 from toy import LinearToy, ids
 
-from xaibench import audio, registry
-from xaibench.batch import Batch
-from xaibench.data.synth import Synth
-from xaibench.evidence import AREAS, Clean, Evidence
-from xaibench.explaining import Explaining
-from xaibench.explanation import Explanation
-from xaibench.forwarder import Forwarder
-from xaibench.metric import Scores
+from xaibench import registry
+from xaibench.classifiers.forward import Forwarder
+from xaibench.explaining.bound import Explaining
+from xaibench.explaining.explanation import Explanation
+from xaibench.scoring.context import AREAS, Clean, Evidence
+from xaibench.scoring.metric import Scores
+from xaibench.sound import audio
+from xaibench.sound.batch import Batch
+from xaibench.sound.synth import Synth
 
 CLIPS = 6
 

@@ -12,10 +12,11 @@ from references_randomisation import REFERENCES as OF_SOUND
 from torch import Tensor
 from toy import LinearToy, evidence, probability_function
 
-from xaibench import audio, registry
+from xaibench import registry
 from xaibench.errors import ExplanationError
-from xaibench.metric import Metric
-from xaibench.perturbation import Masked
+from xaibench.scoring.metric import Metric
+from xaibench.scoring.perturbation import Masked
+from xaibench.sound import audio
 
 NAMES = [name for name in registry.names("metrics") if registry.load("metrics", name).soft_mask != "never"]
 OF_SPECTROGRAMS = [name for name in NAMES if name != "si_sdr"]  # of sound: at the end

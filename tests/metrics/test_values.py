@@ -15,8 +15,8 @@ from torch import Tensor
 from toy import LinearToy, RegionToy, evidence, ids, probability_function
 
 from xaibench import registry
-from xaibench.evidence import AREAS
-from xaibench.metric import Metric, Scores
+from xaibench.scoring.context import AREAS
+from xaibench.scoring.metric import Metric, Scores
 
 # What needs more than a map and probabilities: explanations of changed clips or classifiers, or sound.
 ELSEWHERE = {

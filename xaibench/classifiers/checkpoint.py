@@ -16,10 +16,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from xaibench import cards, registry
+from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import CheckpointError, one_line
-from xaibench.user_data import data_folder
+from xaibench.storage import cards
+from xaibench.storage.user_folders import data_folder
 
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
@@ -112,7 +113,7 @@ def load(folder: Path) -> tuple[Classifier, Card]:
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
     if card.geometry:
-        from xaibench.classifiers import recipe
+        from xaibench.speechbrain import classifiers as recipe
 
         classifier = recipe.build(card.classifier, card.classes, card.geometry)
     else:

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xaibench.audio import GRID, SAMPLE_RATE
 from xaibench.classifiers.resize import resize
+from xaibench.sound.audio import GRID, SAMPLE_RATE
 
 
 class FrontEnd(nn.Module):

@@ -9,11 +9,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from xaibench import hub, registry
-from xaibench.classifiers import backbone_files, checkpoint, recipe_files
-from xaibench.classifiers.backbone_files import CONFIG, KEYS, NAMES
+from xaibench import registry
+from xaibench.classifiers import checkpoint
+from xaibench.classifiers import transformers_files as backbone_files
 from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.transformers_files import CONFIG, KEYS, NAMES
 from xaibench.errors import CheckpointError
+from xaibench.speechbrain import files as recipe_files
+from xaibench.storage import hub
 
 SAFETENSORS = "model.safetensors"
 PICKLED = "pytorch_model.bin"

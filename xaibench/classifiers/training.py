@@ -16,14 +16,15 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from xaibench import audio, provenance
 from xaibench.classifiers import checkpoint, pretrained
 from xaibench.classifiers.augmentation import augment
 from xaibench.classifiers.base import Classifier, Recipe
 from xaibench.classifiers.loading import batches
-from xaibench.data.base import OFFICIAL, Clip, Dataset, Split
+from xaibench.classifiers.schedule import warm_up_then_cosine
 from xaibench.errors import CheckpointError
-from xaibench.schedule import warm_up_then_cosine
+from xaibench.sound import audio
+from xaibench.sound.dataset import OFFICIAL, Clip, Dataset, Split
+from xaibench.storage import provenance
 
 BATCH_SIZE = 16
 EMA_DECAY = 0.99

@@ -19,7 +19,7 @@ def check(
     dataset: Annotated[str, typer.Option(help="esc50, or esc10 for its official subset only.")] = "esc50",
 ) -> None:
     """Say exactly what is wrong with a folder: missing files, bad rows, undecodable audio."""
-    from xaibench.data import check as checker
+    from xaibench.sound import esc50_check as checker
 
     with progress() as bar:
         task = bar.add_task("decoding", total=None)
@@ -39,7 +39,7 @@ def fetch(
     data_dir: Annotated[Path, typer.Option("--data-dir", help="Where to put it.", metavar="FOLDER")] = Path("data"),
 ) -> None:
     """Download the official archive (about 600 MB), check it and unpack it; resumes when stopped."""
-    from xaibench.data import fetch as fetcher
+    from xaibench.sound import esc50_download as fetcher
 
     with progress() as bar:
         task = bar.add_task(f"fetching {dataset}", total=None)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xaibench import registry
-from xaibench.commands import choices
-from xaibench.commands.choices import ALL
+from xaibench.commands import options
+from xaibench.commands.classifiers import subjects_of, warn_of_seen_folds
 from xaibench.commands.console import notes, output, progress
-from xaibench.commands.subjects import subjects_of, warn_of_seen_folds
+from xaibench.commands.options import ALL
 from xaibench.errors import UnsupportedPairError, XaibenchError
 
 if TYPE_CHECKING:
-    from xaibench.evaluate import Event
+    from xaibench.scoring.evaluate import Event
 
 
 def run(
@@ -35,17 +35,17 @@ def run(
             metavar="NAME|FOLDER",
         ),
     ] = None,
-    dataset: choices.DatasetOption = "synth",
-    data_dir: choices.DataDirOption = None,
+    dataset: options.DatasetOption = "synth",
+    data_dir: options.DataDirOption = None,
     folds: Annotated[str, typer.Option(help="Folds to score, such as 5 or 4,5, or all.")] = "5",
-    metric: choices.MetricOption = None,
+    metric: options.MetricOption = None,
     family: Annotated[
         list[str] | None,
         typer.Option(help="All metrics of a family, such as robustness; repeatable.", metavar="FAMILY"),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N clips.", min=1)] = None,
-    explainers: choices.ExplainersOption = choices.EXPLAINERS,
-    seed: choices.SeedOption = 0,
+    explainers: options.ExplainersOption = options.EXPLAINERS,
+    seed: options.SeedOption = 0,
     protocol: Annotated[
         str,
         typer.Option(
@@ -53,16 +53,16 @@ def run(
             metavar="NAME",
         ),
     ] = "standard",
-    device: choices.DeviceOption = "auto",
+    device: options.DeviceOption = "auto",
     batch_size: Annotated[str, typer.Option(help="Inputs per forward pass, or auto.")] = "auto",
     precision: Annotated[
-        choices.Precision,
+        options.Precision,
         typer.Option(help="Of the forward passes that score. bfloat16 is faster on a GPU; see docs/protocols.md."),
-    ] = choices.Precision.float32,
+    ] = options.Precision.float32,
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the forward passes that score (a minute at the start).")
     ] = False,
-    deterministic: choices.DeterministicOption = False,
+    deterministic: options.DeterministicOption = False,
     out: Annotated[
         Path | None, typer.Option(help="Run folder. Default: results/runs/DATASET-foldFOLDS.", metavar="FOLDER")
     ] = None,
@@ -82,19 +82,19 @@ def run(
 
     xaibench run --method all --protocol legacy-speechbrain -c MY-CHECKPOINT --dataset esc10 --data-dir ESC-50-master
     """
-    from xaibench import protocol as protocols
-    from xaibench.data.cache import cache_folder
-    from xaibench.evaluate import Plan, contenders, evaluate
-    from xaibench.explanation_cache import ExplanationCache
-    from xaibench.forwarder import automatic_batch_size
-    from xaibench.results import Manifest, RunFolder
+    from xaibench.classifiers.forward import automatic_batch_size
+    from xaibench.explaining.cache import ExplanationCache
+    from xaibench.results.store import Manifest, RunFolder
+    from xaibench.scoring import protocol as protocols
+    from xaibench.scoring.evaluate import Plan, contenders, evaluate
+    from xaibench.storage.array_cache import cache_folder
 
     rules = protocols.find(protocol)
     methods = _chosen_methods(method)
     plan_methods = {name: registry.create("methods", name) for name in methods}
-    plan_metrics = choices.metrics(metric or [], family or [], rules.name)
-    source = choices.open_dataset(dataset, data_dir)
-    where = choices.open_device(device, deterministic)
+    plan_metrics = options.metrics(metric or [], family or [], rules.name)
+    source = options.open_dataset(dataset, data_dir)
+    where = options.open_device(device, deterministic)
     chosen = _folds(folds, {clip.fold for clip in source.clips})
     clips = source.in_folds(chosen)[:limit]
     size = automatic_batch_size(where) if batch_size == "auto" else _positive(batch_size, "--batch-size")
@@ -121,7 +121,7 @@ def run(
 
     if out is None:
         suffix = (f"-first{limit}" if limit else "") + (f"-seed{seed}" if seed else "")
-        suffix += (f"-{precision}" if precision != choices.Precision.float32 else "") + (
+        suffix += (f"-{precision}" if precision != options.Precision.float32 else "") + (
             "-compiled" if compiled else ""
         )
         suffix += "" if rules == protocols.STANDARD else f"-{rules.name}"
@@ -180,9 +180,9 @@ def _refuse_impossible(named: Sequence[str], refused: dict[str, dict[str, str]])
 
 
 def _print_summary(folder: Path, failures: dict[tuple[str, str], str]) -> None:
-    from xaibench import leaderboard
-    from xaibench.comparison import compare
-    from xaibench.results import find_runs, read_costs
+    from xaibench.reports import leaderboard
+    from xaibench.results.comparison import compare
+    from xaibench.results.store import find_runs, read_costs
 
     for (classifier, method), reason in failures.items():
         notes().print(f"failed: {method} on {classifier}: {reason}", style="red", markup=False, soft_wrap=True)
@@ -205,9 +205,10 @@ def _print_summary(folder: Path, failures: dict[tuple[str, str], str]) -> None:
 
 
 def _print_as_recipe(folder: Path, batch_clips: int) -> None:
-    from xaibench import legacy, tables
-    from xaibench.results import read_rows
+    from xaibench.reports import tables
+    from xaibench.results.store import read_rows
+    from xaibench.speechbrain import printed_means
 
     if any(folder.glob("*/*/part-*.parquet")):
-        for table in legacy.tables(legacy.printed(read_rows(folder), batch_clips)):
+        for table in printed_means.tables(printed_means.printed(read_rows(folder), batch_clips)):
             output().print(tables.terminal(table))

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xaibench.commands import choices
+from xaibench.commands import options
 from xaibench.commands.console import notes, output
 from xaibench.errors import XaibenchError
 
 if TYPE_CHECKING:
-    from xaibench.illustration import Illustrated
+    from xaibench.scoring.one_clip import Illustrated
 
 
 def explain(
@@ -34,9 +34,9 @@ def explain(
     ] = None,
     dataset: Annotated[str, typer.Option(help="Whose classes: picks the shipped weights.", metavar="NAME")] = "esc10",
     area: Annotated[float, typer.Option(help="Share of bins that the mask keeps.", min=0.001, max=0.999)] = 0.10,
-    seed: choices.SeedOption = 0,
-    device: choices.DeviceOption = "auto",
-    explainers: choices.ExplainersOption = choices.EXPLAINERS,
+    seed: options.SeedOption = 0,
+    device: options.DeviceOption = "auto",
+    explainers: options.ExplainersOption = options.EXPLAINERS,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -56,14 +56,15 @@ def explain(
 
     xaibench explain dog.wav rain.wav -m focalnet@focalnet-micro -m vit-attention@vit-micro
     """
-    from xaibench import audio, figure
     from xaibench.commands.pairs import AT, Pairing
-    from xaibench.illustration import illustrate
+    from xaibench.reports import clip_figure
+    from xaibench.scoring.one_clip import illustrate
+    from xaibench.sound import audio
 
     twice = {file.stem for file in files if [other.stem for other in files].count(file.stem) > 1}
     if twice:
         raise XaibenchError(f"several files are called {', '.join(sorted(twice))}; explain them one at a time")
-    pairs = Pairing(dataset, explainers, choices.open_device(device)).pairs(method, classifier)
+    pairs = Pairing(dataset, explainers, options.open_device(device)).pairs(method, classifier)
     sounds = [audio.read_clip(file) for file in files]
     root = out or Path("explained") / (files[0].stem if len(files) == 1 else "")
     clips = []
@@ -74,9 +75,9 @@ def explain(
         figures = [root / "explanation.png", root / "explanation.pdf"]
         for path in figures:
             if len(clips) == 1 and not any(AT in text for text in method):
-                figure.draw(path, clips[0], area)
+                clip_figure.draw(path, clips[0], area)
             else:
-                figure.draw_side_by_side(path, clips, area)
+                clip_figure.draw_side_by_side(path, clips, area)
     written = list(figures)
     for file, clip in zip(files, clips, strict=True):
         written += _write_sounds(clip, root if len(files) == 1 else root / file.stem)
@@ -88,7 +89,7 @@ def explain(
 
 def _write_sounds(clip: Illustrated, folder: Path) -> list[Path]:
     """What is heard of a clip and of its parts, as wav; returns the paths."""
-    from xaibench import audio
+    from xaibench.sound import audio
 
     folder.mkdir(parents=True, exist_ok=True)
     sounds = {folder / "original.wav": clip.waveform}

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xaibench import registry
-from xaibench.commands import choices
+from xaibench.commands import options
 from xaibench.commands.console import notes, output, progress
 from xaibench.errors import UnsupportedPairError, XaibenchError
 
 if TYPE_CHECKING:
-    from xaibench.trained import Epoch
+    from xaibench.explaining.trainable import Epoch
 
 
 def fit(
@@ -27,8 +27,8 @@ def fit(
             "--classifier", "-c", help="Classifier or checkpoint folder it will explain.", metavar="NAME|FOLDER"
         ),
     ],
-    dataset: choices.DatasetOption = "synth",
-    data_dir: choices.DataDirOption = None,
+    dataset: options.DatasetOption = "synth",
+    data_dir: options.DataDirOption = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -37,13 +37,13 @@ def fit(
             metavar="NAME=VALUE",
         ),
     ] = None,
-    seed: choices.SeedOption = 0,
-    device: choices.DeviceOption = "auto",
+    seed: options.SeedOption = 0,
+    device: options.DeviceOption = "auto",
     precision: Annotated[
-        choices.Precision, typer.Option(help="Of the matrix products; bfloat16 is faster on a GPU.")
-    ] = choices.Precision.float32,
-    deterministic: choices.DeterministicOption = False,
-    out: choices.ExplainersOption = choices.EXPLAINERS,
+        options.Precision, typer.Option(help="Of the matrix products; bfloat16 is faster on a GPU.")
+    ] = options.Precision.float32,
+    deterministic: options.DeterministicOption = False,
+    out: options.ExplainersOption = options.EXPLAINERS,
 ) -> None:
     """Fit an explainer to a classifier on folds 1-3, stopped early by fold 4.
 
@@ -57,9 +57,9 @@ def fit(
 
     xaibench fit -m lmac -c checkpoints/esc10/cnn-micro --dataset esc10 --data-dir ESC-50-master --set epochs=10
     """
-    from xaibench import fitting
-    from xaibench.commands.subjects import subjects_of
-    from xaibench.trained import TrainedExplainer, changed_settings
+    from xaibench.commands.classifiers import subjects_of
+    from xaibench.explaining import fitting
+    from xaibench.explaining.trainable import TrainedExplainer, changed_settings
 
     explainer = registry.create("methods", method)
     if not isinstance(explainer, TrainedExplainer):
@@ -75,8 +75,8 @@ def fit(
         chosen = changed_settings(type(explainer), dict(_pair(text) for text in settings or []))
     except ValueError as error:
         raise XaibenchError(f"--set {error}") from None
-    source = choices.open_dataset(dataset, data_dir)
-    where = choices.open_device(device, deterministic)
+    source = options.open_dataset(dataset, data_dir)
+    where = options.open_device(device, deterministic)
     (subject,) = subjects_of([classifier], source, (), where)
     folder = fitting.folder_of(out, dataset, subject.label, method)
     order = fitting.Order(method, chosen, seed, precision.dtype, shlex.join(["xaibench", *sys.argv[1:]]))

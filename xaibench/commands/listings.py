@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from xaibench import registry
-from xaibench.commands import importing
+from xaibench.commands import add_classifier
 from xaibench.commands.console import output
 from xaibench.errors import CheckpointError, RegistryError
 from xaibench.registry import Group
@@ -52,7 +52,7 @@ def listing(group: Group) -> typer.Typer:
         output().print(table)
 
     if group == "classifiers":
-        app.command("add")(importing.add)
+        app.command("add")(add_classifier.add)
     return app
 
 
@@ -73,7 +73,7 @@ def _method_line(name: str, method: Any) -> str:
 
 
 def _method_details(name: str, method: Any) -> dict[str, object]:
-    from xaibench.trained import TrainedExplainer
+    from xaibench.explaining.trainable import TrainedExplainer
 
     reading = {"absolute": "size of the map (sensitivity)", "positive": "positive part of the map (contribution)"}
     details: dict[str, object] = {

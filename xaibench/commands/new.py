@@ -18,7 +18,7 @@ def explainer(
     out: Annotated[Path, typer.Option(help="Folder in which the package's folder is made.")] = Path(),
 ) -> None:
     """Write a package with one explainer: code, entry point, test, README."""
-    from xaibench.scaffold import new_explainer
+    from xaibench.commands.scaffold import new_explainer
 
     folder = new_explainer(name, out)
     output().print(f"wrote {folder}", markup=False, soft_wrap=True)

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xaibench import registry
-from xaibench.commands.subjects import label_of
+from xaibench.commands.classifiers import label_of
 from xaibench.errors import UnsupportedPairError, XaibenchError
 
 if TYPE_CHECKING:
     import torch
 
-    from xaibench.explainer import Explainer
-    from xaibench.illustration import Pair
-    from xaibench.subject import Subject
+    from xaibench.classifiers.loaded import Subject
+    from xaibench.explaining.explainer import Explainer
+    from xaibench.scoring.one_clip import Pair
 
 AT = "@"
 
@@ -88,7 +88,7 @@ class Pairing:
 
     def _subject(self, name: str) -> Subject:
         from xaibench.classifiers import checkpoint
-        from xaibench.subject import Subject
+        from xaibench.classifiers.loaded import Subject
 
         if name not in self._known:
             model, card = checkpoint.resolve(name, self.dataset)
@@ -98,7 +98,7 @@ class Pairing:
 
     def _bound(self, name: str, unbound: Explainer, subject: Subject) -> Explainer:
         """The method with the weights that belong to the classifier, if it is a trained one."""
-        from xaibench import fitting
+        from xaibench.explaining import fitting
 
         refusal = unbound.refusal(subject.classifier, has_evidence=False)
         if refusal is not None:
@@ -109,7 +109,7 @@ class Pairing:
         except UnsupportedPairError as error:
             raise UnsupportedPairError(f"{name} {error}") from None
         if card is not None and card.classes:
-            from xaibench.classifiers import recipe
+            from xaibench.speechbrain import classifiers as recipe
 
             # An added classifier numbers its classes as its training did, a fit as its dataset does.
             recipe.in_order(subject.classifier, card.classes)
@@ -129,6 +129,6 @@ def split(text: str) -> tuple[str, str | None]:
 
 
 def _pair(name: str, explainer: Explainer, subject: Subject) -> Pair:
-    from xaibench.illustration import Pair
+    from xaibench.scoring.one_clip import Pair
 
     return Pair(name, explainer, subject)

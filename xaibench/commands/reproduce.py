@@ -11,19 +11,19 @@ import typer
 from rich.table import Table
 
 from xaibench import registry
-from xaibench.commands import choices
-from xaibench.commands.choices import ALL
+from xaibench.commands import options as choices
 from xaibench.commands.console import notes, output, progress
+from xaibench.commands.options import ALL
 from xaibench.errors import XaibenchError
 
 if TYPE_CHECKING:
     import torch
 
     from xaibench.classifiers.checkpoint import Card
-    from xaibench.data.base import Dataset
-    from xaibench.paper import Paper
-    from xaibench.reproduction import Request, Step, Tick
-    from xaibench.subject import Subject
+    from xaibench.classifiers.loaded import Subject
+    from xaibench.papers.paper import Paper
+    from xaibench.papers.steps import Request, Step, Tick
+    from xaibench.sound.dataset import Dataset
 
 
 def reproduce(
@@ -87,9 +87,10 @@ def reproduce(
 
     xaibench reproduce focalnet-2024 --smoke --dataset esc10 --data-dir ESC-50-master
     """
-    from xaibench import reproduction, reproduction_table
-    from xaibench.data.few import Few
-    from xaibench.results import REPRODUCTIONS, write_atomically
+    from xaibench.papers import page as reproduction_table
+    from xaibench.papers import steps as reproduction
+    from xaibench.results.store import REPRODUCTIONS, write_atomically
+    from xaibench.sound.subset import Few
 
     plan = registry.load("papers", paper)
     size = size or ("micro" if smoke else "base")
@@ -171,7 +172,7 @@ def _given(
         XaibenchError: they cannot stand for the paper's, or cannot be tested on so many folds.
     """
     from xaibench.classifiers import checkpoint
-    from xaibench.commands.subjects import subjects_of
+    from xaibench.commands.classifiers import subjects_of
 
     if not names:
         return {}
@@ -188,7 +189,8 @@ def _given(
 
 
 def _print_plan(request: Request, steps: list[Step]) -> None:
-    from xaibench import provenance, reproduction_cost
+    from xaibench.papers import cost as reproduction_cost
+    from xaibench.storage import provenance
 
     with notes().status("measuring a few passes of each classifier"):
         costs = reproduction_cost.estimate(request, steps)

@@ -10,14 +10,14 @@ from typing import Annotated
 
 import typer
 
-from xaibench.commands import choices
+from xaibench.commands import options
 from xaibench.commands.console import notes, output, progress
 
 
 def train(
     classifier: Annotated[str, typer.Option("--classifier", "-c", help="Which architecture.", metavar="NAME")],
-    dataset: choices.DatasetOption = "synth",
-    data_dir: choices.DataDirOption = None,
+    dataset: options.DatasetOption = "synth",
+    data_dir: options.DataDirOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Checkpoint folder. Default: checkpoints/DATASET/CLASSIFIER.", metavar="FOLDER")
     ] = None,
@@ -44,11 +44,11 @@ def train(
         ),
     ] = None,
     precision: Annotated[
-        choices.Precision, typer.Option(help="bfloat16 is about twice as fast where the processor has it.")
-    ] = choices.Precision.float32,
-    seed: choices.SeedOption = 0,
-    device: choices.DeviceOption = "auto",
-    deterministic: choices.DeterministicOption = False,
+        options.Precision, typer.Option(help="bfloat16 is about twice as fast where the processor has it.")
+    ] = options.Precision.float32,
+    seed: options.SeedOption = 0,
+    device: options.DeviceOption = "auto",
+    deterministic: options.DeterministicOption = False,
 ) -> None:
     """Train a classifier on folds 1-3, select the epoch on fold 4, report fold 5 once.
 
@@ -58,8 +58,8 @@ def train(
     from xaibench.classifiers import checkpoint
     from xaibench.classifiers import training as trainer
 
-    source = choices.open_dataset(dataset, data_dir)
-    where = choices.open_device(device, deterministic)
+    source = options.open_dataset(dataset, data_dir)
+    where = options.open_device(device, deterministic)
     recipe = checkpoint.build(classifier, source.classes).recipe
     if epochs is not None:
         recipe = replace(recipe, epochs=epochs)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xaibench.commands import choices
+from xaibench.commands import options
 from xaibench.commands.console import notes, output, progress
 from xaibench.errors import XaibenchError
 
@@ -24,13 +24,13 @@ def validate(
             metavar="NAME|FOLDER",
         ),
     ] = None,
-    metric: choices.MetricOption = None,
+    metric: options.MetricOption = None,
     limit: Annotated[int, typer.Option(help="Only the first N clips of fold 5, which has 80.", min=1)] = CLIPS,
     results: Annotated[
         Path, typer.Option(help="Runs of methods on synth, for the agreement of metrics.", metavar="FOLDER")
     ] = Path("results"),
-    seed: choices.SeedOption = 0,
-    device: choices.DeviceOption = "auto",
+    seed: options.SeedOption = 0,
+    device: options.DeviceOption = "auto",
     out: Annotated[
         Path, typer.Option(help="Folder for table and plot; scores go to runs/validation in it.", metavar="FOLDER")
     ] = Path("results"),
@@ -46,26 +46,28 @@ def validate(
 
     xaibench validate --limit 80 --metric default --metric road
     """
-    from xaibench import registry, tables, validation
-    from xaibench.commands.subjects import subjects_of
-    from xaibench.evaluate import PROTOCOL, Event, Plan, evaluate
-    from xaibench.forwarder import automatic_batch_size
-    from xaibench.results import VALIDATION, Manifest, RunFolder, read_rows
+    from xaibench import registry
+    from xaibench.classifiers.forward import automatic_batch_size
+    from xaibench.commands.classifiers import subjects_of
+    from xaibench.reports import tables
+    from xaibench.results.store import VALIDATION, Manifest, RunFolder, read_rows
+    from xaibench.scoring.evaluate import PROTOCOL, Event, Plan, evaluate
+    from xaibench.validation import assess
 
-    source = choices.open_dataset(validation.DATASET, None)
-    where = choices.open_device(device)
-    metrics = choices.metrics(metric or [], [])
+    source = options.open_dataset(assess.DATASET, None)
+    where = options.open_device(device)
+    metrics = options.metrics(metric or [], [])
     # What the agreement is with; they cost nothing.
     for name in registry.names("metrics"):
         kind = registry.load("metrics", name)
         if kind.needs_known_evidence and kind.in_default_set:
             metrics[name] = registry.create("metrics", name)
-    clips = source.in_folds(validation.FOLDS)[:limit]
-    maps = validation.yardsticks()
+    clips = source.in_folds(assess.FOLDS)[:limit]
+    maps = assess.yardsticks()
     plan = Plan(source, clips, maps, metrics, seed, automatic_batch_size(where))
-    subjects = subjects_of(classifier, source, validation.FOLDS, where)
+    subjects = subjects_of(classifier, source, assess.FOLDS, where)
     path = out / "runs" / VALIDATION / (f"{source.name}-first{limit}" + (f"-seed{seed}" if seed else ""))
-    folder = RunFolder(path, Manifest(source.name, source.fingerprint(), validation.FOLDS, limit, seed, PROTOCOL))
+    folder = RunFolder(path, Manifest(source.name, source.fingerprint(), assess.FOLDS, limit, seed, PROTOCOL))
 
     failures: list[str] = []
     with progress() as bar:
@@ -86,14 +88,14 @@ def validate(
     with notes().status("comparing"):
         rows = read_rows(path)
         rows = rows[rows["classifier"].isin([subject.label for subject in subjects])]
-        methods = validation.real_methods(results, {subject.label: subject.identity for subject in subjects})
-        assessment = validation.assess(rows, methods)
+        methods = assess.real_methods(results, {subject.label: subject.identity for subject in subjects})
+        assessment = assess.assess(rows, methods)
     for subject in subjects:
-        for piece in validation.table(assessment, subject.label).split():
+        for piece in assess.table(assessment, subject.label).split():
             output().print(tables.terminal(piece))
-    for line in validation.summary(assessment):
+    for line in assess.summary(assessment):
         output().print(line, markup=False, soft_wrap=True)
     with notes().status("drawing"):
-        written = validation.write(assessment, out)
+        written = assess.write(assessment, out)
     for file in written:
         output().print(f"wrote {file}", markup=False, soft_wrap=True)

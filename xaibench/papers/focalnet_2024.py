@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
-from xaibench.paper import ACCURACY, Architecture, Claim, Column, Facts, Paper, System
+from xaibench.papers.paper import ACCURACY, Architecture, Claim, Column, Facts, Paper, System
 
 FOCALNET, VIT = "focalnet", "vit"
 AMT_FOCALNET, AMT_VIT = (FOCALNET, "focalnet"), (VIT, "vit-attention")

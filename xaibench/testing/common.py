@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from xaibench.batch import Batch
+from xaibench.sound.batch import Batch
 
 TOLERANCE = 1e-4  # relative; a convolution rounds differently in batches of different sizes
 

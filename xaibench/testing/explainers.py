@@ -8,18 +8,18 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from xaibench import provenance
-from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.forward import Forwarder
 from xaibench.errors import XaibenchError
-from xaibench.explainer import Explainer, Need
-from xaibench.explanation import Explanation, Polarity, defects, validate
-from xaibench.forwarder import Forwarder
+from xaibench.explaining.explainer import Explainer, Need
+from xaibench.explaining.explanation import Explanation, Polarity, defects, validate
+from xaibench.explaining.trainable import TrainedExplainer
+from xaibench.sound.batch import Batch
+from xaibench.storage import provenance
 from xaibench.testing.common import check_words, close, reversed_batch
 from xaibench.testing.toys import toy_batch, toy_classifier
 from xaibench.testing.trained import check_fit
-from xaibench.trained import TrainedExplainer
-from xaibench.unchanged import seeded, unchanged
+from xaibench.testing.unchanged import seeded, unchanged
 
 
 def check_explainer(explainer: Explainer | type[Explainer], classifier: Classifier | None = None) -> None:

@@ -10,18 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
-from xaibench.evidence import AREAS, Clean, Evidence
-from xaibench.explainer import Explainer
-from xaibench.explaining import Explaining
-from xaibench.explanation import Explanation
-from xaibench.forwarder import Forwarder
-from xaibench.metric import Metric, Scores
-from xaibench.perturbation import Perturbation
+from xaibench.classifiers.forward import Forwarder
+from xaibench.explaining.bound import Explaining
+from xaibench.explaining.explainer import Explainer
+from xaibench.explaining.explanation import Explanation
+from xaibench.scoring.context import AREAS, Clean, Evidence
+from xaibench.scoring.metric import Metric, Scores
+from xaibench.scoring.perturbation import Perturbation
+from xaibench.sound.batch import Batch
 from xaibench.testing.common import TOLERANCE, check_words, reversed_batch
 from xaibench.testing.toys import CLASSES, toy_batch, toy_classifier
-from xaibench.unchanged import seeded, unchanged
+from xaibench.testing.unchanged import seeded, unchanged
 
 
 def check_metric(metric: Metric | type[Metric]) -> None:
@@ -164,7 +164,8 @@ def _check_scores(metric: Metric, result: Scores, count: int, situation: str) ->
     assert isinstance(result, Scores), f"score() returned {type(result).__name__}, expected Scores"
     values = result.values
     assert values.shape == (count,) and values.dtype == torch.float64, (
-        f"values are {values.dtype} {tuple(values.shape)}, expected float64 ({count},); use xaibench.metric.scores"
+        f"values are {values.dtype} {tuple(values.shape)}, expected float64 ({count},); "
+        "use xaibench.scoring.metric.scores"
     )
     assert len(result.reasons) == count, f"{len(result.reasons)} reasons for {count} clips"
     low, high = metric.bounds

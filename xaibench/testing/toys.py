@@ -8,14 +8,14 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from xaibench import audio
-from xaibench.batch import Batch
 from xaibench.classifiers.base import COSINE_SCALE, Classifier
 from xaibench.classifiers.checkpoint import freeze
 from xaibench.classifiers.cnn import CnnClassifier
 from xaibench.classifiers.front_end import MelResize
 from xaibench.errors import UnsupportedPairError
-from xaibench.unchanged import seeded
+from xaibench.sound import audio
+from xaibench.sound.batch import Batch
+from xaibench.testing.unchanged import seeded
 
 CLASSES = ("bell", "crow", "rain", "saw")
 _IMAGE = (32, 32)

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import CheckpointError
+from xaibench.explaining.trainable import Clips, Epoch, Fitted, Fitting, TrainedExplainer
+from xaibench.sound.batch import Batch
 from xaibench.testing.common import close
 from xaibench.testing.toys import toy_batch
-from xaibench.trained import Clips, Epoch, Fitted, Fitting, TrainedExplainer
-from xaibench.unchanged import seeded, unchanged
+from xaibench.testing.unchanged import seeded, unchanged
 
 EPOCHS = 2  # so that a fit can be stopped between them
 SAVED_TOLERANCE = 0.02  # mean, relative to the mean of the map; weights may be saved in half precision

@@ -9,11 +9,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import CheckpointError
-from xaibench.explanation import Explanation
-from xaibench.trained import Clips, Fitted, Fitting, TrainedExplainer
+from xaibench.explaining.explanation import Explanation
+from xaibench.explaining.trainable import Clips, Fitted, Fitting, TrainedExplainer
+from xaibench.sound.batch import Batch
 
 WEIGHTS = "contrast.safetensors"
 

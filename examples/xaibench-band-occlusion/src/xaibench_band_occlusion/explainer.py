@@ -2,10 +2,10 @@
 
 import torch
 from torch import Tensor
-from xaibench.batch import Batch
 from xaibench.classifiers.base import Classifier
-from xaibench.explainer import Explainer
-from xaibench.explanation import Explanation
+from xaibench.explaining.explainer import Explainer
+from xaibench.explaining.explanation import Explanation
+from xaibench.sound.batch import Batch
 
 
 class BandOcclusion(Explainer):

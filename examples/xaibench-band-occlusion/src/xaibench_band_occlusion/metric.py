@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from xaibench.evidence import Evidence
-from xaibench.metric import Metric, Scores, scores
-from xaibench.perturbation import Masked, Perturbation
+from xaibench.scoring.context import Evidence
+from xaibench.scoring.metric import Metric, Scores, scores
+from xaibench.scoring.perturbation import Masked, Perturbation
 
 
 class LogOddsDrop(Metric):

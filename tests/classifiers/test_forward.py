@@ -1,0 +1,77 @@
+"""Forward passes: batches that fit the memory, and options whose effect on the logits is known."""
+
+from __future__ import annotations
+
+import shutil
+import weakref
+
+import pytest
+import torch
+from torch import Tensor
+
+from xaibench.classifiers.forward import Forwarder
+from xaibench.errors import XaibenchError
+from xaibench.scoring.evaluate import Subject
+from xaibench.testing import toy_batch, toy_classifier
+
+
+def test_bfloat16_changes_the_logits_a_little() -> None:
+    x, classifier = toy_batch().x, toy_classifier()
+    full = Forwarder(classifier, 16).logits(x)
+    reduced = Forwarder(classifier, 16, torch.bfloat16).logits(x)
+    gap = (full - reduced).abs().max()
+    assert reduced.dtype == torch.float64
+    assert 0 < gap < 0.05 * full.abs().max()
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_logits_are_the_same_but_for_rounding() -> None:
+    x, classifier = toy_batch().x, toy_classifier()
+    compiled = Forwarder(classifier, 16, compiled=True)
+    for count in (3, 2):
+        expected = Forwarder(classifier, 16).logits(x[:count])
+        torch.testing.assert_close(compiled.logits(x[:count]), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_memory_that_runs_out_halves_the_batch_and_frees_the_attempt(subject: Subject) -> None:
+    forwarder = Forwarder(subject.classifier, 8)
+    attempts: list[tuple[int, int]] = []
+    alive: list[weakref.ref[Tensor]] = []
+
+    def work(start: int, stop: int) -> int:
+        # What the failed attempt held must be gone, or the smaller batch has less room than the larger had.
+        assert all(reference() is None for reference in alive)
+        attempts.append((start, stop))
+        activations = torch.zeros(10)
+        if stop - start > 2:
+            alive.append(weakref.ref(activations))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return stop - start
+
+    assert forwarder.in_micro_batches(5, work) == [2, 2, 1]
+    assert attempts == [(0, 5), (0, 2), (2, 4), (4, 5)]
+    assert forwarder.batch_size == 2
+
+    def never(start: int, stop: int) -> int:
+        raise RuntimeError("DefaultCPUAllocator: not enough memory")
+
+    with pytest.raises(XaibenchError, match=r"one clip does not fit in the memory .*; use --device cpu or a smaller"):
+        forwarder.in_micro_batches(5, never)
+
+    def other(start: int, stop: int) -> int:
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        forwarder.in_micro_batches(5, other)
+
+
+def test_forwarder_counts_and_scales(subject: Subject) -> None:
+    x = torch.rand(5, 513, 431, generator=torch.Generator().manual_seed(0))
+    forwarder = Forwarder(subject.classifier, 2)
+    p = torch.softmax(forwarder.logits(x), dim=1)
+    assert p.dtype == torch.float64
+    assert forwarder.count == 5
+    with torch.inference_mode():
+        logits = subject.classifier.logits(x).double()
+    expected = torch.softmax(subject.classifier.temperature * logits, dim=1)
+    torch.testing.assert_close(p, expected, rtol=1e-4, atol=1e-6)

@@ -1,0 +1,96 @@
+"""Which metrics and devices a user's words name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from xaibench import registry
+from xaibench.classifiers.determinism import WORKSPACE_VARIABLE
+from xaibench.commands import options
+from xaibench.errors import RegistryError, XaibenchError
+from xaibench.storage import provenance
+
+
+def test_the_default_set_is_what_declares_itself_so() -> None:
+    expected = {name for name in registry.names("metrics") if registry.load("metrics", name).in_default_set}
+    assert set(options.metrics([], [])) == set(options.metrics(["default"], [])) == expected
+    assert "faithfulness" in expected
+
+
+def test_all_is_everything() -> None:
+    of_any = {name: registry.load("metrics", name).protocol for name in registry.names("metrics")}
+    assert list(options.metrics(["all"], [])) == [name for name in of_any if of_any[name] == "standard"]
+    legacy = [name for name in of_any if of_any[name] == "legacy-speechbrain"]
+    for named in ([], ["default"], ["all"]):
+        assert list(options.metrics(named, [], "legacy-speechbrain")) == legacy
+    assert legacy
+
+
+def test_a_metric_of_another_protocol_is_refused() -> None:
+    with pytest.raises(XaibenchError, match="belongs to the protocol legacy-speechbrain, not to standard"):
+        options.metrics(["legacy_complexity"], [])
+    with pytest.raises(XaibenchError, match="use --protocol standard"):
+        options.metrics(["complexity"], [], "legacy-speechbrain")
+    with pytest.raises(XaibenchError, match="unknown metric family 'complexity'; there are legacy"):
+        options.metrics([], ["complexity"], "legacy-speechbrain")
+
+
+def test_a_family_is_its_metrics_and_no_others() -> None:
+    chosen = options.metrics([], ["localisation"])
+    assert chosen
+    assert {metric.family for metric in chosen.values()} == {"localisation"}
+    members = [name for name in registry.names("metrics") if registry.load("metrics", name).family == "localisation"]
+    assert list(chosen) == members
+
+
+def test_names_and_families_add_up() -> None:
+    assert set(options.metrics(["sparseness", "sparseness"], ["localisation"])) == {
+        "sparseness",
+        *options.metrics([], ["localisation"]),
+    }
+
+
+def test_typos_get_a_suggestion() -> None:
+    with pytest.raises(XaibenchError, match="unknown metric family 'localization'; did you mean 'localisation'"):
+        options.metrics([], ["localization"])
+    with pytest.raises(XaibenchError, match=r"unknown metric family 'xyz'; there are .*faithfulness"):
+        options.metrics([], ["xyz"])
+    with pytest.raises(RegistryError, match="did you mean 'sparseness'"):
+        options.metrics(["sparsenes"], [])
+
+
+def test_devices() -> None:
+    assert options.open_device("cpu") == torch.device("cpu")
+    assert options.open_device("auto").type in {"cpu", "cuda"}
+    for name in ("", "gpu", "cuda:x", "cpu:0", "CPU", "cuda:-1", "cuda:999"):
+        with pytest.raises(XaibenchError):
+            options.open_device(name)
+
+
+@pytest.fixture
+def _restored_modes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv(WORKSPACE_VARIABLE, raising=False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("_restored_modes")
+def test_deterministic_is_for_gpus_and_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "H200")
+    cpu = options.open_device("cpu", deterministic=True)
+    gpu = options.open_device("cuda:0")
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert provenance.device_name(gpu) == "cuda (H200)"
+    plain = provenance.device_name(cpu)
+    assert options.open_device("cuda:0", deterministic=True) == gpu
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.backends.cudnn.benchmark
+    assert os.environ[WORKSPACE_VARIABLE] == ":4096:8"
+    assert provenance.device_name(gpu) == "cuda (H200, deterministic)"
+    assert provenance.device_name(cpu) == plain

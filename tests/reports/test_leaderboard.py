@@ -1,0 +1,298 @@
+"""Boards of comparisons, and the tables made of them."""
+
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from comparing import AD, CLIPS, FF, SPS, Scores, cell, five_methods, noise, write_run
+from evaluating import plan_of, run
+from rich.console import Console
+from torch import Tensor
+
+from xaibench import registry
+from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.loaded import Subject
+from xaibench.errors import ResultsError
+from xaibench.explaining.explainer import Explainer
+from xaibench.explaining.explanation import Explanation
+from xaibench.reports import leaderboard, tables
+from xaibench.reports.tables import Cell, Row, Table
+from xaibench.results import store
+from xaibench.results.comparison import compare
+from xaibench.sound import audio
+from xaibench.sound.batch import Batch
+from xaibench.sound.synth import Synth
+
+
+@pytest.fixture
+def comparison(tmp_path: Path) -> pd.DataFrame:
+    return five_methods(tmp_path / "run")
+
+
+def test_methods_that_a_control_beats_are_marked_but_not_for_losing_to_the_oracle(tmp_path: Path) -> None:
+    methods: dict[str, Scores] = {
+        "good": {FF: noise(1, 0.8)},
+        "poor": {FF: noise(2, 0.2)},
+        "energy": {FF: noise(3, 0.5)},
+        "oracle": {FF: noise(4, 0.95)},
+        "random": {FF: noise(5)},
+    }
+    run = write_run(tmp_path / "run", methods, controls=("energy", "oracle", "random"))
+    comparison = compare([run])
+    lines = cell(comparison, *FF)
+    assert lines.loc["poor", "beaten_by"] == "energy"
+    assert lines.loc["good", "beaten_by"] == ""
+    table = leaderboard.board(comparison, "synth", "cnn-micro")
+    assert [row.name for row in table.rows if not row.control] == ["good", "poor" + tables.DOUBLE_DAGGER]
+    assert any(note.startswith(tables.DOUBLE_DAGGER) for note in table.notes)
+
+
+def test_a_method_scored_on_fewer_clips_is_marked(tmp_path: Path) -> None:
+    methods: dict[str, Scores] = {"whole": {FF: noise(1, 0.8)}, "stopped": {FF: noise(2, 0.9, clips=CLIPS // 2)}}
+    table = leaderboard.board(compare([write_run(tmp_path / "run", methods)]), "synth", "cnn-micro")
+    assert [row.name for row in table.rows] == ["stopped" + tables.PARTIAL, "whole"]
+    assert f"{CLIPS} clips" in table.caption
+    assert any(note.startswith(tables.PARTIAL) for note in table.notes)
+
+
+def test_a_metric_scored_on_fewer_clips_is_marked(tmp_path: Path) -> None:
+    """A metric that was added to a finished run, and stopped."""
+    methods: dict[str, Scores] = {"a": {FF: noise(1, 0.8), SPS: noise(2, 0.9, clips=16)}, "b": {FF: noise(3, 0.8)}}
+    table = leaderboard.board(compare([write_run(tmp_path / "run", methods)]), "synth", "cnn-micro")
+    cells = {row.name: dict(zip(table.columns, row.cells, strict=True)) for row in table.rows}
+    assert set(cells) == {"a", "b"}
+    assert tables.PARTIAL in cells["a"]["SPS ↑"].tail
+    assert tables.PARTIAL not in cells["a"]["FF ↑"].tail
+    assert any(note.startswith(tables.PARTIAL) for note in table.notes)
+
+
+def test_boards_are_sorted_by_faithfulness_and_controls_stand_below(comparison: pd.DataFrame) -> None:
+    board = leaderboard.board(comparison, "synth", "cnn-micro")
+    means = cell(comparison, *FF)["mean"]
+    assert [row.name for row in board.rows if not row.control] == sorted(
+        ["good", "twin", "poor"], key=lambda m: -means[m]
+    )
+    assert [row.control for row in board.rows] == [False] * 3 + [True] * 2
+    assert board.columns == ("FF ↑", "AD ↓", "SPS ↑", "s/clip ↓")
+    assert "40 clips, accuracy 0.750" in board.caption
+
+
+def test_boards_without_faithfulness_are_sorted_by_mean_rank(tmp_path: Path) -> None:
+    methods: dict[str, Scores] = {"bad": {AD: noise(1, 90)}, "fine": {AD: noise(1, 10)}}
+    comparison = compare([write_run(tmp_path / "run", methods)])
+    assert leaderboard.method_order(comparison) == ["fine", "bad"]
+
+
+def test_cells_are_rounded_to_their_uncertainty_and_marked(comparison: pd.DataFrame) -> None:
+    board = leaderboard.board(comparison, "synth", "cnn-micro")
+    cells = {row.name: dict(zip(board.columns, row.cells, strict=True)) for row in board.rows}
+    assert re.fullmatch(r"0\.\d{3}", cells["good"]["FF ↑"].text)
+    assert re.fullmatch(r" ±0\.0\d\d\W*", cells["good"]["FF ↑"].tail)
+    assert cells["good"]["FF ↑"].best and cells["twin"]["FF ↑"].best and not cells["poor"]["FF ↑"].best
+    assert "(3)" in cells["poor"]["FF ↑"].tail and "†" not in cells["poor"]["FF ↑"].tail
+    assert "†" in cells["uniform"]["FF ↑"].tail and "†" not in cells["random"]["FF ↑"].tail
+    assert cells["uniform"]["SPS ↑"].text == tables.MISSING and "(40)" in cells["uniform"]["SPS ↑"].tail
+    assert cells["good"]["s/clip ↓"].text == "0.1"
+    notes = " ".join(board.notes)
+    assert "†: not significantly better than random" in notes and "(n)" in notes and "top 10%" in notes
+
+
+@pytest.fixture
+def with_soft(tmp_path: Path) -> pd.DataFrame:
+    """Two trained methods whose maps are masks, one that is not trained, and controls."""
+    soft_ff, area = ("faithfulness", None), ("mask_area", None)
+    methods: dict[str, Scores] = {
+        "piq": {FF: noise(1, 0.5), AD: noise(1, 5.0)},
+        "piq-soft": {soft_ff: noise(2, 0.6), area: noise(2, 0.3)},
+        "lmac": {FF: noise(3, 0.05), AD: noise(3, 9.0)},
+        "lmac-soft": {soft_ff: noise(4, 0.95), area: noise(4, 0.9)},
+        "saliency": {FF: noise(5, 0.2), AD: noise(5, 7.0)},
+        "random": {FF: noise(6), AD: noise(6, 60.0)},
+        "uniform": {FF: noise(7), AD: noise(7, 60.0)},
+    }
+    costs = {"piq": {"seconds": 184.0, "parameters": 350_421}, "lmac": {"seconds": 5400.0, "parameters": 1_260_000}}
+    info: dict[str, dict[str, Any]] = {
+        name: {
+            "training": costs.get(name.removesuffix("-soft"), {}),
+            "mask": "soft" if "-soft" in name else "equal area",
+        }
+        for name in methods
+    }
+    return compare([write_run(tmp_path / "soft", methods, info=info)])
+
+
+def test_soft_masks_stand_between_methods_and_controls_and_are_not_judged(with_soft: pd.DataFrame) -> None:
+    board = leaderboard.board(with_soft, "synth", "cnn-micro")
+    assert [row.name.rstrip(tables.DOUBLE_DAGGER) for row in board.rows][:5] == [
+        *("piq", "saliency", "lmac"),
+        *("lmac-soft", "piq-soft"),  # best first
+    ]
+    assert [(row.apart, row.control) for row in board.rows] == (
+        [(False, False)] * 3 + [(True, False)] * 2 + [(False, True)] * 2
+    )
+    assert board.columns == ("FF ↑", "AD ↓", "s/clip ↓", "Training", "Area ↓")
+    cells = {row.name: dict(zip(board.columns, row.cells, strict=True)) for row in board.rows}
+    assert cells["piq"]["FF ↑"].best  # though a soft mask has more
+    for name in ("piq-soft", "lmac-soft"):
+        assert not any(one.best or tables.DAGGER in one.tail for one in cells[name].values())
+        assert cells[name]["AD ↓"].text == "" and float(cells[name]["Area ↓"].text) > 0.2
+    assert cells["piq"]["Area ↓"].text == ""
+    assert any(note.startswith("-soft: the method's own soft mask, of any size (column Area)") for note in board.notes)
+    markdown = tables.markdown(board).splitlines()
+    assert [line.split("|")[1].strip() for line in markdown if line.startswith("| *")][:2] == [
+        "*Soft masks*",
+        "*Controls*",
+    ]
+    assert tables.latex(board).count(r"\midrule") == 3
+    console = Console(width=100, file=io.StringIO(), record=True)
+    console.print(tables.terminal(board))
+    assert console.export_text().count("───") >= 3
+
+
+def test_what_training_cost_is_a_column_where_a_method_is_trained(
+    with_soft: pd.DataFrame, comparison: pd.DataFrame
+) -> None:
+    board = leaderboard.board(with_soft, "synth", "cnn-micro")
+    place = board.columns.index("Training")
+    training = {row.name.rstrip(tables.DOUBLE_DAGGER): row.cells[place].text for row in board.rows}
+    assert training["piq"] == training["piq-soft"] == "3 min, 350k"
+    assert training["lmac"] == "1.5 h, 1.3M"
+    assert training["saliency"] == training["random"] == tables.MISSING
+    assert "Training" not in leaderboard.board(comparison, "synth", "cnn-micro").columns
+
+
+@pytest.mark.parametrize(
+    ("seconds", "parameters", "said"),
+    [
+        (44.6, 900, "45 s, 900"),
+        (59.7, 1000, "1 min, 1k"),
+        (3569, 999_499, "59 min, 999k"),
+        (3571, 999_600, "1.0 h, 1.0M"),
+        (float("nan"), float("nan"), tables.MISSING),
+    ],
+)
+def test_costs_of_training_as_people_say_them(seconds: float, parameters: float, said: str) -> None:
+    assert leaderboard._training(seconds, parameters) == said
+
+
+def test_the_wide_table_ranks_no_soft_mask(with_soft: pd.DataFrame) -> None:
+    wide = leaderboard.wide(with_soft, "synth").set_index("method")
+    soft = wide.index.str.endswith("-soft")
+    assert wide.loc[soft, "mean_rank"].isna().all() and wide.loc[~soft, "mean_rank"].notna().all()
+    assert wide.loc["piq", "mean_rank"] == 1
+    assert wide.loc["piq-soft", "mask"] == "soft" and wide.loc["piq-soft", "trained_parameters"] == 350_421
+    line = with_soft[(with_soft["method"] == "piq-soft") & (with_soft["metric"] == "mask_area")]
+    assert wide.loc["piq-soft", "mask_area"] == line["mean"].item()
+
+
+class Loudness(Explainer):
+    """The share of the loudest bin: a mask as it is, and no control."""
+
+    title = "Loudness"
+    reference = "tests"
+    description = "the spectrogram on a scale from 0 to 1"
+    polarity = "positive"
+    native_mask = True
+
+    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        return Explanation(batch.x / batch.x.amax(dim=(1, 2), keepdim=True), batch.grid)
+
+
+def test_a_real_run_of_a_mask_has_both_rows(synth: Synth, subject: Subject, tmp_path: Path) -> None:
+    methods: dict[str, Explainer] = {"loud": Loudness(), "random": registry.create("methods", "random")}
+    plan = plan_of(synth, methods, ("faithfulness", "mask_area", "sparseness"), clips=3)
+    assert {event.kind for event in run(plan, subject, tmp_path)} == {"scored"}
+    lines = compare([tmp_path])
+    found = lines[lines["mask"] == "soft"]
+    assert set(found["method"]) == {"loud-soft"} and set(found["metric"]) == {"faithfulness", "mask_area"}
+    rows = store.read_rows(tmp_path)
+    scored = rows[(rows["method"] == "loud-soft") & (rows["metric"] == "mask_area")]
+    maps = [audio.spectrogram(torch.from_numpy(synth.waveform(clip))[None])[0] for clip in plan.clips]
+    np.testing.assert_allclose(scored["value"], [float((x / x.max()).mean()) for x in maps], rtol=1e-5)
+    board = leaderboard.board(lines, "synth", "cnn")
+    assert [row.name.rstrip(tables.DOUBLE_DAGGER) for row in board.rows] == ["loud", "loud-soft", "random"]
+    assert "Training" not in board.columns
+
+
+@pytest.mark.parametrize(
+    ("half", "largest", "decimals"),
+    [(0.031, 0.4, 3), (0.31, 4, 2), (3.4, 80, 1), (12, 80, 0), (0.0042, 1, 3), (0.0003, 1, 4), (float("nan"), 1, 3)],
+)
+def test_decimals(half: float, largest: float, decimals: int) -> None:
+    assert leaderboard._decimals(half, largest) == decimals
+
+
+def test_written_tables(comparison: pd.DataFrame, tmp_path: Path) -> None:
+    paths = leaderboard.write_tables(comparison, tmp_path / "new" / "folder")
+    assert [path.name for path in paths] == [f"leaderboard-synth.{suffix}" for suffix in ("csv", "md", "tex")]
+    wide = pd.read_csv(paths[0]).set_index("method")
+    line = cell(comparison, *FF).loc["good"]
+    for key, value in {"": line["mean"], "_low": line["low"], "_high": line["high"]}.items():
+        assert wide.loc["good", f"faithfulness{key}"] == pytest.approx(value, rel=1e-15)  # not rounded
+    assert wide.loc["poor", "faithfulness_undefined"] == 3
+    markdown = paths[1].read_text()
+    assert "| *random* |" in markdown and "**0." in markdown
+    widths = {line.count("|") for line in markdown.splitlines() if line.startswith("|")}
+    assert widths == {6}
+
+
+def test_latex_is_balanced_and_escaped() -> None:
+    rows = (
+        Row("a_b & 50%", False, (Cell("1", " ±2†", best=True),)),
+        Row("[x]", True, (Cell("2", "\N{FIGURE SPACE}"),)),
+    )
+    text = tables.latex(Table("x_y {#1}", ("FF ↑",), rows, ("†: ~worse^2\\",)))
+    assert r"a\_b \& 50\% & \textbf{1} $\pm$2$^{\dagger}$ \\" in text
+    assert r"\textit{{[}x{]}} & 2\phantom{$^{\dagger}$} \\" in text
+    assert r"\caption{x\_y \{\#1\}}" in text
+    assert r"$^{\dagger}$: \textasciitilde{}worse\textasciicircum{}2\textbackslash{}" in text
+    assert text.isascii()
+    plain = re.sub(r"\\[{}]", "", text)
+    assert plain.count("{") == plain.count("}") and plain.count("$") % 2 == 0
+    assert re.findall(r"\\(toprule|midrule|bottomrule)", text) == ["toprule", "midrule", "midrule", "bottomrule"]
+    assert all(line.count(" & ") == 1 for line in text.replace(r"\&", "").splitlines() if line.endswith(r"\\"))
+
+
+def test_wide_tables_are_split_into_even_pieces_that_fit() -> None:
+    columns = tuple(f"c{i}" for i in range(14))
+    cells = tuple(Cell(f"{i:07d}", " ±0.1234") for i in range(14))
+    table = Table("t", columns, (Row("m" * 14, False, cells),), ("note",))
+    pieces = table.split()
+    assert [len(piece.columns) for piece in pieces] == [4, 4, 3, 3]  # five are 15 + 5 x 18 + 1 = 106 wide
+    assert max(piece.width() for piece in pieces) <= tables.MOST_WIDTH
+    assert [cell.text for piece in pieces for cell in piece.rows[0].cells] == [cell.text for cell in cells]
+    assert [piece.notes for piece in pieces] == [(), (), (), ("note",)]
+    assert [piece.caption for piece in pieces] == [f"t ({i} of 4)" for i in (1, 2, 3, 4)]
+
+
+def test_terminal_tables_fit_100_columns_with_every_metric(tmp_path: Path) -> None:
+    names = ["integrated-gradients", "guided-backprop", "random"]
+    keys = [(name, 0.1 if registry.load("metrics", name).per_area else None) for name in registry.names("metrics")]
+    methods: dict[str, Scores] = {
+        name: {key: noise(10 * i + j, 40.0 if "average" in key[0] else 0.5) for j, key in enumerate(keys)}
+        for i, name in enumerate(names)
+    }
+    comparison = compare([write_run(tmp_path / "run", methods)])
+    console = Console(width=100, file=io.StringIO(), record=True)
+    for table in leaderboard.terminal_tables(comparison, "synth"):
+        console.print(table)
+    text = console.export_text()
+    assert "…" not in text and text.count("integrated-gradients") == len(
+        leaderboard.terminal_tables(comparison, "synth")
+    )
+    for name in registry.names("metrics"):
+        assert leaderboard.metric_heading(name) in text
+    with pytest.raises(ResultsError, match="no results on dataset 'esc51'; there are results on synth"):
+        leaderboard.terminal_tables(comparison, "esc51")
+
+
+def test_importing_it_costs_no_torch() -> None:
+    code = "import sys, xaibench.reports.leaderboard; sys.exit('torch' in sys.modules or 'rich' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,77 @@
+"""The committed results say what they must, and the README shows them as they are."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from xaibench import registry
+from xaibench.classifiers import checkpoint
+from xaibench.classifiers.loaded import Subject
+from xaibench.errors import UnsupportedPairError
+from xaibench.explaining import fitting
+from xaibench.explaining.explainer import Explainer
+from xaibench.reports import leaderboard, tables
+from xaibench.scoring.config import SOFT
+
+ROOT = Path(__file__).parents[2]
+COMMITTED = [
+    (dataset, name) for dataset, name in checkpoint.shipped() if (ROOT / f"results/leaderboard-{dataset}.md").exists()
+]
+LOCALISATION = [name for name in registry.names("metrics") if registry.load("metrics", name).needs_known_evidence]
+
+
+@pytest.fixture(scope="module")
+def comparison() -> pd.DataFrame:
+    table = pd.read_csv(ROOT / "results" / "comparison.csv", keep_default_na=True)
+    text = ["tied_with", "beaten_by"]  # an empty list of methods, which a CSV cannot tell from nothing
+    return table.assign(**{name: table[name].fillna("") for name in text})
+
+
+def is_ready(name: str, method: Explainer, subject: Subject, dataset: str) -> bool:
+    """Whether a method needs no weights, or those that it needs are shipped."""
+    try:
+        fitting.bind(name, method, subject, dataset, ROOT / "nowhere")
+    except UnsupportedPairError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("dataset", "classifier"), COMMITTED)
+def test_every_sensible_pair_and_metric_is_there_on_80_clips(
+    comparison: pd.DataFrame, dataset: str, classifier: str
+) -> None:
+    here = comparison[(comparison["dataset"] == dataset) & (comparison["classifier"] == classifier)]
+    model, card = checkpoint.resolve(classifier, dataset)
+    known = dataset == "synth"
+    methods = {name: registry.create("methods", name) for name in registry.names("methods")}
+    sensible = {name for name, method in methods.items() if method.refusal(model, known) is None}
+    every = {name: registry.load("metrics", name) for name in registry.names("metrics")}
+    metrics = {name for name, metric in every.items() if metric.in_default_set and (known or name not in LOCALISATION)}
+    # Plugins that happen to be installed were not part of the committed run.
+    built_in = {name for name in sensible if registry.origin("methods", name) == "xaibench"}
+    subject = Subject(classifier, model, card.weights_sha256)
+    taking_part = {name for name in built_in if is_ready(name, methods[name], subject, dataset)}
+    assert taking_part >= {"piq", "lmac"}, "shipped for every shipped classifier"
+    soft = {name + SOFT for name in taking_part if methods[name].native_mask}
+    assert set(here["method"]) == taking_part | soft
+    assert set(here["metric"]) == {name for name in metrics if registry.origin("metrics", name) == "xaibench"}
+    assert (here["n"] + here["undefined"] == 80).all()
+    assert here["accuracy"].iloc[0] == pytest.approx(card.test_accuracy)
+
+
+@pytest.mark.parametrize(("dataset", "classifier"), COMMITTED)
+def test_the_written_boards_are_those_of_the_comparison(
+    comparison: pd.DataFrame, dataset: str, classifier: str
+) -> None:
+    written = (ROOT / "results" / f"leaderboard-{dataset}.md").read_text()
+    unproven = leaderboard.unproven_metrics(ROOT / "results")
+    assert tables.markdown(leaderboard.board(comparison, dataset, classifier, unproven)).strip() in written
+
+
+def test_the_readme_shows_a_board_of_the_results() -> None:
+    shown = (ROOT / "README.md").read_text().partition("<!-- leaderboard -->")[2].partition("<!-- end -->")[0]
+    rows = [row for row in shown.splitlines() if row.startswith("|")]
+    written = (ROOT / "results" / "leaderboard-esc10.md").read_text()
+    assert len(rows) > 10
+    assert all(row in written for row in rows)

@@ -1,0 +1,227 @@
+"""Comparisons of synthetic rows whose answer is known."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from comparing import AD, CLIPS, FF, SPS, Scores, cell, five_methods, noise, write_run
+
+from xaibench.errors import ResultsError
+from xaibench.results import store
+from xaibench.results.comparison import COLUMNS, compare
+from xaibench.results.store import RunFolder
+
+
+@pytest.fixture
+def comparison(tmp_path: Path) -> pd.DataFrame:
+    return five_methods(tmp_path / "run")
+
+
+def test_one_line_per_cell_with_the_declared_columns(comparison: pd.DataFrame) -> None:
+    assert tuple(comparison.columns) == COLUMNS
+    assert len(comparison) == 17
+    assert not comparison.duplicated(["dataset", "classifier", "method", "metric", "area"]).any()
+    line: Any = cell(comparison, *FF).loc["good"]
+    assert line["mean"] == pytest.approx(noise(1, 0.8).mean())
+    assert line["low"] < line["mean"] < line["high"]
+    assert line["accuracy"] == 0.75
+    assert line["seconds_per_clip"] == 0.1
+    assert line["peak_memory_mb"] == 2.5
+    assert (line["native_resolution"], line["polarity"]) == ("8x9", "positive")
+    assert not line["control"] and not line["trained"]
+
+
+def test_ranks_follow_the_direction_of_the_metric(comparison: pd.DataFrame) -> None:
+    for metric, area in (FF, AD):
+        lines = cell(comparison, metric, area)
+        assert set(lines["rank"][["good", "twin"]]) == {1, 2}
+        assert lines.loc["poor", "rank"] == 3
+    assert cell(comparison, *AD)["mean"]["good"] < cell(comparison, *AD)["mean"]["poor"]
+
+
+def test_ties_are_symmetric_and_only_where_no_difference_is_shown(comparison: pd.DataFrame) -> None:
+    tied = cell(comparison, *FF)["tied_with"]
+    assert tied.to_dict() == {"good": "twin", "twin": "good", "poor": "", "random": "uniform", "uniform": "random"}
+
+
+def test_better_than_random_is_missing_for_random_itself(comparison: pd.DataFrame) -> None:
+    better = cell(comparison, *FF)["better_than_random"]
+    assert [better[name] for name in ("good", "twin", "poor", "uniform")] == [True, True, True, False]
+    assert better["random"] is pd.NA
+
+
+def test_undefined_clips_are_counted_and_left_out(comparison: pd.DataFrame) -> None:
+    poor = cell(comparison, *FF).loc["poor"]
+    assert (poor["n"], poor["undefined"]) == (CLIPS - 3, 3)
+    assert poor["mean"] == pytest.approx(np.delete(noise(5, 0.3), [1, 2, 3]).mean())
+    uniform = cell(comparison, *SPS).loc["uniform"]
+    assert (uniform["n"], uniform["undefined"], uniform["tied_with"]) == (0, CLIPS, "")
+    assert np.isnan(uniform["mean"]) and np.isnan(uniform["low"])
+    assert uniform["rank"] is pd.NA and uniform["better_than_random"] is pd.NA
+    assert "uniform" not in ";".join(cell(comparison, *SPS)["tied_with"])
+
+
+def test_pairs_are_compared_where_both_are_defined(tmp_path: Path) -> None:
+    # Better on every shared clip, yet its mean is lower, because the easy clips are its own.
+    hard = np.r_[np.full(20, np.nan), noise(1, 0.3, 20)]
+    other = np.r_[np.full(20, 0.9), noise(1, 0.1, 20)]
+    lines = cell(compare([write_run(tmp_path / "run", {"a": {FF: hard}, "random": {FF: other}})]), *FF)
+    assert lines["mean"]["a"] < lines["mean"]["random"]
+    assert lines.loc["a", "better_than_random"]
+
+
+def test_a_metric_of_flipped_sign_and_direction_gives_the_same_verdicts(tmp_path: Path) -> None:
+    values = {name: noise(i, 0.02 * i) for i, name in enumerate(["a", "b", "c", "random", "uniform"])}
+    methods: dict[str, Scores] = {
+        name: {("insertion_auc", None): v, ("deletion_auc", None): -v} for name, v in values.items()
+    }
+    found = compare([write_run(tmp_path / "run", methods)])
+    up, down = cell(found, "insertion_auc"), cell(found, "deletion_auc")
+    verdicts = ["rank", "tied_with", "better_than_random"]
+    pd.testing.assert_frame_equal(up[verdicts], down[verdicts])
+    np.testing.assert_allclose(up["low"], -down["high"])
+
+
+def test_noise_seldom_beats_random(tmp_path: Path) -> None:
+    for seed in range(5):
+        names = [f"m{i}" for i in range(10)] + ["random"]
+        methods: dict[str, Scores] = {name: {FF: noise(100 * seed + i)} for i, name in enumerate(names)}
+        better = cell(compare([write_run(tmp_path / str(seed), methods)]), *FF)["better_than_random"]
+        assert better.fillna(False).sum() <= 1
+
+
+def test_the_order_of_clips_and_methods_changes_nothing(tmp_path: Path) -> None:
+    methods: dict[str, Scores] = {name: {FF: noise(i, 0.1 * i)} for i, name in enumerate("abc")}
+    write_run(tmp_path / "one", methods)
+    reordered = store.read_rows(tmp_path / "one").sample(frac=1, random_state=0)
+    run = RunFolder(tmp_path / "two", store.read_manifest(tmp_path / "one"))
+    for method, rows in reordered.groupby("method", sort=False):
+        info = store.read_info(tmp_path / "one" / "cnn-micro" / str(method) / "part-000.parquet")
+        run.write("cnn-micro", str(method), 0, rows, info)
+    one, two = compare([tmp_path / "one"]), compare([tmp_path / "two"])
+    pd.testing.assert_frame_equal(one, two)
+
+
+def test_methods_of_several_runs_and_folds_are_compared_together(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "one", {"a": {FF: noise(1, 0.5)}, "random": {FF: noise(2)}})
+    second = write_run(tmp_path / "two", {"b": {FF: noise(3, 0.9)}})
+    third = write_run(tmp_path / "three", {"b": {FF: noise(4, 0.9, 8)}}, first_clip=CLIPS)
+    lines = cell(compare([first, second, third]), *FF)
+    assert lines["rank"].to_dict() == {"b": 1, "a": 2, "random": 3}
+    assert lines["n"].to_dict() == {"b": CLIPS + 8, "a": CLIPS, "random": CLIPS}
+    assert lines.loc["b", "better_than_random"]
+    assert lines.loc["b", "seconds_per_clip"] == pytest.approx(8 / (CLIPS + 8))
+
+
+def test_what_training_cost_is_read_from_the_parts(tmp_path: Path) -> None:
+    scores: dict[str, Scores] = {"random": {FF: noise(1)}, "a": {FF: noise(2, 0.9)}, "b": {FF: noise(3, 0.9)}}
+    info: dict[str, dict[str, Any]] = {"a": {"training": {"seconds": 184.5, "parameters": 350421}}}
+    lines = cell(compare([write_run(tmp_path / "run", scores, info=info | {"b": {"training": {}}})]), *FF)
+    assert lines["trained"].to_dict() == {"a": True, "b": False, "random": False}
+    assert (lines.loc["a", "training_seconds"], lines.loc["a", "trained_parameters"]) == (184.5, 350421)
+    # Parts from before there were trained methods lack the key, as those of random do.
+    assert lines.loc[["b", "random"], ["training_seconds", "trained_parameters"]].isna().all(axis=None)
+    assert (lines["mask"] == "equal area").all()
+
+
+def test_a_baseline_that_is_no_control_is_no_baseline(tmp_path: Path) -> None:
+    scores: dict[str, Scores] = {"random": {FF: noise(1)}, "a": {FF: noise(2, 0.9)}}
+    lines = cell(compare([write_run(tmp_path / "run", scores, controls=())]), *FF)
+    assert lines["better_than_random"].isna().all()
+
+
+def test_soft_masks_are_ranked_among_themselves_and_change_nothing_for_the_others(tmp_path: Path) -> None:
+    soft_ff = ("faithfulness", None)
+    equal: dict[str, Scores] = {
+        "piq": {FF: noise(1, 0.5), SPS: noise(7, 0.5)},
+        "lmac": {FF: noise(2, 0.3), SPS: noise(8, 0.5)},
+        "random": {FF: noise(3), SPS: noise(9)},
+    }
+    # Better than all masks of equal area, and worse: neither may count.
+    soft: dict[str, Scores] = {"piq-soft": {soft_ff: noise(4, 0.6)}, "lmac-soft": {soft_ff: noise(5, 0.95)}}
+    info: dict[str, dict[str, Any]] = {name: {"mask": "soft"} for name in soft}
+    whole = compare([write_run(tmp_path / "whole", equal | soft, info=info)])
+    lines = cell(whole, *soft_ff)
+    assert set(lines.index) == set(soft) and (lines["mask"] == "soft").all()
+    assert lines["rank"].to_dict() == {"lmac-soft": 1, "piq-soft": 2}
+    assert (lines["tied_with"] == "").all() and (lines["beaten_by"] == "").all()
+    assert lines["better_than_random"].isna().all()
+    rest = whole[whole["mask"] == "equal area"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rest, compare([write_run(tmp_path / "equal", equal)]))
+    # A metric without any area for either would still not rank them together.
+    both: dict[str, Scores] = {"piq": {SPS: noise(1, 0.5)}, "piq-soft": {SPS: noise(2, 0.9)}}
+    mixed = compare([write_run(tmp_path / "mixed", both, info=info)])
+    assert mixed["rank"].tolist() == [1, 1]
+
+
+def test_one_recording_gives_no_interval_and_no_verdict(tmp_path: Path) -> None:
+    methods: dict[str, Scores] = {"a": {FF: np.array([0.9])}, "random": {FF: np.array([0.1])}}
+    lines = cell(compare([write_run(tmp_path / "run", methods)]), *FF)
+    assert lines["low"].isna().all()
+    assert lines.loc["a", "tied_with"] == "random"
+    assert not lines.loc["a", "better_than_random"]
+
+
+def test_contradicting_runs_are_refused(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "one", {"a": {FF: noise(1)}})
+    again = write_run(tmp_path / "two", {"a": {FF: noise(2)}})
+    with pytest.raises(ResultsError, match=r"scored more than once for 'a' .*compare one of these runs"):
+        compare([first, again])
+    protocol = write_run(tmp_path / "three", {"b": {FF: noise(2)}}, protocol="legacy")
+    with pytest.raises(ResultsError, match=r"different protocols \(legacy, standard\)"):
+        compare([first, protocol])
+    weights = write_run(tmp_path / "four", {"b": {FF: noise(2)}}, sha256="others")
+    with pytest.raises(ResultsError, match="other weights"):
+        compare([first, weights])
+    fewer = write_run(tmp_path / "five", {"b": {FF: noise(2, clips=8)}}, sha256="others", limit=8)
+    with pytest.raises(ResultsError, match="other weights"):
+        compare([first, fewer])
+
+
+@pytest.mark.parametrize(
+    "condition", [{"dataset_fingerprint": "others"}, {"seed": 7}, {"precision": "bfloat16"}, {"compiled": True}]
+)
+def test_runs_under_other_conditions_are_refused(tmp_path: Path, condition: dict[str, Any]) -> None:
+    first = write_run(tmp_path / "one", {"a": {FF: noise(1)}})
+    other = write_run(tmp_path / "two", {"b": {FF: noise(2)}}, **condition)
+    (name,) = condition
+    with pytest.raises(ResultsError, match=f"cannot be compared: {name.replace('_', ' ')} .*compare one of these runs"):
+        compare([first, other])
+    elsewhere = write_run(tmp_path / "three", {"b": {FF: noise(2)}}, dataset="esc10", **condition)
+    assert len(compare([first, elsewhere])) == 2
+
+
+def test_who_beats_whom_is_decided_on_the_clips_that_both_have(tmp_path: Path) -> None:
+    """A control that was also scored on easier clips has the better mean, and is worse on every common clip."""
+    easy = np.concatenate([noise(1, 0.2, 16), noise(2, 0.9, CLIPS - 16)])
+    methods: dict[str, Scores] = {"a": {FF: noise(1, 0.2, 16) + 0.3}, "random": {FF: easy}}
+    lines = cell(compare([write_run(tmp_path / "run", methods)]), *FF)
+    assert lines.loc["random", "mean"] > lines.loc["a", "mean"]
+    assert lines.loc["a", "better_than_random"]
+    assert lines.loc["a", "beaten_by"] == ""
+
+
+def test_without_a_common_clip_there_is_no_verdict(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "one", {"random": {FF: noise(1)}})
+    second = write_run(tmp_path / "two", {"a": {FF: noise(2, 0.9)}}, first_clip=CLIPS)
+    lines = cell(compare([first, second]), *FF)
+    assert lines["better_than_random"].isna().all()
+    assert lines.loc["a", "tied_with"] == "random"
+    with pytest.raises(ResultsError, match="no run to compare"):
+        compare([])
+
+
+def test_a_metric_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {"a": {("their_metric", None): noise(1)}})
+    with pytest.raises(ResultsError, match=r"'their_metric'.*install the package"):
+        compare([run])
+
+
+def test_the_comparison_survives_a_csv(comparison: pd.DataFrame) -> None:
+    text = cell(comparison, *FF).to_csv()
+    better = {row["method"]: row["better_than_random"] for row in csv.DictReader(io.StringIO(text))}
+    assert better["good"] == "True" and better["random"] == ""

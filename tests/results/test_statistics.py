@@ -1,0 +1,176 @@
+"""Intervals and tests against slow loops, scipy, full enumeration and hand-worked examples."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from xaibench.results.statistics import FLIPS, flips_for, holm, mean_interval, sign_flip_p
+
+
+def recordings_of(clips: int, count: int) -> np.ndarray:
+    return np.array([f"r{i % count}" for i in range(clips)])
+
+
+def slow_bootstrap(values: np.ndarray, recordings: np.ndarray, resamples: int, seed: int) -> tuple[float, float]:
+    """Resample whole recordings one by one and average their defined clips."""
+    kept = ~np.isnan(values)
+    values, recordings = values[kept], recordings[kept]
+    names = np.unique(recordings)
+    generator = np.random.default_rng(seed)
+    means = []
+    for _ in range(resamples):
+        drawn = generator.integers(len(names), size=len(names))
+        means.append(np.concatenate([values[recordings == names[i]] for i in drawn]).mean())
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def slow_sign_flip(differences: np.ndarray, recordings: np.ndarray, two_sided: bool) -> float:
+    """p by enumerating every assignment of signs to recordings, the observed one included."""
+    kept = ~np.isnan(differences)
+    differences, recordings = differences[kept], recordings[kept]
+    names = list(np.unique(recordings))
+    observed = differences.mean()
+    extreme = total = 0
+    for signs in product((1, -1), repeat=len(names)):
+        flipped = np.mean([d * signs[names.index(r)] for d, r in zip(differences, recordings, strict=True)])
+        total += 1
+        extreme += abs(flipped) >= abs(observed) - 1e-12 if two_sided else flipped >= observed - 1e-12
+    return extreme / total
+
+
+def test_interval_is_the_slow_bootstrap_with_the_same_draws() -> None:
+    generator = np.random.default_rng(3)
+    values, recordings = generator.normal(size=(3, 23)), recordings_of(23, 7)
+    values[1, ::5] = np.nan
+    values[2, recordings == "r2"] = np.nan  # this row is left with six recordings
+    found = mean_interval(values, recordings, resamples=500, seed=9)
+    for i in range(3):
+        assert (found.low[i], found.high[i]) == pytest.approx(slow_bootstrap(values[i], recordings, 500, 9))
+    np.testing.assert_allclose(found.mean, np.nanmean(values, axis=1))
+
+
+def test_interval_agrees_with_scipy_where_a_clip_is_a_recording() -> None:
+    values = np.random.default_rng(0).gamma(1.0, size=60)
+    found = mean_interval(values[None], np.arange(60))
+    expected = stats.bootstrap((values,), np.mean, method="percentile", rng=1, n_resamples=9999).confidence_interval
+    assert (found.low[0], found.high[0]) == pytest.approx(expected, abs=0.01)
+
+
+def test_clips_of_one_recording_are_no_independent_evidence() -> None:
+    values = np.repeat(np.random.default_rng(1).normal(size=20), 10)
+    clustered = mean_interval(values[None], np.repeat(np.arange(20), 10))
+    naive = mean_interval(values[None], np.arange(200))
+    assert clustered.high[0] - clustered.low[0] > 2 * (naive.high[0] - naive.low[0])
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(5)
+    recordings = np.repeat(np.arange(40), 2)
+    values = np.repeat(generator.normal(size=(400, 40)), 2, axis=1) + generator.normal(size=(400, 80))
+    found = mean_interval(values, recordings, resamples=2000)
+    assert 0.91 < np.mean((found.low <= 0) & (found.high >= 0)) < 0.98
+
+
+@pytest.mark.parametrize(
+    ("values", "recordings", "mean"),
+    [([0.2, 0.4], ["a", "a"], 0.3), ([np.nan, np.nan], ["a", "b"], np.nan), ([0.5, np.nan], ["a", "b"], 0.5)],
+    ids=["one recording", "nothing defined", "one defined recording"],
+)
+def test_without_two_recordings_there_is_no_interval(values: list, recordings: list, mean: float) -> None:
+    found = mean_interval(np.array([values]), np.array(recordings))
+    np.testing.assert_allclose(found.mean, [mean])
+    assert np.isnan([found.low[0], found.high[0]]).all()
+
+
+def test_a_constant_metric_has_an_interval_of_no_width() -> None:
+    found = mean_interval(np.full((1, 30), 0.1), recordings_of(30, 9))
+    assert found.low[0] <= found.mean[0] <= found.high[0] == pytest.approx(found.low[0])
+
+
+def test_seed_and_resamples_move_the_interval_and_other_rows_do_not() -> None:
+    values, recordings = np.random.default_rng(2).normal(size=(4, 30)), recordings_of(30, 11)
+    first, other = mean_interval(values, recordings), mean_interval(values, recordings, seed=1)
+    assert first.low[0] != other.low[0]
+    assert first.low[0] != mean_interval(values, recordings, resamples=2000).low[0]
+    np.testing.assert_allclose(first.low[:1], mean_interval(values[:1], recordings).low)
+
+
+rows = st.lists(
+    st.tuples(st.floats(-1e3, 1e3) | st.just(float("nan")), st.sampled_from("abcdefgh")), min_size=1, max_size=30
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows, st.randoms())
+def test_interval_contains_the_mean_and_ignores_the_order(clips: list, random) -> None:
+    shuffled = random.sample(clips, len(clips))
+    one, two = (
+        mean_interval(np.array([[v for v, _ in c]]), np.array([r for _, r in c]), resamples=2000)
+        for c in (clips, shuffled)
+    )
+    for name in ("mean", "low", "high"):
+        np.testing.assert_allclose(getattr(one, name), getattr(two, name), atol=1e-9)
+    if not np.isnan(one.low[0]):
+        assert one.low[0] <= one.mean[0] <= one.high[0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows)
+def test_p_is_the_full_enumeration_for_few_recordings(clips: list) -> None:
+    differences, recordings = np.array([v for v, _ in clips]).round(3), np.array([r for _, r in clips])
+    for alternative in ("two-sided", "greater"):
+        found = sign_flip_p(differences[None], recordings, alternative)[0]
+        if np.isnan(differences).all():
+            assert np.isnan(found)
+        else:
+            assert found == pytest.approx(slow_sign_flip(differences, recordings, alternative == "two-sided"))
+
+
+def test_p_agrees_with_scipy_for_many_recordings() -> None:
+    generator = np.random.default_rng(4)
+    differences, recordings = generator.normal(0.25, 1, size=(3, 90)), recordings_of(90, 45)
+    sums = np.array([[row[recordings == name].sum() for name in np.unique(recordings)] for row in differences])
+    for alternative in ("two-sided", "greater"):
+        found = sign_flip_p(differences, recordings, alternative)
+        expected = stats.permutation_test(
+            (sums.T,), np.mean, permutation_type="samples", alternative=alternative, n_resamples=9999, rng=0
+        ).pvalue
+        np.testing.assert_allclose(found, expected, atol=0.015)
+
+
+def test_p_counts_drawn_flips_in_a_loop() -> None:
+    differences, recordings = np.random.default_rng(8).normal(0.2, 1, size=30), recordings_of(30, 20)
+    sums = [differences[recordings == name].sum() for name in np.unique(recordings)]
+    signs = 1 - 2 * np.random.default_rng(7).integers(2, size=(99, 20))
+    count = sum(np.dot(row, sums) >= np.sum(sums) for row in signs)
+    assert sign_flip_p(differences[None], recordings, "greater", flips=99, seed=7)[0] == (1 + count) / 100
+
+
+def test_p_is_uniform_without_a_difference_and_small_with_one() -> None:
+    generator = np.random.default_rng(6)
+    recordings = np.repeat(np.arange(30), 2)
+    noise = np.repeat(generator.normal(size=(500, 30)), 2, axis=1) + generator.normal(size=(500, 60))
+    assert 0.03 < np.mean(sign_flip_p(noise, recordings, "two-sided", flips=999) <= 0.05) < 0.075
+    assert sign_flip_p(noise[:1] + 9, recordings, "two-sided")[0] == 1 / (1 + FLIPS)
+    assert sign_flip_p(noise[:1] - 9, recordings, "greater")[0] == 1
+
+
+def test_methods_that_never_differ_have_p_1() -> None:
+    assert sign_flip_p(np.zeros((1, 40)), np.arange(40), "two-sided")[0] == 1
+
+
+def test_holm_by_hand() -> None:
+    # Sorted: 0.005 x 4, 0.01 x 3, 0.03 x 2, 0.04 x 1 raised to the 0.06 before it.
+    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(holm(np.array([0.6, np.nan, 0.5])), [1.0, np.nan, 1.0])
+    assert holm(np.array([])).shape == (0,)
+
+
+def test_the_smallest_p_survives_holm_for_any_number_of_methods() -> None:
+    for comparisons in (1, 136, 1225):
+        assert comparisons / (1 + flips_for(comparisons)) <= 0.05

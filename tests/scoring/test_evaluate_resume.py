@@ -1,0 +1,142 @@
+"""Runs that go on: parts that are there, damaged, of other settings, or cut off by a kill."""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from evaluating import assert_same, plan_of, run, values
+
+from xaibench import registry
+from xaibench.errors import ResultsError
+from xaibench.results import store
+from xaibench.results.store import PART_CLIPS
+from xaibench.scoring.evaluate import Subject
+from xaibench.sound.dataset import Clip
+from xaibench.sound.synth import Synth
+from xaibench.storage import provenance
+
+
+def test_a_metric_added_later_keeps_the_earlier_ones(tmp_path: Path, synth: Synth, subject: Subject) -> None:
+    run(plan_of(synth, ["energy", "uniform"], ["sparseness"], 3), subject, tmp_path)
+    first = values(tmp_path)
+    events = run(plan_of(synth, ["energy"], ["complexity"], 3), subject, tmp_path)
+    assert [event.kind for event in events] == ["scored"]
+    both = values(tmp_path)
+    assert_same(both[both.index.get_level_values("metric") == "sparseness"], first, tolerance=0)
+    metrics = store.read_rows(tmp_path).groupby("method")["metric"].unique()
+    assert set(metrics["energy"]) == {"sparseness", "complexity"}
+    assert set(metrics["uniform"]) == {"sparseness"}
+    events = run(plan_of(synth, ["energy"], ["sparseness"], 3), subject, tmp_path)
+    assert [event.kind for event in events] == ["found"], "a metric asked for again is not scored again"
+
+
+def test_a_damaged_part_is_made_again(tmp_path: Path, synth: Synth, subject: Subject) -> None:
+    plan = plan_of(synth, ["energy", "uniform"], ["complexity"], PART_CLIPS + 2)
+    run(plan, subject, tmp_path)
+    parts = sorted(tmp_path.rglob("*.parquet"))
+    assert len(parts) == 4
+    before = [part.read_bytes() for part in parts]
+    parts[1].write_bytes(before[1][:-50])
+    parts[2].with_suffix(".json").unlink()
+    kinds = [event.kind for event in run(plan, subject, tmp_path)]
+    assert sorted(kinds) == ["found", "found", "scored", "scored"]
+    assert [part.read_bytes() for part in parts] == before
+
+
+def test_what_would_mix_two_runs_is_refused(
+    tmp_path: Path, synth: Synth, subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(synth, ["occlusion"], ["sparseness"], 1)
+    run(plan, subject, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    with pytest.raises(ResultsError, match="holds a run with seed 0, this one has 7; choose another --out"):
+        run(replace(plan, seed=7), subject, tmp_path)
+    with pytest.raises(ResultsError, match=r"scored with another cnn .*choose another --out"):
+        run(plan, replace(subject, sha256="0" * 64), tmp_path)
+    warmer = copy.copy(subject.classifier)
+    warmer.temperature = subject.classifier.temperature / 3
+    with pytest.raises(ResultsError, match="temperature or classes differ"):
+        run(plan, replace(subject, classifier=warmer), tmp_path)
+    with pytest.raises(ResultsError, match="temperature or classes differ"):
+        run(plan, replace(subject, geometry={"image_size": 96}), tmp_path)
+
+    class Other(registry.load("methods", "occlusion")):  # type: ignore[misc]
+        parameters: ClassVar[dict[str, Any]] = {"window": (20, 20), "stride": (10, 10), "baseline": "silence"}
+
+    with pytest.raises(ResultsError, match="made with other parameters of occlusion; choose another --out"):
+        run(replace(plan, methods={"occlusion": Other()}), subject, tmp_path)
+
+    class Quieter(Synth):
+        def waveform(self, clip: Clip) -> np.ndarray:
+            return super().waveform(clip) * np.float32(0.5)
+
+    with pytest.raises(ResultsError, match="made with other sound in the same clips; choose another --out"):
+        run(replace(plan, dataset=Quieter()), subject, tmp_path)
+    for changed, name in (("methods", "occlusion"), ("metrics", "metric sparseness")):
+        leaf = type(getattr(plan, changed)[name.split()[-1]])
+        with monkeypatch.context() as patch:
+            patch.setattr(provenance, "code_hash", partial(other_code, leaf, provenance.code_hash))
+            with pytest.raises(
+                ResultsError, match=f"other code of {name}, or of xaibench; .*delete .*occlusion to score"
+            ):
+                run(plan, subject, tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def other_code(changed: type, code_hash: Callable[[type], str], leaf: type) -> str:
+    return "new" if leaf is changed else code_hash(leaf)
+
+
+RUN = (
+    "import sys; sys.argv = ['xaibench', *sys.argv[1:]];"
+    "import torch; torch.set_num_threads(1); from xaibench import cli; cli.main()"
+)
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path, weights: Path) -> None:
+    """kill -9 in the middle, then the same command: every part as in an undisturbed run."""
+    common = ["run", "-m", "energy", "-m", "saliency", "-c", str(weights), "--limit", "36"]
+    common += ["--metric", "faithfulness", "--device", "cpu"]
+
+    def start(out: str) -> subprocess.Popen[str]:
+        arguments = [sys.executable, "-c", RUN, *common, "--out", str(tmp_path / out)]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(arguments, stdout=pipe, stderr=pipe, text=True, env={**os.environ, "NO_COLOR": "1"})
+
+    def parts(out: str) -> dict[str, bytes]:
+        root = tmp_path / out
+        return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.parquet"))}
+
+    killed = start("killed")
+    deadline = time.monotonic() + 120
+    while len(list((tmp_path / "killed").rglob("*.parquet"))) < 2:
+        assert killed.poll() is None, killed.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    early = parts("killed")
+    assert 2 <= len(early) < 6, "killed in the middle"
+
+    whole, resumed = start("whole"), start("killed")
+    for process in (whole, resumed):
+        out, err = process.communicate(timeout=240)
+        assert process.returncode == 0, err
+        assert "saliency" in out
+    assert len(parts("whole")) == 6
+    assert parts("killed") == parts("whole")
+    assert early.items() <= parts("killed").items()

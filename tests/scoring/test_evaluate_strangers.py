@@ -1,0 +1,228 @@
+"""The loop survives strangers' methods and metrics, and maps that cannot be scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from evaluating import plan_of, run
+from torch import Tensor
+
+from xaibench.classifiers.base import Classifier
+from xaibench.explaining.explainer import Explainer
+from xaibench.explaining.explanation import Explanation
+from xaibench.results import store
+from xaibench.results.store import PART_CLIPS
+from xaibench.scoring.context import Evidence
+from xaibench.scoring.evaluate import Subject
+from xaibench.scoring.metric import Metric, Scores, scores
+from xaibench.sound.batch import Batch
+from xaibench.sound.synth import Synth
+
+
+class _Method(Explainer):
+    """Constant maps; what strangers write wrongly is overridden below."""
+
+    title = "Stranger"
+    reference = "nobody"
+    description = "the spectrogram's own shape"
+    polarity = "positive"
+
+    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        return Explanation(self.map(batch), batch.grid)
+
+    def map(self, batch: Batch) -> Any:
+        return batch.x.clone()
+
+
+class Raises(_Method):
+    """Raises over several lines."""
+
+    def map(self, batch: Batch) -> Any:
+        raise KeyError("no such thing\nand more")
+
+
+class WrongShape(_Method):
+    """Forgets to resize."""
+
+    def map(self, batch: Batch) -> Any:
+        return batch.x[:, ::2]
+
+
+class Nothing(_Method):
+    """Forgets to return."""
+
+    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Any:
+        return None
+
+
+class Integers(_Method):
+    """Returns counts."""
+
+    def map(self, batch: Batch) -> Any:
+        return batch.x.long()
+
+
+class FailsLater(_Method):
+    """Raises on the second part."""
+
+    def map(self, batch: Batch) -> Any:
+        if "synth-336" in batch.clip_ids:
+            raise ValueError("part two")
+        return batch.x.clone()
+
+
+class Unserialisable(_Method):
+    """Parameters that JSON cannot hold."""
+
+    parameters: ClassVar[dict[str, Any]] = {"level": torch.ones(1)}
+
+
+class Silent(_Method):
+    """Exceptions with an empty message."""
+
+    def map(self, batch: Batch) -> Any:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("method", "reason"),
+    [
+        (Raises(), "KeyError: 'no such thing\\nand more'"),
+        (WrongShape(), "the map has shape (1, 257, 431), expected (1, 513, 431) (batch, freq, time)"),
+        (Nothing(), "explain() returned NoneType, expected an Explanation"),
+        (Integers(), "the map is torch.int64, expected a floating-point tensor"),
+        (Unserialisable(), "TypeError: Object of type Tensor is not JSON serializable"),
+        (Silent(), "RuntimeError:"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Explainer) else "",
+)
+def test_a_method_that_fails_is_named_and_the_others_go_on(
+    method: Explainer, reason: str, tmp_path: Path, synth: Synth, subject: Subject
+) -> None:
+    methods = {"before": _Method(), "broken": method, "later": _Method()}
+    events = run(plan_of(synth, methods), subject, tmp_path)
+    assert [(event.method, event.kind) for event in events] == [
+        ("before", "scored"),
+        ("broken", "failed"),
+        ("later", "scored"),
+    ]
+    assert events[1].reason == reason
+    assert set(store.read_rows(tmp_path)["method"]) == {"before", "later"}
+    assert not (tmp_path / "cnn" / "broken").exists()
+
+
+def test_a_method_that_fails_later_keeps_its_finished_parts(tmp_path: Path, synth: Synth, subject: Subject) -> None:
+    plan = plan_of(synth, {"late": FailsLater(), "other": _Method()}, clips=2 * PART_CLIPS + 1)
+    assert plan.clips[PART_CLIPS].id == "synth-336"
+    events = run(plan, subject, tmp_path)
+    kinds = [(event.method, event.kind) for event in events]
+    # Left after it failed: the third part is not tried.
+    assert kinds.count(("late", "scored")) == 1
+    assert kinds.count(("late", "failed")) == 1
+    assert kinds.count(("other", "scored")) == 3
+    assert store.read_rows(tmp_path).groupby("method")["clip"].nunique().to_dict() == {
+        "late": PART_CLIPS,
+        "other": 2 * PART_CLIPS + 1,
+    }
+
+
+class Defective(_Method):
+    """NaN in the first clip's map, infinity in the second's, zeros in the third's; the fourth is fine."""
+
+    def map(self, batch: Batch) -> Any:
+        maps = batch.x.clone()
+        for i, clip in enumerate(batch.clip_ids):
+            index = int(clip[-1])
+            if index < 2:
+                maps[i, 100, 100] = (float("nan"), float("-inf"))[index]
+            elif index == 2:
+                maps[i] = 0
+        return maps
+
+
+def test_maps_that_cannot_be_scored_are_undefined_with_a_reason(tmp_path: Path, synth: Synth, subject: Subject) -> None:
+    plan = plan_of(synth, {"defective": Defective(), "fine": _Method()}, ["faithfulness", "sparseness"], 4)
+    assert [clip.id[-1] for clip in plan.clips] == ["0", "1", "2", "3"]
+    events = run(plan, subject, tmp_path)
+    assert {event.kind for event in events} == {"scored"}
+    rows = store.read_rows(tmp_path)
+    rows["index"] = rows["clip"].str[-1].astype(int)
+    mine, fine = rows[rows["method"] == "defective"], rows[rows["method"] == "fine"]
+    assert len(mine) == len(fine) == 4 * 5
+    assert set(mine.loc[mine["index"] == 0, "reason"]) == {"the map holds NaN"}
+    assert set(mine.loc[mine["index"] == 1, "reason"]) == {"the map holds infinite values"}
+    assert mine.loc[mine["index"] < 2, "value"].isna().all()
+    # An all-zero map has no sparseness; its masks are random by the tie rule, so its FF is defined.
+    zero = mine[mine["index"] == 2].set_index("metric")
+    assert zero.loc[["faithfulness"], "value"].notna().all()
+    assert np.isnan(zero.loc["sparseness", "value"])
+    assert isinstance(zero.loc["sparseness", "reason"], str)
+    good = mine[mine["index"] == 3]
+    assert good["reason"].isna().all()
+    expected = fine[fine["index"] == 3]
+    # A bad neighbour changes nothing.
+    np.testing.assert_allclose(good["value"].to_numpy(), expected["value"].to_numpy(), rtol=0, atol=1e-6)
+    stored = pd.read_parquet(tmp_path / "cnn" / "defective" / "part-000.parquet", dtype_backend="pyarrow")
+    assert stored["value"].isna().sum() == 2 * 5 + 1
+
+
+class _Metric(Metric):
+    """A metric whose value is 1; what strangers write wrongly is overridden below."""
+
+    title = "Stranger"
+    family = "invented"
+    reference = "nobody"
+    description = "one"
+    traps = "none"
+    higher_is_better = True
+    bounds = (0.0, 1.0)
+    cost = "0"
+
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        return scores(torch.ones(len(evidence)))
+
+
+def _of(make: Callable[[Evidence], Any]) -> Metric:
+    class Made(_Metric):
+        def score(self, evidence: Evidence, area: float | None) -> Any:
+            return make(evidence)
+
+    return Made()
+
+
+def _fail(evidence: Evidence) -> Scores:
+    raise ZeroDivisionError("division by zero")
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (_fail, "metric mine failed: ZeroDivisionError: division by zero"),
+        (lambda e: torch.ones(len(e)), r"metric mine failed: score() returned Tensor, expected Scores"),
+        (lambda e: scores(torch.ones(len(e) + 1)), "metric mine failed: values have shape (4,)"),
+        (lambda e: scores(torch.ones(len(e), 2)), "metric mine failed: values have shape (3, 2)"),
+        (lambda e: scores(torch.ones(())[None]), "metric mine failed: values have shape (1,)"),
+    ],
+)
+def test_a_metric_that_fails_is_named(
+    make: Callable[[Evidence], Any], reason: str, tmp_path: Path, synth: Synth, subject: Subject
+) -> None:
+    events = run(plan_of(synth, {"m": _Method()}, {"mine": _of(make)}), subject, tmp_path)
+    assert [event.kind for event in events] == ["failed"]
+    assert events[0].reason.startswith(reason)
+    assert "\n" not in events[0].reason
+
+
+def test_values_that_are_no_numbers_get_a_reason(tmp_path: Path, synth: Synth, subject: Subject) -> None:
+    metric = _of(lambda e: scores(torch.tensor([float("nan"), float("inf"), 1.0])))
+    run(plan_of(synth, {"m": _Method()}, {"mine": metric}), subject, tmp_path)
+    rows = store.read_rows(tmp_path)
+    assert rows["reason"].tolist()[:2] == ["mine is nan", "mine is inf"]
+    assert rows["value"].isna().tolist() == [True, True, False]
+    assert rows["reason"].isna().tolist() == [False, False, True]

@@ -1,0 +1,63 @@
+"""`xaibench classifiers add`: a published checkpoint, or one's own of the same recipes."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xaibench.commands.console import notes, output
+
+
+def add(
+    name: Annotated[str, typer.Argument(help="What --classifier shall call it.")],
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="Folder with embedding_model.ckpt and classifier.ckpt, or a hub repository that has them.",
+            metavar="FOLDER|OWNER/NAME",
+        ),
+    ],
+    temperature: Annotated[float, typer.Option(help="The scale its head was trained at.")] = 30.0,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Class names in training order, where the source has no labels.txt.", metavar="FILE"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an added classifier of this name.")] = False,
+) -> None:
+    """Add a checkpoint in the format of SpeechBrain's ESC-50 recipes; its name then works in every command.
+
+    The files are checked and converted to safetensors; nothing in them is run. docs/classifiers.md
+    says what they hold.
+
+    [bold]Examples[/bold]
+
+    xaibench classifiers add focalnet-esc50 --from speechbrain/focalnet-base-esc50
+
+    xaibench classifiers add mine --from results/focalnet/1234/save
+    """
+    from xaibench.speechbrain import add_classifier
+
+    command = shlex.join(["xaibench", *sys.argv[1:]])
+    added = add_classifier.add(add_classifier.Request(name, source, temperature, labels, command), force)
+    card = added.card
+    if added.assumed_classes:
+        text = (
+            "its source names no classes; taken are ESC-50's in the recipes' order (give --labels if they are others)"
+        )
+        notes().print(text, style="yellow", markup=False, soft_wrap=True)
+    output().print(
+        f"added {name}: {card.geometry['family']}, {len(card.classes)} classes, {card.parameters:,} parameters, from "
+        f"{card.origin}",
+        markup=False,
+        soft_wrap=True,
+    )
+    output().print(f"weights and card: {added.folder}", markup=False, soft_wrap=True)
+    dataset = f"--dataset {card.dataset}" if card.dataset else "--dataset DATASET"
+    output().print(
+        f"next: xaibench run -c {name} -m saliency {dataset} --data-dir FOLDER", markup=False, soft_wrap=True
+    )

@@ -1,0 +1,72 @@
+"""Which classifiers a command works on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from xaibench import registry
+from xaibench.commands.console import notes
+from xaibench.commands.options import ALL
+
+if TYPE_CHECKING:
+    import torch
+
+    from xaibench.classifiers.checkpoint import Card
+    from xaibench.classifiers.loaded import Subject
+    from xaibench.explaining.fitting import ExplainerCard
+    from xaibench.sound.dataset import Dataset
+
+
+def subjects_of(names: list[str] | None, source: Dataset, folds: Sequence[int], device: torch.device) -> list[Subject]:
+    """The named classifiers, or all shipped ones for a dataset; says so when a fold to score was trained on.
+
+    Raises:
+        CheckpointError: no such weights, or of other classes.
+    """
+    from xaibench.classifiers import checkpoint
+    from xaibench.classifiers.loaded import Subject
+    from xaibench.errors import CheckpointError
+
+    if not names or ALL in names:
+        names = [name for data, name in checkpoint.shipped() if data == source.name]
+        if not names:
+            where = f"{source.name}{registry.data_option(source.name)}"
+            raise CheckpointError(
+                f"no weights are shipped for {source.name}; train some with 'xaibench train --classifier cnn-micro "
+                f"--dataset {where}' and give the folder it prints as --classifier"
+            )
+    subjects = []
+    for name in dict.fromkeys(names):
+        classifier, card = checkpoint.resolve(name, source.name)
+        if card.geometry and sorted(card.classes) == sorted(source.classes):
+            from xaibench.speechbrain import classifiers as recipe
+
+            # A recipe numbers its classes by first appearance, a dataset by its own targets.
+            classifier = recipe.in_order(classifier, source.classes)
+        if classifier.classes != source.classes:
+            raise CheckpointError(
+                f"{name} was trained on the {len(card.classes)} classes of {card.dataset}, "
+                f"{source.name} has {len(source.classes)} others; choose another --classifier or --dataset"
+            )
+        label = label_of(name, card)
+        if card.dataset == source.name:
+            warn_of_seen_folds(label, "trained", folds, card)
+        subjects.append(Subject(label, classifier.to(device), card.weights_sha256, card.geometry))
+    return subjects
+
+
+def warn_of_seen_folds(label: str, done: str, folds: Sequence[int], card: Card | ExplainerCard) -> None:
+    """Say so where a fold to score was learned from, or decided when to stop."""
+    for seen, what in (
+        (sorted(set(folds) & set(card.train_folds)), f"{done} on"),
+        (sorted(set(folds) & set(card.validation_folds)), "selected by"),
+    ):
+        if seen:
+            text = f"{label} was {what} fold {', '.join(map(str, seen))}: scores there are of clips it has seen"
+            notes().print(text, style="yellow", markup=False, soft_wrap=True)
+
+
+def label_of(name: str, card: Card) -> str:
+    """How results call a classifier: by its registry name where its weights are shipped, else with their hash."""
+    return name if name == card.classifier else f"{card.classifier}@{card.weights_sha256[:8]}"

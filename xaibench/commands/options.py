@@ -1,0 +1,146 @@
+"""Options that several commands share, and what their values mean."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xaibench.errors import DataError, XaibenchError
+
+if TYPE_CHECKING:
+    import torch
+
+    from xaibench.scoring.metric import Metric
+    from xaibench.sound.dataset import Dataset
+
+ALL = "all"
+EXPLAINERS = Path("explainers")  # fitting.ROOT, whose module imports torch
+DEFAULT = "default"
+
+DatasetOption = Annotated[
+    str, typer.Option("--dataset", help="Which clips; [bold]xaibench datasets[/bold] lists them.", metavar="NAME")
+]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder in ESC-50's layout (meta/esc50.csv, audio/).", metavar="FOLDER"),
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of every random draw.", min=0, max=2**31 - 1)]
+MetricOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        help="Metric, repeatable; default for the cheap ones, all for all; [bold]xaibench metrics[/bold].",
+        metavar="ID",
+    ),
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda or cuda:N.", metavar="DEVICE")
+]
+ExplainersOption = Annotated[
+    Path,
+    typer.Option("--explainers", help="Folder with what [bold]xaibench fit[/bold] has fitted.", metavar="FOLDER"),
+]
+
+DeterministicOption = Annotated[
+    bool, typer.Option("--deterministic", help="On a GPU: the same digits every time, slower. A CPU gives them anyway.")
+]
+
+
+class Precision(enum.StrEnum):
+    """Precision of matrix products; weights, probabilities and scores stay float32 or better."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The torch type of the same name."""
+        import torch
+
+        return torch.bfloat16 if self is Precision.bfloat16 else torch.float32
+
+
+def metrics(names: Sequence[str], families: Sequence[str], protocol: str = "standard") -> dict[str, Metric]:
+    """Metrics by name: the named ones and those of the named families; the default set if nothing is named.
+
+    Args:
+        protocol: whose metrics they are.
+
+    Raises:
+        RegistryError: unknown name.
+        XaibenchError: unknown family, or a named metric of another protocol.
+    """
+    import difflib
+
+    from xaibench import registry
+
+    if not names and not families:
+        names = [DEFAULT]
+    chosen = {name: registry.create("metrics", name) for name in names if name not in {ALL, DEFAULT}}
+    for name, metric in chosen.items():
+        if metric.protocol != protocol:
+            raise XaibenchError(
+                f"metric '{name}' belongs to the protocol {metric.protocol}, not to {protocol}; "
+                f"use --protocol {metric.protocol}"
+            )
+    if families or {ALL, DEFAULT} & set(names):
+        every = {name: registry.create("metrics", name) for name in registry.names("metrics")}
+        every = {name: metric for name, metric in every.items() if metric.protocol == protocol}
+        known = sorted({metric.family for metric in every.values()})
+        for family in families:
+            if family not in known:
+                near = difflib.get_close_matches(family, known, n=1)
+                hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}"
+                raise XaibenchError(f"unknown metric family '{family}'; {hint}")
+        for name, metric in every.items():
+            # Only the standard protocol has metrics too dear to be scored unasked.
+            by_default = metric.in_default_set or protocol != "standard"
+            in_set = ALL in names or (DEFAULT in names and by_default)
+            if in_set or metric.family in families:
+                chosen[name] = metric
+    return dict(sorted(chosen.items()))
+
+
+def open_dataset(name: str, data_dir: Path | None) -> Dataset:
+    """The dataset of a name, read from `data_dir` if it lives in a folder.
+
+    Raises:
+        RegistryError: unknown name.
+        DataError: the folder is missing where one is needed, or given where none is.
+    """
+    from xaibench import registry
+
+    kind = registry.load("datasets", name)
+    if not registry.reads_folder(name):
+        if data_dir is not None:
+            raise DataError(f"{name} is generated and reads no folder; leave out --data-dir")
+        return kind()
+    if data_dir is None:
+        raise DataError(f"{name} needs --data-dir FOLDER; get it with 'xaibench data fetch esc50'")
+    return kind(data_dir)
+
+
+def open_device(name: str, deterministic: bool = False) -> torch.device:
+    """The torch device of an option value; a GPU computes deterministically from now on if that is asked for.
+
+    Raises:
+        XaibenchError: no such device on this machine.
+    """
+    import torch
+
+    from xaibench.classifiers.determinism import make_deterministic
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, colon, index = name.partition(":")
+    if kind not in {"cpu", "cuda"} or (colon and (kind == "cpu" or not index.isdecimal())):
+        raise XaibenchError(f"unknown device '{name}'; use auto, cpu, cuda or cuda:N")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise XaibenchError(f"no device '{name}': torch sees {torch.cuda.device_count()} GPUs; use --device cpu")
+    if deterministic and kind == "cuda":
+        make_deterministic()
+    return torch.device(name)

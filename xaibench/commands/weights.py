@@ -1,0 +1,118 @@
+"""`xaibench explainers`: weights of trained explainers, fitted here, shipped, or taken over from elsewhere."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from xaibench import registry
+from xaibench.commands import options
+from xaibench.commands.console import output
+from xaibench.errors import CheckpointError, UnsupportedPairError
+
+if TYPE_CHECKING:
+    from xaibench.explaining.fitting import ExplainerCard
+
+app = typer.Typer(
+    help="List the fitted explainers; 'add' takes over weights that another project fitted.", rich_markup_mode="rich"
+)
+
+
+@app.callback(invoke_without_command=True)
+def list_all(context: typer.Context, explainers: options.ExplainersOption = options.EXPLAINERS) -> None:
+    """List the explainers that have weights, your own first; 'add' takes over weights from another project.
+
+    A run finds the weights that belong to a classifier by the classifier's hash.
+    """
+    from xaibench.explaining import fitting
+
+    if context.invoked_subcommand is not None:
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("method", "classifier", "dataset"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("parameters", "fitted in"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("where", overflow="fold")
+    damaged = []
+    for folder in fitting.found(explainers):
+        try:
+            card = fitting.read_card(folder)
+        except CheckpointError as error:  # one damaged card must not hide the others
+            damaged.append(str(error))
+            continue
+        cells = (card.method, card.classifier, card.dataset or "unknown", f"{card.parameters:,}", _time(card))
+        table.add_row(*(escape(cell) for cell in (*cells, str(folder))))
+    if table.row_count:
+        output().print(table)
+    else:
+        output().print(
+            f"no fitted explainer, neither shipped nor in {explainers}; 'xaibench fit' makes them",
+            markup=False,
+            soft_wrap=True,
+        )
+    for line in damaged:
+        output().print(line, markup=False, soft_wrap=True)
+
+
+def _time(card: ExplainerCard) -> str:
+    return "elsewhere" if card.seconds is None else f"{card.seconds:.0f} s"
+
+
+@app.command("add")
+def add(
+    method: Annotated[str, typer.Argument(help="Trained explainer that reads another project's files.")],
+    classifier: Annotated[
+        str,
+        typer.Option(
+            "--classifier",
+            "-c",
+            help="The classifier it was fitted to: a name from [bold]xaibench classifiers add[/bold], or a "
+            "checkpoint folder.",
+            metavar="NAME|FOLDER",
+        ),
+    ],
+    source: Annotated[Path, typer.Option("--from", help="Folder with the other project's files.", metavar="FOLDER")],
+    explainers: options.ExplainersOption = options.EXPLAINERS,
+    force: Annotated[bool, typer.Option("--force", help="Replace weights that are there already.")] = False,
+) -> None:
+    """Take over an explainer that another project fitted; runs with its classifier then find it.
+
+    The files are checked and converted to safetensors; nothing in them is run. Weights and card go to
+    EXPLAINERS/DATASET/CLASSIFIER/METHOD.
+
+    [bold]Examples[/bold]
+
+    xaibench classifiers add paper --from results/focalnet/1234/save
+
+    xaibench explainers add piq-speechbrain -c paper --from results/piq_focalnet/1234/save
+    """
+    from xaibench.explaining.trainable import TrainedExplainer
+    from xaibench.speechbrain import add_explainer
+
+    explainer = registry.create("methods", method)
+    if not isinstance(explainer, TrainedExplainer):
+        raise UnsupportedPairError(f"{method} has no weights; use it at once with 'xaibench run --method {method}'")
+    command = shlex.join(["xaibench", *sys.argv[1:]])
+    request = add_explainer.Request(method, classifier, source.expanduser(), explainers, command)
+    added = add_explainer.add(request, explainer, force)
+    card = added.card
+    output().print(
+        f"added {method} for {card.classifier}: {card.parameters:,} parameters, from {card.origin}",
+        markup=False,
+        soft_wrap=True,
+    )
+    output().print(f"weights and card: {added.folder}", markup=False, soft_wrap=True)
+    where = "" if explainers == options.EXPLAINERS else f" --explainers {shlex.quote(str(explainers))}"
+    dataset = f"--dataset {card.dataset}" if card.dataset else "--dataset DATASET"
+    output().print(
+        f"next: xaibench run -c {shlex.quote(classifier)} -m {method} {dataset} --data-dir FOLDER{where}",
+        markup=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,51 @@
+"""A method bound to a classifier and a device's memory, so that metrics can ask it again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.forward import Forwarder
+from xaibench.explaining.explainer import Explainer
+from xaibench.explaining.explanation import Explanation, validate
+from xaibench.sound.batch import Batch
+
+
+class Explaining:
+    """Asks one explainer for maps, in micro-batches that fit the memory.
+
+    Attributes:
+        method: the explainer.
+        forwarder: the classifier under explanation, in micro-batches.
+    """
+
+    def __init__(self, method: Explainer, forwarder: Forwarder) -> None:
+        self.method = method
+        self.forwarder = forwarder
+
+    def explain(
+        self, batch: Batch, target: Tensor, x: Tensor | None = None, classifier: Classifier | None = None
+    ) -> Explanation:
+        """Maps as the method defines them, float32 (batch, freq, time); they may hold NaN or infinities.
+
+        Args:
+            batch: the clips; a method that draws at random draws the same for the same clip.
+            target: class indices (batch,).
+            x: other spectrograms of the same clips, or None for the batch's own.
+            classifier: another classifier, or None for the one under explanation.
+
+        Raises:
+            ExplanationError: the method breaks its contract.
+        """
+        asked = batch if x is None else replace(batch, x=x)
+        model = classifier or self.forwarder.classifier
+
+        def work(start: int, stop: int) -> Explanation:
+            piece = asked.slice(start, stop)
+            return validate(self.method.explain(model, piece, target[start:stop]), tuple(piece.x.shape))
+
+        pieces = self.forwarder.in_micro_batches(len(asked), work)
+        return replace(pieces[0], map=torch.cat([piece.map.detach() for piece in pieces]).float())

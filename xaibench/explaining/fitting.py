@@ -1,0 +1,327 @@
+"""Fit explainers, keep their weights with a card, and find the ones that belong to a classifier."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xaibench import registry
+from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.loaded import Subject
+from xaibench.errors import CheckpointError, UnsupportedPairError
+from xaibench.explaining.explainer import Explainer
+from xaibench.explaining.trainable import Clips, Epoch, Fitting, Setting, TrainedExplainer
+from xaibench.results.store import write_atomically
+from xaibench.sound.dataset import OFFICIAL, Dataset, Split
+from xaibench.storage import cards, provenance
+
+CARD = "explainer.json"
+ROOT = Path("explainers")
+_STATE = "unfinished"
+_FINISHED = "unfinished-weights"
+_IDENTITY = "identity.json"
+
+
+@dataclass(frozen=True)
+class ExplainerCard:
+    """What must be known of a fitted explainer before its maps mean anything.
+
+    Attributes:
+        method: registry name.
+        classifier, classifier_sha256: label and hash of the weights it was fitted to.
+        dataset, dataset_fingerprint, data_licence: of the sound.
+        settings: hyperparameters.
+        classes: of the classifier, in the order that it had; empty for weights that do not depend on it.
+        parameters: trained numbers.
+        seconds: of fitting, on `device`; None for imported weights, whose cost nobody knows.
+        losses: of every epoch: epoch, train, valid.
+        measures: of the kept weights.
+        weights_sha256: hash of all files beside the card.
+        origin: where imported weights came from; empty for those fitted here.
+        source_sha256: SHA-256 of the files they were converted from, by name.
+    """
+
+    method: cards.Name
+    classifier: cards.Name
+    classifier_sha256: str
+    dataset: cards.NameOrNone
+    dataset_fingerprint: str
+    data_licence: str
+    train_folds: tuple[int, ...]
+    validation_folds: tuple[int, ...]
+    seed: int
+    precision: str
+    settings: dict[str, Setting]
+    parameters: int
+    seconds: float | None
+    device: str
+    best_epoch: int
+    losses: list[dict[str, float]]
+    measures: dict[str, float]
+    command: str
+    versions: dict[str, str]
+    weights_sha256: str = ""
+    classes: tuple[str, ...] = ()
+    origin: str = ""
+    source_sha256: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to fit, and what the card says of it beside.
+
+    Attributes:
+        method: registry name.
+        settings: the method's, with changes.
+        seed: of every random draw.
+        precision: of matrix products.
+        command: as typed.
+        split: folds to fit on and to stop by.
+    """
+
+    method: str
+    settings: dict[str, Setting]
+    seed: int
+    precision: torch.dtype
+    command: str
+    split: Split = OFFICIAL
+
+
+def folder_of(root: Path, dataset: str, label: str, method: str) -> Path:
+    """Where an explainer fitted by the user is: ROOT/DATASET/CLASSIFIER/METHOD."""
+    return Path(root) / dataset / label / method
+
+
+def fit(
+    explainer: TrainedExplainer,
+    subject: Subject,
+    dataset: Dataset,
+    order: Order,
+    folder: Path,
+    report: Callable[[Epoch], None],
+) -> ExplainerCard:
+    """Fit on the training folds, stop by the validation fold, and write weights and card; a killed fit goes on.
+
+    Args:
+        explainer: made, not yet fitted.
+        subject: the classifier.
+        dataset: sound in official folds.
+        order: what decides the result.
+        folder: where weights and card go.
+        report: called after every epoch.
+
+    Raises:
+        CheckpointError: the folder holds an unfinished fit with other settings, data or classifier.
+        DataError: a fold has no clips.
+        UnsupportedPairError: the method makes no sense for the classifier.
+    """
+    refusal = explainer.refusal(subject.classifier, dataset.has_evidence)
+    if refusal is not None:
+        raise UnsupportedPairError(f"{order.method} cannot be fitted here: it {refusal}")
+    train = Clips.of(dataset, dataset.in_folds(order.split.train))
+    valid = Clips.of(dataset, dataset.in_folds(order.split.validation))
+    state = folder / _STATE
+    _claim(state, _identity(subject, dataset, order))
+    device = next(subject.classifier.parameters()).device
+    fitting = Fitting(order.settings, order.seed, device, order.precision, state, report)
+    fitted = explainer.fit(subject.classifier, train, valid, fitting)
+    card = ExplainerCard(
+        method=order.method,
+        classifier=subject.label,
+        classifier_sha256=subject.sha256,
+        dataset=dataset.name,
+        dataset_fingerprint=dataset.fingerprint(),
+        data_licence=dataset.licence,
+        train_folds=order.split.train,
+        validation_folds=order.split.validation,
+        seed=order.seed,
+        precision=str(order.precision).removeprefix("torch."),
+        settings=order.settings,
+        parameters=fitted.parameters,
+        seconds=round(fitted.seconds, 1),
+        device=provenance.device_name(device),
+        best_epoch=fitted.best_epoch,
+        losses=[{"epoch": e.epoch, "train": e.train_loss, "valid": e.valid_loss} for e in fitted.epochs],
+        measures=fitted.measures,
+        command=order.command,
+        classes=tuple(subject.classifier.classes),
+        versions=provenance.versions(),
+    )
+    card = keep(explainer, card, folder)
+    shutil.rmtree(state)
+    return card
+
+
+def keep(explainer: TrainedExplainer, card: ExplainerCard, folder: Path) -> ExplainerCard:
+    """Write an explainer's weights and card, with their hash, in place of what the folder had of an earlier one."""
+    finished = folder / _FINISHED
+    shutil.rmtree(finished, ignore_errors=True)
+    finished.mkdir(parents=True)
+    explainer.save(finished)
+    card = replace(card, weights_sha256=_hash(finished))
+    (folder / CARD).unlink(missing_ok=True)  # never an old card beside new weights
+    for path in folder.iterdir():
+        if path.is_file():
+            path.unlink()
+        elif path.name not in (_STATE, _FINISHED):
+            shutil.rmtree(path)
+    for path in sorted(finished.iterdir()):
+        os.replace(path, folder / path.name)
+    write_atomically(folder / CARD, (json.dumps(asdict(card), indent=2) + "\n").encode())
+    shutil.rmtree(finished)
+    return card
+
+
+def read_card(folder: Path) -> ExplainerCard:
+    """The card of a fitted explainer's folder.
+
+    Raises:
+        CheckpointError: there is none, or it is not a card.
+    """
+    path = Path(folder) / CARD
+    if not path.is_file():
+        raise CheckpointError(f"{folder} holds no {CARD}; expected a folder written by 'xaibench fit'")
+    return cards.read(path, ExplainerCard, "an explainer's card", f"delete {folder} and fit it again")
+
+
+def load(explainer: TrainedExplainer, folder: Path, classifier: Classifier, sha256: str) -> ExplainerCard:
+    """Give an explainer the weights of a folder; its `parameters` then say which.
+
+    Raises:
+        CheckpointError: the weights belong to another classifier, or are damaged.
+    """
+    card = read_card(folder)
+    if card.classifier_sha256 != sha256:
+        raise CheckpointError(
+            f"{folder} was fitted to other weights ({card.classifier}, SHA-256 {card.classifier_sha256[:8]}) than "
+            f"these of {classifier.name} ({sha256[:8]}); fit it to these with 'xaibench fit'"
+        )
+    if _hash(folder) != card.weights_sha256:
+        raise CheckpointError(
+            f"{folder} does not hold the files that its card describes (SHA-256 differs); fit it again"
+        )
+    explainer.load(folder, classifier)
+    explainer.parameters = {**explainer.parameters, **card.settings, "weights_sha256": card.weights_sha256}
+    return card
+
+
+def bind(name: str, explainer: Explainer, subject: Subject, dataset: str, root: Path = ROOT) -> ExplainerCard | None:
+    """Load the weights that a trained explainer has for a classifier: the user's own, else the shipped ones.
+
+    Args:
+        name: registry name of the explainer.
+        explainer: made, not yet loaded; one that is not trained is left as it is.
+        subject: the classifier.
+        dataset: weights fitted on this dataset come first.
+        root: folder with what the user fitted.
+
+    Returns:
+        The card of the weights, or None where the method needs none.
+
+    Raises:
+        UnsupportedPairError: there are none; says how to make them, as a refusal does.
+        CheckpointError: they are damaged.
+    """
+    if not isinstance(explainer, TrainedExplainer):
+        return None
+    known, damaged = _cards(name, root)
+    for folder, error in damaged.items():
+        if folder.parent.name == subject.label:  # no others in its place, unasked
+            raise error
+    mine = [folder for folder, card in known.items() if card.classifier_sha256 == subject.sha256]
+    mine.sort(key=lambda folder: known[folder].dataset != dataset)  # stable: the user's own stay first
+    if mine:
+        return load(explainer, mine[0], subject.classifier, subject.sha256)
+    if damaged:  # it may have been the one
+        raise next(iter(damaged.values()))
+    other = [folder for folder, card in known.items() if card.classifier == subject.label]
+    aside = f" ({other[0]} was fitted to other weights of it)" if other else ""
+    reference = "FOLDER" if "@" in subject.label else subject.label
+    remedy = (
+        f"fit it with 'xaibench fit --method {name} --classifier {reference} --dataset {dataset}"
+        f"{registry.data_option(dataset)}'"
+        if explainer.fittable
+        else f"take over its weights with 'xaibench explainers add {name} --classifier {reference} --from FOLDER'"
+    )
+    raise UnsupportedPairError(f"is not fitted to {subject.label}{aside}; {remedy}")
+
+
+def fitted_by_user(name: str, subject: Subject, root: Path) -> bool:
+    """Whether a user's folder has weights of a method for a classifier, whatever is shipped."""
+    known, _ = _cards(name, root)
+    return any(
+        card.classifier_sha256 == subject.sha256 and folder.is_relative_to(root) for folder, card in known.items()
+    )
+
+
+def _cards(name: str, root: Path) -> tuple[dict[Path, ExplainerCard], dict[Path, CheckpointError]]:
+    """Cards of a method's fits, the user's own first, and what is wrong with those that cannot be read."""
+    known, damaged = {}, {}
+    for folder in found(root):
+        if folder.name == name:
+            try:
+                known[folder] = read_card(folder)
+            except CheckpointError as error:  # of another classifier, perhaps
+                damaged[folder] = error
+    return known, damaged
+
+
+def found(root: Path = ROOT) -> list[Path]:
+    """Folders of all fitted explainers: the user's own below a root, then the shipped ones."""
+    shipped = Path(str(resources.files("xaibench"))) / "weights"
+    return [path.parent for base in (Path(root), shipped) for path in sorted(base.glob(f"*/*/*/{CARD}"))]
+
+
+def _identity(subject: Subject, dataset: Dataset, order: Order) -> dict[str, Any]:
+    """What a fit that goes on must share with the interrupted one."""
+    official = {
+        "method": order.method,
+        "classifier_sha256": subject.sha256,
+        "data": dataset.fingerprint(),
+        "settings": order.settings,
+        "seed": order.seed,
+        "precision": str(order.precision),
+    }
+    folds = [list(order.split.train), list(order.split.validation)]
+    return official if order.split == OFFICIAL else official | {"folds": folds}
+
+
+def _claim(state: Path, identity: dict[str, Any]) -> None:
+    path = state / _IDENTITY
+    if path.is_file():
+        try:
+            known = dict(json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise CheckpointError(f"{path} is damaged; delete {state} to start over") from error
+        if known == identity:
+            return
+        # A fit that was stopped before it kept anything has nothing to lose.
+        if any(other != path for other in state.iterdir()):
+            keys = ", ".join(key for key in identity if known.get(key) != identity[key])
+            raise CheckpointError(
+                f"{state} holds an unfinished fit with other {keys}; delete it or choose another --explainers"
+            )
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, (json.dumps(identity, indent=2) + "\n").encode())
+    except OSError as error:
+        raise CheckpointError(f"{state} cannot be written ({error.strerror}); choose another --explainers") from error
+
+
+def _hash(folder: Path) -> str:
+    """SHA-256 of the names and bytes of all files below a folder but its card and an unfinished fit."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(folder).rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and name != Path(CARD) and name.parts[0] not in (_STATE, _FINISHED):
+            digest.update(name.as_posix().encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""How results are shown: tables, leaderboards, plots, and figures of explained clips."""

@@ -1,0 +1,273 @@
+"""Leaderboards: a comparison as tables that people read, one per dataset and classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from xaibench.errors import ResultsError
+from xaibench.reports import tables
+from xaibench.reports.tables import (
+    DAGGER,
+    DOUBLE_DAGGER,
+    MISSING,
+    NO_DAGGER,
+    NO_DIGIT,
+    PARTIAL,
+    UNPROVEN,
+    Cell,
+    Row,
+    Table,
+)
+from xaibench.results import store
+from xaibench.results.comparison import BASELINE, SOFT, at_primary_area, metric_class, sign
+
+if TYPE_CHECKING:
+    import rich.table
+
+# A board is sorted by this metric where it was scored.
+SORT_METRIC = "faithfulness"
+# The columns that readers look for first, in this order; all other metrics follow by family.
+FIRST_METRICS = (
+    *(SORT_METRIC, "fidelity_in", "average_drop", "average_gain", "average_increase"),
+    *("deletion_auc", "insertion_auc", "sparseness", "complexity"),
+)
+
+
+def metric_order(names: set[str]) -> list[str]:
+    """Metrics as people look for them: FIRST_METRICS, then by family and name."""
+    first = [name for name in FIRST_METRICS if name in names]
+    return first + sorted(names - set(first), key=lambda name: (metric_class(name).family, name))
+
+
+def metric_heading(name: str, unproven: Collection[str] = ()) -> str:
+    """Title of a metric with an arrow to its better side, and UNPROVEN behind it if it is one of these."""
+    metric = metric_class(name)
+    return f"{metric.title} {'↑' if metric.higher_is_better else '↓'}{UNPROVEN * (name in unproven)}"
+
+
+def unproven_metrics(folder: Path) -> frozenset[str]:
+    """Metrics that failed on some classifier in the `validation-*.csv` of a folder, written by `xaibench validate`.
+
+    Raises:
+        ResultsError: such a file is damaged.
+    """
+    found: set[str] = set()
+    for path in sorted(Path(folder).glob("validation-*.csv")):
+        try:
+            lines = at_primary_area(pd.read_csv(path))
+            found |= set(lines.loc[lines["verdict"] == "fails", "metric"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ResultsError(f"{path} is damaged ({error}); make it again with 'xaibench validate'") from error
+    return frozenset(found)
+
+
+def method_order(lines: pd.DataFrame) -> list[str]:
+    """Methods, best first, then soft masks, then controls, each best first.
+
+    Best is by SORT_METRIC at the primary area, else by mean rank; over several classifiers, by the mean.
+    """
+    lines = _on_board(lines)
+    chosen = lines[lines["metric"] == SORT_METRIC]
+    if len(chosen):
+        key = chosen.groupby("method")["mean"].mean() * sign(SORT_METRIC) * -1
+    else:
+        key = lines.astype({"rank": float}).groupby("method")["rank"].mean()
+    about = lines.groupby("method")[["control", "mask"]].first()
+    place = about["control"].astype(int).mul(2).mask(about["mask"] == SOFT, 1)
+    return sorted(place.index, key=lambda method: (place[method], key.get(method, np.inf), method))
+
+
+def wide(comparison: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """One line per (classifier, method) of a dataset, unrounded: the boards' numbers for machines.
+
+    Columns: dataset, classifier, method, control, mask, trained, training_seconds, trained_parameters,
+    accuracy, mean_rank (none for soft masks, which have other rivals), seconds_per_clip, and per metric at the
+    primary area METRIC and METRIC_ + low, high, n, undefined, better_than_random.
+    """
+    lines = _on_board(comparison[comparison["dataset"] == dataset])
+    records = []
+    for classifier, block in lines.groupby("classifier", sort=True):
+        for method in method_order(block):
+            own = block[block["method"] == method].set_index("metric")
+            record: dict[str, Any] = {"dataset": dataset, "classifier": classifier, "method": method}
+            about = ("control", "mask", "trained", "training_seconds", "trained_parameters", "accuracy")
+            record |= {key: own[key].iloc[0] for key in about}
+            record |= {
+                "mean_rank": np.nan if record["mask"] == SOFT else own["rank"].astype(float).mean(),
+                "seconds_per_clip": own["seconds_per_clip"].iloc[0],
+            }
+            for metric in (name for name in metric_order(set(lines["metric"])) if name in own.index):
+                record[metric] = own.at[metric, "mean"]
+                for key in ("low", "high", "n", "undefined", "better_than_random"):
+                    record[f"{metric}_{key}"] = own.at[metric, key]
+            records.append(record)
+    return pd.DataFrame(records)
+
+
+def board(comparison: pd.DataFrame, dataset: str, classifier: str, unproven: Collection[str] = ()) -> Table:
+    """The leaderboard of one dataset and classifier: methods by metrics at the primary area.
+
+    Methods are sorted by SORT_METRIC where it was scored, else by mean rank; soft masks and then controls stand
+    below. The columns of `unproven` metrics (`unproven_metrics`) are marked.
+    """
+    here = (comparison["dataset"] == dataset) & (comparison["classifier"] == classifier)
+    lines = _on_board(comparison[here])
+    metrics = metric_order(set(lines["metric"]))
+    methods = method_order(lines)
+    by_method = lines.drop_duplicates("method").set_index("method").loc[methods]
+    scored = lines["n"] + lines["undefined"]
+    whole = scored.groupby(lines["method"]).max()
+    columns = {
+        metric_heading(name, unproven): _cells(lines[lines["metric"] == name], methods, whole) for name in metrics
+    }
+    costs = [("s/clip ↓", [Cell(_short(cost)) for cost in by_method["seconds_per_clip"]])]
+    if by_method["trained"].any():
+        training = zip(by_method["training_seconds"], by_method["trained_parameters"], strict=True)
+        costs.append(("Training", [Cell(_training(*cost)) for cost in training]))
+    # The cost stands where it leaves the metrics of the paper and those of localisation in one piece each.
+    place = len([name for name in metrics if name in FIRST_METRICS])
+    headed = list(columns.items())
+    headed[place:place] = costs
+    marks = _marks(lines, whole)
+    soft = by_method["mask"] == SOFT
+    rows = tuple(
+        Row(
+            method + marks[method],
+            bool(by_method.at[method, "control"] and not soft[method]),
+            tuple(cells[i] for _, cells in headed),
+            bool(soft[method]),
+        )
+        for i, method in enumerate(methods)
+    )
+    accuracy = lines["accuracy"].iloc[int(scored.to_numpy().argmax())]
+    caption = f"{dataset}, {classifier}: {scored.max()} clips, accuracy {accuracy:.3f}"
+    notes = _notes(rows, lines)
+    if set(metrics) & set(unproven):
+        notes += (f"{UNPROVEN}: did not order maps of known quality as it must (xaibench validate).",)
+    return Table(caption, tuple(heading for heading, _ in headed), rows, notes)
+
+
+def terminal_tables(comparison: pd.DataFrame, dataset: str, unproven: Collection[str] = ()) -> list[rich.table.Table]:
+    """The boards of a dataset for rich to print, each at most 100 characters wide."""
+    boards = [board(comparison, dataset, classifier, unproven) for classifier in _classifiers(comparison, dataset)]
+    return [tables.terminal(piece) for one in boards for piece in one.split()]
+
+
+def write_tables(comparison: pd.DataFrame, folder: Path, unproven: Collection[str] = ()) -> list[Path]:
+    """Write leaderboard-DATASET.csv (unrounded), .md and .tex (for people); returns their paths."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for dataset in sorted(set(comparison["dataset"])):
+        boards = [board(comparison, dataset, classifier, unproven) for classifier in _classifiers(comparison, dataset)]
+        contents = {
+            "csv": wide(comparison, dataset).to_csv(index=False, lineterminator="\n"),
+            "md": "\n".join(tables.markdown(one) for one in boards),
+            "tex": "\n".join(tables.latex(piece) for one in boards for piece in one.split()),
+        }
+        for suffix, content in contents.items():
+            path = folder / f"leaderboard-{dataset}.{suffix}"
+            store.write_atomically(path, content.encode())
+            written.append(path)
+    return written
+
+
+def _on_board(lines: pd.DataFrame) -> pd.DataFrame:
+    """The lines at the primary area and those of soft masks, which have an area of their own."""
+    return lines[lines.index.isin(at_primary_area(lines).index) | (lines["mask"] == SOFT)]
+
+
+def _classifiers(comparison: pd.DataFrame, dataset: str) -> list[str]:
+    found = sorted(set(comparison.loc[comparison["dataset"] == dataset, "classifier"]))
+    if not found:
+        known = ", ".join(sorted(set(comparison["dataset"])))
+        raise ResultsError(f"no results on dataset '{dataset}'; there are results on {known}")
+    return found
+
+
+def _marks(lines: pd.DataFrame, whole: pd.Series) -> dict[str, str]:
+    """What stands behind the name of each method of a board; `whole` counts the clips that it was scored on."""
+    beaten = set(lines.loc[(lines["metric"] == SORT_METRIC) & (lines["beaten_by"] != "") & ~lines["control"], "method"])
+    partial = set(whole.index[whole < whole.max()])
+    return {name: DOUBLE_DAGGER * (name in beaten) + PARTIAL * (name in partial) for name in whole.index}
+
+
+def _cells(lines: pd.DataFrame, methods: list[str], whole: pd.Series) -> list[Cell]:
+    """Cells of one metric for each method, rounded to the uncertainty; marked where it has fewer clips than others."""
+    half = (lines["high"] - lines["low"]) / 2
+    judged = lines[lines["mask"] != SOFT]
+    weak = set(judged["method"][~judged["better_than_random"].fillna(True).astype(bool)])
+    most_undefined = len(str(lines["undefined"].max())) + len(" ()") if lines["undefined"].any() else 0
+    decimals = _decimals(float(half[half > 0].median()), float(lines["mean"].abs().max()))
+    ranked = judged[~judged["control"] & judged["rank"].notna()].sort_values("rank")
+    best = set(ranked["method"][ranked["rank"] == ranked["rank"].min()])
+    tied = {method for names in ranked.loc[ranked["method"].isin(best), "tied_with"] for method in names.split(";")}
+    cells = []
+    by_method = lines.set_index("method")
+    for method in methods:
+        if method not in by_method.index:
+            cells.append(Cell(""))
+            continue
+        line = by_method.loc[method]
+        text = MISSING if np.isnan(line["mean"]) else f"{line['mean']:.{decimals}f}"
+        width = (line["high"] - line["low"]) / 2
+        tail = "" if np.isnan(width) else f" ±{width:.{decimals}f}"
+        tail += DAGGER if method in weak else NO_DAGGER * bool(weak)
+        tail += PARTIAL * bool(line["n"] + line["undefined"] < whole[method])
+        tail += (f" ({line['undefined']})" if line["undefined"] else "").ljust(most_undefined, NO_DIGIT)
+        best_here = method in best | tied and method not in weak and not (line["control"] or line["mask"] == SOFT)
+        cells.append(Cell(text, tail, best_here))
+    return cells
+
+
+def _decimals(half: float, largest: float) -> int:
+    """Decimals that show two digits of a usual half interval, at most 3 unless it would vanish."""
+    if not half > 0:
+        return 3 if largest < 10 else 1
+    digits = -int(np.floor(np.log10(half)))
+    return max(0, min(digits + 1, 3), digits)
+
+
+def _short(seconds: float) -> str:
+    if np.isnan(seconds):
+        return MISSING
+    return f"{seconds:.0f}" if seconds >= 100 else f"{seconds:.2g}"
+
+
+def _training(seconds: float, parameters: float) -> str:
+    """What fitting cost as people say it: 3 min, 350k."""
+    if np.isnan(seconds):
+        return MISSING
+    hours, minutes = seconds / 3600, seconds / 60
+    said = f"{seconds:.0f} s" if seconds < 59.5 else f"{minutes:.0f} min" if minutes < 59.5 else f"{hours:.1f} h"
+    if parameters < 999.5:
+        return f"{said}, {parameters:.0f}"
+    return f"{said}, {parameters / 1e3:.0f}k" if parameters < 999_500 else f"{said}, {parameters / 1e6:.1f}M"
+
+
+def _notes(rows: tuple[Row, ...], lines: pd.DataFrame) -> tuple[str, ...]:
+    """What the marks that occur mean."""
+    tails = "".join(cell.tail for row in rows for cell in row.cells)
+    notes = ["Bold: best method and those not significantly different from it."]
+    if lines["area"].notna().any():
+        notes.append(f"Masks keep or remove the top {100 * lines['area'].max():g}% of bins.")
+    if any(row.apart for row in rows):
+        notes.append("-soft: the method's own soft mask, of any size (column Area); not ranked with the others.")
+    if "±" in tails:
+        notes.append("±: half the 95% bootstrap interval over recordings.")
+    if DAGGER in tails:
+        notes.append(f"{DAGGER}: not significantly better than {BASELINE}.")
+    names = "".join(row.name for row in rows)
+    if PARTIAL in names + tails:
+        notes.append(f"{PARTIAL}: on fewer clips than the rest; finish it with the command that began the run.")
+    if DOUBLE_DAGGER in names:
+        title = metric_class(SORT_METRIC).title
+        notes.append(f"{DOUBLE_DAGGER}: a control that ignores the classifier is significantly better in {title}.")
+    if "(" in tails:
+        notes.append("(n): undefined on n clips, which the mean leaves out.")
+    return tuple(notes)

@@ -1,0 +1,1 @@
+"""How explanations are scored: protocols, rankings, perturbed clips, the contract of metrics, the loop over clips."""

@@ -1,0 +1,135 @@
+"""What a run scores: clips, methods and metrics, and who takes part for one classifier."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from xaibench import registry
+from xaibench.classifiers.loaded import Subject
+from xaibench.errors import RegistryError, UnsupportedPairError
+from xaibench.explaining import fitting
+from xaibench.explaining.cache import ExplanationCache
+from xaibench.explaining.explainer import Explainer
+from xaibench.results.store import PART_CLIPS
+from xaibench.scoring.context import AREAS
+from xaibench.scoring.metric import Metric
+from xaibench.scoring.protocol import STANDARD, Protocol
+from xaibench.sound.dataset import Clip, Dataset
+
+SOFT = "-soft"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to score.
+
+    Attributes:
+        dataset: where the clips come from.
+        clips: in the order of the parts.
+        methods: explainers by name.
+        metrics: metrics by name.
+        seed: of every random draw.
+        batch_size: inputs per forward pass.
+        precision: of the forward passes that score; explanations are always float32.
+        compiled: whether these forward passes are compiled.
+        cache: where explanations of earlier runs are, and this one's are kept; None to make all anew.
+        protocol: how sound becomes input and logits become probabilities; the metrics are its own.
+        explainers: folder with the weights that the user fitted.
+    """
+
+    dataset: Dataset
+    clips: Sequence[Clip]
+    methods: dict[str, Explainer]
+    metrics: dict[str, Metric]
+    seed: int
+    batch_size: int
+    precision: torch.dtype = torch.float32
+    compiled: bool = False
+    cache: ExplanationCache | None = None
+    protocol: Protocol = STANDARD
+    explainers: Path = fitting.ROOT
+
+    @property
+    def parts(self) -> list[Sequence[Clip]]:
+        return [self.clips[i : i + PART_CLIPS] for i in range(0, len(self.clips), PART_CLIPS)]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method as it takes part for one classifier.
+
+    Attributes:
+        name: in the results.
+        method: with the weights that belong to the classifier, if it is a trained one.
+        soft: scored with its own soft mask instead of the top bins of equal area.
+        card: of its weights, if it has any.
+    """
+
+    name: str
+    method: Explainer
+    soft: bool = False
+    card: fitting.ExplainerCard | None = None
+
+    @property
+    def training(self) -> dict[str, float]:
+        """What fitting cost: parameters, and seconds where they are known; empty where nothing is fitted."""
+        if self.card is None:
+            return {}
+        seconds = {} if self.card.seconds is None else {"seconds": self.card.seconds}
+        return {"parameters": self.card.parameters, **seconds}
+
+    @property
+    def areas(self) -> tuple[float | None, ...]:
+        """What metrics of a mask are scored at; None is the method's own soft mask."""
+        return (None,) if self.soft else AREAS
+
+
+def contenders(plan: Plan, subject: Subject) -> tuple[list[Contender], dict[str, str]]:
+    """The methods that make sense for a classifier and dataset, and the reasons against the others.
+
+    A method whose map is a mask takes part twice, the second time as METHOD-soft.
+
+    Raises:
+        CheckpointError: weights that belong to the classifier are damaged.
+        RegistryError: a method is called METHOD-soft.
+    """
+    found, refused = [], {}
+    for name, unbound in plan.methods.items():
+        reason = unbound.refusal(subject.classifier, plan.dataset.has_evidence)
+        if plan.protocol.name not in unbound.protocols:
+            reason = f"is not scored by the protocol {plan.protocol.name}"
+        if reason is not None:
+            refused[name] = reason
+            continue
+        method = copy.copy(unbound)  # each classifier has weights of its own
+        try:
+            card = fitting.bind(name, method, subject, plan.dataset.name, plan.explainers)
+        except UnsupportedPairError as error:
+            refused[name] = str(error)
+            continue
+        whole, soft = Contender(name, method, False, card), Contender(name + SOFT, method, True, card)
+        if soft.name in registry.names("methods"):
+            raise RegistryError(f"method '{soft.name}' has the name of {name}'s soft mask; rename it")
+        masks = [whole, soft] if method.native_mask else [whole]
+        found += [one for one in masks if applicable(plan.metrics, plan.dataset, one)]
+    return found, refused
+
+
+def applicable(metrics: dict[str, Metric], dataset: Dataset, contender: Contender) -> dict[str, Metric]:
+    """The metrics that say something of a contender on a dataset.
+
+    Not those that need evidence which the dataset does not have, or concern other methods; of a soft
+    mask only those made for masks, for all else is said of the map, once.
+    """
+    return {
+        name: metric
+        for name, metric in metrics.items()
+        if (dataset.has_evidence or not metric.needs_known_evidence)
+        and metric.concerns(contender.method)
+        and metric.soft_mask != ("never" if contender.soft else "only")
+    }

@@ -1,0 +1,328 @@
+"""The only loop: clips -> explanations -> evidence -> per-clip rows, part by part."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from xaibench import registry
+from xaibench.classifiers.forward import Forwarder
+from xaibench.classifiers.loaded import Subject
+from xaibench.errors import ResultsError, UnsupportedPairError, XaibenchError, one_line
+from xaibench.explaining.bound import Explaining
+from xaibench.explaining.cache import Made, on_device
+from xaibench.explaining.explainer import Explainer
+from xaibench.explaining.explanation import Explanation, defects
+from xaibench.results.store import PartInfo, RunFolder
+from xaibench.scoring.config import Contender, Plan, applicable, contenders
+from xaibench.scoring.context import Clean, Evidence
+from xaibench.scoring.memory import measure_peak
+from xaibench.scoring.metric import Metric, Scores
+from xaibench.scoring.protocol import STANDARD
+from xaibench.sound.batch import Batch
+from xaibench.sound.dataset import Clip
+from xaibench.storage import provenance
+
+PROTOCOL = STANDARD.id
+
+
+@dataclass(frozen=True)
+class Event:
+    """What just happened to one (classifier, method) on one part, for whoever shows progress.
+
+    Attributes:
+        kind: "scored", "found" (an earlier run had it), or "failed".
+        reason: one line, where failed.
+    """
+
+    kind: Literal["scored", "found", "failed"]
+    classifier: str
+    method: str
+    clips: int
+    reason: str = ""
+
+
+def evaluate(plan: Plan, subject: Subject, folder: RunFolder, report: Callable[[Event], None]) -> None:
+    """Score every sensible method for one classifier, leaving out what `folder` has already.
+
+    Parts are written as they are finished. A method that fails is reported and left; the others go on.
+
+    Raises:
+        UnsupportedPairError: no method or no metric is left that makes sense.
+        ResultsError: the folder holds parts made with other weights, parameters or sound.
+        XaibenchError: a clip cannot be read, or does not fit in memory.
+    """
+    found, refused = contenders(plan, subject)
+    if len(refused) == len(plan.methods):
+        lines = "; ".join(f"{name} {reason}" for name, reason in refused.items())
+        raise UnsupportedPairError(f"nothing to run on {subject.label}: {lines}")
+    if not found and not plan.dataset.has_evidence and all(one.needs_known_evidence for one in plan.metrics.values()):
+        raise UnsupportedPairError(
+            f"{', '.join(plan.metrics)}: not on {plan.dataset.name}, whose evidence is not known; "
+            "choose another --metric or --dataset synth"
+        )
+    if not found:
+        raise UnsupportedPairError(
+            f"{', '.join(plan.metrics)}: says something of soft masks only, which no method here makes; "
+            "choose another --metric, or a method whose map is a mask"
+        )
+    temperature = plan.protocol.temperature
+    forwarder = Forwarder(subject.classifier, plan.batch_size, plan.precision, plan.compiled, temperature)
+    failed: set[str] = set()
+    for index, clips in enumerate(plan.parts):
+        part = _Part(plan, subject, folder, forwarder, index, clips)
+        for contender in found:
+            if contender.name in failed:
+                continue
+            event = part.score(contender)
+            if event.kind == "failed":
+                failed.add(contender.name)
+            report(event)
+
+
+class _Part:
+    """A fixed number of clips; sound and clean probabilities are computed once, and only if needed."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        subject: Subject,
+        folder: RunFolder,
+        forwarder: Forwarder,
+        index: int,
+        clips: Sequence[Clip],
+    ) -> None:
+        self.plan, self.subject, self.folder = plan, subject, folder
+        self.forwarder, self.index, self.clips = forwarder, index, clips
+        self._clean: Clean | None = None
+        self._made: tuple[Explainer, list[Made]] | None = None
+
+    def score(self, contender: Contender) -> Event:
+        label, name, method = self.subject.label, contender.name, contender.method
+        earlier = self.folder.finished(label, name, self.index)
+        wanted = dict(self.plan.metrics)
+        if earlier is not None:
+            rows, info = earlier
+            self._check_same(name, method, info)
+            known = set(rows["metric"])
+            if set(applicable(wanted, self.plan.dataset, contender)) <= known:
+                return Event("found", label, name, len(self.clips))
+            # Rescored whole, so that a part is always one method's one pass.
+            wanted |= {metric: registry.create("metrics", metric) for metric in known - set(wanted)}
+        clean = self._prepare()
+        before = self.forwarder.count
+        explaining = Explaining(method, self.forwarder)
+        try:
+            made = self._explained(explaining, clean)
+            explanation = Explanation(
+                torch.cat([one.explanation.map for one in made]), made[0].explanation.native_shape
+            )
+            started = time.perf_counter()
+            metrics = applicable(wanted, self.plan.dataset, contender)
+            rows = self._rows(contender, explaining, explanation, clean, metrics)
+            about = describe(method) | {
+                "native_shape": [int(size) for size in explanation.native_shape],
+                "mask": "soft" if contender.soft else "equal area",
+                "training": contender.training,
+            }
+        except XaibenchError as error:
+            return Event("failed", label, name, len(self.clips), one_line(error))
+        except Exception as error:
+            # A stranger's plugin may raise anything; what others have computed must not be lost.
+            return Event("failed", label, name, len(self.clips), f"{type(error).__name__}: {one_line(error)}")
+        peaks = [one.peak_bytes for one in made if one.peak_bytes is not None]
+        info = PartInfo(
+            clips=len(self.clips),
+            classifier_sha256=self.subject.identity,
+            weights_sha256=self.subject.sha256,
+            method=about,
+            audio_sha256=self._audio_sha256,
+            code_sha256=provenance.code_hash(type(method)),
+            metrics_sha256={metric: provenance.code_hash(type(one)) for metric, one in sorted(metrics.items())},
+            versions=provenance.versions(),
+            device=provenance.device_name(clean.batch.x.device),
+            batch_size=self.forwarder.batch_size,
+            explain_seconds=sum(one.seconds for one in made),
+            score_seconds=time.perf_counter() - started,
+            forwards=self.forwarder.count - before,
+            peak_memory_bytes=max(peaks, default=None),
+        )
+        self.folder.write(label, name, self.index, rows, info)
+        return Event("scored", label, name, len(self.clips))
+
+    def _check_same(self, name: str, method: Explainer, info: PartInfo) -> None:
+        """Parts of different weights or parameters must not end in one table."""
+        path = self.folder.part(self.subject.label, name, self.index)
+        if info.classifier_sha256 != self.subject.identity:
+            raise ResultsError(
+                f"{path} was scored with another {self.subject.label} (weights, temperature or classes differ); "
+                "choose another --out"
+            )
+        if info.method["parameters"] != provenance.plain(method.parameters):
+            raise ResultsError(f"{path} was made with other parameters of {name}; choose another --out")
+        if info.audio_sha256 != self._audio_sha256:
+            raise ResultsError(f"{path} was made with other sound in the same clips; choose another --out")
+        code = {name: (info.code_sha256, provenance.code_hash(type(method)))}
+        for metric, then in info.metrics_sha256.items():
+            if metric in self.plan.metrics:
+                code[f"metric {metric}"] = then, provenance.code_hash(type(self.plan.metrics[metric]))
+        for what, (then, now) in code.items():
+            if then != now:
+                raise ResultsError(
+                    f"{path} was made by other code of {what}, or of xaibench; choose another --out, or delete "
+                    f"{path.parent} to score it again"
+                )
+
+    @cached_property
+    def _waveform(self) -> Tensor:
+        return torch.stack(
+            [torch.from_numpy(self.plan.protocol.waveform(self.plan.dataset, clip)) for clip in self.clips]
+        )
+
+    @cached_property
+    def _audio_sha256(self) -> str:
+        return hashlib.sha256(self._waveform.numpy().tobytes()).hexdigest()
+
+    def _prepare(self) -> Clean:
+        if self._clean is None:
+            plan, device = self.plan, next(self.subject.classifier.parameters()).device
+            x = plan.protocol.spectrogram(self._waveform).to(device)
+            evidence = None
+            if plan.dataset.has_evidence:
+                known = [torch.from_numpy(plan.dataset.evidence(clip)) for clip in self.clips]
+                evidence = torch.stack(known).to(device)
+            batch = Batch(x, tuple(clip.id for clip in self.clips), plan.seed, evidence)
+            silence = self.forwarder.logits(torch.zeros_like(x[:1]))[0]
+            stem = None
+            if plan.dataset.has_evidence:
+                stem = torch.stack([torch.from_numpy(plan.dataset.stem(clip)) for clip in self.clips])
+            self._clean = Clean(batch, self.forwarder.logits(x), silence, self._waveform, stem)
+        return self._clean
+
+    def _explained(self, explaining: Explaining, clean: Clean) -> list[Made]:
+        """One explanation per clip; METHOD-soft, which comes after METHOD, shares its."""
+        if self._made is None or self._made[0] is not explaining.method:
+            made = [self._explain(explaining, clean, i) for i in range(len(self.clips))]
+            self._made = explaining.method, made
+        return self._made[1]
+
+    def _explain(self, explaining: Explaining, clean: Clean, index: int) -> Made:
+        """One clip's map, alone: its rounding must not depend on which clips it is computed with.
+
+        Masks cut at a rank, so a last bit of a map can move bins across the cut and change scores.
+        """
+        clip = clean.batch.slice(index, index + 1)
+        cache = self.plan.cache
+        content = self._content(explaining.method, clip, int(clean.target[index])) if cache else {}
+        found = cache.find(content) if cache else None
+        if found is not None:
+            return on_device(found, clip.x.device)
+        with measure_peak(clip.x.device) as peak:
+            started = time.perf_counter()
+            explanation = explaining.explain(clip, clean.target[index : index + 1])
+        made = Made(explanation, time.perf_counter() - started, peak.added_bytes)
+        if cache:
+            cache.keep(content, made)
+        return made
+
+    def _content(self, method: Explainer, clip: Batch, target: int) -> dict[str, Any]:
+        """All that an explanation depends on."""
+        return {
+            "classifier": self.subject.identity,
+            "spectrogram": hashlib.sha256(clip.x.cpu().numpy().tobytes()).hexdigest(),
+            "evidence": None
+            if clip.evidence is None
+            else hashlib.sha256(clip.evidence.cpu().numpy().tobytes()).hexdigest(),
+            "clip": clip.clip_ids[0],
+            "seed": clip.seed,
+            "target": target,
+            "method": describe(method),
+            "code": provenance.code_hash(type(method)),
+            "versions": provenance.versions(),
+            "device": provenance.device_name(clip.x.device),
+        }
+
+    def _rows(
+        self,
+        contender: Contender,
+        explaining: Explaining,
+        explanation: Explanation,
+        clean: Clean,
+        metrics: dict[str, Metric],
+    ) -> pd.DataFrame:
+        broken = defects(explanation.map)
+        # A broken map is scored as zeros so that its neighbours can be; its values are discarded.
+        usable = torch.tensor([reason is None for reason in broken], device=explanation.map.device)
+        attribution = torch.where(usable[:, None, None], explanation.map, 0.0)
+        evidence = Evidence(clean, attribution, explaining)
+        evidence.require([one for metric in metrics.values() for one in metric.wants(contender.areas)])
+        frames = []
+        for name, metric in sorted(metrics.items()):
+            for area in contender.areas if metric.per_area else (None,):
+                scored = _score(name, metric, evidence, area)
+                frames.append(self._frame(contender.name, name, area, scored, broken))
+        return pd.concat(frames, ignore_index=True)
+
+    def _frame(
+        self, method: str, metric: str, area: float | None, scored: Scores, broken: Sequence[str | None]
+    ) -> pd.DataFrame:
+        assert self._clean is not None
+        classes = self.plan.dataset.classes
+        predicted = self._clean.target.tolist()
+        reasons = [first or second for first, second in zip(broken, scored.reasons, strict=True)]
+        values = scored.values.tolist()
+        for i, value in enumerate(values):
+            if reasons[i] is None and not torch.isfinite(torch.tensor(value)):
+                reasons[i] = f"{metric} is {value}"
+        return pd.DataFrame(
+            {
+                "dataset": self.plan.dataset.name,
+                "fold": [clip.fold for clip in self.clips],
+                "clip": [clip.id for clip in self.clips],
+                "src_file": [clip.src_file for clip in self.clips],
+                "label": [classes[clip.label] for clip in self.clips],
+                "predicted": [classes[c] for c in predicted],
+                "correct": [clip.label == c for clip, c in zip(self.clips, predicted, strict=True)],
+                "classifier": self.subject.label,
+                "method": method,
+                "protocol": self.plan.protocol.id,
+                "metric": metric,
+                "area": area,
+                "value": [None if reason else value for value, reason in zip(values, reasons, strict=True)],
+                "reason": reasons,
+            }
+        ).astype({"area": "float64", "value": "float64"})
+
+
+def _score(name: str, metric: Metric, evidence: Evidence, area: float | None) -> Scores:
+    try:
+        scored = metric.score(evidence, area)
+    except Exception as error:
+        raise XaibenchError(f"metric {name} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(scored, Scores):
+        raise XaibenchError(f"metric {name} failed: score() returned {type(scored).__name__}, expected Scores")
+    if tuple(scored.values.shape) != (len(evidence),) or len(scored.reasons) != len(evidence):
+        raise XaibenchError(
+            f"metric {name} failed: values have shape {tuple(scored.values.shape)} with {len(scored.reasons)} "
+            f"reasons, expected one of each for {len(evidence)} clips"
+        )
+    return scored
+
+
+def describe(method: Explainer) -> dict[str, object]:
+    """What the results say of a method."""
+    return {
+        "title": method.title,
+        "polarity": method.polarity,
+        "control": method.control,
+        "parameters": provenance.plain(method.parameters),
+        "code": f"{type(method).__module__}:{type(method).__qualname__}",
+    }

@@ -1,0 +1,97 @@
+"""What the benchmark asks of a metric: one value per clip, and what is needed to read it."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from xaibench.explaining.explainer import Explainer
+from xaibench.scoring.context import Evidence
+from xaibench.scoring.perturbation import Perturbation
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Values (batch,) of one metric, and per clip why a value is undefined (NaN), or None."""
+
+    values: Tensor
+    reasons: tuple[str | None, ...]
+
+
+class Metric(abc.ABC):
+    """A metric; subclasses declare what it is and implement `score`.
+
+    Attributes:
+        title: short name used in tables.
+        family: group shown together.
+        reference: paper and equation.
+        description: one sentence on what a value means.
+        formula: the definition in one line; c is the class predicted for the clean clip x.
+        traps: what the value does not mean.
+        higher_is_better: the direction, said once for sorting, arrows, colours and tests.
+        bounds: smallest and largest possible value.
+        cost: forward passes per clip, in words, and explanations where it asks for new ones.
+        in_default_set: scored unless metrics are named; for the cheap ones.
+        per_area: scored once at every area of the protocol, with `area` given; else once, with None.
+        needs_known_evidence: defined only where the event's place is known.
+        soft_mask: whether it is scored, with None for the area, of a method's own soft mask too:
+            "also", "only" (and never of equal areas), or "never".
+        protocol: name of the protocol whose numbers it reads; a run scores the metrics of one protocol.
+        averaged_per_batch: whether the protocol's original code prints the mean of its batches' means.
+    """
+
+    title: ClassVar[str]
+    family: ClassVar[str]
+    reference: ClassVar[str]
+    description: ClassVar[str]
+    formula: ClassVar[str]
+    traps: ClassVar[str]
+    higher_is_better: ClassVar[bool]
+    bounds: ClassVar[tuple[float, float]]
+    cost: ClassVar[str]
+    in_default_set: ClassVar[bool] = False
+    per_area: ClassVar[bool] = False
+    needs_known_evidence: ClassVar[bool] = False
+    soft_mask: ClassVar[Literal["never", "also", "only"]] = "never"
+    protocol: ClassVar[str] = "standard"
+    averaged_per_batch: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def score(self, evidence: Evidence, area: float | None) -> Scores:
+        """One value per clip.
+
+        Args:
+            evidence: importance maps and what the classifier says of their parts.
+            area: where `per_area`, share of bins in the mask, or None for the method's soft mask.
+
+        Returns:
+            Values (batch,), NaN with a reason where undefined.
+        """
+
+    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
+        """The perturbations whose logits it will read, so that all metrics' can be forwarded together."""
+        return []
+
+    def concerns(self, method: Explainer) -> bool:
+        """Whether its protocol scores this method by it; no rows are written where not."""
+        return True
+
+
+def scores(values: Tensor, undefined: Tensor | None = None, reason: str = "") -> Scores:
+    """Values with NaN and one reason wherever `undefined` (bool, (batch,)) is True."""
+    values = values.double()
+    if undefined is None:
+        return Scores(values, (None,) * len(values))
+    values = values.masked_fill(undefined, float("nan"))
+    return Scores(values, tuple(reason if flag else None for flag in undefined.tolist()))
+
+
+def with_reasons(values: Tensor, reasons: Sequence[str | None]) -> Scores:
+    """Values (batch,) with NaN wherever there is a reason."""
+    undefined = torch.tensor([reason is not None for reason in reasons], device=values.device)
+    return Scores(values.double().masked_fill(undefined, float("nan")), tuple(reasons))

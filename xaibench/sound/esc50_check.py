@@ -1,0 +1,216 @@
+"""Say exactly what is wrong with a folder in ESC-50's layout, and what part of the dataset it holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from xaibench.errors import AudioError, DataError
+from xaibench.sound import audio
+from xaibench.sound.esc50 import is_plain_name, marked_esc10, metadata_path, read_table, row_problems
+
+FOLDS = ("1", "2", "3", "4", "5")
+CLIPS_PER_CLASS_AND_FOLD = 8
+TARGETS = {
+    "esc10": ("0", "1", "10", "11", "12", "20", "21", "38", "40", "41"),
+    "esc50": tuple(str(target) for target in range(50)),
+}
+TITLES = {"esc10": "ESC-10", "esc50": "ESC-50"}
+# mp3 pads a clip by up to two blocks of 1152 samples; a clip cut short by accident loses more.
+SECONDS_TOLERANCE = 0.1
+LISTED_NAMES = 6
+
+
+@dataclass
+class Report:
+    """What a folder holds and what is wrong with it.
+
+    Attributes:
+        folder: the folder that was checked.
+        dataset: "esc50" or "esc10"; the counts below are of this dataset's clips.
+        clips: rows of the CSV.
+        classes: different targets.
+        recordings: different source files.
+        esc10_clips: rows that the CSV marks as ESC-10.
+        clips_per_fold: fold to number of clips.
+        problems: what must be mended, one sentence each, with the file or line.
+        notes: what is worth knowing and no error.
+    """
+
+    folder: Path
+    dataset: str
+    clips: int = 0
+    classes: int = 0
+    recordings: int = 0
+    esc10_clips: int = 0
+    clips_per_fold: dict[int, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def summary(self) -> str:
+        """The counts and the verdict in one line."""
+        folds = ", ".join(f"fold {fold}: {clips}" for fold, clips in self.clips_per_fold.items())
+        found = len(self.problems)
+        return (
+            f"{self.dataset}: {self.clips} clips ({folds or 'none'}), {self.esc10_clips} of them ESC-10; "
+            f"{self.classes} classes, {self.recordings} recordings; "
+            f"{found or 'no'} problem{'s' * (found != 1)}"
+        )
+
+
+def _ignore(done: int, total: int) -> None:
+    pass
+
+
+def check(folder: Path, dataset: str = "esc50", advance: Callable[[int, int], None] = _ignore) -> Report:
+    """Check the CSV, the list of files and the sound of every listed clip.
+
+    Args:
+        folder: the folder that holds meta/ and audio/.
+        dataset: "esc50", or "esc10" to look only at the clips marked as ESC-10.
+        advance: called after every audio file with (done, total).
+
+    Raises:
+        DataError: the dataset is not one in ESC-50's layout. What is wrong with the folder is
+            reported, never raised.
+    """
+    if dataset not in TARGETS:
+        raise DataError(f"'{dataset}' is not read from a folder; check knows {' and '.join(TARGETS)}")
+    report = Report(Path(folder), dataset)
+    try:
+        everything = read_table(report.folder)
+    except DataError as error:
+        report.problems.append(str(error))
+        return report
+    report.problems += [f"{metadata_path(report.folder)}, {problem}" for problem in row_problems(everything)]
+    esc10 = marked_esc10(everything)
+    table = everything[esc10] if dataset == "esc10" else everything
+    report.clips = len(table)
+    report.classes = table["target"].nunique()
+    report.recordings = table["src_file"].nunique()
+    report.esc10_clips = int(esc10.sum())
+    report.clips_per_fold = {int(fold): int((table["fold"] == fold).sum()) for fold in FOLDS}
+    if table.empty:
+        report.problems.append(f"{metadata_path(report.folder)} lists no clips for {dataset}")
+    report.problems += _inconsistent_marks(everything)
+    crossing, crossing_classes = _crossing_recordings(table)
+    report.problems += crossing
+    report.problems += _file_problems(report.folder, everything["filename"], table["filename"], advance)
+    report.notes += _coverage(table, dataset) + crossing_classes
+    if dataset == "esc50" and _is_complete(everything[esc10], "esc10") and not _is_complete(table, "esc50"):
+        report.notes.append("ESC-10 is complete: dataset 'esc10' can use every fold of this folder")
+    return report
+
+
+def _inconsistent_marks(table: pd.DataFrame) -> list[str]:
+    """Classes of which some rows are marked as ESC-10 and others are not."""
+    marks = marked_esc10(table).groupby(table["category"]).nunique()
+    return [f"category {name!r} is marked esc10 in some rows and not in others" for name in marks[marks > 1].index]
+
+
+def _crossing_recordings(table: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Recordings cut into clips of different folds, which would be trained and tested on.
+
+    Returns:
+        Problems (two folds share a recording of one class) and notes (they share a recording of
+        different classes: the official ESC-50 itself has a few of these, such as 209698).
+    """
+    problems, notes = [], []
+    for recording, clips in table[table["src_file"] != ""].groupby("src_file"):
+        one_a_fold = clips.drop_duplicates("fold").sort_values("fold")
+        if len(one_a_fold) == 1:
+            continue
+        where = ", ".join(f"{row.filename} in fold {row.fold}" for row in one_a_fold.itertuples())
+        sentence = f"recording {recording} is in more than one fold: {where}"
+        if (clips.groupby("target")["fold"].nunique() > 1).any():
+            problems.append(sentence)
+        else:
+            notes.append(f"{sentence} (different classes)")
+    return problems, notes
+
+
+def _file_problems(
+    folder: Path, listed: pd.Series, wanted: pd.Series, advance: Callable[[int, int], None]
+) -> list[str]:
+    """Files missing, not listed, or not five seconds of sound.
+
+    Args:
+        folder: the folder that holds audio/.
+        listed: file names of the whole CSV.
+        wanted: file names of the dataset that is checked.
+        advance: called after every wanted file with (done, total).
+    """
+    sounds = folder / "audio"
+    if not sounds.is_dir():
+        return [f"{sounds} is missing; put the clips that {metadata_path(folder)} lists there"]
+    # What the operating system hides (.DS_Store) was put there by the system, not by the user.
+    present = {path.name for path in sounds.iterdir() if not path.name.startswith(".")}
+    unlisted = sorted(present - set(listed))
+    problems = [f"audio/{name} is not listed in meta/esc50.csv" for name in unlisted]
+    # A name that is not plain is reported with its line and never opened.
+    names = [name for name in dict.fromkeys(wanted) if is_plain_name(name)]
+    for done, name in enumerate(names, start=1):
+        problem = _sound_problem(sounds / name, f"audio/{name}")
+        if problem:
+            problems.append(problem)
+        advance(done, len(names))
+    return problems
+
+
+def _sound_problem(path: Path, name: str) -> str | None:
+    """What is wrong with one audio file, which errors call `name`."""
+    if not path.is_file():
+        return f"{name} is listed in meta/esc50.csv and missing"
+    try:
+        samples, rate = audio.decode(path.read_bytes(), name)
+    except AudioError as error:
+        return str(error)
+    except OSError as error:
+        return f"{name}: cannot be read ({error.strerror or error})"
+    seconds = len(samples) / rate
+    if abs(seconds - audio.CLIP_SECONDS) > SECONDS_TOLERANCE:
+        return f"{name} lasts {seconds:.2f} s instead of {audio.CLIP_SECONDS:g} s"
+    return None
+
+
+def _counts(table: pd.DataFrame) -> Counter[tuple[str, str]]:
+    return Counter(zip(table["fold"], table["target"], strict=True))
+
+
+def _is_complete(table: pd.DataFrame, dataset: str) -> bool:
+    official = {(fold, target): CLIPS_PER_CLASS_AND_FOLD for fold in FOLDS for target in TARGETS[dataset]}
+    return _counts(table) == official
+
+
+def _coverage(table: pd.DataFrame, dataset: str) -> list[str]:
+    """Where the clips differ from the official eight of every class in every fold."""
+    title, targets = TITLES[dataset], TARGETS[dataset]
+    per_fold = CLIPS_PER_CLASS_AND_FOLD * len(targets)
+    if _is_complete(table, dataset):
+        return [f"the whole of {title}: {len(table)} clips"]
+    notes = [f"a part of {title}: {len(table)} of {per_fold * len(FOLDS)} clips"]
+    name_of = dict(zip(table["target"], table["category"], strict=True))
+    counts = _counts(table)
+    for fold in FOLDS:
+        found = {target: counts[fold, target] for target in targets}
+        if set(found.values()) == {CLIPS_PER_CLASS_AND_FOLD}:
+            notes.append(f"fold {fold} is complete: {per_fold} clips")
+            continue
+        notes.append(f"fold {fold} has {sum(found.values())} of {per_fold} clips")
+        missing = [name_of.get(target, f"target {target}") for target, count in found.items() if count == 0]
+        if missing:
+            more = f" and {len(missing) - LISTED_NAMES} more" if len(missing) > LISTED_NAMES else ""
+            notes.append(
+                f"fold {fold} has no clips of {len(missing)} of the {len(targets)} classes: "
+                f"{', '.join(missing[:LISTED_NAMES])}{more}"
+            )
+        notes += [
+            f"fold {fold} has {count} clips of {name_of[target]}; {title} has {CLIPS_PER_CLASS_AND_FOLD}"
+            for target, count in found.items()
+            if count not in {0, CLIPS_PER_CLASS_AND_FOLD}
+        ]
+    return notes

@@ -1,0 +1,308 @@
+"""Download the official ESC-50 archive, unpack it safely, and check that it is what it should be."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import stat
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from xaibench.errors import DataError
+from xaibench.sound.esc50 import metadata_path, read_metadata
+
+ADDRESS = "https://github.com/karoldvl/ESC-50/archive/master.zip"
+NAME = "ESC-50-master"
+DATASETS = ("esc10", "esc50")
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
+BLOCK = 1 << 18
+# The official archive is about 0.6 GB, unpacks to 0.9 GB and holds some 2020 files.
+MAX_ARCHIVE_BYTES = 2 << 30
+MAX_UNPACKED_BYTES = 4 << 30
+MAX_FILES = 10_000
+
+Progress = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a complete dataset holds; every fold has the same number of clips."""
+
+    clips: int
+    classes: int
+    folds: int
+
+
+OFFICIAL = Layout(clips=2000, classes=50, folds=5)
+
+
+def fetch(dataset: str, folder: Path, progress: Progress, *, address: str = ADDRESS, layout: Layout = OFFICIAL) -> Path:
+    """Download and unpack a dataset, unless it is there already.
+
+    An interrupted download continues from FOLDER/ESC-50-master.zip.part. An archive that somebody
+    put at FOLDER/ESC-50-master.zip is used without network, and kept.
+
+    Args:
+        dataset: "esc50" or "esc10", which come in the same archive.
+        folder: where the dataset's own folder, ESC-50-master, goes.
+        progress: called while downloading with (bytes done, bytes in total or None if unknown).
+        address: where the archive lies.
+        layout: what the archive must hold.
+
+    Returns:
+        The folder that holds meta/ and audio/.
+
+    Raises:
+        DataError: no network, a broken or changed download, an unsafe or incomplete archive, or
+            an incomplete dataset in the way.
+    """
+    if dataset not in DATASETS:
+        raise DataError(f"'{dataset}' is not downloaded; fetch knows {' and '.join(DATASETS)}")
+    folder = Path(folder)
+    # A folder that is itself in the layout is taken for the dataset, not for the place beside it.
+    target = folder if metadata_path(folder).exists() else folder / NAME
+    if target.exists():
+        difference = _difference(target, layout)
+        if difference is None:
+            return target
+        raise DataError(f"{target} is there but not complete ({difference}); move it away or give another folder")
+    archive = folder / f"{NAME}.zip"
+    by_hand = archive.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not by_hand:
+            _download(address, archive, progress)
+        try:
+            _unpack(archive, target, layout)
+        except DataError as error:
+            if by_hand:
+                raise DataError(f"{error}; delete it and run this again to download it") from error
+            archive.unlink()
+            raise DataError(f"{error}; it came from {address} and was deleted; run this again") from error
+        if not by_hand:
+            archive.unlink()
+    except OSError as error:
+        raise DataError(
+            f"{folder}: the dataset cannot be written ({error.strerror or error}); it needs 1.6 GB of free space, "
+            "or give another folder"
+        ) from error
+    return target
+
+
+class _PatientConnection:
+    """A connection that is refused or up within CONNECT_SECONDS, and then may be slow to answer."""
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]
+        self.sock.settimeout(READ_SECONDS)  # type: ignore[attr-defined]
+
+
+class _Http(_PatientConnection, http.client.HTTPConnection):
+    pass
+
+
+class _Https(_PatientConnection, http.client.HTTPSConnection):
+    pass
+
+
+class _HttpHandler(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_Http, req)
+
+
+class _HttpsHandler(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_Https, req)
+
+
+def _by_hand(address: str, archive: Path, reason: object) -> DataError:
+    return DataError(
+        f"{address} cannot be downloaded ({reason}); download it elsewhere, save it as {archive.absolute()}, "
+        "and run this again"
+    )
+
+
+def _open(address: str, archive: Path, headers: dict[str, str]) -> http.client.HTTPResponse | None:
+    """The answer to a request, or None if the server does not have the range asked for."""
+    request = urllib.request.Request(address, headers={"User-Agent": "xaibench", **headers})
+    opener = urllib.request.build_opener(_HttpHandler, _HttpsHandler)
+    try:
+        response = opener.open(request, timeout=CONNECT_SECONDS)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and "Range" in headers:
+            return None
+        raise _by_hand(address, archive, f"HTTP {error.code} {error.reason}") from error
+    except urllib.error.URLError as error:
+        raise _by_hand(address, archive, error.reason) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _by_hand(address, archive, str(error) or type(error).__name__) from error
+    # Nothing but TLS vouches for the bytes, so a redirect must not leave it.
+    if urlsplit(address).scheme == "https" and urlsplit(response.url).scheme != "https":
+        response.close()
+        raise _by_hand(address, archive, f"it redirects to {response.url}, which is not https")
+    return response
+
+
+def _version(response: http.client.HTTPResponse) -> str:
+    """What tells one version of the file from another: its ETag or its date, or "" if unknown."""
+    return response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
+
+
+def _open_from(address: str, archive: Path, received: int, version: str) -> tuple[http.client.HTTPResponse, int]:
+    """The rest of the file if it is still the same version, else all of it; and where the answer starts."""
+    if received and version:
+        headers = {"Range": f"bytes={received}-"}
+        # If-Range must not carry a weak ETag (RFC 9110, 13.1.5), which is what GitHub's archives
+        # have; comparing the answer's ETag and, at the end, the CRCs stand in for it.
+        if not version.startswith("W/"):
+            headers["If-Range"] = version
+        response = _open(address, archive, headers)
+        if response is not None:
+            if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+                return response, 0
+            begins = response.headers.get("Content-Range", "").startswith(f"bytes {received}-")
+            if begins and _version(response) == version:
+                return response, received
+            response.close()
+    response = _open(address, archive, {})
+    assert response is not None, "only a request for a range has no answer"
+    return response, 0
+
+
+def _download(address: str, archive: Path, progress: Progress) -> None:
+    """Download to `archive`, through a .part file that the next call continues."""
+    part = archive.with_name(f"{archive.name}.part")
+    note = archive.with_name(f"{archive.name}.part.version")
+    received = part.stat().st_size if part.is_file() else 0
+    version = note.read_text(encoding="latin-1") if note.is_file() else ""
+    response, done = _open_from(address, archive, received, version)
+    with response:
+        total = None if response.length is None else done + response.length
+        _refuse_oversize(total or 0, address, archive)
+        # Written before the first byte: a .part without a known version is never continued.
+        note.write_text(_version(response), encoding="latin-1")
+        with part.open("ab" if done else "wb") as file:
+            progress(done, total)
+            while block := _read(response, address):
+                done += len(block)
+                _refuse_oversize(done, address, archive)
+                file.write(block)
+                progress(done, total)
+    if total is not None and done < total:
+        raise _interrupted(address, f"it ended after {done} of {total} bytes")
+    os.replace(part, archive)
+    note.unlink()
+
+
+def _refuse_oversize(size: int, address: str, archive: Path) -> None:
+    if size > MAX_ARCHIVE_BYTES:
+        raise _by_hand(address, archive, f"it is larger than {MAX_ARCHIVE_BYTES} bytes, so it is not ESC-50")
+
+
+def _read(response: http.client.HTTPResponse, address: str) -> bytes:
+    try:
+        # read1 gives what has arrived; read would lose up to a block when the connection breaks.
+        return response.read1(BLOCK)
+    except (OSError, http.client.HTTPException) as error:
+        raise _interrupted(address, str(error) or type(error).__name__) from error
+
+
+def _interrupted(address: str, reason: str) -> DataError:
+    return DataError(f"the download of {address} broke off ({reason}); run this again to continue it")
+
+
+def _unpack(archive: Path, target: Path, layout: Layout) -> None:
+    """Unpack an archive into a folder that appears only when it is complete and checked."""
+    # GitHub makes archives anew now and then, with other bytes for the same files, so no hash of
+    # the archive could be asked for; its CRCs and the dataset's layout are checked instead.
+    staging = target.with_name(f"{target.name}.unpacking")
+    shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for name, member in _wanted(opened.infolist(), archive).items():
+                path = staging / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                # zipfile reads no more than the declared size, which _wanted bounds, and checks
+                # the CRC at the end.
+                with opened.open(member) as source, path.open("xb") as sink:
+                    shutil.copyfileobj(source, sink)
+        difference = _difference(staging, layout)
+        if difference is not None:
+            raise DataError(f"{archive} is not the complete ESC-50 ({difference})")
+        os.replace(staging, target)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise DataError(f"{archive} is no zip archive, or a damaged one ({error})") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _wanted(members: list[zipfile.ZipInfo], archive: Path) -> dict[str, zipfile.ZipInfo]:
+    """The members to unpack by their path below the archive's one top folder.
+
+    Raises:
+        DataError: the archive could write outside its folder, or unpacks to an absurd size.
+    """
+    if len(members) > MAX_FILES:
+        raise DataError(f"{archive} holds {len(members)} files, so it is not ESC-50; nothing was unpacked")
+    wanted: dict[str, zipfile.ZipInfo] = {}
+    for member in members:
+        if _is_unsafe(member):
+            raise DataError(f"{archive} holds the unsafe entry {member.orig_filename!r}; nothing was unpacked")
+        name = member.filename.partition("/")[2]
+        folder, _, file = name.rpartition("/")
+        if not (name in {"meta/esc50.csv", "LICENSE", "README.md"} or (folder == "audio" and file)):
+            continue
+        if name in wanted:
+            raise DataError(f"{archive} holds {name} twice; nothing was unpacked")
+        if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+            raise DataError(f"{archive} compresses {name} in a way that ESC-50's does not; nothing was unpacked")
+        wanted[name] = member
+    if sum(member.file_size for member in wanted.values()) > MAX_UNPACKED_BYTES:
+        raise DataError(f"{archive} would unpack to more than {MAX_UNPACKED_BYTES} bytes, so it is not ESC-50")
+    return wanted
+
+
+def _is_unsafe(member: zipfile.ZipInfo) -> bool:
+    """Whether a member is no plain file or folder below the place it is unpacked to."""
+    # The name as stored: zipfile itself cuts it at a NUL and rewrites separators on Windows.
+    name = member.orig_filename
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    return (
+        kind not in {0, stat.S_IFREG, stat.S_IFDIR}
+        or any(mark in name for mark in "\\:\0")  # ":" is a drive letter or an NTFS stream
+        or any(part in {"", ".", ".."} for part in name.removesuffix("/").split("/"))
+    )
+
+
+def _difference(folder: Path, layout: Layout) -> str | None:
+    """How a folder differs from the layout, or None if it does not."""
+    try:
+        table = read_metadata(folder)
+    except DataError as error:
+        return str(error)
+    if len(table) != layout.clips:
+        return f"its CSV lists {len(table)} clips, not {layout.clips}"
+    classes = table["target"].nunique()
+    if classes != layout.classes:
+        return f"its CSV lists {classes} classes, not {layout.classes}"
+    for fold in range(1, layout.folds + 1):
+        clips = int((table["fold"] == fold).sum())
+        if clips != layout.clips // layout.folds:
+            return f"fold {fold} has {clips} clips, not {layout.clips // layout.folds}"
+    audio = folder / "audio"
+    present = {path.name for path in audio.iterdir() if not path.name.startswith(".")} if audio.is_dir() else set()
+    missing = sorted(set(table["filename"]) - present)
+    if missing:
+        return f"{len(missing)} audio files are missing, the first is {missing[0]}"
+    if len(present) != layout.clips:
+        return f"audio/ holds {len(present)} files, not {layout.clips}"
+    return None

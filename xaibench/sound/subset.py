@@ -1,0 +1,41 @@
+"""A handful of a dataset's clips."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+import numpy as np
+
+from xaibench.sound.dataset import Clip, Dataset
+
+
+class Few(Dataset):
+    """The first clips of every fold of a dataset, in turn of every class; else as the dataset is.
+
+    Args:
+        dataset: where the clips come from.
+        per_fold: most clips of a fold.
+    """
+
+    def __init__(self, dataset: Dataset, per_fold: int) -> None:
+        self._whole = dataset
+        self.name, self.licence, self.classes = dataset.name, dataset.licence, dataset.classes
+        self.has_evidence = dataset.has_evidence
+        chosen: set[str] = set()
+        for fold in {clip.fold for clip in dataset.clips}:
+            of_class = [[c for c in dataset.clips if (c.fold, c.label) == (fold, i)] for i in range(len(self.classes))]
+            turns = [clip for turn in zip_longest(*of_class) for clip in turn if clip is not None]
+            chosen.update(clip.id for clip in turns[:per_fold])
+        self.clips = tuple(clip for clip in dataset.clips if clip.id in chosen)
+
+    def waveform(self, clip: Clip) -> np.ndarray:
+        return self._whole.waveform(clip)
+
+    def unlimited_waveform(self, clip: Clip) -> np.ndarray:
+        return self._whole.unlimited_waveform(clip)
+
+    def evidence(self, clip: Clip) -> np.ndarray:
+        return self._whole.evidence(clip)
+
+    def stem(self, clip: Clip) -> np.ndarray:
+        return self._whole.stem(clip)

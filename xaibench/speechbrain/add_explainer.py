@@ -1,0 +1,101 @@
+"""Weights of explainers that another project fitted: taken over, kept with a card, found by the classifier's hash."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from xaibench.classifiers import checkpoint
+from xaibench.errors import CheckpointError, UnsupportedPairError
+from xaibench.explaining import fitting
+from xaibench.explaining.trainable import TrainedExplainer
+from xaibench.storage import provenance
+
+UNKNOWN = "unknown"  # the folder of a classifier whose dataset is not known
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to take over.
+
+    Attributes:
+        method: registry name.
+        classifier: an added classifier's name, a checkpoint folder, or DATASET/CLASSIFIER of shipped weights.
+        source: folder with the other project's files.
+        root: folder of the user's fitted explainers.
+        command: recorded in the card.
+    """
+
+    method: str
+    classifier: str
+    source: Path
+    root: Path = fitting.ROOT
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Added:
+    """Weights that were taken over, and where they are."""
+
+    folder: Path
+    card: fitting.ExplainerCard
+
+
+def add(request: Request, explainer: TrainedExplainer, force: bool = False) -> Added:
+    """Import weights for a classifier and keep them where runs look for them.
+
+    Args:
+        request: what to take over.
+        explainer: of the method, just made.
+        force: replace weights that the method has already for this classifier.
+
+    Raises:
+        CheckpointError: there are weights already; or the source or the classifier is missing, damaged, or
+            they do not fit each other.
+        UnsupportedPairError: the method knows no other project's format, or makes no sense for the classifier.
+    """
+    home = _home(request.classifier)
+    # In the class order of its own training, which a run changes to the dataset's.
+    classifier, its_card = checkpoint.load(home)
+    refusal = explainer.refusal(classifier, has_evidence=False)
+    if refusal is not None:
+        raise UnsupportedPairError(f"{request.method} cannot be used for {request.classifier}: it {refusal}")
+    known = home in {
+        checkpoint.added_folder(its_card.classifier),
+        checkpoint.shipped_folder(its_card.classifier, its_card.dataset),
+    }
+    label = its_card.classifier if known else f"{its_card.classifier}@{its_card.weights_sha256[:8]}"
+    folder = fitting.folder_of(request.root, its_card.dataset or UNKNOWN, label, request.method)
+    if (folder / fitting.CARD).is_file() and not force:
+        raise CheckpointError(f"{folder} holds weights of {request.method} for {label} already; give --force")
+    imported = explainer.import_checkpoint(request.source, classifier)
+    card = fitting.ExplainerCard(
+        method=request.method,
+        classifier=label,
+        classifier_sha256=its_card.weights_sha256,
+        dataset=its_card.dataset,
+        dataset_fingerprint=its_card.dataset_fingerprint,
+        data_licence=its_card.data_licence,
+        train_folds=its_card.train_folds,
+        validation_folds=its_card.validation_folds,
+        seed=0,
+        precision="",
+        settings={},
+        parameters=imported.parameters,
+        seconds=None,
+        device="",
+        best_epoch=0,
+        losses=[],
+        measures={},
+        command=request.command,
+        versions=provenance.versions(),
+        origin=str(Path(request.source).resolve()),
+        source_sha256={path.name: checkpoint.file_hash(path) for path in imported.files},
+    )
+    return Added(folder, fitting.keep(explainer, card, folder))
+
+
+def _home(reference: str) -> Path:
+    """The checkpoint folder of a classifier."""
+    folder = checkpoint.added_folder(reference)
+    return folder if reference in checkpoint.added() else checkpoint.find(reference)

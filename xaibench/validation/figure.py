@@ -1,0 +1,142 @@
+"""The figure of a validation: where each metric puts maps whose order is known, and how surely."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from xaibench.reports.leaderboard import metric_heading, metric_order
+from xaibench.reports.plots import WIDTH, paper_style, save
+from xaibench.reports.tables import UNPROVEN
+from xaibench.results.comparison import at_primary_area, metric_class
+from xaibench.validation.assess import FAILS, NOT_WHERE
+
+# Okabe and Ito, "Color Universal Design", 2008: black, blues, orange, greys, vermilion.
+_LOOKS = {
+    "oracle": ("#000000", "D"),
+    "half": ("#0072B2", "s"),
+    "shifted": ("#56B4E9", "v"),
+    "energy": ("#E69F00", "*"),
+    "uniform": ("0.6", "x"),
+    "random": ("0.35", "o"),
+    "inverted": ("#D55E00", "^"),
+}
+_CLASSIFIER_MARKERS = "os^DvP"
+_LINEAR = 0.5  # where the logarithmic axis of effects becomes linear, on both sides of 0
+
+
+def write_plot(assessment: pd.DataFrame, path: Path) -> list[Path]:
+    """Write the figure as `path`.png and .pdf; returns their paths."""
+    with mpl.rc_context(paper_style()):
+        return save(validation(at_primary_area(assessment)), path)
+
+
+def validation(lines: pd.DataFrame) -> Figure:
+    """Metrics by yardsticks, a panel per classifier, then the effects and agreements of all classifiers.
+
+    A metric's yardsticks lie between its worst (0) and its best mean (1), with 95% intervals. Metrics that
+    are not judged stand below a line.
+
+    Args:
+        lines: at one area, as `validation.assess` gives them.
+    """
+    judged = {name for name in lines["metric"] if (lines.loc[lines["metric"] == name, "verdict"] != NOT_WHERE).all()}
+    order = metric_order(set(lines["metric"]))
+    metrics = [name for name in order if name in judged] + [name for name in order if name not in judged]
+    classifiers = sorted(set(lines["classifier"]))
+    figure = Figure(figsize=(WIDTH, 0.21 * len(metrics) + 1.15), layout="constrained")
+    FigureCanvasAgg(figure)
+    widths = [1.6] * len(classifiers) + [1, 1]
+    axes = figure.subplots(1, len(widths), squeeze=False, sharey=True, width_ratios=widths)[0]
+    for axis, classifier in zip(axes, classifiers, strict=False):
+        _draw_places(axis, lines[lines["classifier"] == classifier].set_index("metric"), metrics)
+        axis.set_title(classifier, loc="left", weight="bold")
+        axis.set_xlim(-0.07, 1.12)
+        axis.set_xticks([0, 1], ["worst", "best"])
+    for axis, column in zip(axes[-2:], ("effect", "agreement"), strict=True):
+        for index, classifier in enumerate(classifiers):
+            values = lines[lines["classifier"] == classifier].set_index("metric")[column].reindex(metrics)
+            axis.plot(
+                values.replace([np.inf, -np.inf], np.nan),
+                np.arange(len(metrics)) + 0.18 * (index - (len(classifiers) - 1) / 2),
+                _CLASSIFIER_MARKERS[index % len(_CLASSIFIER_MARKERS)],
+                color="0.25",
+                markerfacecolor=["0.25", "white", "0.7"][index % 3],
+                markersize=3.4,
+                markeredgewidth=0.7,
+                label=classifier,
+            )
+        axis.axvline(0, color="0.3", linewidth=0.6)
+        axis.set_title(column.capitalize(), loc="left", weight="bold")
+    axes[-2].set_xscale("symlog", linthresh=_LINEAR)
+    axes[-2].set_xticks([-10, 0, 10], ["-10", "0", "10"])
+    axes[-2].minorticks_off()
+    axes[-1].set_xlim(-1.1, 1.1)
+    axes[-1].set_xticks([-1, 0, 1])
+    for axis in axes:
+        axis.grid(visible=False, axis="y")
+        for place in range(1, len(metrics)):
+            axis.axhline(place - 0.5, color="0.9", linewidth=0.4, zorder=0)
+        if 0 < len(judged) < len(metrics):
+            axis.axhline(len(judged) - 0.5, color="0.3", linewidth=0.7)
+        axis.tick_params(axis="y", length=0)
+        sns.despine(ax=axis, left=True)
+    failed = set(lines.loc[lines["verdict"] == FAILS, "metric"])
+    axes[0].set_yticks(np.arange(len(metrics)), [metric_heading(name, failed) for name in metrics])
+    axes[0].set_ylim(len(metrics) - 0.4, -0.6)
+    for label, name in zip(axes[0].get_yticklabels(), metrics, strict=True):
+        if name not in judged:
+            label.set(style="italic", color="0.4")
+    _legends(figure, axes[-1])
+    note = (
+        "Places between a metric's worst and best mean, bars: 95% intervals. Effect: gain of oracle over random by its "
+    )
+    note += "spread.\nAgreement: rank correlation with metrics that know the evidence."
+    note += f" {UNPROVEN} fails to order them as it must." * bool(failed)
+    note += " In italics: not a test of where." if len(judged) < len(metrics) else ""
+    figure.supxlabel(note, x=0.01, ha="left", size=6.2, color="0.3")
+    return figure
+
+
+def _draw_places(axis: Axes, panel: pd.DataFrame, metrics: Sequence[str]) -> None:
+    """Each yardstick's mean between the worst and the best of its metric."""
+    for row, metric in enumerate(metrics):
+        if metric not in panel.index:
+            continue
+        line = panel.loc[metric]
+        sign = 1 if metric_class(metric).higher_is_better else -1
+        means = sign * line[list(_LOOKS)].astype(float)
+        worst, reach = means.min(), means.max() - means.min()
+        if not reach > 0:
+            continue
+        faint = 0.45 if line["verdict"] == NOT_WHERE else 1.0
+        for index, (name, (colour, marker)) in enumerate(_LOOKS.items()):
+            height = row + 0.1 * (index - (len(_LOOKS) - 1) / 2)
+            ends = (sign * line[[f"{name}_low", f"{name}_high"]].astype(float) - worst) / reach
+            axis.plot(ends.clip(-0.05, 1.05), [height] * 2, color=colour, linewidth=0.8, alpha=0.5 * faint, zorder=1)
+            look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4.2 if marker == "*" else 3.2}
+            axis.plot((means[name] - worst) / reach, height, alpha=faint, markeredgewidth=0.7, zorder=2, **look)
+        if line["verdict"] == FAILS:
+            axis.text(1.12, row, UNPROVEN, ha="right", va="center", color="#D55E00", weight="bold")
+
+
+def _legends(figure: Figure, last: Axes) -> None:
+    handles = [
+        Line2D([], [], color=colour, marker=marker, markersize=3.6, linewidth=0, label=name)
+        for name, (colour, marker) in _LOOKS.items()
+    ]
+    classifiers = last.get_legend_handles_labels()[0]
+    common: dict[str, Any] = {"frameon": False, "handletextpad": 0.1, "columnspacing": 1.0}
+    figure.legend(
+        handles=[*handles, *classifiers], loc="outside upper left", ncols=len(handles) + len(classifiers), **common
+    )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from xaibench.classifiers.base import Classifier
-from xaibench.scoring.context import Evidence
+from xaibench.scoring.context import ScoringContext
 from xaibench.sound.batch import Batch
 from xaibench.testing.unchanged import seeded
 
@@ -135,21 +135,21 @@ class Found:
     failure: str = ""
 
 
-def call(counterpart: Counterpart, evidence: Evidence) -> Found:
+def call(counterpart: Counterpart, context: ScoringContext) -> Found:
     """One call of Quantus on all clips."""
     scorer = getattr(quantus, counterpart.name)(
-        **_fitted(counterpart, evidence), disable_warnings=True, display_progressbar=False
+        **_fitted(counterpart, context), disable_warnings=True, display_progressbar=False
     )
-    batch, known = evidence.clean.batch, evidence.known
-    maps = evidence.importance if counterpart.reads == "importance" else evidence.attribution
+    batch, known = context.clean.batch, context.ground_truth
+    maps = context.importance if counterpart.reads == "importance" else context.attribution
     arguments = {
-        "model": Image(evidence.classifier).eval(),
+        "model": Image(context.classifier).eval(),
         "x_batch": _image(batch.x),
-        "y_batch": evidence.target.cpu().numpy(),
+        "y_batch": context.target.cpu().numpy(),
         "a_batch": _image(maps),
         "s_batch": None if known is None else _image(known),
         "channel_first": True,
-        "explain_func": _explain_function(evidence),
+        "explain_func": _explain_function(context),
         "device": str(batch.x.device),
         "batch_size": BATCH,
     }
@@ -169,22 +169,22 @@ def call(counterpart: Counterpart, evidence: Evidence) -> Found:
     return Found(seconds, np.asarray(answer, dtype=np.float64) if per_clip else None)
 
 
-def _fitted(counterpart: Counterpart, evidence: Evidence) -> dict[str, Any]:
+def _fitted(counterpart: Counterpart, context: ScoringContext) -> dict[str, Any]:
     if "num_classes" in counterpart.settings:
-        return counterpart.settings | {"num_classes": evidence.clean.logits.shape[1]}
+        return counterpart.settings | {"num_classes": context.clean.logits.shape[1]}
     return counterpart.settings
 
 
-def _explain_function(evidence: Evidence) -> Callable[..., np.ndarray]:
+def _explain_function(context: ScoringContext) -> Callable[..., np.ndarray]:
     """The same method, asked by Quantus: its maps as they are, signed."""
-    batch = evidence.clean.batch
+    batch = context.clean.batch
 
     def explain(model: nn.Module, inputs: np.ndarray, targets: np.ndarray, **_: Any) -> np.ndarray:
         assert isinstance(model, Image)
         x = torch.as_tensor(inputs[:, 0], dtype=torch.float32, device=batch.x.device)
         target = torch.as_tensor(targets, device=batch.x.device)
         asked = Batch(x, batch.clip_ids[: len(x)], batch.seed)
-        return _image(evidence.explaining.explain(asked, target, classifier=model.classifier).map)
+        return _image(context.explainer.explain(asked, target, classifier=model.classifier).map)
 
     return explain
 

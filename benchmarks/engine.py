@@ -30,9 +30,9 @@ from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.forward import Forwarder
 from xaibench.commands import options
-from xaibench.explaining.bound import Explaining
+from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import Explanation
-from xaibench.scoring.context import AREAS, Clean, Evidence
+from xaibench.scoring.context import AREAS, Clean, ScoringContext
 from xaibench.scoring.metric import Metric
 from xaibench.scoring.protocol import STANDARD
 from xaibench.sound import audio
@@ -47,7 +47,7 @@ NOTHING = "\N{EN DASH}"
 Result = TypeVar("Result")
 
 
-class CountingExplaining(Explaining):
+class CountingExplainer(BoundExplainer):
     """Counts the maps that metrics ask for.
 
     Attributes:
@@ -78,16 +78,16 @@ class Setting:
     Attributes:
         clean: the clips and what the classifier says of them.
         attribution: the method's maps of them.
-        explaining: the method and the classifier.
+        explainer: the method and the classifier.
     """
 
     clean: Clean
     attribution: Tensor
-    explaining: CountingExplaining
+    explainer: CountingExplainer
 
     def bare(self) -> Bare:
         """What bare passes cost just now."""
-        batch, model = self.clean.batch, self.explaining.forwarder.classifier
+        batch, model = self.clean.batch, self.explainer.forwarder.classifier
 
         def forward() -> None:
             with torch.inference_mode():
@@ -95,7 +95,7 @@ class Setting:
                     model.logits(piece)
 
         def explain() -> None:
-            self.explaining.explain(batch, self.clean.target)
+            self.explainer.explain(batch, self.clean.target)
 
         passes = {
             work: statistics.median(timed(work, batch.x.device)[0] for _ in range(times)) / len(batch)
@@ -103,9 +103,9 @@ class Setting:
         }
         return Bare(passes[forward], passes[explain])
 
-    def evidence(self) -> Evidence:
+    def context(self) -> ScoringContext:
         """Nothing forwarded yet, not even what all methods share."""
-        return Evidence(replace(self.clean), self.attribution, self.explaining)
+        return ScoringContext(replace(self.clean), self.attribution, self.explainer)
 
 
 @dataclass(frozen=True)
@@ -187,15 +187,15 @@ def prepare(classifier: str, method: str, count: int, device: torch.device) -> S
     model.to(device)
     sound = torch.stack([torch.from_numpy(source.waveform(clip)) for clip in chosen])
     stem = torch.stack([torch.from_numpy(source.stem(clip)) for clip in chosen])
-    known = torch.stack([torch.from_numpy(source.evidence(clip)) for clip in chosen]).to(device)
+    known = torch.stack([torch.from_numpy(source.ground_truth(clip)) for clip in chosen]).to(device)
     x = audio.spectrogram(sound).to(device)
     batch = Batch(x, tuple(clip.id for clip in chosen), 0, known)
     forwarder = Forwarder(model, BATCH)
-    explaining = CountingExplaining(registry.create("methods", method), forwarder)
+    explainer = CountingExplainer(registry.create("methods", method), forwarder)
     clean = Clean(batch, forwarder.logits(x), forwarder.logits(torch.zeros_like(x[:1]))[0], sound, stem)
-    maps = [explaining.explain(batch.slice(i, i + 1), clean.target[i : i + 1]).map for i in range(len(batch))]
+    maps = [explainer.explain(batch.slice(i, i + 1), clean.target[i : i + 1]).map for i in range(len(batch))]
 
-    setting = Setting(clean, torch.cat(maps), explaining)
+    setting = Setting(clean, torch.cat(maps), explainer)
     setting.bare()  # the first passes of a process are slow
     return setting
 
@@ -232,11 +232,11 @@ def difference(ours: Cost, found: Found) -> float | None:
 def cost(setting: Setting, metrics: dict[str, Metric]) -> Cost:
     """Metrics scored together, as the evaluation does it; every run starts from nothing."""
 
-    def score(evidence: Evidence) -> Tensor:
-        evidence.require([one for metric in metrics.values() for one in metric.wants(AREAS)])
+    def score(context: ScoringContext) -> Tensor:
+        context.require([one for metric in metrics.values() for one in metric.perturbations(AREAS)])
         for metric in metrics.values():
             for area in AREAS if metric.per_area else (None,):
-                values = metric.score(evidence, area).values
+                values = metric.score(context, area).values
         return values
 
     return cost_of(setting, score)
@@ -245,18 +245,18 @@ def cost(setting: Setting, metrics: dict[str, Metric]) -> Cost:
 def cost_by_layer(setting: Setting, mprt: Metric) -> Cost:
     """MPRT with the layers and the random weights of Quantus; no metric of its own, but in the same file."""
     by_layer = importlib.import_module(type(mprt).__module__).mprt_by_layer
-    return cost_of(setting, lambda evidence: torch.stack(list(by_layer(evidence).values())))
+    return cost_of(setting, lambda context: torch.stack(list(by_layer(context).values())))
 
 
-def cost_of(setting: Setting, score: Callable[[Evidence], Tensor]) -> Cost:
+def cost_of(setting: Setting, score: Callable[[ScoringContext], Tensor]) -> Cost:
     """What it costs to get values from evidence of which nothing is computed yet."""
 
     def once() -> Cost:
-        forwarder, explaining = setting.explaining.forwarder, setting.explaining
+        forwarder, explainer = setting.explainer.forwarder, setting.explainer
         before = setting.bare()
-        forwards, explanations = forwarder.count, explaining.count
-        seconds, values = timed(lambda: score(setting.evidence()), setting.clean.batch.x.device)
-        forwards, explanations = forwarder.count - forwards, explaining.count - explanations
+        forwards, explanations = forwarder.count, explainer.count
+        seconds, values = timed(lambda: score(setting.context()), setting.clean.batch.x.device)
+        forwards, explanations = forwarder.count - forwards, explainer.count - explanations
         after = setting.bare()  # a machine is not equally fast from minute to minute
         bare = forwards * (before.forward + after.forward) + explanations * (before.explain + after.explain)
         return Cost(seconds, forwards, explanations, values.cpu().numpy(), bare / 2)
@@ -266,7 +266,7 @@ def cost_of(setting: Setting, score: Callable[[Evidence], Tensor]) -> Cost:
 
 def quantus(setting: Setting, counterpart: Counterpart) -> Found:
     """Quantus on the same maps and classifier."""
-    return median(lambda: call(counterpart, setting.evidence()), lambda found: found.seconds)
+    return median(lambda: call(counterpart, setting.context()), lambda found: found.seconds)
 
 
 def median(run: Callable[[], Result], seconds: Callable[[Result], float]) -> Result:

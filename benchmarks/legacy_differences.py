@@ -191,21 +191,21 @@ def bounds() -> None:
 def main(
     folder: Annotated[Path, typer.Argument(help="Folder in ESC-50's layout.")],
     reference: Annotated[Path, typer.Argument(help="Folder of the reference checkpoints.")],
-    subject: Annotated[str, typer.Option(help="focalnet, vit, piq or all.")] = "all",
+    loaded: Annotated[str, typer.Option(help="focalnet, vit, piq or all.")] = "all",
     clips: Annotated[int | None, typer.Option(help="Only the first of them.", min=1)] = None,
 ) -> None:
     """Print the tables."""
     source = Esc10(folder)
     bounds()
     for family, method in METHODS.items():
-        if subject in {"all", family}:
+        if loaded in {"all", family}:
             print(f"### {method} on {family}\n")
             measured = Measured(source, reference / family, registry.create("methods", method), clips)
             ladder(measured, Reading(), OF_MAPS, ("FF", "Fid-In", "accuracy"))
             batch_means(measured)
             chance = Measured(source, reference / family, registry.create("methods", "random"), clips).read(Reading())
             print(f"a random mask, read as legacy-speechbrain: FF {chance['FF']:.4g}, Fid-In {chance['Fid-In']:.4g}\n")
-    if subject in {"all", "piq"}:
+    if loaded in {"all", "piq"}:
         print("### piq-speechbrain on focalnet\n")
         piq = importlib.import_module("xaibench.methods.piq_speechbrain").RecipePiq()
         measured = Measured(source, reference / "focalnet", piq, clips)

@@ -27,7 +27,7 @@ from xaibench.classifiers.forward import Forwarder
 from xaibench.commands import options
 from xaibench.errors import XaibenchError
 from xaibench.results.store import Manifest, RunFolder
-from xaibench.scoring.evaluate import PROTOCOL, Event, Plan, Subject, evaluate
+from xaibench.scoring.evaluate import PROTOCOL, Event, LoadedClassifier, RunConfig, evaluate
 from xaibench.sound import audio
 from xaibench.sound.dataset import TEST_FOLDS, TRAIN_FOLDS
 from xaibench.sound.synth import Synth
@@ -107,12 +107,12 @@ def inference(
     yield Line("forward", precision, forwarder.batch_size, count, seconds, peak)
 
     metrics = options.metrics([], [])
-    plan = Plan(source, chosen, {method: registry.create("methods", method)}, metrics, 0, size, precision.dtype)
+    config = RunConfig(source, chosen, {method: registry.create("methods", method)}, metrics, 0, size, precision.dtype)
 
     def score() -> None:
         manifest = Manifest(source.name, source.fingerprint(), TEST_FOLDS, count, 0, PROTOCOL)
         with tempfile.TemporaryDirectory() as folder:
-            evaluate(plan, Subject(model.name, model, ""), RunFolder(Path(folder), manifest), refuse_failure)
+            evaluate(config, LoadedClassifier(model.name, model, ""), RunFolder(Path(folder), manifest), refuse_failure)
 
     seconds, peak = measured(score, device)
     yield Line(f"{method}, {len(metrics)} default metrics", precision, size, count, seconds, peak)

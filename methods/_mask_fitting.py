@@ -20,7 +20,7 @@ from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.schedule import warm_up_then_cosine
 from xaibench.errors import CheckpointError, XaibenchError, one_line
 from xaibench.explaining.explanation import Explanation
-from xaibench.explaining.trainable import Clips, Epoch, Fitted, Fitting, Setting, TrainedExplainer
+from xaibench.explaining.trainable import Clips, Epoch, Fitted, Fitting, Setting, TrainableExplainer
 from xaibench.sound.batch import Batch
 from xaibench.testing.unchanged import seeded
 
@@ -53,7 +53,7 @@ class MaskNetwork(nn.Module, abc.ABC):
         return {}
 
 
-class MaskExplainer(TrainedExplainer):
+class MaskExplainer(TrainableExplainer):
     """An explainer whose map is a mask drawn by a network; subclasses give the network.
 
     Attributes:
@@ -79,7 +79,7 @@ class MaskExplainer(TrainedExplainer):
         assert self._fitted is not None, "explain() comes after fit() or load()"
         with torch.inference_mode():
             logits = self._fitted.mask_logits(classifier, batch.x, target)
-            mask = torch.sigmoid(classifier.front_end.to_grid(logits))
+            mask = torch.sigmoid(classifier.front_end.to_picture(logits))
         return Explanation(mask.clone(), (logits.shape[1], logits.shape[2]))
 
     def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> Fitted:

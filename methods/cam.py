@@ -23,7 +23,7 @@ class GradCam(Explainer):
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         maps = _cam(classifier, batch.x, target)
-        return Explanation(classifier.front_end.to_grid(maps), (maps.shape[1], maps.shape[2]))
+        return Explanation(classifier.front_end.to_picture(maps), (maps.shape[1], maps.shape[2]))
 
 
 class GuidedGradCam(Explainer):
@@ -31,12 +31,12 @@ class GuidedGradCam(Explainer):
     reference = "Selvaraju et al., arXiv 1610.02391"
     description = "guided backprop times the resized Grad-CAM"
     polarity = "positive"
-    needs = frozenset({"rectifiers"})
+    requires = frozenset({"rectifiers"})
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         # Captum's own GuidedGradCam resizes over the image; only the front end knows its axes.
-        cam = classifier.front_end.to_grid(_cam(classifier, batch.x, target))
-        return Explanation(cam * guided_backprop(classifier, batch.x, target), batch.grid)
+        cam = classifier.front_end.to_picture(_cam(classifier, batch.x, target))
+        return Explanation(cam * guided_backprop(classifier, batch.x, target), batch.picture_shape)
 
 
 def _cam(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:

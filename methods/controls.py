@@ -22,8 +22,8 @@ class Random(_Control):
     description = "independent uniform noise in every bin: what an explanation must beat"
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        maps = [torch.rand(batch.grid, generator=batch.generator(i, "random")) for i in range(len(batch))]
-        return Explanation(torch.stack(maps).to(batch.x.device), batch.grid)
+        maps = [torch.rand(batch.picture_shape, generator=batch.generator(i, "random")) for i in range(len(batch))]
+        return Explanation(torch.stack(maps).to(batch.x.device), batch.picture_shape)
 
 
 class Uniform(_Control):
@@ -39,14 +39,14 @@ class Energy(_Control):
     description = "the spectrogram itself: the loudest bins matter most"
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        return Explanation(batch.x.clone(), batch.grid)
+        return Explanation(batch.x.clone(), batch.picture_shape)
 
 
 class Oracle(_Control):
     title = "Oracle"
     description = "the known evidence, its loudest bins first; zero everywhere else"
-    needs = frozenset({"evidence"})
+    requires = frozenset({"ground_truth"})
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        assert batch.evidence is not None
-        return Explanation(batch.x * batch.evidence, batch.grid)
+        assert batch.ground_truth is not None
+        return Explanation(batch.x * batch.ground_truth, batch.picture_shape)

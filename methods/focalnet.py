@@ -18,7 +18,7 @@ class FocalModulation(Explainer):
     reference = "Della Libera, Subakan, Ravanelli, arXiv 2402.02754; Yang et al., arXiv 2203.11926"
     description = "L2 norm over channels of the last block's modulator: where the network gathers context from"
     polarity = "positive"
-    needs = frozenset({"modulation"})
+    requires = frozenset({"modulation"})
     protocols = frozenset({"standard", "legacy-speechbrain"})
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
@@ -31,4 +31,4 @@ class FocalModulation(Explainer):
         finally:
             hook.remove()
         maps = modulators[0].norm(dim=1).clone()
-        return Explanation(classifier.front_end.to_grid(maps), (maps.shape[1], maps.shape[2]))
+        return Explanation(classifier.front_end.to_picture(maps), (maps.shape[1], maps.shape[2]))

@@ -26,7 +26,7 @@ class Saliency(Explainer):
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         method = captum.attr.Saliency(TargetScore(classifier))
         x = batch.x.clone().requires_grad_()
-        return Explanation(method.attribute(x, target, abs=False).detach(), batch.grid)
+        return Explanation(method.attribute(x, target, abs=False).detach(), batch.picture_shape)
 
 
 class InputXGradient(Explainer):
@@ -38,7 +38,7 @@ class InputXGradient(Explainer):
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         method = captum.attr.InputXGradient(TargetScore(classifier))
         x = batch.x.clone().requires_grad_()
-        return Explanation(method.attribute(x, target).detach(), batch.grid)
+        return Explanation(method.attribute(x, target).detach(), batch.picture_shape)
 
 
 class IntegratedGradients(Explainer):
@@ -54,7 +54,7 @@ class IntegratedGradients(Explainer):
         internal = max(INTERNAL_BATCH, len(batch))
         x = batch.x.clone()
         attribution = method.attribute(x, target=target, n_steps=self.parameters["steps"], internal_batch_size=internal)
-        return Explanation(attribution.detach().float(), batch.grid)
+        return Explanation(attribution.detach().float(), batch.picture_shape)
 
 
 class SmoothGrad(Explainer):
@@ -80,7 +80,7 @@ class SmoothGrad(Explainer):
                 abs=False,
             )
 
-        return Explanation(per_clip(batch, target, "smoothgrad", attribute), batch.grid)
+        return Explanation(per_clip(batch, target, "smoothgrad", attribute), batch.picture_shape)
 
 
 class GradientShap(Explainer):
@@ -105,4 +105,4 @@ class GradientShap(Explainer):
                 total += part.detach().float() * (count / draws)
             return total
 
-        return Explanation(per_clip(batch, target, "gradient-shap", attribute), batch.grid)
+        return Explanation(per_clip(batch, target, "gradient-shap", attribute), batch.picture_shape)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from xaibench.classifiers.base import Classifier
 from xaibench.explaining.trainable import Setting
-from xaibench.sound.audio import GRID
+from xaibench.sound.audio import PICTURE_SHAPE
 
 from ._mask_decoder import MaskDecoder
 from ._mask_fitting import MaskExplainer, MaskNetwork
@@ -31,7 +31,7 @@ class LmacNetwork(MaskNetwork):
         super().__init__()
         device = next(classifier.parameters()).device
         with torch.inference_mode():
-            maps = classifier.feature_pyramid(torch.zeros(1, *GRID, device=device))
+            maps = classifier.feature_pyramid(torch.zeros(1, *PICTURE_SHAPE, device=device))
         self.settings = settings
         self.decoder = MaskDecoder(
             [one.shape[1] for one in maps],
@@ -55,7 +55,7 @@ class LmacNetwork(MaskNetwork):
         destroy, and an unbounded reward would outweigh everything else.
         """
         weights = {name: float(value) for name, value in self.settings.items()}
-        logits = classifier.front_end.to_grid(self.mask_logits(classifier, x, target).float())
+        logits = classifier.front_end.to_picture(self.mask_logits(classifier, x, target).float())
         mask = torch.sigmoid(logits)
         # On the linear magnitude, as native masks are scored and heard.
         magnitude = torch.expm1(x)

@@ -24,7 +24,7 @@ class Occlusion(Explainer):
     parameters = {"window": (72, 60), "stride": (49, 41), "baseline": "silence"}  # bins: 1.1 kHz by 0.7 s
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        shape = batch.grid
+        shape = batch.picture_shape
         window = tuple(min(w, s) for w, s in zip(self.parameters["window"], shape, strict=True))
         stride = tuple(min(w, s) for w, s in zip(self.parameters["stride"], window, strict=True))
         method = captum.attr.Occlusion(TargetScore(classifier))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from xaibench.classifiers.base import Classifier
 from xaibench.explaining.trainable import Setting
-from xaibench.sound.audio import GRID
+from xaibench.sound.audio import PICTURE_SHAPE
 
 from ._mask_decoder import MaskDecoder
 from ._mask_fitting import MaskExplainer, MaskNetwork
@@ -31,7 +31,7 @@ class PiqNetwork(MaskNetwork):
         super().__init__()
         device = next(classifier.parameters()).device
         with torch.inference_mode():
-            _, channels, height, width = classifier.deepest_map(torch.zeros(1, *GRID, device=device)).shape
+            _, channels, height, width = classifier.deepest_map(torch.zeros(1, *PICTURE_SHAPE, device=device)).shape
         size = int(settings["code_size"])
         self.adapter = Adapter(channels, size)
         self.codebook = ClassCodebook(
@@ -47,7 +47,7 @@ class PiqNetwork(MaskNetwork):
 
     def loss(self, classifier: Classifier, x: Tensor, target: Tensor, epoch: int) -> Tensor:
         logits, codebook_loss, commitment_loss = self._quantised(classifier, x, target)
-        on_grid = classifier.front_end.to_grid(logits.float())
+        on_grid = classifier.front_end.to_picture(logits.float())
         mask_loss = nn.functional.binary_cross_entropy_with_logits(on_grid, sound(x))
         return mask_loss + codebook_loss + COMMITMENT_WEIGHT * commitment_loss
 

@@ -15,8 +15,8 @@ from torch.nn import functional
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import CheckpointError, UnsupportedPairError
 from xaibench.explaining.explanation import Explanation
-from xaibench.explaining.trainable import Clips, Fitting, Imported, TrainedExplainer
-from xaibench.sound.audio import GRID
+from xaibench.explaining.trainable import Clips, Fitting, Imported, TrainableExplainer
+from xaibench.sound.audio import PICTURE_SHAPE
 from xaibench.sound.batch import Batch
 
 from ._recipe_interpreter import FEATURE_SIZE, RecipeInterpreter, from_state
@@ -26,7 +26,7 @@ WEIGHTS = "interpreter.safetensors"
 CLASSES = "classes.json"
 
 
-class RecipePiq(TrainedExplainer):
+class RecipePiq(TrainableExplainer):
     """A psi_model.ckpt of the recipe for a classifier of the recipe; `load` or `import_checkpoint` first.
 
     The standard protocol scores it as it scores every mask: the recipe's classifiers take part there,
@@ -46,12 +46,12 @@ class RecipePiq(TrainedExplainer):
         self._interpreter: RecipeInterpreter | None = None
         self._classes: tuple[str, ...] = ()  # in training order
 
-    def refusal(self, classifier: Classifier, has_evidence: bool) -> str | None:
+    def refusal(self, classifier: Classifier, has_ground_truth: bool) -> str | None:
         if _reader(classifier) is None:
             return (
                 f"reads a FocalNet or ViT of the original recipes, which {classifier.name} ({classifier.family}) is not"
             )
-        return super().refusal(classifier, has_evidence)
+        return super().refusal(classifier, has_ground_truth)
 
     def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> NoReturn:
         """Refuse: the recipe's own code trains it.
@@ -73,7 +73,7 @@ class RecipePiq(TrainedExplainer):
         order = torch.tensor([self._classes.index(name) for name in classifier.classes], device=target.device)
         with torch.inference_mode():
             mask = self._interpreter(_features(classifier, batch.x), order[target])
-        return Explanation(mask.transpose(1, 2).clone(), batch.grid)
+        return Explanation(mask.transpose(1, 2).clone(), batch.picture_shape)
 
     def import_checkpoint(self, folder: Path, classifier: Classifier) -> Imported:
         """Take over the recipe's psi_model.ckpt from the folder that holds it.
@@ -127,13 +127,13 @@ class RecipePiq(TrainedExplainer):
                 f"{source}: its {len(classes)} classes in training order are not the {len(classifier.classes)} of "
                 f"{classifier.name}"
             )
-        refusal = self.refusal(classifier, has_evidence=False)
+        refusal = self.refusal(classifier, has_ground_truth=False)
         if refusal is not None:
             raise UnsupportedPairError(f"{source} is of no use here: {self.title} {refusal}")
         interpreter = from_state(state, len(classes), str(source))
         device = next(classifier.parameters()).device
         with torch.inference_mode():
-            channels, *size = _features(classifier, torch.zeros(1, *GRID, device=device)).shape[1:]
+            channels, *size = _features(classifier, torch.zeros(1, *PICTURE_SHAPE, device=device)).shape[1:]
         dim = interpreter.down.in_channels
         if channels != dim:
             raise CheckpointError(
@@ -175,7 +175,7 @@ def _features(classifier: Classifier, x: Tensor) -> Tensor:
         size = (2 * maps.shape[2], 2 * maps.shape[3])
         return functional.interpolate(maps, size, mode="bilinear", antialias=True)
     model: Any = classifier
-    return seen[0][:, 1:].transpose(1, 2).unflatten(2, model.grid)
+    return seen[0][:, 1:].transpose(1, 2).unflatten(2, model.patch_grid)
 
 
 def _single(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ class DeepLift(Explainer):
     reference = "Shrikumar, Greenside, Kundaje, arXiv 1704.02685 (rescale rule)"
     description = "difference to silence propagated back by the rescale rule; sums to the logit's difference"
     polarity = "positive"
-    needs = frozenset({"rectifiers"})
+    requires = frozenset({"rectifiers"})
     parameters = {"baseline": "silence", "rule": "rescale"}
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
@@ -31,7 +31,7 @@ class DeepLift(Explainer):
             attribution = captum.attr.DeepLift(TargetScore(classifier)).attribute(
                 x, baselines=torch.zeros_like(x), target=target
             )
-        return Explanation(attribution.detach(), batch.grid)
+        return Explanation(attribution.detach(), batch.picture_shape)
 
 
 @contextmanager
@@ -51,10 +51,10 @@ class GuidedBackprop(Explainer):
     reference = "Springenberg et al., arXiv 1412.6806"
     description = "gradient that passes a ReLU only where both the activation and the gradient are positive"
     polarity = "positive"
-    needs = frozenset({"rectifiers"})
+    requires = frozenset({"rectifiers"})
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        return Explanation(guided_backprop(classifier, batch.x, target), batch.grid)
+        return Explanation(guided_backprop(classifier, batch.x, target), batch.picture_shape)
 
 
 def guided_backprop(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:

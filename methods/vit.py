@@ -18,7 +18,7 @@ class LastAttention(Explainer):
     reference = "Della Libera, Subakan, Ravanelli, arXiv 2402.02754"
     description = "last block's attention from CLS to the patches, mean over heads"
     polarity = "positive"
-    needs = frozenset({"attentions"})
+    requires = frozenset({"attentions"})
     protocols = frozenset({"standard", "legacy-speechbrain"})
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
@@ -32,7 +32,7 @@ class AttentionRollout(Explainer):
     reference = "Abnar, Zuidema, arXiv 2005.00928"
     description = "product over blocks of half attention (mean over heads), half identity; its row of CLS"
     polarity = "positive"
-    needs = frozenset({"attentions"})
+    requires = frozenset({"attentions"})
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         model: Any = classifier
@@ -49,5 +49,5 @@ class AttentionRollout(Explainer):
 def _over_patches(classifier: Classifier, weights: Tensor) -> Explanation:
     """Weights of the patches (batch, patches) as a map."""
     model: Any = classifier
-    maps = weights.unflatten(1, model.grid).clone()
-    return Explanation(classifier.front_end.to_grid(maps), (maps.shape[1], maps.shape[2]))
+    maps = weights.unflatten(1, model.patch_grid).clone()
+    return Explanation(classifier.front_end.to_picture(maps), (maps.shape[1], maps.shape[2]))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaibench.scoring.context import Evidence
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.perturbation import Perturbation
 
 CELLS_PER_SIDE = 12
@@ -67,12 +67,12 @@ class CellsSilenced(Perturbation):
     """The spectrogram without some of its cells; subclasses are frozen dataclasses that say which."""
 
     @abc.abstractmethod
-    def chosen(self, evidence: Evidence) -> Tensor:
+    def chosen(self, context: ScoringContext) -> Tensor:
         """Which cells are silenced, bool (batch, cells)."""
 
-    def apply(self, evidence: Evidence) -> Tensor:
-        batch = evidence.clean.batch
-        return batch.x.masked_fill(on_bins(self.chosen(evidence), batch.grid), 0.0)
+    def apply(self, context: ScoringContext) -> Tensor:
+        batch = context.clean.batch
+        return batch.x.masked_fill(on_bins(self.chosen(context), batch.picture_shape), 0.0)
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,9 @@ class RandomCellsSilenced(CellsSilenced):
     share: float
     draw: int
 
-    def chosen(self, evidence: Evidence) -> Tensor:
-        batch = evidence.clean.batch
-        count = cell_count(batch.grid)
+    def chosen(self, context: ScoringContext) -> Tensor:
+        batch = context.clean.batch
+        count = cell_count(batch.picture_shape)
         size = max(1, round(self.share * count))
         chosen = torch.zeros(len(batch), count, dtype=torch.bool)
         for i in range(len(batch)):
@@ -99,12 +99,12 @@ class RandomCellsSilenced(CellsSilenced):
         return chosen.to(batch.x.device)
 
 
-def subset_sums(evidence: Evidence, subsets: Sequence[CellsSilenced], maps: Tensor) -> Tensor:
+def subset_sums(context: ScoringContext, subsets: Sequence[CellsSilenced], maps: Tensor) -> Tensor:
     """Sums of maps (batch, freq, time) over each subset of cells, float64 (batch, subsets)."""
     sums = cell_sums(maps)
-    return torch.stack([(sums * subset.chosen(evidence)).sum(dim=1) for subset in subsets], dim=1)
+    return torch.stack([(sums * subset.chosen(context)).sum(dim=1) for subset in subsets], dim=1)
 
 
-def drops(evidence: Evidence, perturbations: Sequence[Perturbation]) -> Tensor:
+def drops(context: ScoringContext, perturbations: Sequence[Perturbation]) -> Tensor:
     """p_c(x) - p_c(changed) for each perturbation, float64 (batch, perturbations)."""
-    return torch.stack([evidence.p_full - evidence.p_changed(one) for one in perturbations], dim=1)
+    return torch.stack([context.p_full - context.p_changed(one) for one in perturbations], dim=1)

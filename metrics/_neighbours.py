@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from xaibench.explaining.explanation import defects
-from xaibench.scoring.context import Evidence
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.perturbation import Perturbation
 from xaibench.sound.batch import Batch
 
@@ -36,16 +36,17 @@ class Noisy(Perturbation):
     depends_on_map = False
     draw: int
 
-    def apply(self, evidence: Evidence) -> Tensor:
+    def apply(self, context: ScoringContext) -> Tensor:
         # Asked for by the maps and by the probabilities of every method; drawing costs a third of a gradient.
-        kept = evidence.clean.inputs
+        kept = context.clean.inputs
         if self not in kept:
-            kept[self] = self._draw(evidence.clean.batch)
+            kept[self] = self._draw(context.clean.batch)
         return kept[self]
 
     def _draw(self, batch: Batch) -> Tensor:
         noise = [
-            torch.rand(batch.grid, generator=batch.generator(i, f"noisy-copy-{self.draw}")) for i in range(len(batch))
+            torch.rand(batch.picture_shape, generator=batch.generator(i, f"noisy-copy-{self.draw}"))
+            for i in range(len(batch))
         ]
         spread = batch.x.amax(dim=(1, 2), keepdim=True) - batch.x.amin(dim=(1, 2), keepdim=True)
         radius = RADIUS * (self.draw + 1) / COPIES * spread
@@ -83,18 +84,18 @@ def copies() -> list[Perturbation]:
     return [Noisy(draw) for draw in range(COPIES)]
 
 
-def moves(evidence: Evidence) -> Moves:
+def moves(context: ScoringContext) -> Moves:
     """How far maps and inputs move; the method is asked once for each copy."""
-    return evidence.shared(("xaibench.metrics._neighbours", "moves"), lambda: _compare(evidence))
+    return context.shared(("xaibench.metrics._neighbours", "moves"), lambda: _compare(context))
 
 
-def same_prediction(evidence: Evidence) -> Tensor:
+def same_prediction(context: ScoringContext) -> Tensor:
     """Where a copy is classified as its clip is, bool (copies, batch)."""
-    return torch.stack([evidence.logits(one).argmax(dim=1) == evidence.target for one in copies()])
+    return torch.stack([context.logits(one).argmax(dim=1) == context.target for one in copies()])
 
 
-def _compare(evidence: Evidence) -> Moves:
-    batch, target, maps = evidence.clean.batch, evidence.target, evidence.attribution
+def _compare(context: ScoringContext) -> Moves:
+    batch, target, maps = context.clean.batch, context.target, context.attribution
     constant = (batch.x == batch.x[:, :1, :1]).flatten(1).all(dim=1).tolist()
     zero = (maps == 0).flatten(1).all(dim=1).tolist()
     reasons: list[str | None] = [
@@ -103,8 +104,8 @@ def _compare(evidence: Evidence) -> Moves:
     found = []
     # The maps of one copy become a few numbers before the next copy's are made: all of them might not fit.
     for copy in copies():
-        x = copy.apply(evidence)
-        answer = evidence.explaining.explain(batch, target, x=x).map
+        x = copy.apply(context)
+        answer = context.explainer.explain(batch, target, x=x).map
         for i, defect in enumerate(defects(answer)):
             reasons[i] = reasons[i] or (f"of a noisy copy, {defect}" if defect else None)
         found.append(torch.stack([_move(*clip) for clip in zip(batch.x, x, maps, answer, strict=True)]))

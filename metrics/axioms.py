@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaibench.scoring.context import Evidence
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
 from xaibench.scoring.perturbation import Perturbation
 
@@ -34,9 +34,9 @@ class OneCellSilenced(CellsSilenced):
     depends_on_map = False
     cell: int
 
-    def chosen(self, evidence: Evidence) -> Tensor:
-        batch = evidence.clean.batch
-        numbers = torch.arange(cell_count(batch.grid), device=batch.x.device)
+    def chosen(self, context: ScoringContext) -> Tensor:
+        batch = context.clean.batch
+        numbers = torch.arange(cell_count(batch.picture_shape), device=batch.x.device)
         return (numbers == self.cell).expand(len(batch), -1)
 
 
@@ -54,9 +54,9 @@ class Completeness(Metric):
     bounds = (0.0, float("inf"))
     cost = "0"
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        change = evidence.of_target(evidence.clean.logits) - evidence.clean.silence[evidence.target]
-        total = evidence.attribution.flatten(1).double().sum(dim=1)
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        change = context.of_target(context.clean.logits) - context.clean.silence[context.target]
+        total = context.attribution.flatten(1).double().sum(dim=1)
         reason = f"the clip's logit is that of silence, to less than {LEAST_CHANGE}"
         return scores((total - change).abs() / change.abs(), change.abs() < LEAST_CHANGE, reason)
 
@@ -75,12 +75,12 @@ class NonSensitivity(Metric):
     bounds = (0.0, 1.0)
     cost = f"{_MOST_CELLS}"
 
-    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
+    def perturbations(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [OneCellSilenced(cell) for cell in range(_MOST_CELLS)]
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        attribution = cell_means(evidence.attribution.abs())
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        attribution = cell_means(context.attribution.abs())
         without = attribution <= INSIGNIFICANT * attribution.amax(dim=1, keepdim=True)
-        changes = drops(evidence, self.wants(()))[:, : attribution.shape[1]]
+        changes = drops(context, self.perturbations(()))[:, : attribution.shape[1]]
         indifferent = changes.abs() < INSIGNIFICANT
         return scores((without ^ indifferent).double().mean(dim=1))

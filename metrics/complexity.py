@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from xaibench.scoring.context import Evidence
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
 
 NEGLIGIBLE = 1e-5  # of the map's largest value: Quantus's eps
@@ -26,8 +26,8 @@ class Sparseness(Metric):
     cost = "0"
     in_default_set = True
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        ordered = evidence.ranking.ascending.double()
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        ordered = context.ranking.ascending.double()
         size = ordered.shape[1]
         total = ordered.sum(dim=1)
         # Largest less smallest, second largest less second smallest, ...: no term is negative, so
@@ -49,8 +49,8 @@ class Complexity(Metric):
     cost = "0"
     in_default_set = True
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        flat = evidence.importance.flatten(1).double()
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        flat = context.importance.flatten(1).double()
         total = flat.sum(dim=1)
         share = flat / total[:, None]
         return scores(torch.special.entr(share).sum(dim=1), total == 0, _ZERO_MAP)
@@ -67,8 +67,8 @@ class EffectiveComplexity(Metric):
     bounds = (0.0, float("inf"))
     cost = "0"
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        flat = evidence.importance.flatten(1).double()
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        flat = context.importance.flatten(1).double()
         largest = flat.amax(dim=1)
         return scores((flat > NEGLIGIBLE * largest[:, None]).sum(dim=1), largest == 0, _ZERO_MAP)
 
@@ -87,5 +87,5 @@ class MaskArea(Metric):
     per_area = True
     soft_mask = "only"
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        return scores(evidence.mask(area).double().mean(dim=(1, 2)))
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        return scores(context.mask(area).double().mean(dim=(1, 2)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaibench.scoring.context import CURVE_AREAS, Evidence
+from xaibench.scoring.context import CURVE_AREAS, ScoringContext
 from xaibench.scoring.metric import Metric, Scores
 from xaibench.scoring.perturbation import Perturbation
 from xaibench.scoring.ranking import Ranking
@@ -43,8 +43,8 @@ class BandSilenced(Perturbation):
 
     band: int
 
-    def apply(self, evidence: Evidence) -> Tensor:
-        return evidence.clean.batch.x * (~_band(evidence.ranking, self.band)).float()
+    def apply(self, context: ScoringContext) -> Tensor:
+        return context.clean.batch.x * (~_band(context.ranking, self.band)).float()
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class BandReplaced(Perturbation):
     band: int
     draw: int
 
-    def apply(self, evidence: Evidence) -> Tensor:
-        mask = _band(_ranking_by_size(evidence), self.band)
-        return torch.where(mask, _resampled(evidence, self.draw), evidence.clean.batch.x)
+    def apply(self, context: ScoringContext) -> Tensor:
+        mask = _band(_ranking_by_size(context), self.band)
+        return torch.where(mask, _resampled(context, self.draw), context.clean.batch.x)
 
 
 class FaithfulnessCorrelation(Metric):
@@ -78,13 +78,13 @@ class FaithfulnessCorrelation(Metric):
     bounds = (-1.0, 1.0)
     cost = f"{SUBSET_DRAWS} (shared)"
 
-    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
+    def perturbations(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [*_draws(SUBSET, SUBSET_DRAWS)]
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
         subsets = _draws(SUBSET, SUBSET_DRAWS)
-        maps = _contribution(evidence)
-        sums, changes = subset_sums(evidence, subsets, maps), drops(evidence, subsets)
+        maps = _contribution(context)
+        sums, changes = subset_sums(context, subsets, maps), drops(context, subsets)
         return _defined(pearson(sums, changes), maps, [sums], [changes])
 
 
@@ -105,14 +105,14 @@ class SensitivityN(Metric):
     bounds = (-1.0, 1.0)
     cost = f"{len(SENSITIVITY_SHARES) * SENSITIVITY_DRAWS} ({SENSITIVITY_DRAWS} shared)"
 
-    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
+    def perturbations(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [one for share in SENSITIVITY_SHARES for one in _draws(share, SENSITIVITY_DRAWS)]
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
         sizes = [_draws(share, SENSITIVITY_DRAWS) for share in SENSITIVITY_SHARES]
-        maps = _contribution(evidence)
-        sums = [subset_sums(evidence, subsets, maps) for subsets in sizes]
-        changes = [drops(evidence, subsets) for subsets in sizes]
+        maps = _contribution(context)
+        sums = [subset_sums(context, subsets, maps) for subsets in sizes]
+        changes = [drops(context, subsets) for subsets in sizes]
         values = torch.stack([pearson(a, b) for a, b in zip(sums, changes, strict=True)])
         return _defined(values.mean(dim=0), maps, sums, changes)
 
@@ -131,13 +131,13 @@ class FaithfulnessEstimate(Metric):
     bounds = (-1.0, 1.0)
     cost = f"{BANDS}"
 
-    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
+    def perturbations(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [BandSilenced(band) for band in range(BANDS)]
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        sums = _band_sums(evidence.importance, evidence.ranking)
-        changes = drops(evidence, [BandSilenced(band) for band in range(BANDS)])
-        return _defined(pearson(sums, changes), evidence.importance, [sums], [changes])
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        sums = _band_sums(context.importance, context.ranking)
+        changes = drops(context, [BandSilenced(band) for band in range(BANDS)])
+        return _defined(pearson(sums, changes), context.importance, [sums], [changes])
 
 
 class MonotonicityCorrelation(Metric):
@@ -155,13 +155,13 @@ class MonotonicityCorrelation(Metric):
     bounds = (-1.0, 1.0)
     cost = f"{BANDS * REPLACEMENTS}"
 
-    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
+    def perturbations(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [BandReplaced(band, draw) for band in range(BANDS) for draw in range(REPLACEMENTS)]
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        size = evidence.attribution.abs()
-        sums = _band_sums(size, _ranking_by_size(evidence))
-        squares = drops(evidence, self.wants(())).square().view(-1, BANDS, REPLACEMENTS).mean(dim=2)
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        size = context.attribution.abs()
+        sums = _band_sums(size, _ranking_by_size(context))
+        squares = drops(context, self.perturbations(())).square().view(-1, BANDS, REPLACEMENTS).mean(dim=2)
         # Else the ranks of bands that change nothing would be those of rounding.
         changes = torch.where(squares.sqrt() > ROUNDING, squares, 0.0)
         return _defined(spearman(sums, changes), size, [sums], [changes.sqrt()])
@@ -191,29 +191,29 @@ def _draws(share: float, count: int) -> list[RandomCellsSilenced]:
     return [RandomCellsSilenced(share, draw) for draw in range(count)]
 
 
-def _contribution(evidence: Evidence) -> Tensor:
+def _contribution(context: ScoringContext) -> Tensor:
     """What the map says of how far each bin raises p_c: the definitions sum it, so its sign counts.
 
     A sensitivity map's sign says in which direction to move a bin, not what the bin does for the class.
     """
-    return evidence.importance if evidence.explaining.method.polarity == "absolute" else evidence.attribution
+    return context.importance if context.explainer.method.polarity == "absolute" else context.attribution
 
 
-def _ranking_by_size(evidence: Evidence) -> Ranking:
+def _ranking_by_size(context: ScoringContext) -> Ranking:
     """Order of the bins by |attribution|: a bin that speaks against the class matters as well."""
 
     def compute() -> Ranking:
-        size = evidence.attribution.abs()
-        return evidence.ranking if torch.equal(size, evidence.importance) else Ranking(size, evidence.clean.batch)
+        size = context.attribution.abs()
+        return context.ranking if torch.equal(size, context.importance) else Ranking(size, context.clean.batch)
 
-    return evidence.shared(("correlation", "ranking by size"), compute)
+    return context.shared(("correlation", "ranking by size"), compute)
 
 
-def _resampled(evidence: Evidence, draw: int) -> Tensor:
+def _resampled(context: ScoringContext, draw: int) -> Tensor:
     """Spectrograms of values drawn from each clip's own bins, with replacement, (batch, freq, time)."""
 
     def compute() -> Tensor:
-        batch = evidence.clean.batch
+        batch = context.clean.batch
         flat = batch.x.flatten(1)
         size = flat.shape[1]
         drawn = [
@@ -222,7 +222,7 @@ def _resampled(evidence: Evidence, draw: int) -> Tensor:
         ]
         return flat.gather(1, torch.stack(drawn).to(flat.device)).view_as(batch.x)
 
-    return evidence.shared(("correlation", "resampled", draw), compute)
+    return context.shared(("correlation", "resampled", draw), compute)
 
 
 def _band(ranking: Ranking, band: int) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xaibench.scoring.context import CURVE_AREAS, Evidence
+from xaibench.scoring.context import CURVE_AREAS, ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
 from xaibench.scoring.perturbation import Masked, Part, Perturbation
 
@@ -21,7 +21,7 @@ class _Masking(Metric):
     part: Part = "kept"
     cost = "1 per area (shared)"
 
-    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
+    def perturbations(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [Masked(self.part, area) for area in areas]
 
 
@@ -34,9 +34,9 @@ class FidelityIn(_Masking):
     higher_is_better = True
     bounds = (0.0, 1.0)
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        predicted = evidence.probabilities(Masked("kept", area)).argmax(dim=1)
-        return scores(predicted == evidence.target)
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        predicted = context.probabilities(Masked("kept", area)).argmax(dim=1)
+        return scores(predicted == context.target)
 
 
 class Faithfulness(_Masking):
@@ -49,8 +49,8 @@ class Faithfulness(_Masking):
     bounds = (-1.0, 1.0)
     part = "removed"
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        return scores(evidence.p_full - evidence.p_removed(area))
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        return scores(context.p_full - context.p_removed(area))
 
 
 class FaithfulnessKept(_Masking):
@@ -66,8 +66,8 @@ class FaithfulnessKept(_Masking):
     bounds = (-1.0, 1.0)
     in_default_set = False
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        return scores(evidence.p_full - evidence.p_kept(area))
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        return scores(context.p_full - context.p_kept(area))
 
 
 class AverageDrop(_Masking):
@@ -79,8 +79,8 @@ class AverageDrop(_Masking):
     higher_is_better = False
     bounds = (0.0, 100.0)
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        p_full, p_kept = evidence.p_full, evidence.p_kept(area)
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        p_full, p_kept = context.p_full, context.p_kept(area)
         # c is the most probable class, so p_full is at least 1 / classes and never 0.
         return scores(100 * (p_full - p_kept).clamp(min=0) / p_full)
 
@@ -94,8 +94,8 @@ class AverageIncrease(_Masking):
     higher_is_better = True
     bounds = (0.0, 100.0)
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        return scores(100.0 * (evidence.p_kept(area) > evidence.p_full))
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        return scores(100.0 * (context.p_kept(area) > context.p_full))
 
 
 class AverageGain(_Masking):
@@ -107,8 +107,8 @@ class AverageGain(_Masking):
     higher_is_better = True
     bounds = (0.0, 100.0)
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        p_full, p_kept = evidence.p_full, evidence.p_kept(area)
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        p_full, p_kept = context.p_full, context.p_kept(area)
         gain = 100 * (p_kept - p_full).clamp(min=0) / (1 - p_full)
         return scores(gain, p_full >= 1, "the clean clip's probability is 1: nothing can be gained")
 
@@ -120,11 +120,11 @@ class _Curve(Metric):
     part: Part = "kept"
     cost = f"{len(CURVE_AREAS) - 2} (shared)"
 
-    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
+    def perturbations(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [Masked(self.part, area) for area in CURVE_AREAS]
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        curve = [evidence.p_changed(Masked(self.part, area)) for area in CURVE_AREAS]
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        curve = [context.p_changed(Masked(self.part, area)) for area in CURVE_AREAS]
         steps = zip(CURVE_AREAS, CURVE_AREAS[1:], curve, curve[1:], strict=False)
         return scores(sum(((b - a) * (low + high) / 2 for a, b, low, high in steps), start=curve[0] * 0))
 

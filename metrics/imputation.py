@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xaibench.scoring.context import Evidence
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
 from xaibench.scoring.perturbation import Perturbation
 
@@ -35,11 +35,11 @@ class Imputed(Perturbation):
 
     area: float
 
-    def apply(self, evidence: Evidence) -> Tensor:
-        x = evidence.clean.batch.x
-        missing = evidence.ranking.top(self.area)
+    def apply(self, context: ScoringContext) -> Tensor:
+        x = context.clean.batch.x
+        missing = context.ranking.top(self.area)
         # A magnitude is not negative: noise on an imputed silence must not make it so.
-        return torch.where(missing, (linear_imputation(x, missing) + NOISE * _noise(evidence)).clamp(min=0), x)
+        return torch.where(missing, (linear_imputation(x, missing) + NOISE * _noise(context)).clamp(min=0), x)
 
 
 class Road(Metric):
@@ -54,13 +54,13 @@ class Road(Metric):
     cost = "1 per area"
     per_area = True
 
-    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
+    def perturbations(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [Imputed(area) for area in areas if area is not None]
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
         assert area is not None
-        predicted = evidence.probabilities(Imputed(area)).argmax(dim=1)
-        return scores(predicted == evidence.target)
+        predicted = context.probabilities(Imputed(area)).argmax(dim=1)
+        return scores(predicted == context.target)
 
 
 def linear_imputation(x: Tensor, missing: Tensor) -> Tensor:
@@ -183,12 +183,14 @@ def _ratio(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(b > 0, a / b, 0.0)[:, None, None]
 
 
-def _noise(evidence: Evidence) -> Tensor:
+def _noise(context: ScoringContext) -> Tensor:
     """Standard normal draws that belong to each clip, the same at every area, float32 (batch, freq, time)."""
 
     def compute() -> Tensor:
-        batch = evidence.clean.batch
-        drawn = [torch.randn(batch.grid, generator=batch.generator(i, "road/noise")) for i in range(len(batch))]
+        batch = context.clean.batch
+        drawn = [
+            torch.randn(batch.picture_shape, generator=batch.generator(i, "road/noise")) for i in range(len(batch))
+        ]
         return torch.stack(drawn).to(batch.x.device)
 
-    return evidence.shared(("imputation", "noise"), compute)
+    return context.shared(("imputation", "noise"), compute)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from xaibench.scoring.context import Evidence
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
 from xaibench.scoring.perturbation import Perturbation
 
@@ -33,24 +33,24 @@ class Infidelity(Metric):
     bounds = (0.0, 1.0)
     cost = f"{len(SUBSETS)} (shared)"
 
-    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
+    def perturbations(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [*SUBSETS]
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        forecast = subset_sums(evidence, SUBSETS, effect(evidence))
-        changes = drops(evidence, SUBSETS)
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        forecast = subset_sums(context, SUBSETS, effect(context))
+        changes = drops(context, SUBSETS)
         return scores(infidelity(scaled(forecast, changes), changes))
 
 
-def effect(evidence: Evidence) -> Tensor:
+def effect(context: ScoringContext) -> Tensor:
     """Bin by bin, I . a for I that silences all, float64 (batch, freq, time).
 
     A sensitivity map is multiplied by what is taken away, x. A contribution map already says what its bins add, so
     there I counts bins (1 where silenced): the paper's code too multiplies gradients by the input for its squares
     and takes Shapley values as they are.
     """
-    attribution = evidence.attribution.double()
-    return attribution * evidence.clean.batch.x if evidence.explaining.method.polarity == "absolute" else attribution
+    attribution = context.attribution.double()
+    return attribution * context.clean.batch.x if context.explainer.method.polarity == "absolute" else attribution
 
 
 def infidelity(forecast: Tensor, changes: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from xaibench.explaining.explainer import Explainer
-from xaibench.scoring.context import Evidence
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
 from xaibench.scoring.perturbation import Part, Perturbation
 
@@ -24,13 +24,13 @@ SPARSENESS_OFFSET = 1e-7  # what Quantus's Sparseness adds to every value
 COMPLEXITY_OFFSET = 1e-12  # what Quantus's Complexity adds inside the logarithm
 
 
-def recipe_mask(evidence: Evidence) -> Tensor:
+def recipe_mask(context: ScoringContext) -> Tensor:
     """The recipes' mask, float32 (batch, freq, time): a native mask as it is, any other map at its quantile.
 
     Not an equal-area mask: bins at the quantile are all kept, so ties enlarge it.
     """
-    maps = evidence.importance
-    if evidence.explaining.method.native_mask:
+    maps = context.importance
+    if context.explainer.method.native_mask:
         return maps
 
     def compute() -> Tensor:
@@ -38,7 +38,7 @@ def recipe_mask(evidence: Evidence) -> Tensor:
         cuts = torch.stack([one.flatten().quantile(QUANTILE) for one in maps])
         return (maps >= cuts[:, None, None]).float()
 
-    return evidence.shared((__name__, "mask"), compute)
+    return context.shared((__name__, "mask"), compute)
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class RecipeMasked(Perturbation):
 
     part: Part
 
-    def apply(self, evidence: Evidence) -> Tensor:
-        mask = recipe_mask(evidence)
-        return evidence.clean.batch.x * (mask if self.part == "kept" else 1 - mask)
+    def apply(self, context: ScoringContext) -> Tensor:
+        mask = recipe_mask(context)
+        return context.clean.batch.x * (mask if self.part == "kept" else 1 - mask)
 
 
 KEPT, REMOVED = RecipeMasked("kept"), RecipeMasked("removed")
@@ -61,21 +61,21 @@ class _Legacy(Metric):
     cost = "1 (shared)"
     part: Part | None = "kept"
 
-    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
+    def perturbations(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [] if self.part is None else [RecipeMasked(self.part)]
 
 
 class _OfMaps(_Legacy):
     """Printed by `interpret_amt.py`, which explains by a map that becomes a mask at its quantile."""
 
-    def concerns(self, method: Explainer) -> bool:
+    def applies_to(self, method: Explainer) -> bool:
         return not method.native_mask
 
 
 class _OfMasks(_Legacy):
     """Printed by `train_piq.py`, whose interpreter gives a soft mask."""
 
-    def concerns(self, method: Explainer) -> bool:
+    def applies_to(self, method: Explainer) -> bool:
         return method.native_mask
 
 
@@ -88,8 +88,8 @@ class LegacyInputFidelity(_Legacy):
     higher_is_better = True
     bounds = (0.0, 1.0)
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        return scores(evidence.probabilities(KEPT).argmax(dim=1) == evidence.target)
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        return scores(context.probabilities(KEPT).argmax(dim=1) == context.target)
 
 
 class LegacyFaithfulnessKept(_OfMaps):
@@ -104,8 +104,8 @@ class LegacyFaithfulnessKept(_OfMaps):
     higher_is_better = True  # as the paper's table reads it
     bounds = (-1.0, 1.0)
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        return scores(evidence.p_full - evidence.p_changed(KEPT))
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        return scores(context.p_full - context.p_changed(KEPT))
 
 
 class LegacyFaithfulnessRemoved(_OfMasks):
@@ -118,8 +118,8 @@ class LegacyFaithfulnessRemoved(_OfMasks):
     bounds = (-1.0, 1.0)
     part = "removed"
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        return scores(evidence.p_full - evidence.p_changed(REMOVED))
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        return scores(context.p_full - context.p_changed(REMOVED))
 
 
 class LegacyAverageIncrease(_OfMasks):
@@ -131,8 +131,8 @@ class LegacyAverageIncrease(_OfMasks):
     higher_is_better = True
     bounds = (0.0, 100.0)
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        return scores(100.0 * (evidence.p_changed(KEPT) > evidence.p_full))
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        return scores(100.0 * (context.p_changed(KEPT) > context.p_full))
 
 
 class LegacyAverageDrop(_OfMasks):
@@ -144,9 +144,9 @@ class LegacyAverageDrop(_OfMasks):
     higher_is_better = False
     bounds = (0.0, 100.0)
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        full = evidence.of_target(torch.softmax(evidence.clean.probabilities, dim=-1))
-        kept = evidence.of_target(torch.softmax(evidence.probabilities(KEPT), dim=-1))
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        full = context.of_target(torch.softmax(context.clean.probabilities, dim=-1))
+        kept = context.of_target(torch.softmax(context.probabilities(KEPT), dim=-1))
         return scores(100 * (full - kept).clamp(min=0) / (full + EPS))
 
 
@@ -159,9 +159,9 @@ class LegacyAverageGain(_OfMasks):
     higher_is_better = True
     bounds = (0.0, 100.0)
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        p_full = evidence.p_full
-        return scores(100 * (evidence.p_changed(KEPT) - p_full).clamp(min=0) / (1 - p_full + EPS))
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        p_full = context.p_full
+        return scores(100 * (context.p_changed(KEPT) - p_full).clamp(min=0) / (1 - p_full + EPS))
 
 
 class LegacySparseness(_OfMasks):
@@ -176,13 +176,13 @@ class LegacySparseness(_OfMasks):
     part = None
     averaged_per_batch = True
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        ordered = (recipe_mask(evidence).flatten(1).double() + SPARSENESS_OFFSET).sort(dim=1).values
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        ordered = (recipe_mask(context).flatten(1).double() + SPARSENESS_OFFSET).sort(dim=1).values
         size = ordered.shape[1]
         weight = torch.arange(1 - size, size, 2, dtype=torch.float64, device=ordered.device)
         # Rounding can take a constant mask a hair below its 0.
         gini = ((ordered * weight).sum(dim=1) / (size * ordered.sum(dim=1))).clamp(min=0)
-        return scores(gini, _silent(evidence), _ZERO_MASK)
+        return scores(gini, _silent(context), _ZERO_MASK)
 
 
 class LegacyComplexity(_OfMasks):
@@ -197,11 +197,11 @@ class LegacyComplexity(_OfMasks):
     part = None
     averaged_per_batch = True
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        mask = recipe_mask(evidence).flatten(1).double()
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        mask = recipe_mask(context).flatten(1).double()
         share = mask / mask.sum(dim=1, keepdim=True)
         return scores(
-            -(share * torch.log(share + COMPLEXITY_OFFSET)).sum(dim=1).clamp(max=0), _silent(evidence), _ZERO_MASK
+            -(share * torch.log(share + COMPLEXITY_OFFSET)).sum(dim=1).clamp(max=0), _silent(context), _ZERO_MASK
         )
 
 
@@ -216,12 +216,12 @@ class LegacyMaskFraction(_Legacy):
     cost = "0"
     part = None
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        return scores(recipe_mask(evidence).flatten(1).mean(dim=1, dtype=torch.float64))
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        return scores(recipe_mask(context).flatten(1).mean(dim=1, dtype=torch.float64))
 
 
 _ZERO_MASK = "the mask is zero everywhere"
 
 
-def _silent(evidence: Evidence) -> Tensor:
-    return recipe_mask(evidence).flatten(1).sum(dim=1) == 0
+def _silent(context: ScoringContext) -> Tensor:
+    return recipe_mask(context).flatten(1).sum(dim=1) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xaibench.scoring.context import Evidence
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
 
 TOP_SHARE = 0.02  # of all bins: what Quantus's 1000 are of its 224 x 224 images
@@ -20,13 +20,13 @@ class _Localisation(Metric):
     bounds = (0.0, 1.0)
     cost = "0"
     in_default_set = True
-    needs_known_evidence = True
+    needs_ground_truth = True
 
 
-def _known(evidence: Evidence) -> tuple[Tensor, Tensor]:
+def _known(context: ScoringContext) -> tuple[Tensor, Tensor]:
     """Flat evidence, bool (batch, bins), and its size (batch,)."""
-    assert evidence.known is not None
-    known = evidence.known.flatten(1)
+    assert context.ground_truth is not None
+    known = context.ground_truth.flatten(1)
     return known, known.sum(dim=1)
 
 
@@ -37,12 +37,12 @@ class RelevanceMass(_Localisation):
     formula = "sum of a over the evidence E / sum of a"
     traps = "a map with a wide faint floor loses mass although its peaks are right"
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        known, size = _known(evidence)
-        flat = evidence.importance.flatten(1).double()
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        known, size = _known(context)
+        flat = context.importance.flatten(1).double()
         total = flat.sum(dim=1)
         values = scores((flat * known).sum(dim=1) / total, total == 0, "the importance map is zero everywhere")
-        return _without_evidence(values, size)
+        return _without_ground_truth(values, size)
 
 
 class RelevanceRank(_Localisation):
@@ -52,10 +52,10 @@ class RelevanceRank(_Localisation):
     formula = "bins of E among the |E| most important bins / |E|"
     traps = "the classifier may rightly use bins beside the evidence: then no faithful map reaches 1"
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        known, size = _known(evidence)
-        top = evidence.ranking.top_counts(size).flatten(1)
-        return _without_evidence(scores((top & known).sum(dim=1).double() / size), size)
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        known, size = _known(context)
+        top = context.ranking.top_counts(size).flatten(1)
+        return _without_ground_truth(scores((top & known).sum(dim=1).double() / size), size)
 
 
 class PointingGame(_Localisation):
@@ -65,10 +65,10 @@ class PointingGame(_Localisation):
     formula = "1 if the most important bin lies in E, else 0"
     traps = "one bin decides; ties are broken at random"
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        known, size = _known(evidence)
-        top = evidence.ranking.top_counts(torch.ones_like(size)).flatten(1)
-        return _without_evidence(scores((top & known).any(dim=1)), size)
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        known, size = _known(context)
+        top = context.ranking.top_counts(torch.ones_like(size)).flatten(1)
+        return _without_ground_truth(scores((top & known).any(dim=1)), size)
 
 
 class LocalisationAuc(_Localisation):
@@ -78,12 +78,12 @@ class LocalisationAuc(_Localisation):
     formula = "P(a_i > a_j) + P(a_i = a_j) / 2 for i in E, j not in E"
     traps = "evidence covers few bins: a high area may go with a poor rank"
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        known, size = _known(evidence)
-        flat = evidence.importance.flatten(1)
-        rows = zip(flat, evidence.ranking.ascending, known, strict=True)
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        known, size = _known(context)
+        flat = context.importance.flatten(1)
+        rows = zip(flat, context.ranking.ascending, known, strict=True)
         values = torch.stack([_roc_auc(*row) for row in rows])
-        return _without_evidence(scores(values, size == known.shape[1], _ALL_EVIDENCE), size)
+        return _without_ground_truth(scores(values, size == known.shape[1], _ALL_EVIDENCE), size)
 
 
 class TopKIntersection(_Localisation):
@@ -94,11 +94,11 @@ class TopKIntersection(_Localisation):
     traps = "where the evidence has fewer than k bins no map reaches 1"
     in_default_set = False
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        known, size = _known(evidence)
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        known, size = _known(context)
         count = max(1, round(TOP_SHARE * known.shape[1]))
-        top = evidence.ranking.top_counts(torch.full_like(size, count)).flatten(1)
-        return _without_evidence(scores((top & known).sum(dim=1).double() / count), size)
+        top = context.ranking.top_counts(torch.full_like(size, count)).flatten(1)
+        return _without_ground_truth(scores((top & known).sum(dim=1).double() / count), size)
 
 
 class MaskIou(_Localisation):
@@ -111,11 +111,11 @@ class MaskIou(_Localisation):
     per_area = True
     soft_mask = "also"
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        known, size = _known(evidence)
-        mask = evidence.mask(area).flatten(1).double()
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        known, size = _known(context)
+        mask = context.mask(area).flatten(1).double()
         both, either = torch.minimum(mask, known.double()).sum(dim=1), torch.maximum(mask, known.double()).sum(dim=1)
-        return _without_evidence(scores(both / either), size)
+        return _without_ground_truth(scores(both / either), size)
 
 
 def _roc_auc(importance: Tensor, ascending: Tensor, positive: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ def _roc_auc(importance: Tensor, ascending: Tensor, positive: Tensor) -> Tensor:
     return ((below + not_above) / 2 - count**2 / 2) / (count * others)
 
 
-def _without_evidence(values: Scores, size: Tensor) -> Scores:
+def _without_ground_truth(values: Scores, size: Tensor) -> Scores:
     """Undefined wherever there is no evidence, whatever else was wrong."""
     absent = (size == 0).tolist()
     reasons = tuple(_NO_EVIDENCE if gone else reason for gone, reason in zip(absent, values.reasons, strict=True))

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import RegistryError, XaibenchError
 from xaibench.explaining.explanation import Polarity, defects, importance
-from xaibench.scoring.context import Evidence
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric, Scores
 from xaibench.sound.batch import clip_seed
 from xaibench.testing.unchanged import seeded
@@ -71,7 +71,7 @@ def bridge(rest: str) -> type[Metric]:
         "description": " ".join((inspect.getdoc(kind) or name).partition("\n\n")[0].split()),
         "formula": f"as Quantus computes {name}; where it returns a curve or one value a layer, their mean",
         "higher_is_better": kind.score_direction.value == "higher" or name in _HIGHER_THOUGH_DECLARED_LOWER,
-        "needs_known_evidence": family == "localisation",
+        "needs_ground_truth": family == "localisation",
     }
     return type(f"Quantus{name}", (QuantusMetric,), {**words, "kind": kind, "settings": settings})
 
@@ -96,13 +96,13 @@ class QuantusMetric(Metric):
     def __init__(self) -> None:
         self._make(self.settings)  # what Quantus has against the settings, it says now
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
         # A copy, since Quantus leaves its hooks behind when a forward pass fails.
-        model = _Logits(copy.deepcopy(evidence.classifier)).eval()
+        model = _Logits(copy.deepcopy(context.classifier)).eval()
         values, reasons = [], []
-        for i in range(len(evidence)):
+        for i in range(len(context)):
             try:
-                value = self._of_clip(evidence, i, model)
+                value = self._of_clip(context, i, model)
                 reason = None if math.isfinite(value) else f"Quantus gives {value}"
             except _UndefinedError as error:
                 value, reason = math.nan, str(error)
@@ -110,15 +110,15 @@ class QuantusMetric(Metric):
             reasons.append(reason)
         return Scores(torch.tensor(values, dtype=torch.float64), tuple(reasons))
 
-    def _of_clip(self, evidence: Evidence, index: int, model: _Logits) -> float:
-        clip = evidence.clean.batch.slice(index, index + 1)
-        if self.needs_known_evidence and clip.evidence is not None and not clip.evidence.any():
+    def _of_clip(self, context: ScoringContext, index: int, model: _Logits) -> float:
+        clip = context.clean.batch.slice(index, index + 1)
+        if self.needs_ground_truth and clip.ground_truth is not None and not clip.ground_truth.any():
             raise _UndefinedError(_NO_EVIDENCE)
-        polarity, device = evidence.explaining.method.polarity, clip.x.device
+        polarity, device = context.explainer.method.polarity, clip.x.device
 
         def explain(model: nn.Module, inputs: np.ndarray, targets: np.ndarray, **_: Any) -> np.ndarray:
             assert isinstance(model, _Logits)
-            found = evidence.explaining.explain(
+            found = context.explainer.explain(
                 clip,
                 torch.as_tensor(targets, device=device),
                 torch.as_tensor(inputs[:, 0], dtype=torch.float32, device=device),
@@ -131,9 +131,9 @@ class QuantusMetric(Metric):
         arguments = {
             "model": model,
             "x_batch": x,
-            "y_batch": evidence.target[index : index + 1].cpu().numpy(),
-            "a_batch": self._map(evidence.attribution[index : index + 1], polarity, x),
-            "s_batch": None if clip.evidence is None else _channel(clip.evidence),
+            "y_batch": context.target[index : index + 1].cpu().numpy(),
+            "a_batch": self._map(context.attribution[index : index + 1], polarity, x),
+            "s_batch": None if clip.ground_truth is None else _channel(clip.ground_truth),
             "channel_first": True,
             "explain_func": explain,
             "device": str(device),
@@ -142,7 +142,7 @@ class QuantusMetric(Metric):
         try:
             with warnings.catch_warnings(), seeded(seed):
                 warnings.simplefilter("ignore")
-                return _mean(self._make(self._fitted(evidence))(**arguments))
+                return _mean(self._make(self._fitted(context))(**arguments))
         except (_UndefinedError, XaibenchError):
             raise
         except Exception as error:
@@ -152,9 +152,12 @@ class QuantusMetric(Metric):
     def _make(self, settings: dict[str, Any]) -> Any:
         return self.kind(**settings, disable_warnings=True, display_progressbar=False)
 
-    def _fitted(self, evidence: Evidence) -> dict[str, Any]:
+    def _fitted(self, context: ScoringContext) -> dict[str, Any]:
         """The settings, and those whose default only fits Quantus's own examples."""
-        fitting = {"features_in_step": evidence.clean.batch.grid[0], "num_classes": evidence.clean.logits.shape[1]}
+        fitting = {
+            "features_in_step": context.clean.batch.picture_shape[0],
+            "num_classes": context.clean.logits.shape[1],
+        }
         known = _parameters(self.kind)
         return {key: value for key, value in fitting.items() if key in known} | self.settings
 
@@ -162,7 +165,7 @@ class QuantusMetric(Metric):
     def _reads_importance(self) -> bool:
         """Whether Quantus takes absolute values, or asks where the map is large: what counts of it is meant."""
         absolute = _parameters(self.kind).get("abs")
-        return self.needs_known_evidence or self.settings.get("abs", absolute is not None and absolute.default)
+        return self.needs_ground_truth or self.settings.get("abs", absolute is not None and absolute.default)
 
     def _map(self, attribution: Tensor, polarity: Polarity, x: np.ndarray, when: str = "") -> np.ndarray:
         """The map as Quantus gets it, a copy, float64 (1, 1, freq, time)."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from xaibench.explaining.explanation import Explanation, defects, importance
-from xaibench.scoring.context import Evidence
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric, Scores, with_reasons
 
 from ._random_weights import MOST_STAGES, layers, randomise, reset, restored, stages
@@ -38,16 +38,16 @@ class ParameterRandomisation(_Randomisation):
     bounds = (-1.0, 1.0)
     cost = f"0, and up to {MOST_STAGES} explanations"
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        groups = stages(evidence.classifier)
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        groups = stages(context.classifier)
         if not groups:
-            return _all_undefined(len(evidence), _NO_WEIGHTS)
+            return _all_undefined(len(context), _NO_WEIGHTS)
         found = []
-        with restored(evidence.classifier):
+        with restored(context.classifier):
             for group in groups[:-1]:
-                randomise(group, _seed(evidence))
-                found.append(_alike(evidence, _explain(evidence), _RANDOMISED))
-        found.append(_alike(evidence, _fully_random(evidence), _RANDOMISED))
+                randomise(group, _seed(context))
+                found.append(_alike(context, _explain(context), _RANDOMISED))
+        found.append(_alike(context, _fully_random(context), _RANDOMISED))
         values = torch.stack([one.values for one in found]).mean(dim=0)
         reasons = tuple(next(filter(None, each), None) for each in zip(*(one.reasons for one in found), strict=True))
         return Scores(values, reasons)
@@ -63,13 +63,13 @@ class EfficientParameterRandomisation(_Randomisation):
     bounds = (-1.0, float("inf"))
     cost = "0, and 1 explanation (shared)"
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        if not layers(evidence.classifier):
-            return _all_undefined(len(evidence), _NO_WEIGHTS)
-        random = _fully_random(evidence)
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        if not layers(context.classifier):
+            return _all_undefined(len(context), _NO_WEIGHTS)
+        random = _fully_random(context)
         reasons = _defects(random, _RANDOMISED)
         usable = torch.where(random.map.isfinite(), random.map, 0.0)
-        before, after = _histogram_entropy(evidence.attribution), _histogram_entropy(usable)
+        before, after = _histogram_entropy(context.attribution), _histogram_entropy(usable)
         flat = ["all values of the map fall into one bin of the histogram" if one == 0 else None for one in before]
         return with_reasons((after - before) / before, [one or other for one, other in zip(flat, reasons, strict=True)])
 
@@ -84,23 +84,23 @@ class RandomLogit(_Randomisation):
     bounds = (-1.0, 1.0)
     cost = "0, and 1 explanation"
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        if len(evidence.classifier.classes) < 2:
-            return _all_undefined(len(evidence), _ONE_CLASS)
-        return _alike(evidence, _explain(evidence, other_classes(evidence)), "for another class")
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        if len(context.classifier.classes) < 2:
+            return _all_undefined(len(context), _ONE_CLASS)
+        return _alike(context, _explain(context, other_classes(context)), "for another class")
 
 
-def other_classes(evidence: Evidence) -> Tensor:
+def other_classes(context: ScoringContext) -> Tensor:
     """For each clip a class drawn from all but the predicted one, (batch,)."""
-    others, batch = len(evidence.classifier.classes) - 1, evidence.clean.batch
+    others, batch = len(context.classifier.classes) - 1, context.clean.batch
     draws = [
         torch.randint(others, (), generator=batch.generator(i, "another class to explain")) for i in range(len(batch))
     ]
-    drawn = torch.stack(draws).to(evidence.target)
-    return drawn + (drawn >= evidence.target)
+    drawn = torch.stack(draws).to(context.target)
+    return drawn + (drawn >= context.target)
 
 
-def mprt_by_layer(evidence: Evidence, seed: int = 42) -> dict[str, Tensor]:
+def mprt_by_layer(context: ScoringContext, seed: int = 42) -> dict[str, Tensor]:
     """The rank correlations of MPRT one layer at a time, with the weights that Quantus's MPRT draws.
 
     Layers are the modules with `reset_parameters`, last registered first, each reset after seeding
@@ -109,39 +109,39 @@ def mprt_by_layer(evidence: Evidence, seed: int = 42) -> dict[str, Tensor]:
     Returns:
         By layer, from the output to the input: correlations (batch,), NaN where undefined.
     """
-    modules = [pair for pair in evidence.classifier.named_modules() if hasattr(pair[1], "reset_parameters")]
+    modules = [pair for pair in context.classifier.named_modules() if hasattr(pair[1], "reset_parameters")]
     found = {}
-    with restored(evidence.classifier):
+    with restored(context.classifier):
         for name, module in reversed(modules):
             reset(module, seed + 1)
-            found[name] = _alike(evidence, _explain(evidence), _RANDOMISED).values
+            found[name] = _alike(context, _explain(context), _RANDOMISED).values
     return found
 
 
-def _seed(evidence: Evidence) -> int:
+def _seed(context: ScoringContext) -> int:
     """Of the random weights: one draw for all clips of a run."""
-    return evidence.clean.batch.seed
+    return context.clean.batch.seed
 
 
-def _explain(evidence: Evidence, target: Tensor | None = None) -> Explanation:
-    return evidence.explaining.explain(evidence.clean.batch, evidence.target if target is None else target)
+def _explain(context: ScoringContext, target: Tensor | None = None) -> Explanation:
+    return context.explainer.explain(context.clean.batch, context.target if target is None else target)
 
 
-def _fully_random(evidence: Evidence) -> Explanation:
+def _fully_random(context: ScoringContext) -> Explanation:
     """Maps of the classifier without anything learned."""
 
     def compute() -> Explanation:
-        with restored(evidence.classifier):
-            randomise(layers(evidence.classifier), _seed(evidence))
-            return _explain(evidence)
+        with restored(context.classifier):
+            randomise(layers(context.classifier), _seed(context))
+            return _explain(context)
 
-    return evidence.shared(("randomisation", "fully random"), compute)
+    return context.shared(("randomisation", "fully random"), compute)
 
 
-def _alike(evidence: Evidence, other: Explanation, situation: str) -> Scores:
+def _alike(context: ScoringContext, other: Explanation, situation: str) -> Scores:
     """Rank correlation of the clips' importance with that of another explanation of them."""
-    ranks = evidence.shared(("randomisation", "ranks"), lambda: Ranks.of(evidence.importance))
-    values = ranks.correlate(importance(other.map, evidence.explaining.method.polarity))
+    ranks = context.shared(("randomisation", "ranks"), lambda: Ranks.of(context.importance))
+    values = ranks.correlate(importance(other.map, context.explainer.method.polarity))
     reasons = [
         _CONSTANT if flat else defect
         for flat, defect in zip(ranks.constant.tolist(), _defects(other, situation), strict=True)

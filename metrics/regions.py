@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaibench.scoring.context import Evidence
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
 from xaibench.scoring.perturbation import Perturbation
 
@@ -33,11 +33,11 @@ class CellsReplacedByMean(Perturbation):
 
     step: int
 
-    def apply(self, evidence: Evidence) -> Tensor:
-        batch = evidence.clean.batch
+    def apply(self, context: ScoringContext) -> Tensor:
+        batch = context.clean.batch
         mean = batch.x.double().mean(dim=(1, 2)).float()[:, None, None]
-        chosen = _cell_ranks(evidence) < round(self.step / IROF_STEPS * cell_count(batch.grid))
-        return torch.where(on_bins(chosen, batch.grid), mean, batch.x)
+        chosen = _cell_ranks(context) < round(self.step / IROF_STEPS * cell_count(batch.picture_shape))
+        return torch.where(on_bins(chosen, batch.picture_shape), mean, batch.x)
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class TopCellsSilenced(CellsSilenced):
 
     count: int
 
-    def chosen(self, evidence: Evidence) -> Tensor:
-        return _cell_ranks(evidence) < self.count
+    def chosen(self, context: ScoringContext) -> Tensor:
+        return _cell_ranks(context) < self.count
 
 
 class Irof(Metric):
@@ -68,12 +68,12 @@ class Irof(Metric):
     bounds = (float("-inf"), 1.0)
     cost = f"{IROF_STEPS}"
 
-    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
+    def perturbations(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [CellsReplacedByMean(step) for step in range(1, IROF_STEPS + 1)]
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
         # c is the most probable class, so p_full is at least 1 / classes and never 0.
-        curve = torch.stack([evidence.p_changed(one) for one in self.wants(())], dim=1) / evidence.p_full[:, None]
+        curve = torch.stack([context.p_changed(one) for one in self.perturbations(())], dim=1) / context.p_full[:, None]
         return scores(1 - (0.5 + curve.sum(dim=1) - curve[:, -1] / 2) / IROF_STEPS)
 
 
@@ -91,26 +91,26 @@ class RegionPerturbation(Metric):
     bounds = (-1.0, 1.0)
     cost = f"{REGIONS}"
 
-    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
+    def perturbations(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [TopCellsSilenced(count) for count in range(1, REGIONS + 1)]
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        return scores(drops(evidence, self.wants(())).sum(dim=1) / (REGIONS + 1))
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        return scores(drops(context, self.perturbations(())).sum(dim=1) / (REGIONS + 1))
 
 
-def _cell_ranks(evidence: Evidence) -> Tensor:
+def _cell_ranks(context: ScoringContext) -> Tensor:
     """Place of each cell in order of mean importance, 0 for the most important, (batch, cells).
 
     Equal cells are in a random order that belongs to the clip.
     """
 
     def compute() -> Tensor:
-        batch = evidence.clean.batch
-        count = cell_count(batch.grid)
+        batch = context.clean.batch
+        count = cell_count(batch.picture_shape)
         shuffles = [torch.randperm(count, generator=batch.generator(i, "regions/ties")) for i in range(len(batch))]
         shuffle = torch.stack(shuffles).to(batch.x.device)
-        means = cell_means(evidence.importance).gather(1, shuffle)
+        means = cell_means(context.importance).gather(1, shuffle)
         order = shuffle.gather(1, means.argsort(dim=1, descending=True, stable=True))
         return order.argsort(dim=1)
 
-    return evidence.shared(("regions", "ranks"), compute)
+    return context.shared(("regions", "ranks"), compute)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from xaibench.scoring.context import Evidence
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric, Scores, with_reasons
 from xaibench.scoring.perturbation import Perturbation
 
@@ -39,8 +39,8 @@ class MaxSensitivity(_Robustness):
     formula = "max over x' of |e' - e| / |e|"
     traps = "a map that ignores the sound never moves: compare with the random and uniform controls, which score 0"
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        found = moves(evidence)
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        found = moves(context)
         return with_reasons(found.of_map.amax(dim=0), found.reasons)
 
 
@@ -51,8 +51,8 @@ class AvgSensitivity(_Robustness):
     formula = "mean over x' of |e' - e| / |e|"
     traps = "a map that ignores the sound never moves: compare with the random and uniform controls, which score 0"
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        found = moves(evidence)
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        found = moves(context)
         return with_reasons(found.of_map.mean(dim=0), found.reasons)
 
 
@@ -63,21 +63,21 @@ class LocalLipschitz(_Robustness):
     formula = "max over x' of |e' / max|e'| - e / max|e|| / |x' - x|"
     traps = "maps are divided by their own peaks, so wide maps move further than sparse ones; a small copy may decide"
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        found = moves(evidence)
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        found = moves(context)
         return with_reasons((found.of_peaked_map / found.of_input).amax(dim=0), found.reasons)
 
 
 class _RelativeStability(_Robustness):
     cost = f"{COPIES}, and {COPIES} explanations (both shared)"
 
-    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
+    def perturbations(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return copies()
 
-    def _largest(self, evidence: Evidence, change: Tensor) -> Scores:
+    def _largest(self, context: ScoringContext, change: Tensor) -> Scores:
         """The largest relative change of the map per `change` (copies, batch), among copies of the clip's class."""
-        found = moves(evidence)
-        same = same_prediction(evidence)
+        found = moves(context)
+        same = same_prediction(context)
         ratios = (found.of_map_per_bin / change).masked_fill(~same, -torch.inf)
         unlike = (~same).all(dim=0).tolist()
         reasons = [reason or (_MOVED if moved else None) for reason, moved in zip(found.reasons, unlike, strict=True)]
@@ -91,8 +91,8 @@ class RelativeInputStability(_RelativeStability):
     formula = "max over x' classified as x of |(e' - e) / e| / max(|(x' - x) / x|, 1e-6), bin by bin"
     traps = "the bins where e, or x, is nearly 0 decide: values span many orders; compare ranks or medians, not means"
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        return self._largest(evidence, moves(evidence).of_input_per_bin.clamp(min=FLOOR))
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        return self._largest(context, moves(context).of_input_per_bin.clamp(min=FLOOR))
 
 
 class RelativeOutputStability(_RelativeStability):
@@ -102,9 +102,9 @@ class RelativeOutputStability(_RelativeStability):
     formula = "max over x' classified as x of |(e' - e) / e| / max(|h(x') - h(x)|, 0.01), h the logits"
     traps = "the bins where e is nearly 0 decide: values span many orders; compare ranks or medians, not means"
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        change = [(evidence.logits(one) - evidence.clean.logits).norm(dim=1) for one in copies()]
-        return self._largest(evidence, torch.stack(change).clamp(min=LOGIT_FLOOR))
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        change = [(context.logits(one) - context.clean.logits).norm(dim=1) for one in copies()]
+        return self._largest(context, torch.stack(change).clamp(min=LOGIT_FLOOR))
 
 
 class Sufficiency(Metric):
@@ -118,14 +118,14 @@ class Sufficiency(Metric):
     bounds = (0.0, 1.0)
     cost = f"{COPIES}, and {COPIES} explanations (both shared)"
 
-    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
+    def perturbations(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return copies()
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        found = moves(evidence)
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        found = moves(context)
         explained = found.angle <= SAME_MAP
         count = explained.sum(dim=0)
-        share = (explained & same_prediction(evidence)).sum(dim=0).double() / count
+        share = (explained & same_prediction(context)).sum(dim=0).double() / count
         alone = (count == 0).tolist()
         reasons = [reason or (_ALONE if none else None) for reason, none in zip(found.reasons, alone, strict=True)]
         return with_reasons(share, reasons)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from xaibench.scoring.context import Evidence
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric, Scores, with_reasons
 from xaibench.sound import audio
 
@@ -27,13 +27,13 @@ class ScaleInvariantSdr(Metric):
     cost = "0"
     per_area = True
     soft_mask = "also"
-    needs_known_evidence = True
+    needs_ground_truth = True
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        clean = evidence.clean
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        clean = context.clean
         if clean.waveform is None or clean.stem is None:
-            return with_reasons(torch.zeros(len(evidence)), [_UNKNOWN] * len(evidence))
-        mask = evidence.mask(area)
+            return with_reasons(torch.zeros(len(context)), [_UNKNOWN] * len(context))
+        mask = context.mask(area)
         estimate = audio.masked_audio(clean.waveform.to(mask.device), mask).double()
         stem = clean.stem.to(mask.device).double()
         energy = stem.square().sum(dim=1)

@@ -15,7 +15,7 @@ from command_line import Command, Done
 
 from xaibench import cli
 from xaibench.classifiers import checkpoint
-from xaibench.scoring.evaluate import Subject
+from xaibench.scoring.evaluate import LoadedClassifier
 from xaibench.sound.synth import Synth
 from xaibench.storage.array_cache import CACHE_VARIABLE
 from xaibench.storage.user_folders import DATA_VARIABLE
@@ -91,10 +91,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def subject(weights: Path) -> Subject:
+def loaded(weights: Path) -> LoadedClassifier:
     """The CNN under explanation."""
     classifier, card = checkpoint.load(weights)
-    return Subject("cnn", classifier, card.weights_sha256)
+    return LoadedClassifier("cnn", classifier, card.weights_sha256)
 
 
 @pytest.fixture

@@ -13,19 +13,19 @@ from xaibench.explaining.explainer import Explainer
 from xaibench.results import store
 from xaibench.results.store import Manifest, RunFolder
 from xaibench.scoring import evaluate as engine
-from xaibench.scoring.evaluate import Event, Plan, Subject
+from xaibench.scoring.evaluate import Event, LoadedClassifier, RunConfig
 from xaibench.scoring.metric import Metric
 from xaibench.sound.dataset import Clip, Dataset
 
 
-def plan_of(
+def config_of(
     dataset: Dataset,
     methods: dict[str, Explainer] | Sequence[str] = ("energy",),
     metrics: dict[str, Metric] | Sequence[str] = ("sparseness",),
     clips: Sequence[Clip] | int = 3,
     seed: int = 0,
     batch_size: int = 16,
-) -> Plan:
+) -> RunConfig:
     """A plan over registered names or objects, on the first clips of fold 5."""
     if not isinstance(methods, dict):
         methods = {name: registry.create("methods", name) for name in methods}
@@ -33,19 +33,21 @@ def plan_of(
         metrics = {name: registry.create("metrics", name) for name in metrics}
     if isinstance(clips, int):
         clips = dataset.in_folds([5])[:clips]
-    return Plan(dataset, clips, methods, metrics, seed, batch_size)
+    return RunConfig(dataset, clips, methods, metrics, seed, batch_size)
 
 
-def open_folder(path: Path, plan: Plan) -> RunFolder:
+def open_folder(path: Path, config: RunConfig) -> RunFolder:
     """The run folder of a plan."""
-    fingerprint = plan.dataset.fingerprint()
-    return RunFolder(path, Manifest(plan.dataset.name, fingerprint, (5,), len(plan.clips), plan.seed, engine.PROTOCOL))
+    fingerprint = config.dataset.fingerprint()
+    return RunFolder(
+        path, Manifest(config.dataset.name, fingerprint, (5,), len(config.clips), config.seed, engine.PROTOCOL)
+    )
 
 
-def run(plan: Plan, subject: Subject, path: Path) -> list[Event]:
+def run(config: RunConfig, loaded: LoadedClassifier, path: Path) -> list[Event]:
     """Evaluate into a folder; what was reported."""
     events: list[Event] = []
-    engine.evaluate(plan, subject, open_folder(path, plan), events.append)
+    engine.evaluate(config, loaded, open_folder(path, config), events.append)
     return events
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.forward import Forwarder
-from xaibench.explaining.bound import Explaining
-from xaibench.scoring.context import Clean, Evidence
+from xaibench.explaining.bound import BoundExplainer
+from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.sound.batch import Batch
 from xaibench.testing import GradientTimesInput
 
@@ -56,19 +56,19 @@ def ids(count: int) -> tuple[str, ...]:
     return tuple(f"clip-{i}" for i in range(count))
 
 
-def evidence(
+def context(
     classifier: Classifier,
     x: Tensor,
     importance: Tensor,
     known: Tensor | None = None,
     clip_ids: Sequence[str] | None = None,
     batch_size: int = 16,
-) -> Evidence:
+) -> ScoringContext:
     """Evidence as the evaluation loop makes it; importance is cast to its contract, float32."""
     forwarder = Forwarder(classifier, batch_size)
     batch = Batch(x, tuple(clip_ids) if clip_ids is not None else ids(len(x)), 0, known)
     clean = Clean(batch, forwarder.logits(x), forwarder.logits(torch.zeros_like(x[:1]))[0])
-    return Evidence(clean, importance.float(), Explaining(GradientTimesInput(), forwarder))
+    return ScoringContext(clean, importance.float(), BoundExplainer(GradientTimesInput(), forwarder))
 
 
 def probability_function(classifier: Classifier) -> Callable[[np.ndarray], np.ndarray]:

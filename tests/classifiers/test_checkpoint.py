@@ -59,7 +59,7 @@ def classifier() -> Classifier:
     with seeded(0):
         made = checkpoint.build("cnn-micro", CLASSES)
         made.train()
-        made.logits(torch.rand(2, *audio.GRID))
+        made.logits(torch.rand(2, *audio.PICTURE_SHAPE))
     return made.eval()
 
 

@@ -11,8 +11,8 @@ import torch
 from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import COSINE_SCALE, Classifier, CosineHead
-from xaibench.explaining.explainer import Explainer, Need
-from xaibench.sound.audio import GRID
+from xaibench.explaining.explainer import Capability, Explainer
+from xaibench.sound.audio import PICTURE_SHAPE
 from xaibench.testing.unchanged import seeded
 
 CLASSES = ("dog", "rain", "siren")
@@ -41,8 +41,8 @@ def sound(count: int) -> torch.Tensor:
     """Random log spectrograms (count, 513, 431)."""
     generator = torch.Generator().manual_seed(count)
     # Patches as large as events, so that clips differ after any pooling.
-    patches = torch.nn.functional.interpolate(torch.rand(count, 1, 6, 5, generator=generator), GRID)[:, 0]
-    return 2 * patches * torch.rand(count, *GRID, generator=generator)
+    patches = torch.nn.functional.interpolate(torch.rand(count, 1, 6, 5, generator=generator), PICTURE_SHAPE)[:, 0]
+    return 2 * patches * torch.rand(count, *PICTURE_SHAPE, generator=generator)
 
 
 def test_the_three_families_in_two_sizes_are_registered() -> None:
@@ -109,14 +109,14 @@ def test_the_base_geometries_are_the_papers() -> None:
     config = vit.backbone.config
     assert (config.num_hidden_layers, config.hidden_size, config.num_attention_heads) == (12, 768, 12)
     assert (config.patch_size, config.intermediate_size) == (16, 3072)
-    assert vit.grid == (14, 14)
+    assert vit.patch_grid == (14, 14)
     assert 85e6 < vit.parameter_count < 87e6
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_offers_are_kept(name: str) -> None:
     classifier: Any = model(name)
-    if "modulation" in classifier.offers:
+    if "modulation" in classifier.capabilities:
         seen: list[torch.Tensor] = []
         hook = classifier.modulation.register_forward_hook(lambda module, args, output: seen.append(output))
         with torch.inference_mode():
@@ -125,7 +125,7 @@ def test_offers_are_kept(name: str) -> None:
         assert len(seen) == 1
         assert seen[0].ndim == 4
         assert seen[0].shape[2:] == ((8, 8) if name.endswith("micro") else (7, 7))
-    if "rectifiers" in classifier.offers:
+    if "rectifiers" in classifier.capabilities:
         others = (torch.nn.GELU, torch.nn.SiLU, torch.nn.Sigmoid, torch.nn.Tanh, torch.nn.Softmax, torch.nn.LayerNorm)
         assert not any(isinstance(module, others) for module in classifier.modules())
         runs: list[torch.nn.Module] = []
@@ -148,7 +148,7 @@ def test_attention_weights(name: str) -> None:
         fused = classifier.logits(x)
     weights = classifier.attention_weights(x)
     config = classifier.backbone.config
-    tokens = 1 + classifier.grid[0] * classifier.grid[1]
+    tokens = 1 + classifier.patch_grid[0] * classifier.patch_grid[1]
     assert len(weights) == config.num_hidden_layers
     for layer in weights:
         assert layer.shape == (len(x), config.num_attention_heads, tokens, tokens)
@@ -183,9 +183,9 @@ def test_attention_weights_leave_nothing_behind_when_they_fail(monkeypatch: pyte
 
 def test_every_need_of_a_builtin_explainer_is_offered_by_a_classifier() -> None:
     """A need that nothing offers would leave a method out everywhere, in silence."""
-    offered = {offer for name in MICRO for offer in model(name).offers} | {"evidence"}
-    needs: set[Need] = set()
+    offered = {offer for name in MICRO for offer in model(name).capabilities} | {"ground_truth"}
+    requires: set[Capability] = set()
     for name in registry.names("methods"):
         method: type[Explainer] = registry.load("methods", name)
-        needs |= method.needs
-    assert needs <= offered
+        requires |= method.requires
+    assert requires <= offered

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xaibench.classifiers.forward import Forwarder
 from xaibench.errors import XaibenchError
-from xaibench.scoring.evaluate import Subject
+from xaibench.scoring.evaluate import LoadedClassifier
 from xaibench.testing import toy_batch, toy_classifier
 
 
@@ -33,8 +33,8 @@ def test_compiled_logits_are_the_same_but_for_rounding() -> None:
         torch.testing.assert_close(compiled.logits(x[:count]), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_memory_that_runs_out_halves_the_batch_and_frees_the_attempt(subject: Subject) -> None:
-    forwarder = Forwarder(subject.classifier, 8)
+def test_memory_that_runs_out_halves_the_batch_and_frees_the_attempt(loaded: LoadedClassifier) -> None:
+    forwarder = Forwarder(loaded.classifier, 8)
     attempts: list[tuple[int, int]] = []
     alive: list[weakref.ref[Tensor]] = []
 
@@ -65,13 +65,13 @@ def test_memory_that_runs_out_halves_the_batch_and_frees_the_attempt(subject: Su
         forwarder.in_micro_batches(5, other)
 
 
-def test_forwarder_counts_and_scales(subject: Subject) -> None:
+def test_forwarder_counts_and_scales(loaded: LoadedClassifier) -> None:
     x = torch.rand(5, 513, 431, generator=torch.Generator().manual_seed(0))
-    forwarder = Forwarder(subject.classifier, 2)
+    forwarder = Forwarder(loaded.classifier, 2)
     p = torch.softmax(forwarder.logits(x), dim=1)
     assert p.dtype == torch.float64
     assert forwarder.count == 5
     with torch.inference_mode():
-        logits = subject.classifier.logits(x).double()
-    expected = torch.softmax(subject.classifier.temperature * logits, dim=1)
+        logits = loaded.classifier.logits(x).double()
+    expected = torch.softmax(loaded.classifier.temperature * logits, dim=1)
     torch.testing.assert_close(p, expected, rtol=1e-4, atol=1e-6)

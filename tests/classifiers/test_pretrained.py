@@ -76,7 +76,7 @@ def test_the_backbone_computes_what_transformers_computes(tmp_path: Path, kind: 
     classifier: Any = build(family, ("a", "b")).eval()
     origin = pretrained.initialise(classifier, tmp_path / "saved", "somebody/model")
     assert origin.startswith("somebody/model (transformers' ")
-    x = torch.rand(1, *audio.GRID)
+    x = torch.rand(1, *audio.PICTURE_SHAPE)
     base = getattr(model, family, model)
     seen: list[torch.Tensor] = []
     classifier.head.register_forward_hook(lambda module, args, output: seen.append(args[0]))

@@ -9,7 +9,7 @@ import torch
 
 from xaibench.classifiers import resize as module
 from xaibench.classifiers.resize import resize, resize_by_products
-from xaibench.sound.audio import GRID
+from xaibench.sound.audio import PICTURE_SHAPE
 
 
 def with_gradient(function, size: tuple[int, int], new_size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -21,7 +21,8 @@ def with_gradient(function, size: tuple[int, int], new_size: tuple[int, int]) ->
 
 
 @pytest.mark.parametrize(
-    ("size", "new_size"), [(GRID, (128, 128)), ((8, 8), GRID), (GRID, (600, 50)), ((5, 7), (5, 7))]
+    ("size", "new_size"),
+    [(PICTURE_SHAPE, (128, 128)), ((8, 8), PICTURE_SHAPE), (PICTURE_SHAPE, (600, 50)), ((5, 7), (5, 7))],
 )
 def test_products_are_the_resize(size: tuple[int, int], new_size: tuple[int, int]) -> None:
     for found, expected in zip(*(with_gradient(f, size, new_size) for f in (resize_by_products, resize)), strict=True):

@@ -44,7 +44,7 @@ def test_added_it_is_listed_and_the_same_from_every_folder(
     assert sorted(path.name for path in folder.iterdir()) == [checkpoint.CARD, checkpoint.WEIGHTS]
 
     loaded, card = checkpoint.resolve("mine", "esc10")
-    x = torch.rand(2, *audio.GRID)
+    x = torch.rand(2, *audio.PICTURE_SHAPE)
     with torch.inference_mode():
         assert torch.equal(loaded.logits(x), load_recipe(source).logits(x)), "single precision is kept"
     assert (loaded.name, loaded.temperature, loaded.classes) == ("mine", 30.0, recipes.CLASSES)
@@ -71,7 +71,7 @@ def test_half_precision_stays_half_and_is_the_same(xaibench: Command, tmp_path: 
     types = {tensor.dtype for tensor in load_file(folder / checkpoint.WEIGHTS).values()}
     assert types == {torch.float16, torch.int64}
     loaded, card = checkpoint.resolve("theirs", "esc10")
-    x = torch.rand(1, *audio.GRID)
+    x = torch.rand(1, *audio.PICTURE_SHAPE)
     with torch.inference_mode():
         assert torch.equal(loaded.logits(x), load_recipe(reference_folder / "vit").logits(x))
     assert (card.dataset, card.train_folds, card.test_folds) == ("esc10", (1, 2, 3), (5,))

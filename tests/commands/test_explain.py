@@ -15,11 +15,11 @@ from command_line import Command, assert_refused
 from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.forward import Forwarder
-from xaibench.classifiers.loaded import Subject
+from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.commands.pairs import Pairing, split
 from xaibench.errors import XaibenchError
 from xaibench.explaining import fitting
-from xaibench.explaining.trainable import TrainedExplainer
+from xaibench.explaining.trainable import TrainableExplainer
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
 from xaibench.sound.dataset import Clip, Dataset
@@ -86,13 +86,13 @@ def test_explain_picks_a_classifier_that_fits(xaibench: Command, esc50_folder: P
 def fitted(small_esc50: Path, tmp_path: Path) -> Path:
     """A folder with a PIQ that saw the six training clips of the small data set once, for ESC-10's FocalNet."""
     classifier, card = checkpoint.resolve("focalnet-micro", "esc10")
-    subject = Subject("focalnet-micro", classifier, card.weights_sha256)
+    loaded = LoadedClassifier("focalnet-micro", classifier, card.weights_sha256)
     piq = registry.create("methods", "piq")
-    assert isinstance(piq, TrainedExplainer)
+    assert isinstance(piq, TrainableExplainer)
     order = fitting.Order("piq", piq.settings | {"epochs": 1}, 0, torch.float32, "test")
     folder = fitting.folder_of(tmp_path / "mine", "esc50", "focalnet-micro", "piq")
     folder.mkdir(parents=True)
-    fitting.fit(piq, subject, Esc50(small_esc50), order, folder, lambda epoch: None)
+    fitting.fit(piq, loaded, Esc50(small_esc50), order, folder, lambda epoch: None)
     return tmp_path / "mine"
 
 
@@ -189,20 +189,20 @@ def test_a_pairs_classifier_has_its_classes_in_the_order_that_explainers_are_fit
     loaded, card = checkpoint.resolve("theirs", "synth")
     assert (card.dataset, loaded.classes) == ("esc10", order)
     source = Tones(classes)
-    subject = Subject("theirs", in_order(loaded, classes), card.weights_sha256)
+    loaded = LoadedClassifier("theirs", in_order(loaded, classes), card.weights_sha256)
     method = registry.create("methods", "piq")
     small = {"epochs": 1, "decoder_width": 2, "codes": 40, "code_size": 4}
     fit = fitting.Order("piq", method.settings | small, 0, torch.float32, "")
     folder = fitting.folder_of(tmp_path / "explainers", "esc10", "theirs", "piq")
-    fitting.fit(method, subject, source, fit, folder, lambda epoch: None)
+    fitting.fit(method, loaded, source, fit, folder, lambda epoch: None)
     (pair,) = Pairing("esc10", tmp_path / "explainers", torch.device("cpu")).pairs(["piq@theirs"], None)
-    assert pair.subject.classifier.classes == classes
+    assert pair.loaded.classifier.classes == classes
     x = torch.rand(3, 513, 431, generator=torch.Generator().manual_seed(0))
-    target = Forwarder(pair.subject.classifier, 3).logits(x).argmax(dim=1)
+    target = Forwarder(pair.loaded.classifier, 3).logits(x).argmax(dim=1)
     batch = Batch(x, ("a", "b", "c"))
-    fitting.load(method, folder, subject.classifier, card.weights_sha256)
-    expected = method.explain(subject.classifier, batch, Forwarder(subject.classifier, 3).logits(x).argmax(dim=1)).map
-    torch.testing.assert_close(pair.explainer.explain(pair.subject.classifier, batch, target).map, expected)
+    fitting.load(method, folder, loaded.classifier, card.weights_sha256)
+    expected = method.explain(loaded.classifier, batch, Forwarder(loaded.classifier, 3).logits(x).argmax(dim=1)).map
+    torch.testing.assert_close(pair.explainer.explain(pair.loaded.classifier, batch, target).map, expected)
 
 
 def test_a_pair_is_split_at_its_first_mark() -> None:

@@ -14,11 +14,11 @@ from torch import Tensor
 from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
-from xaibench.classifiers.loaded import Subject
+from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import UnsupportedPairError
 from xaibench.explaining import fitting
 from xaibench.explaining.explanation import Explanation
-from xaibench.explaining.trainable import Clips, Fitted, Fitting, Imported, TrainedExplainer
+from xaibench.explaining.trainable import Clips, Fitted, Fitting, Imported, TrainableExplainer
 from xaibench.sound.batch import Batch
 from xaibench.speechbrain import add_explainer
 from xaibench.speechbrain.classifiers import in_order
@@ -65,24 +65,24 @@ def test_added_it_is_listed_and_belongs_to_its_classifier(xaibench: Command, tmp
     assert line == f"{METHOD} mine unknown {card.parameters:,} elsewhere {folder}"
 
     classifier, its_card = checkpoint.load(checkpoint.added_folder("mine"))
-    subject = Subject("mine", in_order(classifier, ("dog", "rain", "sea_waves")), its_card.weights_sha256)
+    loaded = LoadedClassifier("mine", in_order(classifier, ("dog", "rain", "sea_waves")), its_card.weights_sha256)
     explainer = registry.create("methods", METHOD)
-    assert fitting.bind(METHOD, explainer, subject, "esc10") == card
+    assert fitting.bind(METHOD, explainer, loaded, "esc10") == card
     assert explainer.parameters == {"dim": 16, "codes": 9, "weights_sha256": card.weights_sha256}
     x = torch.rand(1, 513, 431, generator=torch.Generator().manual_seed(0))
     original = registry.create("methods", METHOD)
     original.import_checkpoint(tmp_path / "theirs", interpreters.small_classifier())
     expected = original.explain(interpreters.small_classifier(), Batch(x, ("a",)), torch.tensor([0])).map
-    found = explainer.explain(subject.classifier, Batch(x, ("a",)), torch.tensor([1])).map  # both are rain
+    found = explainer.explain(loaded.classifier, Batch(x, ("a",)), torch.tensor([1])).map  # both are rain
     torch.testing.assert_close(found, expected)
 
 
 def test_without_weights_a_run_says_how_to_get_them() -> None:
     explainer = registry.create("methods", METHOD)
-    subject = Subject("mine", interpreters.small_classifier(), "0" * 64)
+    loaded = LoadedClassifier("mine", interpreters.small_classifier(), "0" * 64)
     remedy = f"'xaibench explainers add {METHOD} --classifier mine --from FOLDER'"
     with pytest.raises(UnsupportedPairError, match=f"^is not fitted to mine; take over its weights with {remedy}$"):
-        fitting.bind(METHOD, explainer, subject, "esc10")
+        fitting.bind(METHOD, explainer, loaded, "esc10")
 
 
 def test_it_cannot_be_fitted(xaibench: Command) -> None:
@@ -159,7 +159,7 @@ def test_an_empty_list_says_so(xaibench: Command, monkeypatch: pytest.MonkeyPatc
     assert "no fitted explainer" in xaibench("explainers").out
 
 
-class Strange(TrainedExplainer):
+class Strange(TrainableExplainer):
     """A third party's, with a format of its own; it explains by one number."""
 
     title, reference, description, polarity = "Strange", "none", "one number everywhere", "positive"
@@ -168,7 +168,7 @@ class Strange(TrainedExplainer):
         raise NotImplementedError
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        return Explanation(torch.full_like(batch.x, self.level), batch.grid)
+        return Explanation(torch.full_like(batch.x, self.level), batch.picture_shape)
 
     def save(self, folder: Path) -> None:
         (folder / "level").write_text(str(self.level))
@@ -189,6 +189,6 @@ def test_any_method_may_read_another_projects_files(tmp_path: Path) -> None:
     assert (added.card.parameters, added.card.data_licence != "") == (1, True)
     classifier, card = checkpoint.resolve("cnn-micro", "esc10")
     made = Strange()
-    subject = Subject("cnn-micro", classifier, card.weights_sha256)
-    assert fitting.bind("strange", made, subject, "esc10", tmp_path / "root") == added.card
+    loaded = LoadedClassifier("cnn-micro", classifier, card.weights_sha256)
+    assert fitting.bind("strange", made, loaded, "esc10", tmp_path / "root") == added.card
     assert made.level == 0.25

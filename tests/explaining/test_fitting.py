@@ -13,16 +13,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
-from xaibench.classifiers.loaded import Subject
+from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import CheckpointError, DataError, UnsupportedPairError, XaibenchError
 from xaibench.explaining import fitting
 from xaibench.explaining.explanation import Explanation
 from xaibench.explaining.fitting import Order
-from xaibench.explaining.trainable import Clips, Epoch, Fitted, Fitting, Setting, TrainedExplainer, changed_settings
+from xaibench.explaining.trainable import Clips, Epoch, Fitted, Fitting, Setting, TrainableExplainer, changed_settings
 from xaibench.registry import create
 from xaibench.results import store
 from xaibench.results.store import Manifest, RunFolder
-from xaibench.scoring.evaluate import PROTOCOL, Event, Plan, evaluate
+from xaibench.scoring.evaluate import PROTOCOL, Event, RunConfig, evaluate
 from xaibench.sound.batch import Batch
 from xaibench.sound.dataset import Clip, Dataset
 from xaibench.testing import toy_classifier
@@ -40,7 +40,7 @@ class Noises(Dataset):
         return (0.1 * clip.fold * np.random.default_rng(clip.fold).uniform(-1, 1, 80_000)).astype(np.float32)
 
 
-class Level(TrainedExplainer):
+class Level(TrainableExplainer):
     """The same everywhere: the mean of the clips that it was fitted to, times its gain."""
 
     title = reference = description = "a test"
@@ -50,7 +50,7 @@ class Level(TrainedExplainer):
     seen: list[tuple[str, ...]] = []
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        return Explanation(torch.ones_like(batch.x) * self.level, batch.grid)
+        return Explanation(torch.ones_like(batch.x) * self.level, batch.picture_shape)
 
     def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> Fitted:
         Level.seen = [train.ids, valid.ids]
@@ -67,18 +67,20 @@ class Level(TrainedExplainer):
 
 
 @pytest.fixture(scope="module")
-def toy() -> Subject:
-    return Subject("toy", toy_classifier(), "a" * 64)
+def toy() -> LoadedClassifier:
+    return LoadedClassifier("toy", toy_classifier(), "a" * 64)
 
 
-def fit(subject: Subject, root: Path, dataset: Dataset | None = None, **changes: Setting) -> fitting.ExplainerCard:
+def fit(
+    loaded: LoadedClassifier, root: Path, dataset: Dataset | None = None, **changes: Setting
+) -> fitting.ExplainerCard:
     dataset = dataset or Noises()
-    folder = fitting.folder_of(root, dataset.name, subject.label, "level")
+    folder = fitting.folder_of(root, dataset.name, loaded.label, "level")
     order = Order("level", Level.settings | changes, 0, torch.float32, "as typed")
-    return fitting.fit(Level(), subject, dataset, order, folder, lambda epoch: None)
+    return fitting.fit(Level(), loaded, dataset, order, folder, lambda epoch: None)
 
 
-def test_it_is_fitted_on_folds_1_to_3_and_stopped_by_fold_4(toy: Subject, tmp_path: Path) -> None:
+def test_it_is_fitted_on_folds_1_to_3_and_stopped_by_fold_4(toy: LoadedClassifier, tmp_path: Path) -> None:
     card = fit(toy, tmp_path)
     assert Level.seen == [("noise-1", "noise-2", "noise-3"), ("noise-4",)]
     written = json.loads((tmp_path / "noises" / "toy" / "level" / "explainer.json").read_text())
@@ -92,19 +94,19 @@ def test_it_is_fitted_on_folds_1_to_3_and_stopped_by_fold_4(toy: Subject, tmp_pa
     assert card == fitting.read_card(tmp_path / "noises" / "toy" / "level")
 
 
-def test_a_fold_without_clips_is_refused(toy: Subject, tmp_path: Path) -> None:
+def test_a_fold_without_clips_is_refused(toy: LoadedClassifier, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="noises has no clips in fold 4"):
         fit(toy, tmp_path, Noises((1, 2, 3, 5)))
 
 
-def test_a_pair_that_makes_no_sense_is_not_fitted(toy: Subject, tmp_path: Path) -> None:
-    needy = type("Needy", (Level,), {"needs": frozenset({"attentions"})})()
+def test_a_pair_that_makes_no_sense_is_not_fitted(toy: LoadedClassifier, tmp_path: Path) -> None:
+    needy = type("Needy", (Level,), {"requires": frozenset({"attentions"})})()
     order = Order("needy", {}, 0, torch.float32, "")
     with pytest.raises(UnsupportedPairError, match="needy cannot be fitted here: it needs attention weights"):
         fitting.fit(needy, toy, Noises(), order, tmp_path, lambda epoch: None)
 
 
-def test_a_second_fit_replaces_the_first_and_leaves_nothing_of_it(toy: Subject, tmp_path: Path) -> None:
+def test_a_second_fit_replaces_the_first_and_leaves_nothing_of_it(toy: LoadedClassifier, tmp_path: Path) -> None:
     first = fit(toy, tmp_path)
     folder = tmp_path / "noises" / "toy" / "level"
     (folder / "old-file").write_text("of another version")
@@ -114,14 +116,14 @@ def test_a_second_fit_replaces_the_first_and_leaves_nothing_of_it(toy: Subject, 
     fitting.load(Level(), folder, toy.classifier, toy.sha256)
 
 
-def test_the_parameters_of_a_loaded_explainer_say_which_weights(toy: Subject, tmp_path: Path) -> None:
+def test_the_parameters_of_a_loaded_explainer_say_which_weights(toy: LoadedClassifier, tmp_path: Path) -> None:
     card, method = fit(toy, tmp_path), Level()
     assert fitting.bind("level", method, toy, "noises", tmp_path) == card
     assert method.parameters == Level.settings | {"weights_sha256": card.weights_sha256}
     assert Level.parameters == {}
 
 
-def test_weights_of_the_same_dataset_come_first(toy: Subject, tmp_path: Path) -> None:
+def test_weights_of_the_same_dataset_come_first(toy: LoadedClassifier, tmp_path: Path) -> None:
     fit(toy, tmp_path)
     other = Noises()
     other.name = "clatter"  # sorts before noises
@@ -132,7 +134,7 @@ def test_weights_of_the_same_dataset_come_first(toy: Subject, tmp_path: Path) ->
         assert card.dataset == name
 
 
-def test_what_is_not_fitted_to_these_weights_is_refused_with_the_command(toy: Subject, tmp_path: Path) -> None:
+def test_what_is_not_fitted_to_these_weights_is_refused_with_the_command(toy: LoadedClassifier, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedPairError, match="is not fitted to toy; fit it with 'xaibench fit --method level"):
         fitting.bind("level", Level(), toy, "noises", tmp_path)
     fit(toy, tmp_path)
@@ -143,7 +145,7 @@ def test_what_is_not_fitted_to_these_weights_is_refused_with_the_command(toy: Su
         fitting.load(Level(), tmp_path / "noises" / "toy" / "level", toy.classifier, other.sha256)
 
 
-def test_a_damaged_card_stops_nobody_elses_weights(toy: Subject, tmp_path: Path) -> None:
+def test_a_damaged_card_stops_nobody_elses_weights(toy: LoadedClassifier, tmp_path: Path) -> None:
     card = fit(toy, tmp_path)
     damaged = tmp_path / "noises" / "another" / "level"
     damaged.mkdir(parents=True)
@@ -164,7 +166,7 @@ def test_a_damaged_card_stops_nobody_elses_weights(toy: Subject, tmp_path: Path)
     ],
 )
 def test_a_card_with_other_types_or_paths_for_names_is_none(
-    toy: Subject, tmp_path: Path, key: str, value: object
+    toy: LoadedClassifier, tmp_path: Path, key: str, value: object
 ) -> None:
     fit(toy, tmp_path)
     folder = tmp_path / "noises" / "toy" / "level"
@@ -175,7 +177,7 @@ def test_a_card_with_other_types_or_paths_for_names_is_none(
     assert "\n" not in str(caught.value)
 
 
-def test_weights_in_folders_count_and_are_replaced(toy: Subject, tmp_path: Path) -> None:
+def test_weights_in_folders_count_and_are_replaced(toy: LoadedClassifier, tmp_path: Path) -> None:
     class Nested(Level):
         def save(self, folder: Path) -> None:
             (folder / "deep").mkdir()
@@ -195,14 +197,14 @@ def test_weights_in_folders_count_and_are_replaced(toy: Subject, tmp_path: Path)
         fitting.load(Nested(), folder, toy.classifier, toy.sha256)
 
 
-def test_the_command_that_fits_is_whole(toy: Subject, tmp_path: Path) -> None:
+def test_the_command_that_fits_is_whole(toy: LoadedClassifier, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedPairError, match="--dataset esc10 --data-dir FOLDER'"):
         fitting.bind("level", Level(), toy, "esc10", tmp_path)
     with pytest.raises(UnsupportedPairError, match="--dataset synth'"):
         fitting.bind("level", Level(), toy, "synth", tmp_path)
 
 
-def test_an_explainer_without_weights_is_left_alone(toy: Subject, tmp_path: Path) -> None:
+def test_an_explainer_without_weights_is_left_alone(toy: LoadedClassifier, tmp_path: Path) -> None:
     assert fitting.bind("energy", create("methods", "energy"), toy, "noises", tmp_path) is None
 
 
@@ -236,19 +238,21 @@ def test_other_settings_are_refused(changes: dict[str, str], words: str) -> None
         changed_settings(Level, changes)
 
 
-def scored(toy: Subject, tmp_path: Path, gain: float) -> tuple[store.pd.DataFrame, list[Event]]:
+def scored(toy: LoadedClassifier, tmp_path: Path, gain: float) -> tuple[store.pd.DataFrame, list[Event]]:
     """Rows of a run with weights that were fitted with a gain."""
     fit(toy, tmp_path / "explainers", gain=gain)
     source = Noises()
     metrics = {name: create("metrics", name) for name in ("fidelity_in", "mask_area", "sparseness")}
-    plan = Plan(source, source.in_folds([5]), {"level": Level()}, metrics, 0, 4, explainers=tmp_path / "explainers")
+    plan = RunConfig(
+        source, source.in_folds([5]), {"level": Level()}, metrics, 0, 4, explainers=tmp_path / "explainers"
+    )
     folder = RunFolder(tmp_path / "run", Manifest("noises", source.fingerprint(), (5,), 1, 0, PROTOCOL))
     events: list[Event] = []
     evaluate(plan, toy, folder, events.append)
     return store.read_rows(folder.path), events
 
 
-def test_a_native_mask_is_two_rows(toy: Subject, tmp_path: Path) -> None:
+def test_a_native_mask_is_two_rows(toy: LoadedClassifier, tmp_path: Path) -> None:
     rows, events = scored(toy, tmp_path, 0.5)
     assert [event.kind for event in events] == ["scored", "scored"]
     soft = rows[rows["method"] == "level-soft"]
@@ -259,7 +263,7 @@ def test_a_native_mask_is_two_rows(toy: Subject, tmp_path: Path) -> None:
 
 
 def test_a_map_and_its_soft_mask_are_explained_once(
-    toy: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    toy: LoadedClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
     explain = Level.explain
@@ -274,7 +278,7 @@ def test_a_map_and_its_soft_mask_are_explained_once(
     assert sorted(asked) == sorted(set(rows["clip"]))
 
 
-def test_a_mask_beyond_1_fails_as_a_mask_and_is_scored_as_a_map(toy: Subject, tmp_path: Path) -> None:
+def test_a_mask_beyond_1_fails_as_a_mask_and_is_scored_as_a_map(toy: LoadedClassifier, tmp_path: Path) -> None:
     rows, events = scored(toy, tmp_path, 100.0)
     assert {event.method: event.kind for event in events} == {"level": "scored", "level-soft": "failed"}
     assert "a mask holds values from" in events[1].reason
@@ -287,11 +291,11 @@ def _mean(fold: int) -> float:
 
 
 def test_a_method_that_has_the_name_of_a_soft_mask_is_refused(
-    toy: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    toy: LoadedClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fit(toy, tmp_path)
     source = Noises()
-    plan = Plan(source, source.clips, {"level": Level()}, {}, 0, 4, explainers=tmp_path)
+    plan = RunConfig(source, source.clips, {"level": Level()}, {}, 0, 4, explainers=tmp_path)
     monkeypatch.setattr("xaibench.registry.names", lambda group: ["level-soft"])
     folder = RunFolder(tmp_path / "run", Manifest("noises", source.fingerprint(), (5,), 5, 0, PROTOCOL))
     with pytest.raises(XaibenchError, match="'level-soft' has the name of level's soft mask; rename it"):

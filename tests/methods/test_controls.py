@@ -8,11 +8,11 @@ from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.results import store
 from xaibench.results.comparison import at_primary_area
-from xaibench.scoring.evaluate import PROTOCOL, Plan, Subject, evaluate
+from xaibench.scoring.evaluate import PROTOCOL, LoadedClassifier, RunConfig, evaluate
 from xaibench.sound.synth import Synth
 
 CLIPS = 16
-LOCALISATION = [name for name in registry.names("metrics") if registry.load("metrics", name).needs_known_evidence]
+LOCALISATION = [name for name in registry.names("metrics") if registry.load("metrics", name).needs_ground_truth]
 
 
 @pytest.mark.parametrize("name", [name for dataset, name in checkpoint.shipped() if dataset == "synth"])
@@ -21,10 +21,10 @@ def test_the_oracle_beats_random(name: str, tmp_path: Path) -> None:
     classifier, card = checkpoint.resolve(name, "synth")
     methods = {method: registry.create("methods", method) for method in ("oracle", "random")}
     metrics = {metric: registry.create("metrics", metric) for metric in ("faithfulness", *LOCALISATION)}
-    plan = Plan(source, source.in_folds([5])[:CLIPS], methods, metrics, seed=0, batch_size=16)
+    plan = RunConfig(source, source.in_folds([5])[:CLIPS], methods, metrics, seed=0, batch_size=16)
     manifest = store.Manifest("synth", source.fingerprint(), (5,), CLIPS, 0, PROTOCOL)
     folder = store.RunFolder(tmp_path, manifest)
-    evaluate(plan, Subject(name, classifier, card.weights_sha256), folder, lambda event: None)
+    evaluate(plan, LoadedClassifier(name, classifier, card.weights_sha256), folder, lambda event: None)
     means = at_primary_area(store.read_rows(tmp_path)).groupby(["metric", "method"])["value"].mean().unstack()
     assert set(means.index) == set(metrics)
     for metric, line in means.iterrows():

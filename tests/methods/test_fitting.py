@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from xaibench import registry
 from xaibench.classifiers import checkpoint
-from xaibench.classifiers.loaded import Subject
+from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import CheckpointError, XaibenchError
 from xaibench.explaining import fitting
 from xaibench.explaining.fitting import ExplainerCard, Order
@@ -43,9 +43,9 @@ def few(esc50_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cnn() -> Subject:
+def cnn() -> LoadedClassifier:
     classifier, card = checkpoint.resolve("cnn-micro", "esc10")
-    return Subject("cnn-micro", classifier, card.weights_sha256)
+    return LoadedClassifier("cnn-micro", classifier, card.weights_sha256)
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Fit:
         return (self.folder / "explainer.safetensors").read_bytes()
 
 
-def fit(name: str, subject: Subject, few: Path, root: Path, seed: int = 0, stop_after: int = 0) -> Fit:
+def fit(name: str, loaded: LoadedClassifier, few: Path, root: Path, seed: int = 0, stop_after: int = 0) -> Fit:
     """Fit with small settings; with `stop_after` a KeyboardInterrupt comes in place of that epoch's report."""
     epochs: list[Epoch] = []
 
@@ -72,12 +72,14 @@ def fit(name: str, subject: Subject, few: Path, root: Path, seed: int = 0, stop_
 
     method = registry.create("methods", name)
     order = Order(name, method.settings | SMALL[name], seed, torch.float32, "a test")
-    folder = fitting.folder_of(root, "esc10", subject.label, name)
-    return Fit(folder, fitting.fit(method, subject, Esc10(few), order, folder, report), epochs)
+    folder = fitting.folder_of(root, "esc10", loaded.label, name)
+    return Fit(folder, fitting.fit(method, loaded, Esc10(few), order, folder, report), epochs)
 
 
 @pytest.fixture(scope="module", params=METHODS)
-def fitted(request: pytest.FixtureRequest, cnn: Subject, few: Path, tmp_path_factory: pytest.TempPathFactory) -> Fit:
+def fitted(
+    request: pytest.FixtureRequest, cnn: LoadedClassifier, few: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Fit:
     return fit(request.param, cnn, few, tmp_path_factory.mktemp("fitted"))
 
 
@@ -90,14 +92,14 @@ def test_fitting_lowers_the_loss_on_the_validation_fold(fitted: Fit) -> None:
 
 
 def test_a_loss_that_leaves_the_numbers_ends_in_one_line(
-    cnn: Subject, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cnn: LoadedClassifier, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(SMALL, "piq", SMALL["piq"] | {"epochs": 1, "learning_rate": 1e30})
     with pytest.raises(XaibenchError, match="never a finite number; choose a lower --set learning_rate"):
         fit("piq", cnn, few, tmp_path)
 
 
-def test_the_card_says_what_was_done(fitted: Fit, cnn: Subject, few: Path) -> None:
+def test_the_card_says_what_was_done(fitted: Fit, cnn: LoadedClassifier, few: Path) -> None:
     card = fitting.read_card(fitted.folder)
     assert card == fitted.card
     name = fitted.folder.name
@@ -114,7 +116,7 @@ def test_the_card_says_what_was_done(fitted: Fit, cnn: Subject, few: Path) -> No
     assert {path.name for path in fitted.folder.iterdir()} == {"explainer.json", "explainer.safetensors"}
 
 
-def test_the_share_of_codes_in_use_is_logged_and_in_the_card(cnn: Subject, few: Path, fitted: Fit) -> None:
+def test_the_share_of_codes_in_use_is_logged_and_in_the_card(cnn: LoadedClassifier, few: Path, fitted: Fit) -> None:
     logged = [epoch.measures for epoch in fitted.epochs]
     if fitted.folder.name != "piq":
         assert logged == [{}, {}, {}]
@@ -133,7 +135,7 @@ def test_the_share_of_codes_in_use_is_logged_and_in_the_card(cnn: Subject, few: 
     assert fitted.card.measures["codes_in_use"] == pytest.approx(len(used) / 40, abs=0.051)  # half precision in between
 
 
-def test_the_fine_tuning_stage_is_what_is_kept(cnn: Subject, few: Path, tmp_path: Path) -> None:
+def test_the_fine_tuning_stage_is_what_is_kept(cnn: LoadedClassifier, few: Path, tmp_path: Path) -> None:
     """Its loss has one more term, and so is no better than the loss before it."""
     without = fit("lmac", cnn, few, tmp_path / "without")
     with pytest.MonkeyPatch.context() as patch:
@@ -154,7 +156,12 @@ def test_the_fine_tuning_stage_is_what_is_kept(cnn: Subject, few: Path, tmp_path
     ("change", "words"), [({"epochs": 0}, "not more than 0"), ({"weight_decay": -1.0}, "less than 0")]
 )
 def test_numbers_that_make_no_sense_are_one_line(
-    cnn: Subject, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, float], words: str
+    cnn: LoadedClassifier,
+    few: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, float],
+    words: str,
 ) -> None:
     monkeypatch.setitem(SMALL, "lmac", SMALL["lmac"] | change)
     with pytest.raises(XaibenchError, match=f"is {words}; choose another --set"):
@@ -162,7 +169,9 @@ def test_numbers_that_make_no_sense_are_one_line(
 
 
 @pytest.mark.parametrize("settings", ["5", '{"epochs": 1}', None, "codes", "decoder_width"])
-def test_settings_of_damaged_weights_are_refused(settings: str | None, cnn: Subject, few: Path, tmp_path: Path) -> None:
+def test_settings_of_damaged_weights_are_refused(
+    settings: str | None, cnn: LoadedClassifier, few: Path, tmp_path: Path
+) -> None:
     made = fit("piq", cnn, few, tmp_path)
     path = made.folder / "explainer.safetensors"
     if settings in ("codes", "decoder_width"):
@@ -174,7 +183,7 @@ def test_settings_of_damaged_weights_are_refused(settings: str | None, cnn: Subj
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_same_seed_gives_the_same_bytes_interrupted_or_not_and_another_seed_others(
-    name: str, cnn: Subject, few: Path, tmp_path: Path
+    name: str, cnn: LoadedClassifier, few: Path, tmp_path: Path
 ) -> None:
     torch.manual_seed(1)
     whole = fit(name, cnn, few, tmp_path / "whole")
@@ -224,7 +233,7 @@ def test_a_fit_killed_half_way_and_given_again_ends_as_an_undisturbed_one(few: P
 
 
 def test_state_that_is_damaged_or_hostile_is_refused_and_never_unpickled(
-    cnn: Subject, few: Path, tmp_path: Path
+    cnn: LoadedClassifier, few: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
         fit("lmac", cnn, few, tmp_path, stop_after=1)
@@ -244,7 +253,9 @@ def test_state_that_is_damaged_or_hostile_is_refused_and_never_unpickled(
         assert not trap.exists()
 
 
-def test_an_unfinished_fit_is_not_continued_with_other_settings(cnn: Subject, few: Path, tmp_path: Path) -> None:
+def test_an_unfinished_fit_is_not_continued_with_other_settings(
+    cnn: LoadedClassifier, few: Path, tmp_path: Path
+) -> None:
     with pytest.raises(KeyboardInterrupt):
         fit("lmac", cnn, few, tmp_path, stop_after=1)
     with pytest.raises(CheckpointError, match="unfinished fit with other seed; delete it or choose another --exp"):
@@ -256,7 +267,7 @@ def test_an_unfinished_fit_is_not_continued_with_other_settings(cnn: Subject, fe
 
 
 def test_a_run_scores_the_map_at_equal_areas_and_the_mask_as_it_is(
-    fitted: Fit, cnn: Subject, few: Path, xaibench: Command, tmp_path: Path
+    fitted: Fit, cnn: LoadedClassifier, few: Path, xaibench: Command, tmp_path: Path
 ) -> None:
     name = fitted.folder.name
     done = xaibench(

@@ -16,7 +16,7 @@ from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.checkpoint import freeze
 from xaibench.classifiers.front_end import FrontEnd, LinearResize, MelResize
 from xaibench.explaining.trainable import Clips, Fitting
-from xaibench.sound.audio import GRID
+from xaibench.sound.audio import PICTURE_SHAPE
 from xaibench.testing import toy_batch
 
 MaskDecoder = importlib.import_module("xaibench.methods._mask_decoder").MaskDecoder
@@ -72,13 +72,13 @@ def test_a_mask_has_the_spectrograms_size(name: str, sizes: Sizes, front_end: Fr
     fitted = method.fit(classifier, clips, clips, fitting)
     assert len(fitted.epochs) == 1
     explanation = method.explain(classifier, batch, target)
-    assert explanation.map.shape == (3, *GRID)
+    assert explanation.map.shape == (3, *PICTURE_SHAPE)
     assert explanation.native_shape == front_end.image_size
     assert 0 <= float(explanation.map.min()) < float(explanation.map.max()) <= 1
     method.save(tmp_path)
     other = registry.create("methods", name)
     other.load(tmp_path, classifier)
-    assert other.explain(classifier, batch, target).map.shape == (3, *GRID)
+    assert other.explain(classifier, batch, target).map.shape == (3, *PICTURE_SHAPE)
 
 
 @pytest.mark.parametrize("sizes", ODD, ids=lambda sizes: "+".join(f"{h}x{w}" for h, w in sizes))

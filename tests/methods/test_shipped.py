@@ -8,7 +8,7 @@ import pytest
 
 from xaibench import registry
 from xaibench.classifiers import checkpoint
-from xaibench.classifiers.loaded import Subject
+from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.explaining import fitting
 
 NOWHERE = Path("nowhere")
@@ -21,8 +21,8 @@ MEGABYTES = 20
 @pytest.mark.parametrize(("dataset", "name"), SHIPPED)
 def test_every_shipped_classifier_has_one(dataset: str, name: str, method: str) -> None:
     classifier, classifier_card = checkpoint.resolve(name, dataset)
-    subject = Subject(name, classifier, classifier_card.weights_sha256)
-    card = fitting.bind(method, registry.create("methods", method), subject, dataset, NOWHERE)  # checks the hashes
+    loaded = LoadedClassifier(name, classifier, classifier_card.weights_sha256)
+    card = fitting.bind(method, registry.create("methods", method), loaded, dataset, NOWHERE)  # checks the hashes
     assert card is not None
     assert (card.dataset, card.train_folds, card.validation_folds) == (dataset, (1, 2, 3), (4,))
     best = min(card.losses, key=lambda losses: losses["valid"])

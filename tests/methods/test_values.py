@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
-from xaibench.sound.audio import GRID, spectrogram
+from xaibench.sound.audio import PICTURE_SHAPE, spectrogram
 from xaibench.sound.batch import Batch
 from xaibench.sound.synth import Synth
 
@@ -48,8 +48,8 @@ def batch() -> Batch:
     source = Synth()
     clips = source.clips[:2]
     x = spectrogram(torch.stack([torch.from_numpy(source.waveform(clip)) for clip in clips]))
-    evidence = torch.stack([torch.from_numpy(source.evidence(clip)) for clip in clips])
-    return Batch(x, tuple(clip.id for clip in clips), seed=0, evidence=evidence)
+    context = torch.stack([torch.from_numpy(source.ground_truth(clip)) for clip in clips])
+    return Batch(x, tuple(clip.id for clip in clips), seed=0, ground_truth=context)
 
 
 TARGET = torch.tensor([1, 4])
@@ -164,7 +164,7 @@ def naive_gradcam(classifier: Classifier, x: Tensor) -> Tensor:
 
 
 def test_gradcam_by_hand(any_classifier: Classifier, batch: Batch) -> None:
-    expected = any_classifier.front_end.to_grid(naive_gradcam(any_classifier, batch.x))
+    expected = any_classifier.front_end.to_picture(naive_gradcam(any_classifier, batch.x))
     assert_close(explain("gradcam", any_classifier, batch), expected)
 
 
@@ -176,9 +176,9 @@ def test_guided_gradcam_is_the_product(cnn: Classifier, batch: Batch) -> None:
 def test_occlusion_by_loops(cnn: Classifier, batch: Batch) -> None:
     method = registry.load("methods", "occlusion")()
     (height, width), (down, right) = method.parameters["window"], method.parameters["stride"]
-    total, count = torch.zeros_like(batch.x), torch.zeros(GRID)
-    rows = [*range(0, GRID[0] - height, down), -(-(GRID[0] - height) // down) * down]
-    columns = [*range(0, GRID[1] - width, right), -(-(GRID[1] - width) // right) * right]
+    total, count = torch.zeros_like(batch.x), torch.zeros(PICTURE_SHAPE)
+    rows = [*range(0, PICTURE_SHAPE[0] - height, down), -(-(PICTURE_SHAPE[0] - height) // down) * down]
+    columns = [*range(0, PICTURE_SHAPE[1] - width, right), -(-(PICTURE_SHAPE[1] - width) // right) * right]
     with torch.no_grad():
         full = score(cnn, batch.x)
         for top in rows:
@@ -211,7 +211,7 @@ def test_modulation_is_the_norm_of_the_last_modulator(focalnet: Classifier, batc
         gathered += nn.functional.gelu(context.mean(dim=(2, 3), keepdim=True)) * gates[:, block.focal_level :]
         maps = block.projection_context(gathered).square().sum(dim=1).sqrt()
     assert maps.shape[1:] == (8, 8)
-    assert_close(explain("focalnet", focalnet, batch), focalnet.front_end.to_grid(maps))
+    assert_close(explain("focalnet", focalnet, batch), focalnet.front_end.to_picture(maps))
 
 
 def attention_by_hand(classifier: Classifier, x: Tensor) -> list[Tensor]:
@@ -237,7 +237,7 @@ def attention_by_hand(classifier: Classifier, x: Tensor) -> list[Tensor]:
 
 def test_last_attention_by_hand(vit: Classifier, batch: Batch) -> None:
     row = attention_by_hand(vit, batch.x)[-1][:, 0, 1:].unflatten(1, (8, 16))
-    assert_close(explain("vit-attention", vit, batch), vit.front_end.to_grid(row))
+    assert_close(explain("vit-attention", vit, batch), vit.front_end.to_picture(row))
 
 
 def test_rollout_by_loops(vit: Classifier, batch: Batch) -> None:
@@ -248,16 +248,16 @@ def test_rollout_by_loops(vit: Classifier, batch: Batch) -> None:
         for block in weights:
             flow = (0.5 * block[clip].double().numpy() + 0.5 * np.eye(len(flow))) @ flow
         row = torch.from_numpy(flow[0, 1:].reshape(1, 8, 16)).float()
-        assert_close(explain("vit-rollout", vit, batch)[clip], vit.front_end.to_grid(row)[0])
+        assert_close(explain("vit-rollout", vit, batch)[clip], vit.front_end.to_picture(row)[0])
 
 
 def test_controls(cnn: Classifier, batch: Batch) -> None:
     assert torch.equal(explain("energy", cnn, batch), batch.x)
     assert explain("uniform", cnn, batch).unique().numel() == 1
     oracle = explain("oracle", cnn, batch)
-    assert batch.evidence is not None
-    assert (oracle[~batch.evidence] == 0).all()
-    assert torch.equal(oracle[batch.evidence], batch.x[batch.evidence])
+    assert batch.ground_truth is not None
+    assert (oracle[~batch.ground_truth] == 0).all()
+    assert torch.equal(oracle[batch.ground_truth], batch.x[batch.ground_truth])
     noise = explain("random", cnn, batch)
     assert abs(float(noise.mean()) - 0.5) < 0.01
     assert not torch.equal(noise[0], noise[1])
@@ -272,11 +272,11 @@ def test_controls(cnn: Classifier, batch: Batch) -> None:
         ("deeplift", "vit-micro", "ReLU"),
         ("guided-backprop", "focalnet-micro", "ReLU"),
         ("guided-gradcam", "vit-micro", "ReLU"),
-        ("oracle", "cnn-micro", "evidence"),
+        ("oracle", "cnn-micro", "ground_truth"),
     ],
 )
 def test_impossible_pairs_are_refused_with_the_reason(name: str, family: str, word: str) -> None:
     classifier = checkpoint.build(family, CLASSES)
-    reason = registry.load("methods", name)().refusal(classifier, has_evidence=False)
+    reason = registry.load("methods", name)().refusal(classifier, has_ground_truth=False)
     assert reason is not None
     assert word in reason

@@ -10,7 +10,7 @@ import torch
 from references import Clip
 from references_axioms import completeness, non_sensitivity
 from torch import Tensor
-from toy import LinearToy, RegionToy, evidence, ids, probability_function
+from toy import LinearToy, RegionToy, context, ids, probability_function
 
 from xaibench import registry
 from xaibench.scoring.metric import Scores
@@ -31,7 +31,7 @@ def clips(count: int, shape: tuple[int, int] = SHAPE, seed: int = 0) -> Tensor:
 
 def gradient_times_input(classifier, x: Tensor) -> Tensor:
     """The exact attribution of a linear classifier's logit at the temperature."""
-    made = evidence(classifier, x, torch.zeros_like(x))
+    made = context(classifier, x, torch.zeros_like(x))
     return classifier.temperature * GradientTimesInput().explain(classifier, made.clean.batch, made.target).map.float()
 
 
@@ -40,7 +40,7 @@ def test_completeness_equals_the_reference(shape):
     x, classifier = clips(6, shape), LinearToy()
     attribution = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
     assert (attribution < 0).any()  # the sign counts
-    made = evidence(classifier, x, attribution)
+    made = context(classifier, x, attribution)
     for i, value in enumerate(score("completeness", made).values.tolist()):
         full, silent = (3.0 * classifier.logits(one)[0] for one in (x[i : i + 1], torch.zeros_like(x[:1])))
         c = int(full.argmax())
@@ -50,9 +50,9 @@ def test_completeness_equals_the_reference(shape):
 def test_the_exact_attribution_is_complete_and_scaling_it_is_not():
     x, classifier = clips(6), LinearToy()
     exact = gradient_times_input(classifier, x)
-    assert score("completeness", evidence(classifier, x, exact)).values.tolist() == pytest.approx([0.0] * 6, abs=1e-6)
+    assert score("completeness", context(classifier, x, exact)).values.tolist() == pytest.approx([0.0] * 6, abs=1e-6)
     for scale in (0.0, 0.5, 2.0):
-        values = score("completeness", evidence(classifier, x, scale * exact)).values.tolist()
+        values = score("completeness", context(classifier, x, scale * exact)).values.tolist()
         assert values == pytest.approx([abs(scale - 1)] * 6, abs=1e-5)
     assert not registry.load("metrics", "completeness").higher_is_better
 
@@ -61,7 +61,7 @@ def test_completeness_is_undefined_for_a_clip_like_silence():
     x = clips(4)
     x[1] = 0
     x[2] *= 1e-3  # the logit moves by less than a hundredth
-    result = score("completeness", evidence(LinearToy(), x, torch.ones_like(x)))
+    result = score("completeness", context(LinearToy(), x, torch.ones_like(x)))
     assert [math.isnan(value) for value in result.values] == [False, True, True, False]
     assert [reason and "silence" in reason for reason in result.reasons] == [None, True, True, None]
 
@@ -69,7 +69,7 @@ def test_completeness_is_undefined_for_a_clip_like_silence():
 def test_completeness_forwards_nothing():
     classifier = LinearToy()
     x = clips(2)
-    made = evidence(classifier, x, x)
+    made = context(classifier, x, x)
     before = len(classifier.forwarded)
     score("completeness", made)
     assert len(classifier.forwarded) == before
@@ -89,14 +89,14 @@ def sparse(count: int, shape: tuple[int, int], seed: int) -> tuple[Tensor, Tenso
 def test_non_sensitivity_equals_the_reference(shape):
     x, maps = sparse(5, shape, seed=shape[0])
     probabilities = probability_function(LinearToy())
-    values = score("non_sensitivity", evidence(LinearToy(), x, maps)).values.tolist()
+    values = score("non_sensitivity", context(LinearToy(), x, maps)).values.tolist()
     known = np.zeros(shape, dtype=bool)
     expected = [non_sensitivity(Clip(x[i].numpy(), maps[i].numpy(), probabilities, known), None) for i in range(5)]
     assert min(expected) > 0.1
     assert values == pytest.approx(expected, abs=1e-12)
     # Attribution against the class is attribution.
     signs = torch.where(torch.rand(maps.shape, generator=torch.Generator().manual_seed(9)) < 0.5, -1.0, 1.0)
-    assert score("non_sensitivity", evidence(LinearToy(), x, maps * signs)).values.tolist() == values
+    assert score("non_sensitivity", context(LinearToy(), x, maps * signs)).values.tolist() == values
 
 
 def test_non_sensitivity_of_right_and_wrong_maps():
@@ -105,7 +105,7 @@ def test_non_sensitivity_of_right_and_wrong_maps():
     sounding, classifier = (x.amax(dim=1, keepdim=True) > 0).float().expand_as(x), LinearToy()
     exact = gradient_times_input(classifier, x)
     value = {
-        name: score("non_sensitivity", evidence(classifier, x, m)).values
+        name: score("non_sensitivity", context(classifier, x, m)).values
         for name, m in {"exact": exact, "all": torch.ones_like(x), "opposite": 1 - sounding, "none": 0 * x}.items()
     }
     cells = torch.full((12,), False)
@@ -122,7 +122,7 @@ def test_non_sensitivity_costs_one_forward_per_sounding_cell():
     classifier = LinearToy()
     for shape, expected in (((30, 17), 144), ((9, 7), 63)):
         x = clips(1, shape) + 0.1
-        made = evidence(classifier, x, x)
+        made = context(classifier, x, x)
         classifier.forwarded.clear()
         score("non_sensitivity", made)
         assert sum(classifier.forwarded) == expected
@@ -131,9 +131,9 @@ def test_non_sensitivity_costs_one_forward_per_sounding_cell():
 @pytest.mark.parametrize("name", ["completeness", "non_sensitivity"])
 def test_a_clip_scores_the_same_alone_and_in_any_batch(name):
     x, maps = sparse(5, SHAPE, seed=2)
-    values = score(name, evidence(RegionToy(), x, maps)).values
+    values = score(name, context(RegionToy(), x, maps)).values
     order = [3, 0, 4, 2, 1]
-    shuffled = evidence(RegionToy(), x[order], maps[order], clip_ids=[ids(5)[i] for i in order], batch_size=2)
+    shuffled = context(RegionToy(), x[order], maps[order], clip_ids=[ids(5)[i] for i in order], batch_size=2)
     assert torch.allclose(score(name, shuffled).values, values[order], rtol=1e-12, atol=1e-12)
     assert values.unique().numel() > 1
-    assert torch.equal(score(name, evidence(RegionToy(), x, maps)).values, values)
+    assert torch.equal(score(name, context(RegionToy(), x, maps)).values, values)

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from xaibench import registry
 from xaibench.classifiers.forward import Forwarder
-from xaibench.explaining.bound import Explaining
-from xaibench.scoring.context import AREAS, Clean, Evidence
+from xaibench.explaining.bound import BoundExplainer
+from xaibench.scoring.context import AREAS, Clean, ScoringContext
 from xaibench.scoring.metric import Metric
 from xaibench.testing import toy_batch, toy_classifier
 
@@ -17,17 +17,17 @@ NAMES = registry.names("metrics")
 CLIPS = 3
 
 
-def fresh() -> Evidence:
+def fresh() -> ScoringContext:
     """Saliency of toy clips by a toy classifier, nothing asked yet."""
     batch, forwarder = toy_batch(CLIPS), Forwarder(toy_classifier(), 16)
     clean = Clean(batch, forwarder.logits(batch.x), forwarder.logits(torch.zeros_like(batch.x[:1]))[0])
-    explaining = Explaining(registry.create("methods", "saliency"), forwarder)
-    return Evidence(clean, explaining.explain(batch, clean.target).map, explaining)
+    explainer = BoundExplainer(registry.create("methods", "saliency"), forwarder)
+    return ScoringContext(clean, explainer.explain(batch, clean.target).map, explainer)
 
 
-def values(metric: Metric, evidence: Evidence) -> list[Tensor]:
+def values(metric: Metric, context: ScoringContext) -> list[Tensor]:
     """At every area."""
-    return [metric.score(evidence, area).values for area in (AREAS if metric.per_area else (None,))]
+    return [metric.score(context, area).values for area in (AREAS if metric.per_area else (None,))]
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,8 @@ def among_others() -> dict[str, list[Tensor]]:
     """All metrics on one evidence, forwarded together, after another method on the same clips."""
     metrics = {name: registry.create("metrics", name) for name in reversed(NAMES)}
     first = fresh()
-    wanted = [one for metric in metrics.values() for one in metric.wants(AREAS)]
-    other = Evidence(first.clean, first.attribution.flip(1), first.explaining)
+    wanted = [one for metric in metrics.values() for one in metric.perturbations(AREAS)]
+    other = ScoringContext(first.clean, first.attribution.flip(1), first.explainer)
     other.require(wanted)
     first.require(wanted)
     return {name: values(metric, first) for name, metric in metrics.items()}

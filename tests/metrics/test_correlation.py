@@ -11,12 +11,12 @@ import references_correlation as reference
 import torch
 from references import Clip
 from torch import Tensor
-from toy import LinearToy, RegionToy, evidence, ids, probability_function
+from toy import LinearToy, RegionToy, context, ids, probability_function
 
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
-from xaibench.explaining.bound import Explaining
-from xaibench.scoring.context import Evidence
+from xaibench.explaining.bound import BoundExplainer
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric
 from xaibench.testing import GradientTimesInput
 
@@ -53,29 +53,31 @@ def clips(shape: tuple[int, int], count: int = CLIPS, seed: int = 0) -> tuple[Te
     return x, x * torch.randn(count, *shape, generator=generator)
 
 
-def signed(x: Tensor, maps: Tensor, polarity: str, **settings) -> Evidence:
+def signed(x: Tensor, maps: Tensor, polarity: str, **settings) -> ScoringContext:
     """Evidence whose method declares the polarity."""
-    made = evidence(toy(), x, maps, **settings)
+    made = context(toy(), x, maps, **settings)
     method = {"absolute": GradientTimesInput, "positive": Contribution}[polarity]()
-    return Evidence(made.clean, maps, Explaining(method, made.explaining.forwarder))
+    return ScoringContext(made.clean, maps, BoundExplainer(method, made.explainer.forwarder))
 
 
-def subsets(made: Evidence, perturbations: list) -> list[list[np.ndarray]]:
+def subsets(made: ScoringContext, perturbations: list) -> list[list[np.ndarray]]:
     """What each perturbation silences of each clip, bool (freq, time): read off a clip of ones."""
     ones = torch.ones_like(made.clean.batch.x)
-    blank = Evidence(replace(made.clean, batch=replace(made.clean.batch, x=ones)), made.attribution, made.explaining)
+    blank = ScoringContext(
+        replace(made.clean, batch=replace(made.clean.batch, x=ones)), made.attribution, made.explainer
+    )
     silenced = [(one.apply(blank) == 0).numpy() for one in perturbations]
     return [[one[i] for one in silenced] for i in range(len(made))]
 
 
-def as_clip(made: Evidence, maps: Tensor, i: int) -> Clip:
+def as_clip(made: ScoringContext, maps: Tensor, i: int) -> Clip:
     x = made.clean.batch.x[i].numpy()
     return Clip(x, maps[i].numpy(), probability_function(toy()), np.ones(x.shape, dtype=bool))
 
 
-def contribution(made: Evidence) -> Tensor:
+def contribution(made: ScoringContext) -> Tensor:
     """A contribution map as it is, the size of a sensitivity map."""
-    return made.attribution if isinstance(made.explaining.method, Contribution) else made.attribution.abs()
+    return made.attribution if isinstance(made.explainer.method, Contribution) else made.attribution.abs()
 
 
 @pytest.mark.parametrize("polarity", ["absolute", "positive"])
@@ -86,7 +88,7 @@ def test_faithfulness_correlation_and_sensitivity_n_equal_their_references(shape
     whole, sizes = metric("faithfulness_correlation"), metric("sensitivity_n")
     correlations, means = (one.score(made, None).values.tolist() for one in (whole, sizes))
     assert min(correlations) < max(correlations) - 0.05
-    drawn, drawn_n = subsets(made, whole.wants(())), subsets(made, sizes.wants(()))
+    drawn, drawn_n = subsets(made, whole.perturbations(())), subsets(made, sizes.perturbations(()))
     for i in range(CLIPS):
         clip = as_clip(made, contribution(made), i)
         assert correlations[i] == pytest.approx(reference.faithfulness_correlation(clip, drawn[i]), abs=1e-9)
@@ -112,7 +114,7 @@ def test_monotonicity_correlation_equals_its_reference(shape, polarity):
     made = signed(x, maps, polarity)
     scorer = metric("monotonicity_correlation")
     values = scorer.score(made, None).values.tolist()
-    changed = [one.apply(made).numpy() for one in scorer.wants(())]
+    changed = [one.apply(made).numpy() for one in scorer.perturbations(())]
     for i in range(CLIPS):
         clip = as_clip(made, maps.abs(), i)
         draws = [[one[i] for one in changed[start : start + 3]] for start in range(0, 60, 3)]
@@ -134,7 +136,7 @@ def test_infidelity_equals_its_reference(shape, polarity):
     scorer = metric("infidelity")
     values = scorer.score(made, None).values.tolist()
     effect = (maps.double() * x.double() if polarity == "absolute" else maps).numpy()
-    drawn = subsets(made, scorer.wants(()))
+    drawn = subsets(made, scorer.perturbations(()))
     plain = infidelity.infidelity(
         _cells.subset_sums(made, infidelity.SUBSETS, infidelity.effect(made)), _cells.drops(made, infidelity.SUBSETS)
     ).tolist()
@@ -188,10 +190,10 @@ def test_a_subset_is_whole_cells_of_its_share(share, size):
 def test_draws_are_shared():
     """Three metrics need 110 forwards together, not 180."""
     names = ("faithfulness_correlation", "sensitivity_n", "infidelity")
-    wanted = [one for name in names for one in metric(name).wants(())]
+    wanted = [one for name in names for one in metric(name).perturbations(())]
     assert len(wanted) == 180
     assert len(set(wanted)) == 110
-    assert set(metric("infidelity").wants(())) == set(metric("faithfulness_correlation").wants(()))
+    assert set(metric("infidelity").perturbations(())) == set(metric("faithfulness_correlation").perturbations(()))
 
 
 def test_draws_belong_to_the_clip_and_not_to_the_method():
@@ -243,7 +245,7 @@ def test_a_certain_classifier_leaves_nothing_to_correlate_with(name):
     """At p_c = 1 - 1e-9 all drops are rounding."""
     x, maps = clips((9, 7), count=2)
     x[0, :3] += 500
-    made = evidence(RegionToy(), x, maps.abs())
+    made = context(RegionToy(), x, maps.abs())
     assert float(1 - made.p_full[0]) < 1e-9
     result = metric(name).score(made, None)
     assert result.reasons[1] is None
@@ -255,7 +257,7 @@ def test_a_certain_classifier_leaves_nothing_to_correlate_with(name):
 def test_silence_has_no_correlation(name):
     x, maps = clips((9, 7), count=2)
     x[1] = 0
-    result = metric(name).score(evidence(LinearToy(), x, maps.abs()), None)
+    result = metric(name).score(context(LinearToy(), x, maps.abs()), None)
     assert result.reasons[0] is None
     assert "changes alike" in result.reasons[1]
 
@@ -326,7 +328,7 @@ def test_direction_over_bands(name):
     x, noise = torch.rand(2, 6, 26, 31, generator=generator)
     weight = torch.rand(26, 31, generator=generator) ** 2
     true, random = (
-        metric(name).score(evidence(Weighted(weight), x, maps), None).values for maps in (weight.expand_as(x), noise)
+        metric(name).score(context(Weighted(weight), x, maps), None).values for maps in (weight.expand_as(x), noise)
     )
     assert (true > 0.7).all()
     assert float(random.mean()) < 0.4

@@ -12,7 +12,7 @@ from references_regions import imputed, road, road_input
 from scipy.sparse import coo_matrix
 from scipy.sparse.linalg import spsolve
 from torch import Tensor
-from toy import LinearToy, RegionToy, evidence, ids, probability_function
+from toy import LinearToy, RegionToy, context, ids, probability_function
 
 from xaibench import registry
 from xaibench.scoring.context import AREAS
@@ -126,7 +126,7 @@ def with_maps(shape: tuple[int, int], count: int) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("shape", [(4, 3), (9, 7), (12, 15)], ids=str)
 def test_equals_the_reference(shape):
     x, importance = with_maps(shape, 12)
-    made = evidence(LinearToy(), x, importance)
+    made = context(LinearToy(), x, importance)
     probabilities = probability_function(LinearToy())
     known = np.zeros(shape, dtype=bool)
     found = []
@@ -145,7 +145,7 @@ def test_equals_the_reference(shape):
 def test_imputed_sound_is_a_little_noisy_and_never_below_silence():
     x = torch.ones(1, 40, 40)
     x[:, :, :20] = 0
-    filled = imputation.Imputed(0.4).apply(evidence(RegionToy(), x, with_maps((40, 40), 1)[1]))
+    filled = imputation.Imputed(0.4).apply(context(RegionToy(), x, with_maps((40, 40), 1)[1]))
     changed = filled[(filled != x) & (x == 1)]
     assert float(filled.min()) == 0.0
     assert 0.005 < float((changed - changed.median()).abs().median()) < 0.1
@@ -161,7 +161,7 @@ def test_direction():
     x[:, 10:12] += 2.0  # class 1's band
     right, wrong = torch.zeros(1, 24, 24), torch.zeros(1, 24, 24)
     right[:, 2:4] = wrong[:, 10:12] = 1.0
-    values = [float(Road().score(evidence(RegionToy(), x, m), 0.10).values) for m in (right, wrong)]
+    values = [float(Road().score(context(RegionToy(), x, m), 0.10).values) for m in (right, wrong)]
     assert values == [0.0, 1.0]
     assert not Road.higher_is_better
 
@@ -169,11 +169,11 @@ def test_direction():
 def test_draws_belong_to_the_clip():
     x, importance = with_maps((24, 20), 4)
     importance[1:3] = 0  # a random mask
-    inputs = imputation.Imputed(0.2).apply(evidence(LinearToy(), x, importance))
+    inputs = imputation.Imputed(0.2).apply(context(LinearToy(), x, importance))
     order = [2, 0, 3, 1]
-    shuffled = evidence(LinearToy(), x[order], importance[order], clip_ids=[ids(4)[i] for i in order], batch_size=2)
+    shuffled = context(LinearToy(), x[order], importance[order], clip_ids=[ids(4)[i] for i in order], batch_size=2)
     assert torch.equal(imputation.Imputed(0.2).apply(shuffled), inputs[order])
-    assert torch.equal(imputation.Imputed(0.2).apply(evidence(LinearToy(), x, importance)), inputs)
-    same = evidence(LinearToy(), x[:1].expand(2, -1, -1), importance[:1].expand(2, -1, -1))
+    assert torch.equal(imputation.Imputed(0.2).apply(context(LinearToy(), x, importance)), inputs)
+    same = context(LinearToy(), x[:1].expand(2, -1, -1), importance[:1].expand(2, -1, -1))
     first, second = imputation.Imputed(0.2).apply(same)
     assert not torch.equal(first, second)  # two ids

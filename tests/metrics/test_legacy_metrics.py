@@ -15,13 +15,13 @@ from toy import LinearToy, ids
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.forward import Forwarder
-from xaibench.explaining.bound import Explaining
+from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
-from xaibench.scoring.context import AREAS, Clean, Evidence
+from xaibench.scoring.context import AREAS, Clean, ScoringContext
 from xaibench.sound.batch import Batch
 
-CLIPS, GRID = 4, (513, 431)
+CLIPS, PICTURE_SHAPE = 4, (513, 431)
 NAMES = [name for name in registry.names("metrics") if registry.load("metrics", name).protocol == "legacy-speechbrain"]
 
 
@@ -40,23 +40,23 @@ class SoftMask(Map):
 
 
 def draws(seed: int) -> Tensor:
-    return torch.rand(CLIPS, *GRID, generator=torch.Generator().manual_seed(seed))
+    return torch.rand(CLIPS, *PICTURE_SHAPE, generator=torch.Generator().manual_seed(seed))
 
 
-def evidence(method: Explainer, maps: Tensor) -> Evidence:
+def context(method: Explainer, maps: Tensor) -> ScoringContext:
     forwarder = Forwarder(LinearToy(), 16, temperature=1.0)
     batch = Batch(draws(1), ids(CLIPS))
-    clean = Clean(batch, forwarder.logits(batch.x), forwarder.logits(torch.zeros(1, *GRID))[0])
-    return Evidence(clean, maps, Explaining(method, forwarder))
+    clean = Clean(batch, forwarder.logits(batch.x), forwarder.logits(torch.zeros(1, *PICTURE_SHAPE))[0])
+    return ScoringContext(clean, maps, BoundExplainer(method, forwarder))
 
 
-def score(name: str, made: Evidence) -> list[float]:
+def score(name: str, made: ScoringContext) -> list[float]:
     metric = registry.create("metrics", name)
-    made.require(metric.wants(AREAS))
+    made.require(metric.perturbations(AREAS))
     return metric.score(made, None).values.tolist()
 
 
-def by_hand(made: Evidence, mask: Tensor) -> list[dict[str, float]]:
+def by_hand(made: ScoringContext, mask: Tensor) -> list[dict[str, float]]:
     """Every number of one clip at a time, in plain Python."""
     classifier, found = LinearToy(), []
     for i in range(CLIPS):
@@ -82,7 +82,7 @@ def by_hand(made: Evidence, mask: Tensor) -> list[dict[str, float]]:
 
 
 def test_every_metric_of_a_soft_mask_by_hand() -> None:
-    made = evidence(SoftMask(), draws(2))
+    made = context(SoftMask(), draws(2))
     expected = by_hand(made, draws(2))
     for name in expected[0]:
         assert score(name, made) == pytest.approx([one[name] for one in expected], abs=1e-6), name
@@ -94,7 +94,7 @@ def test_a_map_is_kept_where_it_reaches_its_quantile() -> None:
     maps[2] = 0.5
     cuts = [np.quantile(one.numpy().astype(np.float64), 0.90) for one in maps]
     mask = torch.stack([(one.double() >= cut).float() for one, cut in zip(maps, cuts, strict=True)])
-    made = evidence(Map(), maps)
+    made = context(Map(), maps)
     expected = by_hand(made, mask)
     for name in ("legacy_input_fidelity", "legacy_faithfulness_kept", "legacy_mask_fraction"):
         assert score(name, made) == pytest.approx([one[name] for one in expected], abs=1e-6), name
@@ -107,7 +107,7 @@ def test_a_map_is_kept_where_it_reaches_its_quantile() -> None:
 def test_sparseness_and_complexity_are_quantus() -> None:
     mask = draws(4) ** 4
     mask[3] = 0.47
-    made = evidence(SoftMask(), mask)
+    made = context(SoftMask(), mask)
     arguments: dict[str, Any] = {"model": None, "y_batch": np.zeros(CLIPS, int), "softmax": False, "device": "cpu"}
     for name, kind in (("legacy_sparseness", quantus.Sparseness), ("legacy_complexity", quantus.Complexity)):
         theirs = kind(abs=True, disable_warnings=True)(
@@ -119,7 +119,7 @@ def test_sparseness_and_complexity_are_quantus() -> None:
 def test_a_mask_of_zeros_has_neither() -> None:
     mask = draws(5)
     mask[1] = 0.0
-    made = evidence(SoftMask(), mask)
+    made = context(SoftMask(), mask)
     for name in ("legacy_sparseness", "legacy_complexity"):
         scored = registry.create("metrics", name).score(made, None)
         assert [reason is not None for reason in scored.reasons] == [False, True, False, False]
@@ -127,7 +127,7 @@ def test_a_mask_of_zeros_has_neither() -> None:
 
 def test_which_recipe_prints_what() -> None:
     def of(method: Explainer) -> set[str]:
-        return {name for name in NAMES if registry.create("metrics", name).concerns(method)}
+        return {name for name in NAMES if registry.create("metrics", name).applies_to(method)}
 
     both = {"legacy_input_fidelity", "legacy_mask_fraction"}
     assert of(Map()) == both | {"legacy_faithfulness_kept"}

@@ -14,7 +14,7 @@ import pytest
 import quantus
 import torch
 from scipy.ndimage import gaussian_filter
-from toy import LinearToy, evidence
+from toy import LinearToy, context
 
 from xaibench import registry
 
@@ -54,7 +54,7 @@ def known(maps) -> np.ndarray:
 def ours(name: str, maps: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
     importance = torch.from_numpy(maps.astype(np.float32))
     mask = None if known is None else torch.from_numpy(known)
-    made = evidence(LinearToy(), torch.ones_like(importance), importance, mask)
+    made = context(LinearToy(), torch.ones_like(importance), importance, mask)
     return registry.load("metrics", name)().score(made, None).values.numpy()
 
 

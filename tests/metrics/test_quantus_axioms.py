@@ -10,12 +10,12 @@ import pytest
 import quantus
 import torch
 from torch import Tensor, nn
-from toy import LinearToy, evidence
+from toy import LinearToy, context
 
 from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
-from xaibench.scoring.context import Evidence
+from xaibench.scoring.context import ScoringContext
 from xaibench.sound import audio
 from xaibench.sound.esc50 import Esc10
 
@@ -63,14 +63,14 @@ def sounds(esc50_folder) -> Tensor:
     return audio.spectrogram(torch.as_tensor(waveforms))
 
 
-def explained(method: str, classifier: Classifier, x: Tensor) -> Evidence:
+def explained(method: str, classifier: Classifier, x: Tensor) -> ScoringContext:
     """Evidence of a real method's signed maps."""
-    empty = evidence(classifier, x, torch.zeros_like(x))
+    empty = context(classifier, x, torch.zeros_like(x))
     made = registry.create("methods", method).explain(classifier, empty.clean.batch, empty.target)
-    return evidence(classifier, x, made.map.detach())
+    return context(classifier, x, made.map.detach())
 
 
-def ours(name: str, made: Evidence) -> np.ndarray:
+def ours(name: str, made: ScoringContext) -> np.ndarray:
     return registry.load("metrics", name)().score(made, None).values.numpy()
 
 
@@ -87,7 +87,7 @@ def theirs(metric: Callable, model: nn.Module, x: np.ndarray, target: Tensor, ma
         )
 
 
-def quantus_completeness(made: Evidence) -> tuple[list[bool], np.ndarray]:
+def quantus_completeness(made: ScoringContext) -> tuple[list[bool], np.ndarray]:
     """Its verdicts, and the change of the logit that it compared each sum with."""
     changes = []
     metric = quantus.Completeness(
@@ -119,11 +119,11 @@ def test_completeness_where_quantus_says_yes():
     x = torch.ones(2, 4, 3)
     classifier = LinearToy()
     classifier.weight, classifier.bias = (8 * classifier.weight).round() / 8, torch.zeros(5, dtype=torch.float64)
-    made = evidence(classifier, x, torch.zeros_like(x))
+    made = context(classifier, x, torch.zeros_like(x))
     maps = torch.zeros_like(x)
     maps[:, 0, 0] = (made.of_target(made.clean.logits) - made.clean.silence[made.target]).float()
     maps[1, 1, 1] = 2.0**-10
-    found = evidence(classifier, x, maps)
+    found = context(classifier, x, maps)
     assert quantus_completeness(found)[0] == [True, False]
     first, second = ours("completeness", found)
     assert first == 0.0
@@ -145,7 +145,7 @@ def test_non_sensitivity(classifier, sounds):
 
 def test_non_sensitivity_of_quantus_cannot_take_steps_of_several_bins():
     """With more than one feature in a step, it compares one answer per step with one attribution per feature."""
-    made = evidence(LinearToy(), torch.rand(1, 8, 6), torch.rand(1, 8, 6))
+    made = context(LinearToy(), torch.rand(1, 8, 6), torch.rand(1, 8, 6))
     metric = quantus.NonSensitivity(features_in_step=4, **QUIET)
     with pytest.raises(ValueError, match="broadcast"):
         theirs(

@@ -13,20 +13,20 @@ import pytest
 import quantus
 import torch
 from torch import Tensor, nn
-from toy import evidence, ids
+from toy import context, ids
 
 from xaibench import cli, registry
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import RegistryError, XaibenchError
 from xaibench.explaining.explanation import Explanation
-from xaibench.scoring.context import Evidence
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric, Scores
 from xaibench.sound.batch import Batch, clip_seed
 from xaibench.testing import GradientTimesInput
 from xaibench.testing.unchanged import seeded, unchanged
 
 CLIPS = 3
-GRID = (12, 10)
+PICTURE_SHAPE = (12, 10)
 # Small enough to be quick; every metric of Quantus is in one of these two.
 USABLE = {
     "AUC": "",
@@ -102,20 +102,20 @@ def metric(name: str) -> Metric:
 def clips(count: int = CLIPS, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """Spectrograms, signed maps that are gradients times input, known evidence."""
     generator = torch.Generator().manual_seed(seed)
-    x = 2 * torch.rand(count, *GRID, generator=generator)
+    x = 2 * torch.rand(count, *PICTURE_SHAPE, generator=generator)
     classifier = TinyNet()
     target = classifier.logits(x).argmax(dim=1)
     attribution = GradientTimesInput().explain(classifier, Batch(x, ids(count)), target).map
-    known = torch.rand(count, *GRID, generator=generator) > 0.7
+    known = torch.rand(count, *PICTURE_SHAPE, generator=generator) > 0.7
     return x, attribution, known
 
 
-def made(count: int = CLIPS) -> Evidence:
+def made(count: int = CLIPS) -> ScoringContext:
     x, attribution, known = clips(count)
-    return evidence(TinyNet(), x, attribution, known)
+    return context(TinyNet(), x, attribution, known)
 
 
-def directly(kind: type, made: Evidence, index: int, maps: Tensor, **settings: object) -> object:
+def directly(kind: type, made: ScoringContext, index: int, maps: Tensor, **settings: object) -> object:
     """What a user of Quantus would write for one clip, with an explain_func of their own."""
 
     class Image(nn.Module):
@@ -132,7 +132,7 @@ def directly(kind: type, made: Evidence, index: int, maps: Tensor, **settings: o
         assert x.grad is not None
         return (x.grad * x).detach().numpy().astype(np.float64)
 
-    assert made.known is not None
+    assert made.ground_truth is not None
     scorer = kind(disable_warnings=True, **settings)
     seed = clip_seed(0, f"clip-{index}", f"quantus/{kind.__name__}") % 2**32
     with warnings.catch_warnings(), seeded(seed):
@@ -142,7 +142,7 @@ def directly(kind: type, made: Evidence, index: int, maps: Tensor, **settings: o
             x_batch=made.clean.batch.x[index : index + 1, None].numpy().copy(),
             y_batch=made.target[index : index + 1].numpy(),
             a_batch=maps[index : index + 1, None].double().numpy().copy(),
-            s_batch=made.known[index : index + 1, None].numpy(),
+            s_batch=made.ground_truth[index : index + 1, None].numpy(),
             channel_first=True,
             explain_func=gradient_times_input,
         )
@@ -164,7 +164,7 @@ def test_a_value_belongs_to_its_clip_and_nothing_is_left_changed(name: str) -> N
     assert first.values.isfinite().all()
     assert metric(named(name)).score(whole, None).values.tolist() == first.values.tolist()
     x, attribution, known = clips()
-    alone = evidence(TinyNet(), x[2:], attribution[2:], known[2:], clip_ids=["clip-2"])
+    alone = context(TinyNet(), x[2:], attribution[2:], known[2:], clip_ids=["clip-2"])
     assert metric(named(name)).score(alone, None).values[0] == pytest.approx(float(first.values[2]), rel=1e-4, abs=1e-6)
     assert torch.equal(alone.attribution, attribution[2:])
 
@@ -175,8 +175,8 @@ def test_a_value_belongs_to_its_clip_and_nothing_is_left_changed(name: str) -> N
         ("AvgSensitivity", {"nr_samples": 3}),  # asks the method again
         ("MaxSensitivity", {"nr_samples": 3}),
         ("FaithfulnessCorrelation", {"nr_runs": 10, "subset_size": 20}),  # draws from numpy
-        ("FaithfulnessEstimate", {"features_in_step": GRID[0]}),
-        ("PixelFlipping", {"features_in_step": GRID[0]}),  # a curve
+        ("FaithfulnessEstimate", {"features_in_step": PICTURE_SHAPE[0]}),
+        ("PixelFlipping", {"features_in_step": PICTURE_SHAPE[0]}),  # a curve
         ("Selectivity", {"patch_size": 4}),
         ("ROAD", {"percentages": [10, 50]}),  # values by percentage
         ("RandomLogit", {"num_classes": 4}),  # asks the method about another class
@@ -195,9 +195,9 @@ def test_equals_quantus_itself_of_each_clip_on_the_signed_map(name: str, setting
 def test_metrics_that_take_absolute_values_read_the_importance() -> None:
     """A contribution map's importance is its positive part, and not its size as Quantus would take it."""
     x, attribution, known = clips()
-    whole = evidence(TinyNet(), x, attribution, known)
+    whole = context(TinyNet(), x, attribution, known)
     assert (attribution < 0).any()
-    whole.explaining.method.polarity = "positive"  # type: ignore[misc]
+    whole.explainer.method.polarity = "positive"  # type: ignore[misc]
     try:
         importance = attribution.clamp(min=0)
         for name in ("Complexity", "RelevanceMassAccuracy", "MPRT"):
@@ -212,7 +212,7 @@ def test_metrics_that_take_absolute_values_read_the_importance() -> None:
         (expected,) = directly(quantus.Complexity, whole, 0, attribution, abs=False)  # type: ignore[misc]
         assert float(signed_values[0]) == pytest.approx(float(expected), rel=1e-6, nan_ok=True)
     finally:
-        del whole.explaining.method.polarity
+        del whole.explainer.method.polarity
 
 
 def test_agrees_with_the_own_metrics() -> None:
@@ -233,7 +233,7 @@ def test_maps_that_quantus_refuses_are_undefined_and_the_other_clips_are_not() -
     attribution[0] = 0.25
     attribution[1] = -attribution[1].abs() - 0.1
     known[2] = False
-    whole = evidence(TinyNet(), x, attribution, known)
+    whole = context(TinyNet(), x, attribution, known)
     found = metric("quantus:PixelFlipping").score(whole, None)
     assert found.reasons[:2] == (
         "the map is constant, which Quantus refuses",
@@ -250,11 +250,11 @@ def test_a_method_that_fails_when_asked_again_leaves_the_clip_undefined() -> Non
         answer = 0.0
 
         def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-            return Explanation(torch.full_like(batch.x, self.answer), batch.grid)
+            return Explanation(torch.full_like(batch.x, self.answer), batch.picture_shape)
 
     def score(answer: float) -> Scores:
         whole = made()
-        whole.explaining.method = Once()
+        whole.explainer.method = Once()
         Once.answer = answer
         return metric("quantus:MaxSensitivity,nr_samples=2").score(whole, None)
 
@@ -297,7 +297,7 @@ def test_a_failing_classifier_is_left_without_hooks() -> None:
             return x, x
 
     x, attribution, known = clips()
-    whole = evidence(Tuples(), x, attribution, known)
+    whole = context(Tuples(), x, attribution, known)
     with (
         unchanged(whole.classifier, whole.clean.batch, whole.target, "a failure"),
         pytest.raises(XaibenchError, match="RelativeRepresentationStability fails on clip-0: AttributeError"),
@@ -308,8 +308,8 @@ def test_a_failing_classifier_is_left_without_hooks() -> None:
 def test_what_the_name_says() -> None:
     kind = registry.load("metrics", "quantus:Selectivity,patch_size=4")
     assert kind.title == "Quantus Selectivity,patch_size=4"
-    assert (kind.family, kind.higher_is_better, kind.needs_known_evidence) == ("faithfulness", False, False)
-    assert registry.load("metrics", "quantus:PointingGame").needs_known_evidence
+    assert (kind.family, kind.higher_is_better, kind.needs_ground_truth) == ("faithfulness", False, False)
+    assert registry.load("metrics", "quantus:PointingGame").needs_ground_truth
     assert registry.load("metrics", "quantus:Sparseness").higher_is_better
     assert registry.load("metrics", "quantus:Completeness").family == "axioms"
     assert registry.origin("metrics", "quantus:Selectivity") == "xaibench"
@@ -339,8 +339,8 @@ def test_region_perturbation_is_better_when_the_logit_falls_further() -> None:
             fall = (classifier.logits(x) - classifier.logits(without)).gather(1, target[:, None])
             helpful[:, f : f + 4, t : t + 4] = fall[:, :, None].detach()
     name = "quantus:RegionPerturbation,patch_size=4,regions_evaluation=3"
-    good = metric(name).score(evidence(classifier, x, helpful + 1, known), None).values
-    bad = metric(name).score(evidence(classifier, x, 1 - helpful, known), None).values
+    good = metric(name).score(context(classifier, x, helpful + 1, known), None).values
+    bad = metric(name).score(context(classifier, x, 1 - helpful, known), None).values
     assert (good > bad).all()
 
 
@@ -353,7 +353,7 @@ def test_what_has_no_value_per_clip_is_refused(name: str) -> None:
 def test_the_refused_ones_indeed_have_no_value_of_one_clip() -> None:
     whole = made()
     with pytest.raises(ValueError, match="at least 2"):
-        directly(quantus.SensitivityN, whole, 0, whole.attribution, features_in_step=GRID[0])
+        directly(quantus.SensitivityN, whole, 0, whole.attribution, features_in_step=PICTURE_SHAPE[0])
     assert directly(quantus.Consistency, whole, 0, whole.attribution) == [0.0]
     with pytest.raises(RuntimeError, match="conv2d"):  # takes the whole classifier for the first convolution
         directly(quantus.InputInvariance, whole, 0, whole.attribution)

@@ -23,8 +23,8 @@ from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.forward import Forwarder
-from xaibench.explaining.bound import Explaining
-from xaibench.scoring.context import Clean, Evidence
+from xaibench.explaining.bound import BoundExplainer
+from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
 from xaibench.sound.esc50 import Esc10
@@ -59,12 +59,12 @@ class Padded(Classifier):
         return self.whole.logits(nn.functional.pad(x, (0, 431 - x.shape[2], 0, 513 - x.shape[1])))
 
 
-def explained(classifier: Classifier, x: Tensor, method: str = "saliency") -> Evidence:
+def explained(classifier: Classifier, x: Tensor, method: str = "saliency") -> ScoringContext:
     forwarder = Forwarder(classifier, batch_size=16)
     batch = Batch(x, tuple(f"clip-{i}" for i in range(len(x))))
     clean = Clean(batch, forwarder.logits(x), forwarder.logits(torch.zeros_like(x[:1]))[0])
-    explaining = Explaining(registry.create("methods", method), forwarder)
-    return Evidence(clean, explaining.explain(batch, clean.target).map, explaining)
+    explainer = BoundExplainer(registry.create("methods", method), forwarder)
+    return ScoringContext(clean, explainer.explain(batch, clean.target).map, explainer)
 
 
 @pytest.fixture(scope="module")
@@ -80,22 +80,22 @@ def spectrograms(esc50_folder: Path) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def real(classifier: Classifier, spectrograms: Tensor) -> Evidence:
+def real(classifier: Classifier, spectrograms: Tensor) -> ScoringContext:
     """Two real clips at their own resolution, explained by saliency."""
     return explained(classifier, spectrograms)
 
 
 @pytest.fixture(scope="module")
-def cropped(classifier: Classifier, spectrograms: Tensor) -> Evidence:
+def cropped(classifier: Classifier, spectrograms: Tensor) -> ScoringContext:
     """The same clips, cropped."""
     return explained(Padded(classifier), spectrograms[:, : DIVISIBLE[0], : DIVISIBLE[1]].contiguous())
 
 
-def ours(name: str, made: Evidence) -> list[float]:
+def ours(name: str, made: ScoringContext) -> list[float]:
     return registry.load("metrics", name)().score(made, None).values.tolist()
 
 
-def inputs(made: Evidence, maps: Tensor, i: slice = slice(None)) -> dict:
+def inputs(made: ScoringContext, maps: Tensor, i: slice = slice(None)) -> dict:
     """Arguments of a Quantus metric."""
     return {
         "model": Probabilities(made.classifier).eval(),
@@ -118,14 +118,14 @@ def settings() -> dict:
     return {"normalise": False, "disable_warnings": True, "return_aggregate": False, "perturb_baseline": 0.0}
 
 
-def silenced(made: Evidence, subsets: list, i: int) -> list[np.ndarray]:
+def silenced(made: ScoringContext, subsets: list, i: int) -> list[np.ndarray]:
     """The bins that each subset silences of clip i, bool (bins,)."""
-    index = _cells.cell_index(made.clean.batch.grid, torch.device("cpu")).flatten()
+    index = _cells.cell_index(made.clean.batch.picture_shape, torch.device("cpu")).flatten()
     return [subset.chosen(made)[i][index].numpy() for subset in subsets]
 
 
 def test_faithfulness_correlation(real, monkeypatch):
-    subsets = correlation.FaithfulnessCorrelation().wants(())
+    subsets = correlation.FaithfulnessCorrelation().perturbations(())
     found = []
     for i in range(CLIPS):
         draws = iter([np.flatnonzero(bins) for bins in silenced(real, subsets, i)])
@@ -158,7 +158,7 @@ def test_faithfulness_estimate_on_the_whole_grid(real, monkeypatch):
     np.testing.assert_allclose(ours("faithfulness_estimate", real), found, rtol=0, atol=0.02)
 
 
-def quantus_sensitivity_n(made: Evidence, subsets: list, i: int) -> float:
+def quantus_sensitivity_n(made: ScoringContext, subsets: list, i: int) -> float:
     """One clip's correlation over subsets, from Quantus's correlation over clips.
 
     Its "batch" is the clip once for each subset, the map zero outside it, and one step takes all bins.
@@ -184,7 +184,7 @@ def test_sensitivity_n(real):
     assert ours("sensitivity_n", real)[1] == pytest.approx(found, rel=0, abs=1e-5)
 
 
-def toy_evidence(spectrograms: Tensor) -> Evidence:
+def toy_evidence(spectrograms: Tensor) -> ScoringContext:
     """Real clips pooled to 24 x 20 bins for a small classifier: for what Quantus does, rather than its values."""
     pooled = torch.nn.functional.adaptive_avg_pool2d(spectrograms[:, None], (24, 20))[:, 0]
     return explained(LinearToy(temperature=0.3), pooled, "input-x-gradient")
@@ -245,7 +245,7 @@ def test_unscaled_infidelity(cropped):
     for top in range(0, rows, side):
         for left in range(0, columns, side):
             gone[top : top + side, left : left + side] = True
-            p = torch.softmax(cropped.explaining.forwarder.logits(x.masked_fill(gone, 0.0)), dim=1)
+            p = torch.softmax(cropped.explainer.forwarder.logits(x.masked_fill(gone, 0.0)), dim=1)
             forecast.append((effect * gone).sum(dim=(1, 2)))
             changes.append(cropped.p_full - cropped.of_target(p))
     values = infidelity.infidelity(torch.stack(forecast, dim=1), torch.stack(changes, dim=1))
@@ -263,7 +263,7 @@ def test_infidelity_on_the_engines_squares(real, classifier, spectrograms, metho
     """Captum has the scaled definition too. I is x for a gradient, and 1 for a map that is a contribution already."""
     made = real if method == "saliency" else explained(classifier, spectrograms[:1], method)
     subsets = infidelity.SUBSETS
-    masks = torch.from_numpy(np.stack(silenced(made, list(subsets), 0))).view(-1, *made.clean.batch.grid)
+    masks = torch.from_numpy(np.stack(silenced(made, list(subsets), 0))).view(-1, *made.clean.batch.picture_shape)
     x, attribution = made.clean.batch.x[:1].double(), made.attribution[:1].double()
     drawn = iter(masks.split(1))
 

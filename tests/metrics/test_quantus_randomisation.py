@@ -22,8 +22,8 @@ from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.forward import Forwarder
-from xaibench.explaining.bound import Explaining
-from xaibench.scoring.context import Clean, Evidence
+from xaibench.explaining.bound import BoundExplainer
+from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
 from xaibench.sound.esc50 import Esc10
@@ -34,7 +34,7 @@ WEIGHTS = __import__(FAMILY.__name__.replace("randomisation", "_random_weights")
 CLIPS = 2
 
 
-def made_evidence(folder: Path, name: str) -> Evidence:
+def made_context(folder: Path, name: str) -> ScoringContext:
     source = Esc10(folder)
     chosen = source.in_folds([5])[:CLIPS]
     x = audio.spectrogram(torch.stack([torch.from_numpy(source.waveform(clip)) for clip in chosen]))
@@ -42,13 +42,13 @@ def made_evidence(folder: Path, name: str) -> Evidence:
     forwarder = Forwarder(classifier, 16)
     batch = Batch(x, tuple(clip.id for clip in chosen))
     clean = Clean(batch, forwarder.logits(x), forwarder.logits(torch.zeros_like(x[:1]))[0])
-    explaining = Explaining(registry.create("methods", "saliency"), forwarder)
-    return Evidence(clean, explaining.explain(batch, clean.target).map, explaining)
+    explainer = BoundExplainer(registry.create("methods", "saliency"), forwarder)
+    return ScoringContext(clean, explainer.explain(batch, clean.target).map, explainer)
 
 
 @pytest.fixture(scope="module")
-def evidence(esc50_folder: Path) -> Evidence:
-    return made_evidence(esc50_folder, "cnn-micro")
+def context(esc50_folder: Path) -> ScoringContext:
+    return made_context(esc50_folder, "cnn-micro")
 
 
 class Image(torch.nn.Module):
@@ -62,9 +62,9 @@ class Image(torch.nn.Module):
         return self.classifier(x[:, 0])
 
 
-def explain_function(evidence: Evidence) -> Callable[..., np.ndarray]:
+def explain_function(context: ScoringContext) -> Callable[..., np.ndarray]:
     """The method as Quantus calls it, for the clips of the evidence."""
-    batch, method = evidence.clean.batch, evidence.explaining.method
+    batch, method = context.clean.batch, context.explainer.method
 
     def explain(model: Image, inputs: np.ndarray, targets: np.ndarray, **settings: Any) -> np.ndarray:
         x = torch.as_tensor(np.asarray(inputs), dtype=torch.float32)[:, 0]
@@ -76,37 +76,37 @@ def explain_function(evidence: Evidence) -> Callable[..., np.ndarray]:
     return explain
 
 
-def theirs(evidence: Evidence, metric: type, **settings: Any) -> Any:
+def theirs(context: ScoringContext, metric: type, **settings: Any) -> Any:
     scorer = metric(normalise=False, disable_warnings=True, **settings)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return scorer(
-            model=Image(evidence.classifier).eval(),
-            x_batch=evidence.clean.batch.x.numpy()[:, None],
-            y_batch=evidence.target.numpy(),
-            a_batch=evidence.attribution.numpy()[:, None].copy(),
-            explain_func=explain_function(evidence),
+            model=Image(context.classifier).eval(),
+            x_batch=context.clean.batch.x.numpy()[:, None],
+            y_batch=context.target.numpy(),
+            a_batch=context.attribution.numpy()[:, None].copy(),
+            explain_func=explain_function(context),
             channel_first=True,
         )
 
 
-def ours(evidence: Evidence, name: str) -> np.ndarray:
-    result = registry.create("metrics", name).score(evidence, None)
+def ours(context: ScoringContext, name: str) -> np.ndarray:
+    result = registry.create("metrics", name).score(context, None)
     assert set(result.reasons) == {None}
     return result.values.numpy()
 
 
-def test_mprt_by_layer_has_the_correlations_of_quantus(evidence):
+def test_mprt_by_layer_has_the_correlations_of_quantus(context):
     """Every layer and clip; benchmarks/engine.py says what it costs."""
-    found = FAMILY.mprt_by_layer(evidence)
-    expected = theirs(evidence, quantus.MPRT, layer_order="top_down", abs=True)
+    found = FAMILY.mprt_by_layer(context)
+    expected = theirs(context, quantus.MPRT, layer_order="top_down", abs=True)
     assert list(expected) == ["original", *(f"classifier.{layer}" for layer in found)]
     for layer, values in found.items():
         np.testing.assert_allclose(values.numpy(), expected[f"classifier.{layer}"], rtol=0, atol=1e-9, err_msg=layer)
     assert max(float(values.abs().max()) for values in found.values()) < 0.99
 
 
-def test_the_average_of_quantus_counts_the_original_map_as_a_layer(evidence):
+def test_the_average_of_quantus_counts_the_original_map_as_a_layer(context):
     """Its table calls the trained classifier "original", its average leaves "orig" out: a 1 is averaged in."""
     shortened = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
     x = np.random.default_rng(0).random((2, 4)).astype(np.float32)
@@ -129,56 +129,56 @@ def test_the_average_of_quantus_counts_the_original_map_as_a_layer(evidence):
 
 
 @pytest.fixture
-def quantus_draws_our_weights(evidence: Evidence, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def quantus_draws_our_weights(context: ScoringContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Quantus's generator of randomised models yields our stages, cumulatively."""
     from quantus.helpers.model.pytorch_model import PyTorchModel
 
     def generate(self: PyTorchModel, order: str, seed: int) -> Iterator[tuple[str, torch.nn.Module]]:
         copied = checkpoint.resolve("cnn-micro", "esc10")[0]
         for i, stage in enumerate(WEIGHTS.stages(copied)):
-            WEIGHTS.randomise(stage, evidence.clean.batch.seed)
+            WEIGHTS.randomise(stage, context.clean.batch.seed)
             yield f"stage {i}", Image(copied).eval()
 
-    count = len(WEIGHTS.stages(evidence.classifier))
+    count = len(WEIGHTS.stages(context.classifier))
     monkeypatch.setattr(PyTorchModel, "get_random_layer_generator", generate)
     monkeypatch.setattr(PyTorchModel, "random_layer_generator_length", property(lambda self: count))
     yield
 
 
 @pytest.mark.usefixtures("quantus_draws_our_weights")
-def test_mprt_with_the_same_weights(evidence):
-    expected = theirs(evidence, quantus.MPRT, layer_order="top_down", abs=True)
+def test_mprt_with_the_same_weights(context):
+    expected = theirs(context, quantus.MPRT, layer_order="top_down", abs=True)
     stages = np.array([values for stage, values in expected.items() if stage != "original"])
-    np.testing.assert_allclose(ours(evidence, "mprt"), stages.mean(axis=0), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(ours(context, "mprt"), stages.mean(axis=0), rtol=0, atol=1e-9)
 
 
 @pytest.mark.usefixtures("quantus_draws_our_weights")
-def test_efficient_mprt_with_the_same_weights(evidence):
+def test_efficient_mprt_with_the_same_weights(context):
     """Quantus histograms float32 values between float32 edges, we in double precision: a few bins of 221,103 move."""
-    values = ours(evidence, "efficient_mprt")
-    expected = theirs(evidence, quantus.EfficientMPRT)
+    values = ours(context, "efficient_mprt")
+    expected = theirs(context, quantus.EfficientMPRT)
     np.testing.assert_allclose(values, expected, rtol=1e-5)
     assert (np.abs(values) > 0.01).all()
 
 
-def test_random_logit_with_the_same_classes(evidence, monkeypatch):
+def test_random_logit_with_the_same_classes(context, monkeypatch):
     """With Spearman's correlation in place of its default, SSIM of the map laid out in one row."""
-    drawn: Tensor = FAMILY.other_classes(evidence)
-    index = (drawn - (drawn > evidence.target).long()).numpy()  # among the classes without the predicted one
+    drawn: Tensor = FAMILY.other_classes(context)
+    index = (drawn - (drawn > context.target).long()).numpy()  # among the classes without the predicted one
     monkeypatch.setattr(np.random, "randint", lambda low, high, size: index)
-    settings = {"num_classes": len(evidence.classifier.classes), "similarity_func": correlation_spearman}
-    expected = theirs(evidence, quantus.RandomLogit, abs=True, **settings)
-    np.testing.assert_allclose(ours(evidence, "random_logit"), expected, rtol=0, atol=1e-9)
+    settings = {"num_classes": len(context.classifier.classes), "similarity_func": correlation_spearman}
+    expected = theirs(context, quantus.RandomLogit, abs=True, **settings)
+    np.testing.assert_allclose(ours(context, "random_logit"), expected, rtol=0, atol=1e-9)
 
 
-def test_the_default_similarity_of_quantus_random_logit_sees_rows_not_pictures(evidence):
+def test_the_default_similarity_of_quantus_random_logit_sees_rows_not_pictures(context):
     """Why not SSIM: it gets flat maps, so that its windows of 7 run along time alone and over the rows' ends."""
     from quantus.functions.similarity_func import ssim
     from skimage.metrics import structural_similarity
 
-    drawn = FAMILY.other_classes(evidence)
-    other = evidence.explaining.explain(evidence.clean.batch, drawn).map.abs().numpy()
-    own = evidence.importance.numpy()
+    drawn = FAMILY.other_classes(context)
+    other = context.explainer.explain(context.clean.batch, drawn).map.abs().numpy()
+    own = context.importance.numpy()
     flat = ssim(own.reshape(CLIPS, -1), other.reshape(CLIPS, -1), batched=True)
     for i in range(CLIPS):
         span = float(max(own[i].max(), other[i].max()) - min(own[i].min(), other[i].min()))
@@ -196,6 +196,6 @@ def test_bare_parameters_stay_trained_in_quantus_and_by_layer_but_not_in_mprt():
     assert in_stages - by_layer == {"backbone.embeddings", "head"}
     forwarder, batch = Forwarder(classifier, 16), toy_batch(1)
     clean = Clean(batch, forwarder.logits(batch.x), forwarder.logits(torch.zeros_like(batch.x))[0])
-    explaining = Explaining(registry.create("methods", "saliency"), forwarder)
-    made = Evidence(clean, explaining.explain(batch, clean.target).map, explaining)
+    explainer = BoundExplainer(registry.create("methods", "saliency"), forwarder)
+    made = ScoringContext(clean, explainer.explain(batch, clean.target).map, explainer)
     assert set(FAMILY.mprt_by_layer(made)) == by_layer

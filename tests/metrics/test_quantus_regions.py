@@ -17,12 +17,12 @@ import torch
 from quantus.functions.perturb_func import noisy_linear_imputation
 from skimage.segmentation import slic
 from torch import Tensor, nn
-from toy import LinearToy, evidence
+from toy import LinearToy, context
 
 from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
-from xaibench.scoring.context import AREAS, CURVE_AREAS, Evidence
+from xaibench.scoring.context import AREAS, CURVE_AREAS, ScoringContext
 from xaibench.scoring.perturbation import Masked
 from xaibench.sound import audio
 from xaibench.sound.esc50 import Esc10
@@ -76,18 +76,18 @@ def sounds(esc50_folder) -> Tensor:
     return audio.spectrogram(torch.as_tensor(waveforms))
 
 
-def saliency(classifier: Classifier, x: Tensor) -> Evidence:
+def saliency(classifier: Classifier, x: Tensor) -> ScoringContext:
     """Real maps of the predicted classes."""
-    empty = evidence(classifier, x, torch.zeros_like(x))
+    empty = context(classifier, x, torch.zeros_like(x))
     made = registry.create("methods", "saliency").explain(classifier, empty.clean.batch, empty.target)
-    return evidence(classifier, x, made.map.detach().abs())
+    return context(classifier, x, made.map.detach().abs())
 
 
-def ours(name: str, made: Evidence, area: float | None = None) -> np.ndarray:
+def ours(name: str, made: ScoringContext, area: float | None = None) -> np.ndarray:
     return registry.load("metrics", name)().score(made, area).values.numpy()
 
 
-def theirs(metric: Callable, model: nn.Module, made: Evidence, maps: Tensor | None = None):
+def theirs(metric: Callable, model: nn.Module, made: ScoringContext, maps: Tensor | None = None):
     """Quantus's answer for the predicted classes; `maps` for others than the evidence's."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -128,7 +128,7 @@ def test_the_curves_are_pixel_flipping(name, classifier, sounds):
 def test_black_is_not_silence_in_quantus(classifier, sounds):
     """Its baseline "black" is the least value of each clip: in noise, the faintest bin, not 0."""
     made = saliency(classifier, sounds[:1])
-    noisy = evidence(classifier, made.clean.batch.x + 0.5, made.importance)
+    noisy = context(classifier, made.clean.batch.x + 0.5, made.importance)
     model = Probabilities(classifier)
     theirs(quantus.PixelFlipping(features_in_step=513 * 431, perturb_baseline="black", **QUIET), model, noisy)
     assert float(model.asked[-1].min()) == pytest.approx(0.5, abs=1e-3)
@@ -145,7 +145,7 @@ def test_region_perturbation(classifier, sounds):
     np.testing.assert_allclose(ours("region_perturbation", made), losses.sum(axis=1) / 37, atol=1e-5)
 
 
-def segments(made: Evidence) -> np.ndarray:
+def segments(made: ScoringContext) -> np.ndarray:
     """48 segments per clip, three of 12 x 12 cells each, numbered at random: those that IROF replaces together."""
     random, found = np.random.default_rng(0), []
     for importance in made.importance.numpy().astype(float):
@@ -157,7 +157,7 @@ def segments(made: Evidence) -> np.ndarray:
     return np.stack(found)
 
 
-def means(made: Evidence) -> np.ndarray:
+def means(made: ScoringContext) -> np.ndarray:
     """Each clip's mean, on its grid: (batch, 1, freq, time)."""
     x = made.clean.batch.x.double()
     return x.mean(dim=(1, 2), keepdim=True).float().expand(x.shape)[:, None].numpy().copy()
@@ -170,7 +170,7 @@ def irof_runs(monkeypatch) -> None:
 
 
 def test_quantus_irof_fails_on_numpy_2():
-    made = evidence(LinearToy(), torch.rand(2, 64, 54), torch.rand(2, 64, 54))
+    made = context(LinearToy(), torch.rand(2, 64, 54), torch.rand(2, 64, 54))
     assert not hasattr(np, "trapz")
     with pytest.raises(AttributeError, match="trapz"):
         theirs(quantus.IROF(return_aggregate=False, **QUIET), Probabilities(LinearToy()), made)
@@ -197,7 +197,7 @@ def test_irof_of_quantus_depends_on_the_batch(irof_runs):
     """Its fill "mean" is that of the whole batch as replaced so far: a clip's value changes with its companions."""
     x = torch.rand(2, 64, 54) * torch.tensor([1.0, 4.0])[:, None, None]
     maps = torch.rand(2, 64, 54)
-    both, alone = (evidence(LinearToy(), x[: n + 1], maps[: n + 1]) for n in (1, 0))
+    both, alone = (context(LinearToy(), x[: n + 1], maps[: n + 1]) for n in (1, 0))
     replace = [quantus.IROF(return_aggregate=False, **QUIET) for _ in range(2)]
     first, single = (
         theirs(one, Probabilities(LinearToy()), made)[0] for one, made in zip(replace, (both, alone), strict=True)
@@ -208,7 +208,7 @@ def test_irof_of_quantus_depends_on_the_batch(irof_runs):
 
 def test_irof_of_quantus_gives_a_deaf_classifier_one_segment_not_zero(irof_runs):
     deaf = LinearToy(temperature=1e-12)
-    made = evidence(deaf, torch.rand(1, 64, 54), torch.rand(1, 64, 54))
+    made = context(deaf, torch.rand(1, 64, 54), torch.rand(1, 64, 54))
     (area,) = theirs(quantus.IROF(return_aggregate=False, **QUIET), Probabilities(deaf), made)
     assert area == pytest.approx(1.0)
     assert ours("irof", made).tolist() == pytest.approx([0.0])
@@ -223,11 +223,13 @@ def test_slic_of_a_spectrogram_is_a_regular_grid(sounds):
         assert same / x.size > 0.98
 
 
-def quantus_imputation(made: Evidence, kept: list[np.ndarray]) -> Callable:
+def quantus_imputation(made: ScoringContext, kept: list[np.ndarray]) -> Callable:
     """Quantus's imputation with our noise, its outputs recorded, and then cut at silence as ours are."""
     batch = made.clean.batch
     clean = [one.numpy() for one in batch.x]
-    noise = [torch.randn(batch.grid, generator=batch.generator(i, "road/noise")).numpy() for i in range(len(batch))]
+    noise = [
+        torch.randn(batch.picture_shape, generator=batch.generator(i, "road/noise")).numpy() for i in range(len(batch))
+    ]
 
     def impute(arr: np.ndarray, indices: np.ndarray, **settings) -> np.ndarray:
         (clip,) = (i for i, one in enumerate(clean) if np.array_equal(one, arr[0]))
@@ -240,7 +242,7 @@ def quantus_imputation(made: Evidence, kept: list[np.ndarray]) -> Callable:
     return impute
 
 
-def check_road(made: Evidence, areas: tuple[float, ...]) -> tuple[list[float], float]:
+def check_road(made: ScoringContext, areas: tuple[float, ...]) -> tuple[list[float], float]:
     """Our values at each area, and the largest difference of an imputed bin, both compared with Quantus's."""
     bins = made.importance[0].numel()
     # Quantus takes int(bins * percentage / 100) bins, and we round.
@@ -274,5 +276,5 @@ def test_road_at_every_area():
     blocks = 4 * torch.rand(16, 1, 4, 3, generator=generator) ** 3
     x = torch.rand(16, 32, 30, generator=generator) * torch.nn.functional.interpolate(blocks, (32, 30))[:, 0]
     maps = torch.nn.functional.interpolate(torch.rand(16, 1, 5, 5, generator=generator), (32, 30), mode="bicubic")[:, 0]
-    found, _ = check_road(evidence(LinearToy(), x, maps.clamp(min=0) + 1e-4 * torch.rand(16, 32, 30)), AREAS)
+    found, _ = check_road(context(LinearToy(), x, maps.clamp(min=0) + 1e-4 * torch.rand(16, 32, 30)), AREAS)
     assert 0.05 < np.mean(found) < 0.95

@@ -20,8 +20,8 @@ from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.checkpoint import resolve
 from xaibench.classifiers.forward import Forwarder
-from xaibench.explaining.bound import Explaining
-from xaibench.scoring.context import AREAS, Clean, Evidence
+from xaibench.explaining.bound import BoundExplainer
+from xaibench.scoring.context import AREAS, Clean, ScoringContext
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
 from xaibench.sound.esc50 import Esc10
@@ -51,29 +51,29 @@ class AtTemperature(nn.Module):
 class Side:
     """One method's maps of two real clips: as evidence for the engine, as arrays for Quantus."""
 
-    def __init__(self, evidence: Evidence) -> None:
-        self.evidence = evidence
-        self.x = evidence.clean.batch.x.numpy()[:, None].astype(float)
-        self.maps = evidence.attribution.numpy()[:, None].astype(float)
-        self.y = evidence.target.numpy()
-        self.model = AtTemperature(evidence.classifier).eval()
-        wanted = registry.create("metrics", "sufficiency").wants(AREAS)
-        self.copies = [one.apply(evidence) for one in wanted]
-        logits = torch.stack([evidence.logits(one) for one in wanted])
-        self.same = (logits.argmax(dim=2) == evidence.target).numpy()
-        self.logit_change = (logits - evidence.clean.logits).norm(dim=2).numpy()
+    def __init__(self, context: ScoringContext) -> None:
+        self.ground_truth = context
+        self.x = context.clean.batch.x.numpy()[:, None].astype(float)
+        self.maps = context.attribution.numpy()[:, None].astype(float)
+        self.y = context.target.numpy()
+        self.model = AtTemperature(context.classifier).eval()
+        wanted = registry.create("metrics", "sufficiency").perturbations(AREAS)
+        self.copies = [one.apply(context) for one in wanted]
+        logits = torch.stack([context.logits(one) for one in wanted])
+        self.same = (logits.argmax(dim=2) == context.target).numpy()
+        self.logit_change = (logits - context.clean.logits).norm(dim=2).numpy()
         self._answers: dict[int, np.ndarray] = {}
 
     def answer(self, draw: int) -> np.ndarray:
         """The method's maps for one copy of both clips."""
         if draw not in self._answers:
-            batch, target = self.evidence.clean.batch, self.evidence.target
-            found = self.evidence.explaining.explain(batch, target, x=self.copies[draw]).map
+            batch, target = self.ground_truth.clean.batch, self.ground_truth.target
+            found = self.ground_truth.explainer.explain(batch, target, x=self.copies[draw]).map
             self._answers[draw] = found.numpy()[:, None].astype(float)
         return self._answers[draw]
 
     def ours(self, name: str) -> np.ndarray:
-        return registry.create("metrics", name).score(self.evidence, None).values.numpy()
+        return registry.create("metrics", name).score(self.ground_truth, None).values.numpy()
 
     def theirs(
         self,
@@ -124,16 +124,16 @@ def side(request, esc50_folder) -> Side:
     forwarder = Forwarder(resolve("cnn-micro", "esc10")[0], 16)
     batch = Batch(x, tuple(clip.id for clip in clips))
     clean = Clean(batch, forwarder.logits(x), forwarder.logits(torch.zeros_like(x[:1]))[0])
-    explaining = Explaining(registry.create("methods", request.param), forwarder)
-    return Side(Evidence(clean, explaining.explain(batch, clean.target).map, explaining))
+    explainer = BoundExplainer(registry.create("methods", request.param), forwarder)
+    return Side(ScoringContext(clean, explainer.explain(batch, clean.target).map, explainer))
 
 
 def test_the_clips_are_what_the_tests_below_need(side):
-    assert side.evidence.clean.batch.clip_ids == CLIPS
+    assert side.ground_truth.clean.batch.clip_ids == CLIPS
     assert side.same[:, 0].all()
     assert side.same[:, 1].tolist() == [True] * 5 + [False] * 3
     assert (side.x[0] == 0).any()
-    assert {"Saliency": False, "Input x gradient": True}[side.evidence.explaining.method.title] == (
+    assert {"Saliency": False, "Input x gradient": True}[side.ground_truth.explainer.method.title] == (
         side.maps == 0
     ).any()
     assert side.logit_change.min() > 0.01
@@ -228,4 +228,4 @@ def test_sufficiency(side, monkeypatch):
         assert np.nan_to_num(ours).tolist() == pytest.approx(theirs, rel=1e-9)
         shares += ours.tolist()
     assert any(0 < share < 1 for share in shares)
-    assert math.isnan(shares[0]) == (side.evidence.explaining.method.title == "Saliency")
+    assert math.isnan(shares[0]) == (side.ground_truth.explainer.method.title == "Saliency")

@@ -20,9 +20,9 @@ from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.forward import Forwarder
-from xaibench.explaining.bound import Explaining
+from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import Explanation
-from xaibench.scoring.context import Clean, Evidence
+from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.scoring.metric import Scores
 from xaibench.sound.batch import Batch
 from xaibench.testing import GradientTimesInput
@@ -63,7 +63,7 @@ class Loudness(GradientTimesInput):
     """The input itself: blind to the classifier and to the class."""
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        return Explanation(batch.x.clone(), batch.grid)
+        return Explanation(batch.x.clone(), batch.picture_shape)
 
 
 class Answer(GradientTimesInput):
@@ -75,7 +75,7 @@ class Answer(GradientTimesInput):
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         if torch.equal(classifier.linear.weight, self.trained):
             return super().explain(classifier, batch, target)
-        return Explanation(torch.full_like(batch.x, self.constant), batch.grid)
+        return Explanation(torch.full_like(batch.x, self.constant), batch.picture_shape)
 
 
 def spectrograms(count: int) -> Tensor:
@@ -89,17 +89,17 @@ def explained(
     clip_ids: tuple[str, ...] | None = None,
     batch_size: int = 16,
     seed: int = 0,
-) -> Evidence:
+) -> ScoringContext:
     """Evidence with the method's own maps."""
     forwarder = Forwarder(classifier, batch_size)
     batch = Batch(x, clip_ids or ids(len(x)), seed)
     clean = Clean(batch, forwarder.logits(x), forwarder.logits(torch.zeros_like(x[:1]))[0])
-    explaining = Explaining(method or GradientTimesInput(), forwarder)
-    return Evidence(clean, explaining.explain(batch, clean.target).map, explaining)
+    explainer = BoundExplainer(method or GradientTimesInput(), forwarder)
+    return ScoringContext(clean, explainer.explain(batch, clean.target).map, explainer)
 
 
-def score(name: str, evidence: Evidence) -> Scores:
-    result = registry.create("metrics", name).score(evidence, None)
+def score(name: str, context: ScoringContext) -> Scores:
+    result = registry.create("metrics", name).score(context, None)
     assert result.values.dtype == torch.float64
     assert [math.isnan(value) for value in result.values] == [reason is not None for reason in result.reasons]
     return result
@@ -131,64 +131,64 @@ def test_rank_correlation_equals_scipy_on_the_full_grid(levels):
     assert all(0.2 < abs(value) < 0.99 for value in expected)
 
 
-def maps_of(evidence: Evidence, classifier: Classifier, target: Tensor | None = None) -> np.ndarray:
+def maps_of(context: ScoringContext, classifier: Classifier, target: Tensor | None = None) -> np.ndarray:
     """Importance of the same clips for another classifier or class, by the method itself."""
-    chosen = evidence.target if target is None else target
-    return evidence.explaining.method.explain(classifier, evidence.clean.batch, chosen).map.abs().float().numpy()
+    chosen = context.target if target is None else target
+    return context.explainer.method.explain(classifier, context.clean.batch, chosen).map.abs().float().numpy()
 
 
 def test_mprt_equals_the_reference():
-    evidence = explained(NetToy(), spectrograms(5))
-    copied, cascade = copy.deepcopy(evidence.classifier), []
+    context = explained(NetToy(), spectrograms(5))
+    copied, cascade = copy.deepcopy(context.classifier), []
     for names in CASCADE:
         WEIGHTS.randomise([(name, copied.get_submodule(name)) for name in names], seed=0)
-        cascade.append(maps_of(evidence, copied))
-    values = score("mprt", evidence).values.tolist()
-    original = evidence.importance.numpy()
+        cascade.append(maps_of(context, copied))
+    values = score("mprt", context).values.tolist()
+    original = context.importance.numpy()
     expected = [REFERENCES["mprt"](original[i], [stage[i] for stage in cascade]) for i in range(5)]
     assert values == pytest.approx(expected, abs=1e-6)
     assert max(expected) - min(expected) > 0.01
 
 
 def test_efficient_mprt_equals_the_reference():
-    evidence = explained(NetToy(), spectrograms(5))
-    copied = copy.deepcopy(evidence.classifier)
+    context = explained(NetToy(), spectrograms(5))
+    copied = copy.deepcopy(context.classifier)
     WEIGHTS.randomise(WEIGHTS.layers(copied), seed=0)
-    randomised = evidence.explaining.method.explain(copied, evidence.clean.batch, evidence.target).map.float()
-    expected = [REFERENCES["efficient_mprt"](evidence.attribution[i].numpy(), randomised[i].numpy()) for i in range(5)]
-    assert (evidence.attribution < 0).any()
-    assert score("efficient_mprt", evidence).values.tolist() == pytest.approx(expected, abs=1e-6)
+    randomised = context.explainer.method.explain(copied, context.clean.batch, context.target).map.float()
+    expected = [REFERENCES["efficient_mprt"](context.attribution[i].numpy(), randomised[i].numpy()) for i in range(5)]
+    assert (context.attribution < 0).any()
+    assert score("efficient_mprt", context).values.tolist() == pytest.approx(expected, abs=1e-6)
     assert max(expected) - min(expected) > 0.01
 
 
 def test_random_logit_equals_the_reference():
-    evidence = explained(NetToy(), spectrograms(5))
-    others = FAMILY.other_classes(evidence)
-    maps = maps_of(evidence, evidence.classifier, others)
-    expected = [REFERENCES["random_logit"](evidence.importance[i].numpy(), maps[i]) for i in range(5)]
-    assert score("random_logit", evidence).values.tolist() == pytest.approx(expected, abs=1e-6)
+    context = explained(NetToy(), spectrograms(5))
+    others = FAMILY.other_classes(context)
+    maps = maps_of(context, context.classifier, others)
+    expected = [REFERENCES["random_logit"](context.importance[i].numpy(), maps[i]) for i in range(5)]
+    assert score("random_logit", context).values.tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_other_class_is_any_but_the_predicted_one():
-    def made(seed: int) -> Evidence:
-        evidence = explained(NetToy(), spectrograms(200), seed=seed)
+    def made(seed: int) -> ScoringContext:
+        context = explained(NetToy(), spectrograms(200), seed=seed)
         logits = torch.randn(200, 4, generator=torch.Generator().manual_seed(0)).double()
-        evidence.clean = replace(evidence.clean, logits=logits)  # the toy itself names one class only
-        return evidence
+        context.clean = replace(context.clean, logits=logits)  # the toy itself names one class only
+        return context
 
-    evidence = made(0)
-    others = FAMILY.other_classes(evidence)
-    assert not (others == evidence.target).any()
-    pairs = set(zip(evidence.target.tolist(), others.tolist(), strict=True))
+    context = made(0)
+    others = FAMILY.other_classes(context)
+    assert not (others == context.target).any()
+    pairs = set(zip(context.target.tolist(), others.tolist(), strict=True))
     assert len(pairs) == 4 * 3
-    assert torch.equal(others, FAMILY.other_classes(evidence))
+    assert torch.equal(others, FAMILY.other_classes(context))
     assert not torch.equal(others, FAMILY.other_classes(made(1)))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_method_that_asks_the_classifier_beats_a_blind_one(name):
     asking, blind = (explained(NetToy(), spectrograms(6), method) for method in (GradientTimesInput(), Loudness()))
-    better, worse = (score(name, evidence).values for evidence in (asking, blind))
+    better, worse = (score(name, context).values for context in (asking, blind))
     assert worse.tolist() == pytest.approx([0.0 if name == "efficient_mprt" else 1.0] * 6, abs=1e-12)
     if name == "efficient_mprt":
         assert (better != 0).all()
@@ -218,19 +218,19 @@ def test_the_seed_of_the_run_decides_the_weights():
 
 @pytest.mark.parametrize("name", ["mprt", "random_logit"])
 def test_a_constant_map_is_undefined(name):
-    evidence = explained(NetToy(), spectrograms(3))
-    attribution = evidence.attribution.clone()
+    context = explained(NetToy(), spectrograms(3))
+    attribution = context.attribution.clone()
     attribution[0], attribution[2] = 0, -1
-    result = score(name, Evidence(evidence.clean, attribution, evidence.explaining))
+    result = score(name, ScoringContext(context.clean, attribution, context.explainer))
     assert [reason is None for reason in result.reasons] == [False, True, False]
     assert "have no order" in result.reasons[0]
 
 
 def test_efficient_mprt_of_a_map_of_one_value_is_undefined():
-    evidence = explained(NetToy(), spectrograms(3))
-    attribution = evidence.attribution.clone()
+    context = explained(NetToy(), spectrograms(3))
+    attribution = context.attribution.clone()
     attribution[0], attribution[2] = 0, 1e30
-    result = score("efficient_mprt", Evidence(evidence.clean, attribution, evidence.explaining))
+    result = score("efficient_mprt", ScoringContext(context.clean, attribution, context.explainer))
     assert [reason is None for reason in result.reasons] == [False, True, False]
     assert "one bin" in result.reasons[0]
 
@@ -243,15 +243,15 @@ def test_a_broken_map_of_the_randomised_classifier_is_undefined(name, constant, 
 
 
 def test_a_constant_map_of_the_randomised_classifier_has_no_rank_but_the_least_complexity():
-    evidence = explained(NetToy(), spectrograms(2), Answer(0.5))
-    assert all("with random weights: all bins" in reason for reason in score("mprt", evidence).reasons)
-    assert score("efficient_mprt", evidence).values.tolist() == [-1.0, -1.0]
+    context = explained(NetToy(), spectrograms(2), Answer(0.5))
+    assert all("with random weights: all bins" in reason for reason in score("mprt", context).reasons)
+    assert score("efficient_mprt", context).values.tolist() == [-1.0, -1.0]
 
 
 def test_a_classifier_without_parameters_or_other_classes_is_undefined():
-    evidence = explained(LinearToy(), spectrograms(2))
+    context = explained(LinearToy(), spectrograms(2))
     for name in ("mprt", "efficient_mprt"):
-        assert set(score(name, evidence).reasons) == {"the classifier has no parameters to randomise"}
+        assert set(score(name, context).reasons) == {"the classifier has no parameters to randomise"}
     only = explained(NetToy(classes=1), spectrograms(2))
     assert all("one class" in reason for reason in score("random_logit", only).reasons)
 
@@ -264,11 +264,11 @@ def test_the_fully_random_explanation_is_shared():
             asked.append(len(batch))
             return super().explain(classifier, batch, target)
 
-    evidence = explained(NetToy(), spectrograms(3), Counted())
+    context = explained(NetToy(), spectrograms(3), Counted())
     asked.clear()
-    first = score("efficient_mprt", evidence)
+    first = score("efficient_mprt", context)
     assert asked == [3]
-    both = score("mprt", evidence)
+    both = score("mprt", context)
     assert asked == [3] * len(CASCADE)
     apart = explained(NetToy(), spectrograms(3))
     assert torch.equal(both.values, score("mprt", apart).values)
@@ -291,13 +291,13 @@ def test_the_classifier_is_as_before_after_an_exception_too(name):
 
     storage = classifier.first.weight.data_ptr()
     for method, expected in ((GradientTimesInput(), ()), (Stopping(), _Stop)):
-        evidence = explained(classifier, x, method)
-        with unchanged(classifier, evidence.clean.batch, evidence.target, "scoring"):
+        context = explained(classifier, x, method)
+        with unchanged(classifier, context.clean.batch, context.target, "scoring"):
             if expected:
                 with pytest.raises(expected):
-                    score(name, evidence)
+                    score(name, context)
             else:
-                score(name, evidence)
+                score(name, context)
     assert classifier.first.weight.data_ptr() == storage
 
 
@@ -305,9 +305,9 @@ def test_hooks_see_the_randomised_classifier_and_stay():
     classifier = NetToy()
     seen = []
     classifier.linear.register_forward_hook(lambda module, args, output: seen.append(module.weight.clone()))
-    evidence = explained(classifier, spectrograms(2))
+    context = explained(classifier, spectrograms(2))
     seen.clear()
-    score("efficient_mprt", evidence)
+    score("efficient_mprt", context)
     assert len(seen) == 1
     assert not torch.equal(seen[0], classifier.linear.weight)
     assert len(classifier.linear._forward_hooks) == 1

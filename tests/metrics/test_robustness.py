@@ -20,10 +20,10 @@ from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.checkpoint import resolve
 from xaibench.classifiers.forward import Forwarder
-from xaibench.explaining.bound import Explaining
+from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
-from xaibench.scoring.context import AREAS, Clean, Evidence
+from xaibench.scoring.context import AREAS, Clean, ScoringContext
 from xaibench.scoring.metric import Scores
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
@@ -61,7 +61,7 @@ class MapToy(Explainer):
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         self.asked.append(len(batch))
-        return Explanation(self.make(batch.x), batch.grid)
+        return Explanation(self.make(batch.x), batch.picture_shape)
 
 
 class RoughToy(GradientTimesInput):
@@ -70,7 +70,7 @@ class RoughToy(GradientTimesInput):
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         smooth = super().explain(classifier, batch, target).map
         rough = smooth * torch.cos(9 * batch.x) * (batch.x > 0.05)
-        return Explanation(rough.float(), batch.grid)
+        return Explanation(rough.float(), batch.picture_shape)
 
 
 def ask(
@@ -80,25 +80,25 @@ def ask(
     clip_ids: Sequence[str] | None = None,
     batch_size: int = 16,
     attribution: Tensor | None = None,
-) -> Evidence:
+) -> ScoringContext:
     """Evidence of the method's own maps, asked for clip by clip as the evaluation loop does."""
     forwarder = Forwarder(classifier, batch_size)
     batch = Batch(x, tuple(clip_ids) if clip_ids is not None else ids(len(x)))
     clean = Clean(batch, forwarder.logits(x), forwarder.logits(torch.zeros_like(x[:1]))[0])
-    explaining = Explaining(method, forwarder)
+    explainer = BoundExplainer(method, forwarder)
     if attribution is None:
-        rows = [explaining.explain(batch.slice(i, i + 1), clean.target[i : i + 1]).map for i in range(len(x))]
+        rows = [explainer.explain(batch.slice(i, i + 1), clean.target[i : i + 1]).map for i in range(len(x))]
         attribution = torch.cat(rows)
-    return Evidence(clean, attribution, explaining)
+    return ScoringContext(clean, attribution, explainer)
 
 
-def copies_of(evidence: Evidence) -> list[Tensor]:
+def copies_of(context: ScoringContext) -> list[Tensor]:
     """The noisy copies that the metrics announce, each (batch, freq, time)."""
-    return [one.apply(evidence) for one in registry.create("metrics", "sufficiency").wants(AREAS)]
+    return [one.apply(context) for one in registry.create("metrics", "sufficiency").perturbations(AREAS)]
 
 
-def score(name: str, evidence: Evidence) -> Scores:
-    result = registry.create("metrics", name).score(evidence, None)
+def score(name: str, context: ScoringContext) -> Scores:
+    result = registry.create("metrics", name).score(context, None)
     assert result.values.dtype == torch.float64
     assert [math.isnan(value) for value in result.values] == [reason is not None for reason in result.reasons]
     return result
@@ -113,10 +113,10 @@ def sounds(shape: tuple[int, int] = (9, 7), count: int = CLIPS, seed: int = 0) -
     return x
 
 
-def by_hand(evidence: Evidence, copies: Sequence[Tensor]) -> list[Explained]:
+def by_hand(context: ScoringContext, copies: Sequence[Tensor]) -> list[Explained]:
     """What the references take; each map and forward pass is asked for alone."""
-    method, classifier = evidence.explaining.method, evidence.classifier
-    batch, target = evidence.clean.batch, evidence.target
+    method, classifier = context.explainer.method, context.classifier
+    batch, target = context.clean.batch, context.target
 
     def heard(i: int, x: Tensor, attribution: Tensor) -> Heard:
         logits = classifier.temperature * classifier.logits(x[None])[0]
@@ -127,7 +127,7 @@ def by_hand(evidence: Evidence, copies: Sequence[Tensor]) -> list[Explained]:
         return heard(i, x, asked.map[0].detach())
 
     return [
-        Explained(heard(i, batch.x[i], evidence.attribution[i]), tuple(copy(i, one[i]) for one in copies))
+        Explained(heard(i, batch.x[i], context.attribution[i]), tuple(copy(i, one[i]) for one in copies))
         for i in range(len(batch))
     ]
 
@@ -154,13 +154,13 @@ def test_copies_are_spectrograms_within_growing_radii():
 def test_copies_belong_to_the_clip_the_draw_and_the_seed():
     x = sounds().clone()
     x[:] = x[0]
-    evidence = ask(GradientTimesInput(), LinearToy(), x)
-    copies = copies_of(evidence)
+    context = ask(GradientTimesInput(), LinearToy(), x)
+    copies = copies_of(context)
     assert not any(torch.equal(copy[i], copy[0]) for copy in copies for i in range(1, CLIPS))
     again = copies_of(ask(GradientTimesInput(), LinearToy(), x[:2], clip_ids=["clip-5", "clip-3"]))
     assert all(torch.equal(one[[5, 3]], other) for one, other in zip(copies, again, strict=True))
-    evidence.clean = replace(evidence.clean, batch=replace(evidence.clean.batch, seed=1))
-    assert not any(torch.equal(one, other) for one, other in zip(copies, copies_of(evidence), strict=True))
+    context.clean = replace(context.clean, batch=replace(context.clean.batch, seed=1))
+    assert not any(torch.equal(one, other) for one, other in zip(copies, copies_of(context), strict=True))
     noise = [(copy - x)[0].sign() for copy in copies]
     assert not any(torch.equal(noise[0], one) for one in noise[1:])
 
@@ -178,20 +178,20 @@ SITUATIONS = {
 @pytest.mark.parametrize("situation", SITUATIONS)
 @pytest.mark.parametrize("name", NAMES)
 def test_equals_the_reference(name, situation, shape):
-    evidence = SITUATIONS[situation](sounds(shape, seed=shape[0]))
-    expected = [REFERENCES[name](one) for one in by_hand(evidence, copies_of(evidence))]
-    assert score(name, evidence).values.tolist() == pytest.approx(expected, rel=1e-9, abs=1e-12, nan_ok=True)
+    context = SITUATIONS[situation](sounds(shape, seed=shape[0]))
+    expected = [REFERENCES[name](one) for one in by_hand(context, copies_of(context))]
+    assert score(name, context).values.tolist() == pytest.approx(expected, rel=1e-9, abs=1e-12, nan_ok=True)
 
 
 @pytest.mark.parametrize("shape", SHAPES[1:], ids=str)
 def test_the_reference_clips_tell_formulas_apart(shape):
     """Guards the test above: predictions that change in part, zeros, shares between 0 and 1, maps that move."""
-    evidence = SITUATIONS["level"](sounds(shape, seed=shape[0]))
-    explained = by_hand(evidence, copies_of(evidence))
+    context = SITUATIONS["level"](sounds(shape, seed=shape[0]))
+    explained = by_hand(context, copies_of(context))
     changed = [sum(copy.predicted != one.clip.predicted for copy in one.copies) for one in explained]
     assert any(0 < count < 8 for count in changed)
-    assert (evidence.attribution == 0).any()
-    assert (evidence.clean.batch.x == 0).any()
+    assert (context.attribution == 0).any()
+    assert (context.clean.batch.x == 0).any()
     assert any(0 < REFERENCES["sufficiency"](one) < 1 for one in explained)
     assert min(REFERENCES["avg_sensitivity"](one) for one in explained) > 0.01
 
@@ -256,12 +256,12 @@ def test_direction_of_sufficiency():
 def test_a_map_that_ignores_the_sound_is_the_best(name):
     """The trap of every robustness metric; sufficiency is then the share of copies that keep the prediction."""
     x, toy = quiet_clips(), LevelToy(0.03)
-    evidence = ask(MapToy(lambda asked: torch.full_like(asked, 7)), toy, x)
-    kept = torch.stack([toy.logits(copy).argmax(dim=1) == evidence.target for copy in copies_of(evidence)])
+    context = ask(MapToy(lambda asked: torch.full_like(asked, 7)), toy, x)
+    kept = torch.stack([toy.logits(copy).argmax(dim=1) == context.target for copy in copies_of(context)])
     assert (kept.double().mean(dim=0) > 0).all()
     assert (kept.double().mean(dim=0) < 1).all()
     expected = kept.double().mean(dim=0).tolist() if name == "sufficiency" else [0.0] * len(x)
-    assert score(name, evidence).values.tolist() == expected
+    assert score(name, context).values.tolist() == expected
 
 
 def quiet_clips() -> Tensor:
@@ -279,11 +279,11 @@ def test_copies_of_another_class_are_left_out(name):
     def jump(asked: Tensor) -> Tensor:
         return torch.where(toy.logits(asked).argmax(dim=1)[:, None, None] == 1, 1e6, 1 + asked).float()
 
-    evidence = ask(MapToy(jump), toy, x)
-    values = score(name, evidence).values
-    explained = by_hand(evidence, copies_of(evidence))
+    context = ask(MapToy(jump), toy, x)
+    values = score(name, context).values
+    explained = by_hand(context, copies_of(context))
     assert values.tolist() == pytest.approx([REFERENCES[name](one) for one in explained], rel=1e-9)
-    assert (score("max_sensitivity", evidence).values > 1e5).all()
+    assert (score("max_sensitivity", context).values > 1e5).all()
     counted = [replace(one, copies=tuple(c for c in one.copies if c.predicted == 0)) for one in explained]
     assert all(0 < len(one.copies) < 8 for one in counted)
     assert values.tolist() == pytest.approx([REFERENCES[name](one) for one in counted], rel=1e-9)
@@ -338,8 +338,8 @@ def test_a_clip_without_a_range_has_no_noise(name, level):
 def test_a_broken_map_of_one_copy(name, value, word):
     """One copy of one clip gets a broken map: that clip has no value, its neighbours do."""
     x = sounds(count=3)
-    evidence = ask(MapToy(torch.cos), LinearToy(), x)
-    third = copies_of(evidence)[2][1]
+    context = ask(MapToy(torch.cos), LinearToy(), x)
+    third = copies_of(context)[2][1]
 
     def breaks(asked: Tensor) -> Tensor:
         maps = torch.cos(asked)
@@ -368,24 +368,24 @@ def test_logits_that_hardly_change_count_as_a_hundredth():
     """What is left of their change after rounding would otherwise decide."""
     deaf = LinearToy()
     deaf.weight = deaf.weight * 1e-9
-    evidence = ask(MapToy(lambda asked: 1 + asked), deaf, sounds())
-    explained = by_hand(evidence, copies_of(evidence))
-    e = evidence.attribution.double()
+    context = ask(MapToy(lambda asked: 1 + asked), deaf, sounds())
+    explained = by_hand(context, copies_of(context))
+    e = context.attribution.double()
     expected = [
         max(float(((torch.from_numpy(c.map).double() - e[i]) / e[i]).norm()) for c in one.copies) / 0.01
         for i, one in enumerate(explained)
     ]
-    assert score("relative_output_stability", evidence).values.tolist() == pytest.approx(expected, rel=1e-9)
+    assert score("relative_output_stability", context).values.tolist() == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_method_is_asked_once_for_each_copy_whatever_reads_them():
     method, classifier = MapToy(torch.cos), LinearToy()
-    evidence = ask(method, classifier, sounds(count=3))
+    context = ask(method, classifier, sounds(count=3))
     method.asked.clear()
-    evidence.require([one for name in NAMES for one in registry.create("metrics", name).wants(AREAS)])
+    context.require([one for name in NAMES for one in registry.create("metrics", name).perturbations(AREAS)])
     before = len(classifier.forwarded)
     for name in NAMES:
-        score(name, evidence)
+        score(name, context)
     assert method.asked == [3] * 8
     assert len(classifier.forwarded) == before
 
@@ -393,11 +393,11 @@ def test_the_method_is_asked_once_for_each_copy_whatever_reads_them():
 @pytest.mark.parametrize("name", NAMES)
 def test_forwards_nothing_that_it_does_not_read(name):
     scorer = registry.create("metrics", name)
-    evidence = ask(MapToy(torch.cos), LinearToy(), sounds(count=2))
-    lookup, asked = evidence.logits, set()
-    evidence.logits = lambda one: (asked.add(one), lookup(one))[1]
-    scorer.score(evidence, None)
-    assert asked == set(scorer.wants(AREAS))
+    context = ask(MapToy(torch.cos), LinearToy(), sounds(count=2))
+    lookup, asked = context.logits, set()
+    context.logits = lambda one: (asked.add(one), lookup(one))[1]
+    scorer.score(context, None)
+    assert asked == set(scorer.perturbations(AREAS))
     assert len(asked) == (0 if name in {"avg_sensitivity", "local_lipschitz", "max_sensitivity"} else 8)
 
 

@@ -14,9 +14,9 @@ from toy import LinearToy, ids
 
 from xaibench import registry
 from xaibench.classifiers.forward import Forwarder
-from xaibench.explaining.bound import Explaining
+from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import Explanation
-from xaibench.scoring.context import AREAS, Clean, Evidence
+from xaibench.scoring.context import AREAS, Clean, ScoringContext
 from xaibench.scoring.metric import Scores
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
@@ -30,20 +30,22 @@ def sounds() -> tuple[Tensor, Tensor, Tensor]:
     """Mixtures, stems and known evidence of clips of different classes."""
     source = Synth()
     clips = source.in_folds([5])[:CLIPS]
-    made = ([of(clip) for clip in clips] for of in (source.waveform, source.stem, source.evidence))
+    made = ([of(clip) for clip in clips] for of in (source.waveform, source.stem, source.ground_truth))
     mixtures, stems, known = (torch.from_numpy(np.stack(one)) for one in made)
     return mixtures, stems, known
 
 
-def made_evidence(mixtures: Tensor, stems: Tensor | None, known: Tensor, importance: Tensor) -> Evidence:
+def made_context(mixtures: Tensor, stems: Tensor | None, known: Tensor, importance: Tensor) -> ScoringContext:
     classifier = LinearToy()
     x = audio.spectrogram(mixtures)
     clean = Clean(Batch(x, ids(len(x)), 0, known), Forwarder(classifier, 16).logits(x), torch.zeros(5), mixtures, stems)
-    return Evidence(clean, importance, Explaining(registry.create("methods", "oracle"), Forwarder(classifier, 16)))
+    return ScoringContext(
+        clean, importance, BoundExplainer(registry.create("methods", "oracle"), Forwarder(classifier, 16))
+    )
 
 
-def score(evidence: Evidence, area: float) -> Scores:
-    result = registry.create("metrics", "si_sdr").score(evidence, area)
+def score(context: ScoringContext, area: float) -> Scores:
+    result = registry.create("metrics", "si_sdr").score(context, area)
     assert result.values.dtype == torch.float64
     assert [math.isnan(value) for value in result.values] == [reason is not None for reason in result.reasons]
     return result
@@ -58,8 +60,8 @@ def oracle(evidence_source: tuple[Tensor, Tensor, Tensor]) -> Tensor:
 @pytest.mark.parametrize("area", AREAS)
 def test_equals_the_reference(sounds, area):
     importance = torch.rand(sounds[2].shape, generator=torch.Generator().manual_seed(0)) + 0.5 * sounds[2]
-    evidence = made_evidence(*sounds, importance)
-    values = score(evidence, area).values
+    context = made_context(*sounds, importance)
+    values = score(context, area).values
     for i in range(CLIPS):
         # As it is heard: the mask on the complex spectrogram, transformed back.
         chosen = torch.zeros(importance[i].numel())
@@ -73,61 +75,61 @@ def test_a_sum_of_the_event_and_orthogonal_noise_has_the_ratio_of_their_energies
     """By hand: y = s + n with <s, n> = 0 has SI-SDR |s|^2 / |n|^2, whatever the gain of y."""
     time = torch.arange(audio.CLIP_SAMPLES) / audio.SAMPLE_RATE
     event, noise = torch.sin(2 * math.pi * 500 * time)[None], 0.1 * torch.sin(2 * math.pi * 1500 * time)[None]
-    importance = torch.rand(1, *audio.GRID)
+    importance = torch.rand(1, *audio.PICTURE_SHAPE)
     for gain in (1.0, 0.01):
-        evidence = made_evidence(
-            gain * (event + noise), event, torch.ones(1, *audio.GRID, dtype=torch.bool), importance
+        context = made_context(
+            gain * (event + noise), event, torch.ones(1, *audio.PICTURE_SHAPE, dtype=torch.bool), importance
         )
-        assert score(evidence, 1.0).values.tolist() == pytest.approx([20.0], abs=0.01)
+        assert score(context, 1.0).values.tolist() == pytest.approx([20.0], abs=0.01)
 
 
 @pytest.mark.parametrize("area", AREAS)
 def test_the_oracle_beats_random_clearly(sounds, area):
     random = torch.rand(sounds[2].shape, generator=torch.Generator().manual_seed(1))
-    right, chance = (score(made_evidence(*sounds, one), area).values for one in (oracle(sounds), random))
+    right, chance = (score(made_context(*sounds, one), area).values for one in (oracle(sounds), random))
     assert ((right - chance) > 3).all()
     assert (right - chance).mean() > 8
 
 
 def test_keeping_everything_gives_the_mixture_and_more_than_random_parts_of_it(sounds):
     importance = torch.rand(sounds[2].shape, generator=torch.Generator().manual_seed(1))
-    evidence = made_evidence(*sounds, importance)
-    whole = score(evidence, 1.0).values
+    context = made_context(*sounds, importance)
+    whole = score(context, 1.0).values
     expected = [REFERENCES["si_sdr"](sounds[0][i].numpy(), sounds[1][i].numpy()) for i in range(CLIPS)]
     assert whole.tolist() == pytest.approx(expected, abs=1e-2)
-    assert (whole > score(evidence, 0.1).values).all()
+    assert (whole > score(context, 0.1).values).all()
 
 
 def test_is_undefined_with_a_reason(sounds):
     mixtures, stems, known = (one[:3].clone() for one in sounds)
     importance = oracle((mixtures, stems, known))
     for part in ({"stem": None}, {"waveform": None}):
-        evidence = made_evidence(mixtures, stems, known, importance)
-        evidence.clean = replace(evidence.clean, **part)
-        assert set(score(evidence, 0.1).reasons) == {"the event's own sound is not known"}
+        context = made_context(mixtures, stems, known, importance)
+        context.clean = replace(context.clean, **part)
+        assert set(score(context, 0.1).reasons) == {"the event's own sound is not known"}
     stems[0] = 0
     mixtures[1] = 0
-    reasons = score(made_evidence(mixtures, stems, known, importance), 0.1).reasons
+    reasons = score(made_context(mixtures, stems, known, importance), 0.1).reasons
     assert reasons == ("the event's own sound is silence", "the kept part is silence", None)
 
 
 def test_a_clip_scores_the_same_alone_and_in_another_order(sounds):
     importance = oracle(sounds)
-    together = score(made_evidence(*sounds, importance), 0.1).values
+    together = score(made_context(*sounds, importance), 0.1).values
     for i in range(2):
         parts = [one[i : i + 1] for one in (*sounds, importance)]
-        evidence = made_evidence(*parts)
-        evidence.clean = replace(evidence.clean, batch=replace(evidence.clean.batch, clip_ids=(f"clip-{i}",)))
-        assert score(evidence, 0.1).values.tolist() == pytest.approx([float(together[i])], abs=1e-6)
+        context = made_context(*parts)
+        context.clean = replace(context.clean, batch=replace(context.clean.batch, clip_ids=(f"clip-{i}",)))
+        assert score(context, 0.1).values.tolist() == pytest.approx([float(together[i])], abs=1e-6)
 
 
 def test_needs_the_explanation_only(sounds):
     """No forward pass, no explanation."""
-    evidence = made_evidence(*sounds, oracle(sounds))
+    context = made_context(*sounds, oracle(sounds))
 
     def refuse(*args: object, **settings: object) -> Explanation:
         raise AssertionError("asked")
 
-    evidence.explaining.explain = refuse
-    evidence.explaining.forwarder.logits = refuse
-    score(evidence, 0.1)
+    context.explainer.explain = refuse
+    context.explainer.forwarder.logits = refuse
+    score(context, 0.1)

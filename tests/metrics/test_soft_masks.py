@@ -10,7 +10,7 @@ import torch
 from references import REFERENCES, Clip
 from references_randomisation import REFERENCES as OF_SOUND
 from torch import Tensor
-from toy import LinearToy, evidence, probability_function
+from toy import LinearToy, context, probability_function
 
 from xaibench import registry
 from xaibench.errors import ExplanationError
@@ -49,7 +49,7 @@ def test_these_metrics_score_soft_masks() -> None:
 @pytest.mark.parametrize("name", OF_SPECTROGRAMS)
 def test_equals_the_reference(name: str, shape: tuple[int, int]) -> None:
     x, mask, known = clips(shape)
-    result = metric(name).score(evidence(LinearToy(), x, mask, known), None)
+    result = metric(name).score(context(LinearToy(), x, mask, known), None)
     probabilities = probability_function(LinearToy())
     singles = [Clip(x[i].numpy(), mask[i].numpy(), probabilities, known[i].numpy()) for i in range(CLIPS)]
     expected = [REFERENCES[name](clip, None) for clip in singles]
@@ -63,8 +63,8 @@ def test_equals_the_reference(name: str, shape: tuple[int, int]) -> None:
 def test_wants_exactly_what_it_reads(name: str) -> None:
     x, mask, known = clips()
     classifier, scorer = LinearToy(), metric(name)
-    made = evidence(classifier, x, mask, known)
-    made.require(scorer.wants((None,)))
+    made = context(classifier, x, mask, known)
+    made.require(scorer.perturbations((None,)))
     before = len(classifier.forwarded)
     scorer.score(made, None)
     assert len(classifier.forwarded) == before
@@ -76,13 +76,13 @@ def test_what_is_no_mask_is_refused(name: str, value: float) -> None:
     x, mask, known = clips()
     mask[2, 3, 4] = value
     with pytest.raises(ExplanationError, match=r"a mask holds values from .* expected 0 to 1"):
-        metric(name).score(evidence(LinearToy(), x, mask, known), None)
+        metric(name).score(context(LinearToy(), x, mask, known), None)
 
 
 def test_the_two_parts_of_a_soft_mask_are_the_whole() -> None:
     """On the linear magnitude, where sound adds up."""
     x, mask, _ = clips()
-    made = evidence(LinearToy(), x, mask)
+    made = context(LinearToy(), x, mask)
     kept, removed = (Masked(part, None).apply(made) for part in ("kept", "removed"))  # type: ignore[arg-type]
     torch.testing.assert_close(torch.expm1(kept) + torch.expm1(removed), torch.expm1(x))
 
@@ -90,8 +90,8 @@ def test_the_two_parts_of_a_soft_mask_are_the_whole() -> None:
 @pytest.mark.parametrize("name", [name for name in OF_SPECTROGRAMS if name != "mask_area"])
 def test_a_soft_mask_of_zeros_and_ones_scores_as_the_hard_one(name: str) -> None:
     x, mask, known = clips((10, 8))
-    made = evidence(LinearToy(), x, mask, known)
-    hard = evidence(LinearToy(), x, made.mask(0.1).float(), known)
+    made = context(LinearToy(), x, mask, known)
+    hard = context(LinearToy(), x, made.mask(0.1).float(), known)
     first, second = metric(name).score(hard, None).values, metric(name).score(made, 0.1).values
     torch.testing.assert_close(first, second, rtol=1e-6, atol=1e-6)
 
@@ -100,7 +100,7 @@ def test_the_area_of_a_mask() -> None:
     x, _, _ = clips()
     for level in (0.0, 0.25, 1.0):
         assert (
-            metric("mask_area").score(evidence(LinearToy(), x, torch.full_like(x, level)), None).values.tolist()
+            metric("mask_area").score(context(LinearToy(), x, torch.full_like(x, level)), None).values.tolist()
             == [level] * CLIPS
         )
 
@@ -112,7 +112,7 @@ def test_si_sdr_of_a_soft_mask_by_hand() -> None:
     mixture = event + 0.3 * torch.randn(event.shape, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
     x = audio.spectrogram(mixture)
     mask = torch.rand(x.shape, generator=torch.Generator().manual_seed(1))
-    made = evidence(LinearToy(), x, mask, torch.ones_like(x, dtype=torch.bool))
+    made = context(LinearToy(), x, mask, torch.ones_like(x, dtype=torch.bool))
     made.clean = replace(made.clean, waveform=mixture, stem=event)
     heard = audio.istft(audio.stft(mixture) * mask)[0].numpy().astype(np.float64)
     expected = OF_SOUND["si_sdr"](heard, event[0].numpy())

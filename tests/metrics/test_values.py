@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from references import REFERENCES, Clip
 from torch import Tensor
-from toy import LinearToy, RegionToy, evidence, ids, probability_function
+from toy import LinearToy, RegionToy, context, ids, probability_function
 
 from xaibench import registry
 from xaibench.scoring.context import AREAS
@@ -81,7 +81,7 @@ def areas_of(scorer: Metric) -> tuple[float | None, ...]:
 
 def ranks(name: str) -> bool:
     """Whether ties in the map leave the value to the tie order."""
-    return bool(metric(name).wants(AREAS)) or name in MASKS
+    return bool(metric(name).perturbations(AREAS)) or name in MASKS
 
 
 def random_clips(shape: tuple[int, int], count: int, seed: int, tied: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -141,7 +141,7 @@ def reference_clips(shape: tuple[int, int], tied: bool) -> tuple[tuple[Tensor, T
 def test_equals_the_reference(name, tied, shape):
     scorer = metric(name)
     tensors, clips = reference_clips(shape, tied)
-    batched = evidence(LinearToy(), *tensors)
+    batched = context(LinearToy(), *tensors)
     for area in areas_of(scorer):
         result = scorer.score(batched, area)
         check(result, CLIPS)
@@ -162,9 +162,9 @@ def test_the_reference_clips_tell_formulas_apart(shape):
 def test_a_clip_scores_the_same_alone_and_in_any_batch(name):
     scorer = metric(name)
     x, importance, known = random_clips((9, 7), count=5, seed=3, tied=True)
-    together = evidence(LinearToy(), x, importance, known)
+    together = context(LinearToy(), x, importance, known)
     order = [3, 0, 4, 2, 1]
-    shuffled = evidence(
+    shuffled = context(
         LinearToy(), x[order], importance[order], known[order], clip_ids=[ids(5)[i] for i in order], batch_size=2
     )
     for area in areas_of(scorer):
@@ -172,7 +172,7 @@ def test_a_clip_scores_the_same_alone_and_in_any_batch(name):
         assert torch.allclose(scorer.score(shuffled, area).values, values[order], rtol=1e-12, atol=1e-12)
         for i in range(5):
             one = slice(i, i + 1)
-            alone = evidence(LinearToy(), x[one], importance[one], known[one], clip_ids=[ids(5)[i]])
+            alone = context(LinearToy(), x[one], importance[one], known[one], clip_ids=[ids(5)[i]])
             assert float(scorer.score(alone, area).values) == pytest.approx(float(values[i]), rel=1e-12, abs=1e-12)
 
 
@@ -193,7 +193,7 @@ def test_is_within_its_bounds_or_undefined_with_a_reason(name, values, known, se
     scorer = metric(name)
     x = torch.rand(1, 6, 4, generator=torch.Generator().manual_seed(seed))
     importance = torch.tensor(values).view(1, 6, 4)
-    made = evidence(LinearToy(temperature=temperature), x, importance, torch.tensor(known).view(1, 6, 4))
+    made = context(LinearToy(temperature=temperature), x, importance, torch.tensor(known).view(1, 6, 4))
     low, high = scorer.bounds
     for area in areas_of(scorer):
         result = scorer.score(made, area)
@@ -209,7 +209,7 @@ def test_equals_the_reference_on_extreme_maps(name, values, known):
     importance = torch.tensor(values).view(1, 6, 4)
     mask = torch.tensor(known).view(1, 6, 4)
     x = torch.ones_like(importance)
-    value = float(metric(name).score(evidence(LinearToy(), x, importance, mask), None).values)
+    value = float(metric(name).score(context(LinearToy(), x, importance, mask), None).values)
     clip = Clip(x[0].numpy(), importance[0].numpy(), probability_function(LinearToy()), mask[0].numpy())
     assert value == pytest.approx(REFERENCES[name](clip, None), rel=1e-9, abs=1e-9, nan_ok=True)
 
@@ -228,7 +228,7 @@ def test_direction(name):
     right = known * (1 + torch.rand(1, 9, 10, generator=generator))
     wrong = ~known * (1 + torch.rand(1, 9, 10, generator=generator))
     wrong[:, 4, :8] += 1
-    better, worse = (evidence(RegionToy(), x, importance, known) for importance in (right, wrong))
+    better, worse = (context(RegionToy(), x, importance, known) for importance in (right, wrong))
     assert better.target.tolist() == [0]
     for area in (0.10,) if scorer.per_area else (None,):
         gain = float(scorer.score(better, area).values - scorer.score(worse, area).values)
@@ -245,7 +245,7 @@ def test_no_map_locates_better_than_the_oracle_nor_worse_than_its_opposite(name,
     mask = torch.tensor(known).view(1, 6, 4)
     x = torch.ones(1, 6, 4)
     maps = {"oracle": mask.float(), "opposite": (~mask).float(), "any": torch.tensor(values).view(1, 6, 4)}
-    value = {kind: float(scorer.score(evidence(LinearToy(), x, m, mask), None).values) for kind, m in maps.items()}
+    value = {kind: float(scorer.score(context(LinearToy(), x, m, mask), None).values) for kind, m in maps.items()}
     assert value["oracle"] == 1.0
     # More than half of all bins cannot miss the evidence altogether.
     if name != "relevance_rank" or sum(known) <= 12:
@@ -264,7 +264,7 @@ def test_sparseness_and_complexity_ignore_scale_and_place(values, exponent, shuf
     moved = [value * 2.0**exponent for value in values]
     shuffle.shuffle(moved)
     maps = torch.tensor([values, moved]).view(2, 1, -1)
-    made = evidence(LinearToy(), torch.ones_like(maps), maps)
+    made = context(LinearToy(), torch.ones_like(maps), maps)
     for name in ("sparseness", "complexity"):
         first, second = metric(name).score(made, None).values.tolist()
         assert first == pytest.approx(second, rel=1e-12, abs=1e-12)
@@ -277,14 +277,14 @@ def test_constant_and_single_bin_maps_on_the_full_grid(level):
     maps = torch.zeros(3, 513, 431)
     maps[:2] = level
     maps[2, 100, 7] = level
-    made = evidence(RegionToy(), torch.ones_like(maps), maps)
+    made = context(RegionToy(), torch.ones_like(maps), maps)
     assert metric("sparseness").score(made, None).values.tolist() == [0.0, 0.0, pytest.approx(1 - 1 / size, abs=1e-15)]
     assert metric("complexity").score(made, None).values.tolist() == pytest.approx([math.log(size)] * 2 + [0.0])
 
 
 def test_effective_complexity_counts_what_is_more_than_negligible():
     maps = torch.tensor([[1.0, 0.5, 1.1e-5, 0.9e-5, 0.0], [0.0, 2e-5, 3.0, 4e-5, 1e-30]]).view(2, 1, 5)
-    made = evidence(LinearToy(), torch.ones_like(maps), maps)
+    made = context(LinearToy(), torch.ones_like(maps), maps)
     assert metric("effective_complexity").score(made, None).values.tolist() == [3.0, 2.0]
 
 
@@ -297,7 +297,7 @@ def test_mask_iou_is_1_where_the_mask_is_the_evidence():
     known[0, 2] = True
     known[1, 5] = True
     known[2, 2:6] = True
-    assert metric("mask_iou").score(evidence(LinearToy(), x, importance, known), 0.1).values.tolist() == [
+    assert metric("mask_iou").score(context(LinearToy(), x, importance, known), 0.1).values.tolist() == [
         1.0,
         0.0,
         0.25,
@@ -306,7 +306,7 @@ def test_mask_iou_is_1_where_the_mask_is_the_evidence():
 
 def test_relevance_mass_of_a_constant_map_is_the_share_of_evidence():
     x, _, known = random_clips((9, 7), count=3, seed=1, tied=False)
-    made = evidence(LinearToy(), x, torch.full_like(x, HUGE), known)
+    made = context(LinearToy(), x, torch.full_like(x, HUGE), known)
     share = known.flatten(1).double().mean(dim=1)
     assert metric("relevance_mass").score(made, None).values.tolist() == pytest.approx(share.tolist())
     assert metric("localisation_auc").score(made, None).values.tolist() == [0.5] * 3
@@ -320,7 +320,7 @@ def test_signed_zeros_are_one_zero(name):
     negative = torch.where(importance > 0, importance, -0.0)
     assert negative.signbit().any()
     for area in areas_of(scorer):
-        first, second = (scorer.score(evidence(LinearToy(), x, m, known), area) for m in (importance, negative))
+        first, second = (scorer.score(context(LinearToy(), x, m, known), area) for m in (importance, negative))
         assert torch.equal(first.values, second.values)
 
 
@@ -328,7 +328,7 @@ def test_signed_zeros_are_one_zero(name):
 def test_an_all_zero_map_is_undefined_for_shares(name):
     x, importance, known = random_clips((9, 7), count=3, seed=4, tied=False)
     importance[1] = 0
-    result = metric(name).score(evidence(LinearToy(), x, importance, known), None)
+    result = metric(name).score(context(LinearToy(), x, importance, known), None)
     check(result, 3)
     assert [reason is None for reason in result.reasons] == [True, False, True]
     assert "zero everywhere" in result.reasons[1]
@@ -338,7 +338,7 @@ def test_an_all_zero_map_is_undefined_for_shares(name):
 def test_an_all_zero_map_is_a_random_order_elsewhere(name):
     scorer = metric(name)
     x, importance, known = random_clips((9, 7), count=3, seed=4, tied=False)
-    zero, constant = (evidence(LinearToy(), x, torch.full_like(importance, level), known) for level in (0.0, 5.0))
+    zero, constant = (context(LinearToy(), x, torch.full_like(importance, level), known) for level in (0.0, 5.0))
     for area in areas_of(scorer):
         result = scorer.score(zero, area)
         check(result, 3)
@@ -346,14 +346,14 @@ def test_an_all_zero_map_is_a_random_order_elsewhere(name):
         assert torch.equal(result.values, scorer.score(constant, area).values)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if registry.load("metrics", name).needs_known_evidence])
+@pytest.mark.parametrize("name", [name for name in NAMES if registry.load("metrics", name).needs_ground_truth])
 def test_a_clip_without_evidence_is_undefined(name):
     scorer = metric(name)
     x, importance, known = random_clips((9, 7), count=4, seed=5, tied=False)
     known[1] = False
     known[2] = False
     importance[2] = 0
-    result = scorer.score(evidence(LinearToy(), x, importance, known), areas_of(scorer)[0])
+    result = scorer.score(context(LinearToy(), x, importance, known), areas_of(scorer)[0])
     check(result, 4)
     assert [reason is None for reason in result.reasons] == [True, False, False, True]
     assert "no bin" in result.reasons[1]
@@ -367,7 +367,7 @@ def test_a_clip_that_is_all_evidence(name):
     """Every map is right, except that nothing is left to compare with: the AUC has no value."""
     x, importance, known = random_clips((9, 7), count=2, seed=5, tied=False)
     known[1] = True
-    result = metric(name).score(evidence(LinearToy(), x, importance, known), None)
+    result = metric(name).score(context(LinearToy(), x, importance, known), None)
     check(result, 2)
     if name == "localisation_auc":
         assert "every bin" in result.reasons[1]
@@ -378,7 +378,7 @@ def test_a_clip_that_is_all_evidence(name):
 def test_average_gain_is_undefined_where_nothing_can_be_gained():
     x, importance, _ = random_clips((9, 7), count=3, seed=6, tied=False)
     x[1, :3] = 500
-    made = evidence(RegionToy(), x, importance)
+    made = context(RegionToy(), x, importance)
     assert float(made.p_full[1]) == 1.0
     result = metric("average_gain").score(made, 0.1)
     check(result, 3)
@@ -392,8 +392,8 @@ def test_wants_exactly_what_it_reads(name):
     scorer = metric(name)
     x, importance, known = random_clips((9, 7), count=2, seed=7, tied=False)
     classifier = LinearToy()
-    made = evidence(classifier, x, importance, known)
-    made.require(scorer.wants(AREAS))
+    made = context(classifier, x, importance, known)
+    made.require(scorer.perturbations(AREAS))
     before = len(classifier.forwarded)
     for area in areas_of(scorer):
         scorer.score(made, area)
@@ -403,7 +403,7 @@ def test_wants_exactly_what_it_reads(name):
     made.logits = lambda one: (asked.add(one), lookup(one))[1]
     for area in areas_of(scorer):
         scorer.score(made, area)
-    assert asked == set(scorer.wants(AREAS))
+    assert asked == set(scorer.perturbations(AREAS))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -411,7 +411,7 @@ def test_leaves_the_evidence_unchanged(name):
     scorer = metric(name)
     x, importance, known = random_clips((9, 7), count=2, seed=8, tied=True)
     kept = [tensor.clone() for tensor in (x, importance, known)]
-    made = evidence(LinearToy(), x, importance, known)
+    made = context(LinearToy(), x, importance, known)
     for area in areas_of(scorer):
         scorer.score(made, area)
     assert all(torch.equal(a, b) for a, b in zip(kept, (x, importance, known), strict=True))

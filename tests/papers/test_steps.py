@@ -15,7 +15,7 @@ from xaibench.classifiers import checkpoint, training
 from xaibench.classifiers.base import Classifier, Recipe
 from xaibench.classifiers.cnn import CnnClassifier
 from xaibench.classifiers.front_end import MelResize
-from xaibench.classifiers.loaded import Subject
+from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import CheckpointError, XaibenchError
 from xaibench.papers import cost as reproduction_cost
 from xaibench.papers import steps as reproduction
@@ -155,7 +155,7 @@ def test_a_given_classifier_is_loaded_and_refused_where_it_was_trained_on_the_fo
 ) -> None:
     reproduction.run(request(tmp_path / "first"), ignore)
     classifier, card = checkpoint.load(tmp_path / "first" / "fold-5" / "checkpoints" / "tiny")
-    given = {"cnn": (Subject("mine", classifier, card.weights_sha256), card)}
+    given = {"cnn": (LoadedClassifier("mine", classifier, card.weights_sha256), card)}
     monkeypatch.setattr(training, "train", lambda *_: pytest.fail("trained again"))
     outcome = reproduction.run(request(tmp_path / "second", given=given), ignore)
     assert set(outcome.rows["classifier"]) == {"mine"}
@@ -168,13 +168,13 @@ def test_a_given_classifier_is_loaded_and_refused_where_it_was_trained_on_the_fo
 def test_the_users_own_explainers_come_before_the_shipped_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # the real network
     classifier, card = checkpoint.load(SHIPPED / "cnn-micro")
-    subject = Subject("cnn-micro", classifier, card.weights_sha256)
+    loaded = LoadedClassifier("cnn-micro", classifier, card.weights_sha256)
     here = replace(request(tmp_path / "work"), dataset=Synth(), explainers=tmp_path / "explainers")
     own = tmp_path / "work" / "fold-5" / "explainers"
-    assert reproduction._fitted(here, 5, subject, "piq") == (own, "shipped weights")
+    assert reproduction._fitted(here, 5, loaded, "piq") == (own, "shipped weights")
     for root in (here.explainers, own):
         shutil.copytree(SHIPPED / "cnn-micro" / "piq", root / "synth" / "cnn-micro" / "piq")
-        assert reproduction._fitted(here, 5, subject, "piq") == (root, "fitted earlier")
+        assert reproduction._fitted(here, 5, loaded, "piq") == (root, "fitted earlier")
 
 
 def test_the_cost_counts_the_passes_that_the_run_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 import torch
 from comparing import AD, CLIPS, FF, SPS, Scores, cell, five_methods, noise, write_run
-from evaluating import plan_of, run
+from evaluating import config_of, run
 from rich.console import Console
 from torch import Tensor
 
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
-from xaibench.classifiers.loaded import Subject
+from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import ResultsError
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
@@ -202,13 +202,13 @@ class Loudness(Explainer):
     native_mask = True
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        return Explanation(batch.x / batch.x.amax(dim=(1, 2), keepdim=True), batch.grid)
+        return Explanation(batch.x / batch.x.amax(dim=(1, 2), keepdim=True), batch.picture_shape)
 
 
-def test_a_real_run_of_a_mask_has_both_rows(synth: Synth, subject: Subject, tmp_path: Path) -> None:
+def test_a_real_run_of_a_mask_has_both_rows(synth: Synth, loaded: LoadedClassifier, tmp_path: Path) -> None:
     methods: dict[str, Explainer] = {"loud": Loudness(), "random": registry.create("methods", "random")}
-    plan = plan_of(synth, methods, ("faithfulness", "mask_area", "sparseness"), clips=3)
-    assert {event.kind for event in run(plan, subject, tmp_path)} == {"scored"}
+    plan = config_of(synth, methods, ("faithfulness", "mask_area", "sparseness"), clips=3)
+    assert {event.kind for event in run(plan, loaded, tmp_path)} == {"scored"}
     lines = compare([tmp_path])
     found = lines[lines["mask"] == "soft"]
     assert set(found["method"]) == {"loud-soft"} and set(found["metric"]) == {"faithfulness", "mask_area"}

@@ -7,7 +7,7 @@ import pytest
 
 from xaibench import registry
 from xaibench.classifiers import checkpoint
-from xaibench.classifiers.loaded import Subject
+from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import UnsupportedPairError
 from xaibench.explaining import fitting
 from xaibench.explaining.explainer import Explainer
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 COMMITTED = [
     (dataset, name) for dataset, name in checkpoint.shipped() if (ROOT / f"results/leaderboard-{dataset}.md").exists()
 ]
-LOCALISATION = [name for name in registry.names("metrics") if registry.load("metrics", name).needs_known_evidence]
+LOCALISATION = [name for name in registry.names("metrics") if registry.load("metrics", name).needs_ground_truth]
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +28,10 @@ def comparison() -> pd.DataFrame:
     return table.assign(**{name: table[name].fillna("") for name in text})
 
 
-def is_ready(name: str, method: Explainer, subject: Subject, dataset: str) -> bool:
+def is_ready(name: str, method: Explainer, loaded: LoadedClassifier, dataset: str) -> bool:
     """Whether a method needs no weights, or those that it needs are shipped."""
     try:
-        fitting.bind(name, method, subject, dataset, ROOT / "nowhere")
+        fitting.bind(name, method, loaded, dataset, ROOT / "nowhere")
     except UnsupportedPairError:
         return False
     return True
@@ -50,8 +50,8 @@ def test_every_sensible_pair_and_metric_is_there_on_80_clips(
     metrics = {name for name, metric in every.items() if metric.in_default_set and (known or name not in LOCALISATION)}
     # Plugins that happen to be installed were not part of the committed run.
     built_in = {name for name in sensible if registry.origin("methods", name) == "xaibench"}
-    subject = Subject(classifier, model, card.weights_sha256)
-    taking_part = {name for name in built_in if is_ready(name, methods[name], subject, dataset)}
+    loaded = LoadedClassifier(classifier, model, card.weights_sha256)
+    taking_part = {name for name in built_in if is_ready(name, methods[name], loaded, dataset)}
     assert taking_part >= {"piq", "lmac"}, "shipped for every shipped classifier"
     soft = {name + SOFT for name in taking_part if methods[name].native_mask}
     assert set(here["method"]) == taking_part | soft

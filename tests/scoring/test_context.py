@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch import Tensor
-from toy import LinearToy, evidence, ids, probability_function
+from toy import LinearToy, context, ids, probability_function
 
 from xaibench import registry
 from xaibench.classifiers.forward import CPU_BATCH, GPU_BATCH, Forwarder, automatic_batch_size
 from xaibench.errors import XaibenchError
-from xaibench.explaining.bound import Explaining
-from xaibench.scoring.context import AREAS, CURVE_AREAS, Clean, Evidence
+from xaibench.explaining.bound import BoundExplainer
+from xaibench.scoring.context import AREAS, CURVE_AREAS, Clean, ScoringContext
 from xaibench.scoring.perturbation import Masked, Perturbation
 from xaibench.sound.batch import Batch
 from xaibench.testing import GradientTimesInput
@@ -66,7 +66,7 @@ OUT_OF_MEMORY = [
 @pytest.mark.parametrize("part", ["kept", "removed"])
 def test_parts_are_the_spectrogram_times_the_mask_and_its_complement(part):
     x, importance = clips(4)
-    made = evidence(LinearToy(), x, importance)
+    made = context(LinearToy(), x, importance)
     single = probability_function(LinearToy())
     for area in AREAS:
         mask = made.ranking.top(area)
@@ -77,7 +77,7 @@ def test_parts_are_the_spectrogram_times_the_mask_and_its_complement(part):
 
 def test_target_is_the_predicted_class_and_p_its_probability():
     x, importance = clips(6)
-    made = evidence(LinearToy(), x, importance)
+    made = context(LinearToy(), x, importance)
     single = probability_function(LinearToy())
     for i in range(6):
         p = list(single(x[i].numpy()))
@@ -92,12 +92,12 @@ def test_target_is_the_predicted_class_and_p_its_probability():
 def test_every_part_is_forwarded_once_whoever_asks():
     x, importance = clips(3)
     classifier = Recording()
-    made = evidence(classifier, x, importance)
+    made = context(classifier, x, importance)
     classifier.inputs.clear()
     made.require([Masked(*pair) for pair in (*ALL_PAIRS, *ALL_PAIRS)])
     for name in registry.names("metrics"):
         metric = registry.load("metrics", name)()
-        if metric.in_default_set and not metric.needs_known_evidence:
+        if metric.in_default_set and not metric.needs_ground_truth:
             for area in AREAS if metric.per_area else (None,):
                 metric.score(made, area)
     for part, area in ALL_PAIRS:
@@ -111,7 +111,7 @@ def test_every_part_is_forwarded_once_whoever_asks():
 def test_ends_of_the_curves_are_the_clean_clip_and_silence_and_cost_nothing():
     x, importance = clips(3)
     classifier = Recording()
-    made = evidence(classifier, x, importance)
+    made = context(classifier, x, importance)
     classifier.inputs.clear()
     silence = made.clean.silence.softmax(0).expand(3, -1)
     assert torch.equal(made.probabilities(Masked("kept", 1.0)), made.clean.probabilities)
@@ -127,7 +127,7 @@ def test_batch_size_does_not_change_probabilities(clip_count):
     found = {}
     for batch_size in (1, 7, 16):
         classifier = LinearToy()
-        made = evidence(classifier, x, importance, batch_size=batch_size)
+        made = context(classifier, x, importance, batch_size=batch_size)
         made.require([Masked(*pair) for pair in ALL_PAIRS])
         assert max(classifier.forwarded) <= batch_size
         found[batch_size] = torch.stack([made.probabilities(Masked(part, area)) for part, area in ALL_PAIRS])
@@ -138,7 +138,7 @@ def test_batch_size_does_not_change_probabilities(clip_count):
 def test_on_a_cpu_a_perturbation_is_a_batch_of_its_own():
     x, importance = clips(3)
     classifier = LinearToy()
-    made = evidence(classifier, x, importance, batch_size=16)
+    made = context(classifier, x, importance, batch_size=16)
     classifier.forwarded.clear()
     made.require([Masked(part, area) for area in AREAS for part in ("kept", "removed")])
     assert classifier.forwarded == [3] * 8
@@ -175,8 +175,8 @@ def test_running_out_of_memory_halves_the_batch_and_is_remembered(room, error):
     classifier.forwarded.clear()
     forwarder.logits(x)
     assert min(classifier.forwarded) > 0  # no second failure
-    halved = evidence(Cramped(room, error), x, importance)
-    whole = evidence(LinearToy(), x, importance)
+    halved = context(Cramped(room, error), x, importance)
+    whole = context(LinearToy(), x, importance)
     for part, area in ALL_PAIRS:
         expected = whole.probabilities(Masked(part, area))
         assert torch.allclose(halved.probabilities(Masked(part, area)), expected, rtol=1e-12, atol=1e-12)
@@ -245,7 +245,7 @@ def test_a_part_that_is_the_whole_clip_has_its_probability():
     """Digital silence fills more than half of many clips: a mask on all that sounds removes nothing."""
     x, _ = clips(3)
     x[:, :, 2:] = 0
-    made = evidence(Unsteady(), x, x)
+    made = context(Unsteady(), x, x)
     assert torch.equal(x * made.ranking.top(0.4), x)
     assert torch.equal(made.p_kept(0.4), made.p_full)
     assert torch.equal(made.logits(Masked("removed", 0.4)), made.clean.silence.expand(3, -1))
@@ -254,8 +254,8 @@ def test_a_part_that_is_the_whole_clip_has_its_probability():
 def test_known_evidence_is_the_batchs():
     x, importance = clips(2)
     known = importance > 0.5
-    assert torch.equal(evidence(LinearToy(), x, importance, known).known, known)
-    assert evidence(LinearToy(), x, importance).known is None
+    assert torch.equal(context(LinearToy(), x, importance, known).known, known)
+    assert context(LinearToy(), x, importance).known is None
 
 
 def test_evidence_of_one_batch_is_shared_by_methods():
@@ -265,7 +265,7 @@ def test_evidence_of_one_batch_is_shared_by_methods():
     forwarder = Forwarder(classifier, 16)
     clean = Clean(Batch(x, ids(2)), forwarder.logits(x), forwarder.logits(torch.zeros_like(x[:1]))[0])
     for maps in (importance, 1 - importance):
-        Evidence(clean, maps, Explaining(GradientTimesInput(), forwarder)).require(
+        ScoringContext(clean, maps, BoundExplainer(GradientTimesInput(), forwarder)).require(
             [Masked("kept", 0.1), Masked("removed", 0.1)]
         )
     assert forwarder.count == 2 + 1 + 2 * 2 * 2
@@ -282,15 +282,15 @@ class Halved(Perturbation):
 
     depends_on_map = False
 
-    def apply(self, evidence: Evidence) -> Tensor:
-        return evidence.clean.batch.x / 2
+    def apply(self, context: ScoringContext) -> Tensor:
+        return context.clean.batch.x / 2
 
 
 def test_what_does_not_depend_on_the_map_is_forwarded_once_for_all_methods():
     x, importance = clips(2)
     classifier = Recording()
-    first = evidence(classifier, x, importance)
-    second = Evidence(first.clean, 1 - importance, first.explaining)
+    first = context(classifier, x, importance)
+    second = ScoringContext(first.clean, 1 - importance, first.explainer)
     classifier.inputs.clear()
     assert torch.equal(first.logits(Halved()), second.logits(Halved()))
     assert len(classifier.inputs) == 2

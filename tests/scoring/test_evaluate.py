@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from evaluating import assert_same, plan_of, run, values
+from evaluating import assert_same, config_of, run, values
 
 from xaibench import registry
 from xaibench.errors import UnsupportedPairError
 from xaibench.results import store
 from xaibench.scoring import evaluate as engine
 from xaibench.scoring.context import AREAS
-from xaibench.scoring.evaluate import Subject
+from xaibench.scoring.evaluate import LoadedClassifier
 from xaibench.sound.dataset import Clip
 from xaibench.sound.synth import Synth
 
@@ -28,15 +28,15 @@ CHEAP_METRICS = ("average_gain", "complexity", "faithfulness", "pointing_game", 
 
 
 @pytest.fixture(scope="module")
-def scored(tmp_path_factory: pytest.TempPathFactory, synth: Synth, subject: Subject) -> Path:
+def scored(tmp_path_factory: pytest.TempPathFactory, synth: Synth, loaded: LoadedClassifier) -> Path:
     """Nine clips under the cheap methods and metrics in batches of 16."""
     path = tmp_path_factory.mktemp("scored")
-    events = run(plan_of(synth, CHEAP_METHODS, CHEAP_METRICS, 9), subject, path)
+    events = run(config_of(synth, CHEAP_METHODS, CHEAP_METRICS, 9), loaded, path)
     assert {event.kind for event in events} == {"scored"}
     return path
 
 
-def test_rows_say_what_they_are(scored: Path, synth: Synth, subject: Subject) -> None:
+def test_rows_say_what_they_are(scored: Path, synth: Synth, loaded: LoadedClassifier) -> None:
     rows = store.read_rows(scored)
     areas = {"faithfulness": 4, "average_gain": 4}
     assert len(rows) == 9 * len(CHEAP_METHODS) * sum(areas.get(name, 1) for name in CHEAP_METRICS)
@@ -54,20 +54,20 @@ def test_rows_say_what_they_are(scored: Path, synth: Synth, subject: Subject) ->
     assert rows["value"].notna().equals(rows["reason"].isna())
 
 
-def test_a_score_is_what_the_definitions_say(scored: Path, synth: Synth, subject: Subject) -> None:
+def test_a_score_is_what_the_definitions_say(scored: Path, synth: Synth, loaded: LoadedClassifier) -> None:
     """FF and SPS of one clip under `energy`, by hand from the waveform."""
     from xaibench.sound import audio
 
     clip = synth.in_folds([5])[3]
     x = audio.spectrogram(torch.from_numpy(synth.waveform(clip))[None])
     with torch.inference_mode():
-        p = torch.softmax(subject.classifier.temperature * subject.classifier.logits(x).double(), dim=1)[0]
+        p = torch.softmax(loaded.classifier.temperature * loaded.classifier.logits(x).double(), dim=1)[0]
         count = round(0.1 * x.numel())
         loudest = x.flatten().argsort(descending=True)[:count]
         removed = x.clone().flatten()
         removed[loudest] = 0
-        logits = subject.classifier.logits(removed.view_as(x)).double()
-        q = torch.softmax(subject.classifier.temperature * logits, dim=1)[0]
+        logits = loaded.classifier.logits(removed.view_as(x)).double()
+        q = torch.softmax(loaded.classifier.temperature * logits, dim=1)[0]
     c = int(p.argmax())
     found = values(scored)
     assert found["cnn", "energy", "faithfulness", 0.1, clip.id] == pytest.approx(float(p[c] - q[c]), abs=1e-5)
@@ -79,20 +79,24 @@ def test_a_score_is_what_the_definitions_say(scored: Path, synth: Synth, subject
 
 @pytest.mark.parametrize("batch_size", [1, 7])
 def test_scores_do_not_depend_on_the_batch_size(
-    batch_size: int, tmp_path: Path, scored: Path, synth: Synth, subject: Subject
+    batch_size: int, tmp_path: Path, scored: Path, synth: Synth, loaded: LoadedClassifier
 ) -> None:
-    run(plan_of(synth, CHEAP_METHODS, CHEAP_METRICS, 9, batch_size=batch_size), subject, tmp_path)
+    run(config_of(synth, CHEAP_METHODS, CHEAP_METRICS, 9, batch_size=batch_size), loaded, tmp_path)
     assert_same(values(tmp_path), values(scored))
 
 
-def test_one_method_alone_scores_as_among_others(tmp_path: Path, scored: Path, synth: Synth, subject: Subject) -> None:
-    run(plan_of(synth, ["saliency"], CHEAP_METRICS, 9), subject, tmp_path)
+def test_one_method_alone_scores_as_among_others(
+    tmp_path: Path, scored: Path, synth: Synth, loaded: LoadedClassifier
+) -> None:
+    run(config_of(synth, ["saliency"], CHEAP_METRICS, 9), loaded, tmp_path)
     alone = values(tmp_path)
     assert_same(alone, values(scored).xs("saliency", level="method", drop_level=False))
 
 
-def test_one_metric_alone_scores_as_among_others(tmp_path: Path, scored: Path, synth: Synth, subject: Subject) -> None:
-    run(plan_of(synth, ["gradcam", "uniform"], ["faithfulness"], 9), subject, tmp_path)
+def test_one_metric_alone_scores_as_among_others(
+    tmp_path: Path, scored: Path, synth: Synth, loaded: LoadedClassifier
+) -> None:
+    run(config_of(synth, ["gradcam", "uniform"], ["faithfulness"], 9), loaded, tmp_path)
     expected = values(scored)
     keep = expected.index.get_level_values("metric") == "faithfulness"
     keep &= expected.index.get_level_values("method").isin(["gradcam", "uniform"])
@@ -100,30 +104,32 @@ def test_one_metric_alone_scores_as_among_others(tmp_path: Path, scored: Path, s
 
 
 def test_scores_do_not_depend_on_the_order_of_the_clips(
-    tmp_path: Path, scored: Path, synth: Synth, subject: Subject
+    tmp_path: Path, scored: Path, synth: Synth, loaded: LoadedClassifier
 ) -> None:
     clips = synth.in_folds([5])[:9][::-1]
     clips = clips[5:] + clips[:5]
-    run(plan_of(synth, CHEAP_METHODS, CHEAP_METRICS, clips), subject, tmp_path)
+    run(config_of(synth, CHEAP_METHODS, CHEAP_METRICS, clips), loaded, tmp_path)
     assert_same(values(tmp_path), values(scored))
 
 
-def test_random_draws_depend_on_the_seed_alone(tmp_path: Path, synth: Synth, subject: Subject) -> None:
+def test_random_draws_depend_on_the_seed_alone(tmp_path: Path, synth: Synth, loaded: LoadedClassifier) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         torch.rand(3)
-        run(plan_of(synth, ["random"], ["faithfulness"], 2, seed=seed), subject, tmp_path / name)
+        run(config_of(synth, ["random"], ["faithfulness"], 2, seed=seed), loaded, tmp_path / name)
     first, again, other = (values(tmp_path / name) for name in "abc")
     assert first.equals(again)
     assert not first.equals(other)
 
 
-def test_a_second_run_finds_everything_and_computes_nothing(scored: Path, synth: Synth, subject: Subject) -> None:
+def test_a_second_run_finds_everything_and_computes_nothing(
+    scored: Path, synth: Synth, loaded: LoadedClassifier
+) -> None:
     before = {path: path.read_bytes() for path in scored.rglob("*") if path.is_file()}
     forwarded: list[int] = []
-    hook = subject.classifier.register_forward_pre_hook(lambda module, args: forwarded.append(1))
+    hook = loaded.classifier.register_forward_pre_hook(lambda module, args: forwarded.append(1))
     started = time.perf_counter()
     try:
-        events = run(plan_of(synth, CHEAP_METHODS, CHEAP_METRICS, 9), subject, scored)
+        events = run(config_of(synth, CHEAP_METHODS, CHEAP_METRICS, 9), loaded, scored)
     finally:
         hook.remove()
     assert time.perf_counter() - started < 5
@@ -132,11 +138,11 @@ def test_a_second_run_finds_everything_and_computes_nothing(scored: Path, synth:
     assert {path: path.read_bytes() for path in scored.rglob("*") if path.is_file()} == before
 
 
-def test_provenance_of_a_part(scored: Path, synth: Synth, subject: Subject) -> None:
+def test_provenance_of_a_part(scored: Path, synth: Synth, loaded: LoadedClassifier) -> None:
     info = store.read_info(scored / "cnn" / "gradcam" / "part-000.parquet")
     assert info.clips == 9
-    assert info.weights_sha256 == subject.sha256
-    assert info.classifier_sha256 == subject.identity
+    assert info.weights_sha256 == loaded.sha256
+    assert info.classifier_sha256 == loaded.identity
     assert set(info.metrics_sha256) == set(CHEAP_METRICS)
     assert info.method["code"] == "xaibench.methods.cam:GradCam"
     assert info.method["polarity"] == "positive"
@@ -156,20 +162,20 @@ def test_provenance_of_a_part(scored: Path, synth: Synth, subject: Subject) -> N
 class NoEvidence(Synth):
     """Synth, had nobody written down where the events are."""
 
-    has_evidence = False
+    has_ground_truth = False
 
-    def evidence(self, clip: Clip) -> np.ndarray:
+    def ground_truth(self, clip: Clip) -> np.ndarray:
         raise AssertionError("nobody may ask")
 
 
-def test_without_evidence_its_metrics_and_methods_are_left_out(tmp_path: Path, subject: Subject) -> None:
-    plan = plan_of(NoEvidence(), ["energy", "oracle", "focalnet"], ["sparseness", "pointing_game"])
-    assert set(engine.contenders(plan, subject)[1]) == {"oracle", "focalnet"}
-    run(plan, subject, tmp_path)
+def test_without_evidence_its_metrics_and_methods_are_left_out(tmp_path: Path, loaded: LoadedClassifier) -> None:
+    config = config_of(NoEvidence(), ["energy", "oracle", "focalnet"], ["sparseness", "pointing_game"])
+    assert set(engine.methods_on(config, loaded)[1]) == {"oracle", "focalnet"}
+    run(config, loaded, tmp_path)
     rows = store.read_rows(tmp_path)
     assert set(rows["metric"]) == {"sparseness"}
     assert set(rows["method"]) == {"energy"}
     with pytest.raises(UnsupportedPairError, match="nothing to run on cnn: focalnet needs focal modulation"):
-        run(replace(plan, methods={"focalnet": registry.create("methods", "focalnet")}), subject, tmp_path)
+        run(replace(config, methods={"focalnet": registry.create("methods", "focalnet")}), loaded, tmp_path)
     with pytest.raises(UnsupportedPairError, match="pointing_game: not on synth, whose evidence is not known"):
-        run(replace(plan, metrics={"pointing_game": registry.create("metrics", "pointing_game")}), subject, tmp_path)
+        run(replace(config, metrics={"pointing_game": registry.create("metrics", "pointing_game")}), loaded, tmp_path)

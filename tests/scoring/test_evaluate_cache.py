@@ -17,7 +17,7 @@ from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.results import store
 from xaibench.results.store import Manifest, RunFolder
-from xaibench.scoring.evaluate import PROTOCOL, Plan, Subject, evaluate
+from xaibench.scoring.evaluate import PROTOCOL, LoadedClassifier, RunConfig, evaluate
 from xaibench.sound.batch import Batch
 from xaibench.sound.synth import Synth
 
@@ -37,7 +37,7 @@ class Slow(Explainer):
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         type(self).calls += len(batch)
         time.sleep(SLEEP)
-        return Explanation(batch.x ** self.parameters["power"], batch.grid)
+        return Explanation(batch.x ** self.parameters["power"], batch.picture_shape)
 
 
 class OtherParameters(Slow):
@@ -51,9 +51,9 @@ def run(
     classifier, card = checkpoint.resolve("cnn-micro", "synth")
     classifier.temperature /= warmth
     metrics = {metric: registry.create("metrics", metric)}
-    plan = Plan(source, source.in_folds([5])[:3], {"slow": method}, metrics, seed, 16, cache=cache)
+    config = RunConfig(source, source.in_folds([5])[:3], {"slow": method}, metrics, seed, 16, cache=cache)
     run_folder = RunFolder(folder, Manifest("synth", source.fingerprint(), (5,), 3, seed, PROTOCOL))
-    evaluate(plan, Subject("cnn", classifier, card.weights_sha256), run_folder, lambda event: None)
+    evaluate(config, LoadedClassifier("cnn", classifier, card.weights_sha256), run_folder, lambda event: None)
     return store.read_rows(folder)
 
 

@@ -16,83 +16,83 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from evaluating import assert_same, plan_of, run, values
+from evaluating import assert_same, config_of, run, values
 
 from xaibench import registry
 from xaibench.errors import ResultsError
 from xaibench.results import store
 from xaibench.results.store import PART_CLIPS
-from xaibench.scoring.evaluate import Subject
+from xaibench.scoring.evaluate import LoadedClassifier
 from xaibench.sound.dataset import Clip
 from xaibench.sound.synth import Synth
 from xaibench.storage import provenance
 
 
-def test_a_metric_added_later_keeps_the_earlier_ones(tmp_path: Path, synth: Synth, subject: Subject) -> None:
-    run(plan_of(synth, ["energy", "uniform"], ["sparseness"], 3), subject, tmp_path)
+def test_a_metric_added_later_keeps_the_earlier_ones(tmp_path: Path, synth: Synth, loaded: LoadedClassifier) -> None:
+    run(config_of(synth, ["energy", "uniform"], ["sparseness"], 3), loaded, tmp_path)
     first = values(tmp_path)
-    events = run(plan_of(synth, ["energy"], ["complexity"], 3), subject, tmp_path)
+    events = run(config_of(synth, ["energy"], ["complexity"], 3), loaded, tmp_path)
     assert [event.kind for event in events] == ["scored"]
     both = values(tmp_path)
     assert_same(both[both.index.get_level_values("metric") == "sparseness"], first, tolerance=0)
     metrics = store.read_rows(tmp_path).groupby("method")["metric"].unique()
     assert set(metrics["energy"]) == {"sparseness", "complexity"}
     assert set(metrics["uniform"]) == {"sparseness"}
-    events = run(plan_of(synth, ["energy"], ["sparseness"], 3), subject, tmp_path)
+    events = run(config_of(synth, ["energy"], ["sparseness"], 3), loaded, tmp_path)
     assert [event.kind for event in events] == ["found"], "a metric asked for again is not scored again"
 
 
-def test_a_damaged_part_is_made_again(tmp_path: Path, synth: Synth, subject: Subject) -> None:
-    plan = plan_of(synth, ["energy", "uniform"], ["complexity"], PART_CLIPS + 2)
-    run(plan, subject, tmp_path)
+def test_a_damaged_part_is_made_again(tmp_path: Path, synth: Synth, loaded: LoadedClassifier) -> None:
+    config = config_of(synth, ["energy", "uniform"], ["complexity"], PART_CLIPS + 2)
+    run(config, loaded, tmp_path)
     parts = sorted(tmp_path.rglob("*.parquet"))
     assert len(parts) == 4
     before = [part.read_bytes() for part in parts]
     parts[1].write_bytes(before[1][:-50])
     parts[2].with_suffix(".json").unlink()
-    kinds = [event.kind for event in run(plan, subject, tmp_path)]
+    kinds = [event.kind for event in run(config, loaded, tmp_path)]
     assert sorted(kinds) == ["found", "found", "scored", "scored"]
     assert [part.read_bytes() for part in parts] == before
 
 
 def test_what_would_mix_two_runs_is_refused(
-    tmp_path: Path, synth: Synth, subject: Subject, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, synth: Synth, loaded: LoadedClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = plan_of(synth, ["occlusion"], ["sparseness"], 1)
-    run(plan, subject, tmp_path)
+    config = config_of(synth, ["occlusion"], ["sparseness"], 1)
+    run(config, loaded, tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
     with pytest.raises(ResultsError, match="holds a run with seed 0, this one has 7; choose another --out"):
-        run(replace(plan, seed=7), subject, tmp_path)
+        run(replace(config, seed=7), loaded, tmp_path)
     with pytest.raises(ResultsError, match=r"scored with another cnn .*choose another --out"):
-        run(plan, replace(subject, sha256="0" * 64), tmp_path)
-    warmer = copy.copy(subject.classifier)
-    warmer.temperature = subject.classifier.temperature / 3
+        run(config, replace(loaded, sha256="0" * 64), tmp_path)
+    warmer = copy.copy(loaded.classifier)
+    warmer.temperature = loaded.classifier.temperature / 3
     with pytest.raises(ResultsError, match="temperature or classes differ"):
-        run(plan, replace(subject, classifier=warmer), tmp_path)
+        run(config, replace(loaded, classifier=warmer), tmp_path)
     with pytest.raises(ResultsError, match="temperature or classes differ"):
-        run(plan, replace(subject, geometry={"image_size": 96}), tmp_path)
+        run(config, replace(loaded, geometry={"image_size": 96}), tmp_path)
 
     class Other(registry.load("methods", "occlusion")):  # type: ignore[misc]
         parameters: ClassVar[dict[str, Any]] = {"window": (20, 20), "stride": (10, 10), "baseline": "silence"}
 
     with pytest.raises(ResultsError, match="made with other parameters of occlusion; choose another --out"):
-        run(replace(plan, methods={"occlusion": Other()}), subject, tmp_path)
+        run(replace(config, methods={"occlusion": Other()}), loaded, tmp_path)
 
     class Quieter(Synth):
         def waveform(self, clip: Clip) -> np.ndarray:
             return super().waveform(clip) * np.float32(0.5)
 
     with pytest.raises(ResultsError, match="made with other sound in the same clips; choose another --out"):
-        run(replace(plan, dataset=Quieter()), subject, tmp_path)
+        run(replace(config, dataset=Quieter()), loaded, tmp_path)
     for changed, name in (("methods", "occlusion"), ("metrics", "metric sparseness")):
-        leaf = type(getattr(plan, changed)[name.split()[-1]])
+        leaf = type(getattr(config, changed)[name.split()[-1]])
         with monkeypatch.context() as patch:
             patch.setattr(provenance, "code_hash", partial(other_code, leaf, provenance.code_hash))
             with pytest.raises(
                 ResultsError, match=f"other code of {name}, or of xaibench; .*delete .*occlusion to score"
             ):
-                run(plan, subject, tmp_path)
+                run(config, loaded, tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 

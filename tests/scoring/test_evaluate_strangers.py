@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from evaluating import plan_of, run
+from evaluating import config_of, run
 from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
@@ -18,8 +18,8 @@ from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.results import store
 from xaibench.results.store import PART_CLIPS
-from xaibench.scoring.context import Evidence
-from xaibench.scoring.evaluate import Subject
+from xaibench.scoring.context import ScoringContext
+from xaibench.scoring.evaluate import LoadedClassifier
 from xaibench.scoring.metric import Metric, Scores, scores
 from xaibench.sound.batch import Batch
 from xaibench.sound.synth import Synth
@@ -34,7 +34,7 @@ class _Method(Explainer):
     polarity = "positive"
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        return Explanation(self.map(batch), batch.grid)
+        return Explanation(self.map(batch), batch.picture_shape)
 
     def map(self, batch: Batch) -> Any:
         return batch.x.clone()
@@ -103,10 +103,10 @@ class Silent(_Method):
     ids=lambda value: type(value).__name__ if isinstance(value, Explainer) else "",
 )
 def test_a_method_that_fails_is_named_and_the_others_go_on(
-    method: Explainer, reason: str, tmp_path: Path, synth: Synth, subject: Subject
+    method: Explainer, reason: str, tmp_path: Path, synth: Synth, loaded: LoadedClassifier
 ) -> None:
     methods = {"before": _Method(), "broken": method, "later": _Method()}
-    events = run(plan_of(synth, methods), subject, tmp_path)
+    events = run(config_of(synth, methods), loaded, tmp_path)
     assert [(event.method, event.kind) for event in events] == [
         ("before", "scored"),
         ("broken", "failed"),
@@ -117,10 +117,12 @@ def test_a_method_that_fails_is_named_and_the_others_go_on(
     assert not (tmp_path / "cnn" / "broken").exists()
 
 
-def test_a_method_that_fails_later_keeps_its_finished_parts(tmp_path: Path, synth: Synth, subject: Subject) -> None:
-    plan = plan_of(synth, {"late": FailsLater(), "other": _Method()}, clips=2 * PART_CLIPS + 1)
-    assert plan.clips[PART_CLIPS].id == "synth-336"
-    events = run(plan, subject, tmp_path)
+def test_a_method_that_fails_later_keeps_its_finished_parts(
+    tmp_path: Path, synth: Synth, loaded: LoadedClassifier
+) -> None:
+    config = config_of(synth, {"late": FailsLater(), "other": _Method()}, clips=2 * PART_CLIPS + 1)
+    assert config.clips[PART_CLIPS].id == "synth-336"
+    events = run(config, loaded, tmp_path)
     kinds = [(event.method, event.kind) for event in events]
     # Left after it failed: the third part is not tried.
     assert kinds.count(("late", "scored")) == 1
@@ -146,10 +148,12 @@ class Defective(_Method):
         return maps
 
 
-def test_maps_that_cannot_be_scored_are_undefined_with_a_reason(tmp_path: Path, synth: Synth, subject: Subject) -> None:
-    plan = plan_of(synth, {"defective": Defective(), "fine": _Method()}, ["faithfulness", "sparseness"], 4)
-    assert [clip.id[-1] for clip in plan.clips] == ["0", "1", "2", "3"]
-    events = run(plan, subject, tmp_path)
+def test_maps_that_cannot_be_scored_are_undefined_with_a_reason(
+    tmp_path: Path, synth: Synth, loaded: LoadedClassifier
+) -> None:
+    config = config_of(synth, {"defective": Defective(), "fine": _Method()}, ["faithfulness", "sparseness"], 4)
+    assert [clip.id[-1] for clip in config.clips] == ["0", "1", "2", "3"]
+    events = run(config, loaded, tmp_path)
     assert {event.kind for event in events} == {"scored"}
     rows = store.read_rows(tmp_path)
     rows["index"] = rows["clip"].str[-1].astype(int)
@@ -184,19 +188,19 @@ class _Metric(Metric):
     bounds = (0.0, 1.0)
     cost = "0"
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
-        return scores(torch.ones(len(evidence)))
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        return scores(torch.ones(len(context)))
 
 
-def _of(make: Callable[[Evidence], Any]) -> Metric:
+def _of(make: Callable[[ScoringContext], Any]) -> Metric:
     class Made(_Metric):
-        def score(self, evidence: Evidence, area: float | None) -> Any:
-            return make(evidence)
+        def score(self, context: ScoringContext, area: float | None) -> Any:
+            return make(context)
 
     return Made()
 
 
-def _fail(evidence: Evidence) -> Scores:
+def _fail(context: ScoringContext) -> Scores:
     raise ZeroDivisionError("division by zero")
 
 
@@ -211,17 +215,17 @@ def _fail(evidence: Evidence) -> Scores:
     ],
 )
 def test_a_metric_that_fails_is_named(
-    make: Callable[[Evidence], Any], reason: str, tmp_path: Path, synth: Synth, subject: Subject
+    make: Callable[[ScoringContext], Any], reason: str, tmp_path: Path, synth: Synth, loaded: LoadedClassifier
 ) -> None:
-    events = run(plan_of(synth, {"m": _Method()}, {"mine": _of(make)}), subject, tmp_path)
+    events = run(config_of(synth, {"m": _Method()}, {"mine": _of(make)}), loaded, tmp_path)
     assert [event.kind for event in events] == ["failed"]
     assert events[0].reason.startswith(reason)
     assert "\n" not in events[0].reason
 
 
-def test_values_that_are_no_numbers_get_a_reason(tmp_path: Path, synth: Synth, subject: Subject) -> None:
+def test_values_that_are_no_numbers_get_a_reason(tmp_path: Path, synth: Synth, loaded: LoadedClassifier) -> None:
     metric = _of(lambda e: scores(torch.tensor([float("nan"), float("inf"), 1.0])))
-    run(plan_of(synth, {"m": _Method()}, {"mine": metric}), subject, tmp_path)
+    run(config_of(synth, {"m": _Method()}, {"mine": metric}), loaded, tmp_path)
     rows = store.read_rows(tmp_path)
     assert rows["reason"].tolist()[:2] == ["mine is nan", "mine is inf"]
     assert rows["value"].isna().tolist() == [True, True, False]

@@ -16,7 +16,7 @@ from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.results import store
 from xaibench.results.store import Manifest, RunFolder
-from xaibench.scoring.evaluate import PROTOCOL, Event, Plan, Subject, evaluate
+from xaibench.scoring.evaluate import PROTOCOL, Event, LoadedClassifier, RunConfig, evaluate
 from xaibench.sound.batch import Batch
 from xaibench.sound.synth import Synth
 
@@ -71,7 +71,7 @@ class Odd(Explainer):
         self.make = make
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        return Explanation(self.make(batch.x), batch.grid)
+        return Explanation(self.make(batch.x), batch.picture_shape)
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +81,10 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, list
     classifier, card = checkpoint.resolve("cnn-micro", "synth")
     metrics = {name: registry.create("metrics", name) for name in STANDARD}
     methods: dict[str, Explainer] = {name: Odd(make) for name, make in MAPS.items()}
-    plan = Plan(source, source.in_folds([5])[:1], methods, metrics, 0, 16)
+    config = RunConfig(source, source.in_folds([5])[:1], methods, metrics, 0, 16)
     folder = RunFolder(tmp_path_factory.mktemp("odd"), Manifest("synth", source.fingerprint(), (5,), 1, 0, PROTOCOL))
     events: list[Event] = []
-    evaluate(plan, Subject("cnn", classifier, card.weights_sha256), folder, events.append)
+    evaluate(config, LoadedClassifier("cnn", classifier, card.weights_sha256), folder, events.append)
     return store.read_rows(folder.path), events
 
 

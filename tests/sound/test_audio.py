@@ -35,7 +35,7 @@ def waveforms(batch: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_the_grid_is_513_by_431():
-    assert audio.GRID == (513, 431)
+    assert audio.PICTURE_SHAPE == (513, 431)
     spectrogram = audio.spectrogram(waveforms(2))
     assert spectrogram.shape == (2, 513, 431)
     assert spectrogram.dtype == torch.float32
@@ -62,7 +62,7 @@ def test_istft_inverts_stft():
 @given(seed=st.integers(0, 2**32 - 1), threshold=st.floats(0.0, 1.0))
 def test_a_mask_and_its_complement_sum_to_the_whole(seed, threshold):
     x = waveforms(1, seed)
-    draw = torch.rand(1, *audio.GRID, generator=torch.Generator().manual_seed(seed + 1))
+    draw = torch.rand(1, *audio.PICTURE_SHAPE, generator=torch.Generator().manual_seed(seed + 1))
     for mask in (draw, (draw > threshold).float()):
         total = audio.masked_audio(x, mask) + audio.masked_audio(x, 1 - mask)
         torch.testing.assert_close(total, x, atol=1e-5, rtol=0)
@@ -70,14 +70,14 @@ def test_a_mask_and_its_complement_sum_to_the_whole(seed, threshold):
 
 def test_an_empty_mask_is_silence_and_a_full_mask_the_clip():
     x = waveforms(1)
-    assert audio.masked_audio(x, torch.zeros(1, *audio.GRID)).abs().max() == 0
-    torch.testing.assert_close(audio.masked_audio(x, torch.ones(1, *audio.GRID)), x, atol=1e-5, rtol=0)
+    assert audio.masked_audio(x, torch.zeros(1, *audio.PICTURE_SHAPE)).abs().max() == 0
+    torch.testing.assert_close(audio.masked_audio(x, torch.ones(1, *audio.PICTURE_SHAPE)), x, atol=1e-5, rtol=0)
 
 
 def test_a_mask_removes_the_band_it_covers():
     high = torch.from_numpy(tone(5, 16_000, 6000.0))[None]
     low = torch.from_numpy(tone(5, 16_000, 500.0))[None]
-    mask = torch.ones(1, *audio.GRID)
+    mask = torch.ones(1, *audio.PICTURE_SHAPE)
     mask[:, int(3000 / 16_000 * 1024) :] = 0
     heard = audio.masked_audio(high + low, mask)
     inner = slice(2000, -2000)  # the switched-on edges of a tone are broadband

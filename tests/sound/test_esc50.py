@@ -104,7 +104,7 @@ def test_clips_follow_the_csv_and_classes_the_targets(small_esc50):
     assert dataset.classes == ("dog", "pig")  # the CSV lists the pig first
     assert [clip.id for clip in dataset.clips][:2] == ["1-1002-A-2", "1-1000-A-0"]
     assert [clip.label for clip in dataset.clips][:2] == [1, 0]
-    assert not dataset.has_evidence
+    assert not dataset.has_ground_truth
 
 
 def test_esc10_takes_only_the_marked_rows(small_esc50):
@@ -131,7 +131,7 @@ def test_a_fold_without_clips_is_refused_with_those_that_have_some(small_esc50):
 def test_evidence_is_refused(small_esc50):
     dataset = Esc50(small_esc50)
     with pytest.raises(DataError, match="does not know the evidence"):
-        dataset.evidence(dataset.clips[0])
+        dataset.ground_truth(dataset.clips[0])
 
 
 # The decoded sound is kept by content

@@ -49,7 +49,9 @@ def test_two_fresh_caches_hold_the_same_bytes(monkeypatch, tmp_path):
         monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / name))
         dataset = Synth()
         clips = [dataset.clips[i] for i in (SOME if name == "first" else reversed(SOME))]
-        made.append({clip.id: dataset.waveform(clip).tobytes() + dataset.evidence(clip).tobytes() for clip in clips})
+        made.append(
+            {clip.id: dataset.waveform(clip).tobytes() + dataset.ground_truth(clip).tobytes() for clip in clips}
+        )
         assert len(list((tmp_path / name).rglob("*.npy"))) == 2 * len(SOME)
     assert made[0] == made[1]
 
@@ -59,7 +61,7 @@ def test_the_cache_gives_back_what_was_made():
     for clip in (dataset.clips[i] for i in SOME):
         first, second = dataset.waveform(clip), dataset.waveform(clip)
         np.testing.assert_array_equal(first, second)
-        np.testing.assert_array_equal(dataset.evidence(clip), dataset.evidence(clip))
+        np.testing.assert_array_equal(dataset.ground_truth(clip), dataset.ground_truth(clip))
 
 
 def test_a_clip_is_its_stems_rounded_to_16_bits():
@@ -82,9 +84,9 @@ def test_evidence_is_where_the_event_is_louder_than_the_background():
     dataset = Synth()
     for i in SOME[:3]:
         clip = dataset.clips[i]
-        evidence = dataset.evidence(clip)
-        assert evidence.shape == audio.GRID
-        assert evidence.dtype == bool
+        context = dataset.ground_truth(clip)
+        assert context.shape == audio.PICTURE_SHAPE
+        assert context.dtype == bool
         magnitudes = []
         for stem in stems(i, clip.label):
             padded = np.pad(stem, 512)
@@ -93,12 +95,12 @@ def test_evidence_is_where_the_event_is_louder_than_the_background():
         event, background = magnitudes
         clear = np.abs(event - background) > 1e-4 * (event + background)
         assert clear.mean() > 0.999
-        np.testing.assert_array_equal(evidence[clear], (event > background)[clear])
+        np.testing.assert_array_equal(context[clear], (event > background)[clear])
 
 
 def test_every_clip_has_evidence_and_silence_beside_it():
     dataset = Synth()
-    shares = np.array([dataset.evidence(clip).mean() for clip in dataset.clips[:80]])
+    shares = np.array([dataset.ground_truth(clip).mean() for clip in dataset.clips[:80]])
     assert (shares > 0.0005).all()
     assert (shares < 0.6).all()
 
@@ -152,9 +154,9 @@ def test_the_evidence_of_a_pure_tone_follows_the_tone():
     dataset = Synth()
     clip = dataset.clips[0]
     assert dataset.classes[clip.label] == "rising chirp"
-    evidence = dataset.evidence(clip)
-    frames = np.flatnonzero(evidence.any(axis=0))
-    centres = [np.flatnonzero(evidence[:, t]).mean() for t in frames]
+    context = dataset.ground_truth(clip)
+    frames = np.flatnonzero(context.any(axis=0))
+    centres = [np.flatnonzero(context[:, t]).mean() for t in frames]
     assert np.corrcoef(frames, centres)[0, 1] > 0.8
 
 

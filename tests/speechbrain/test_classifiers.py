@@ -84,7 +84,7 @@ def test_a_whole_classifier_by_hand_with_and_without_its_config(tmp_path: Path, 
     side = 224 if family == "focalnet" else 64
     assert classifier.name == "mine"
     assert classifier.front_end.image_size == (side, side)
-    x = torch.rand(2, *audio.GRID)
+    x = torch.rand(2, *audio.PICTURE_SHAPE)
     image = functional.interpolate(x.transpose(1, 2)[:, None], (side, side), mode="bilinear", antialias=True)
     expected = logits_by_hand(family, image.expand(-1, 3, -1, -1))
     with torch.inference_mode():
@@ -94,7 +94,7 @@ def test_a_whole_classifier_by_hand_with_and_without_its_config(tmp_path: Path, 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_classes_in_another_order(tmp_path: Path, family: str) -> None:
     folder = recipes.write(tmp_path / "mine", family)
-    original, x = load_recipe(folder), torch.rand(1, *audio.GRID)
+    original, x = load_recipe(folder), torch.rand(1, *audio.PICTURE_SHAPE)
     order = ("dog", "rain", "sea_waves")
     changed = classifiers.in_order(load_recipe(folder), order)
     assert changed.classes == order
@@ -108,12 +108,12 @@ def test_classes_in_another_order(tmp_path: Path, family: str) -> None:
 
 def test_attention_is_transformers_own(tmp_path: Path) -> None:
     classifier: Any = load_recipe(recipes.write(tmp_path / "mine", "vit"))
-    assert classifier.offers == {"attentions"}
-    assert classifier.grid == (4, 4)
+    assert classifier.capabilities == {"attentions"}
+    assert classifier.patch_grid == (4, 4)
     model: Any = ViTModel(recipes.vit_config(), add_pooling_layer=False).eval()
     model.load_state_dict(classifier.backbone.state_dict())
     model.set_attn_implementation("eager")
-    x = torch.rand(1, *audio.GRID)
+    x = torch.rand(1, *audio.PICTURE_SHAPE)
     with torch.inference_mode():
         expected = model(classifier.front_end(x).expand(-1, 3, -1, -1), output_attentions=True).attentions
     found = classifier.attention_weights(x)
@@ -128,7 +128,7 @@ def test_feature_maps_are_time_by_frequency(tmp_path: Path, family: str) -> None
     classifier: Classifier = load_recipe(recipes.write(tmp_path / "mine", family))
     seen: list[Tensor] = []
     hook = classifier.feature_maps.register_forward_hook(lambda module, args, output: seen.append(output))
-    x = torch.zeros(2, *audio.GRID)
+    x = torch.zeros(2, *audio.PICTURE_SHAPE)
     x[1, :, -60:] = 3.0
     with torch.inference_mode():
         classifier.logits(x)
@@ -137,5 +137,5 @@ def test_feature_maps_are_time_by_frequency(tmp_path: Path, family: str) -> None
     side = 14 if family == "focalnet" else 4
     assert change.shape == (side, side)
     assert int(change.sum(dim=1).argmax()) >= side - 2
-    grid = classifier.front_end.to_grid(change[None])[0]
+    grid = classifier.front_end.to_picture(change[None])[0]
     assert float(grid[:, -40:].mean()) > 2 * float(grid[:, :100].mean())

@@ -32,7 +32,7 @@ def test_the_reference_needs_its_config_only_where_weights_do_not_tell(
         ):
             load_recipe(tmp_path)
         return
-    x = torch.rand(1, *audio.GRID)
+    x = torch.rand(1, *audio.PICTURE_SHAPE)
     with torch.inference_mode():
         assert torch.equal(load_recipe(tmp_path).logits(x), load_recipe(reference_folder / family).logits(x))
 
@@ -95,7 +95,7 @@ def test_large_focalnets_need_their_config(tmp_path: Path) -> None:
         load_recipe(folder)
     config.save_pretrained(folder)
     classifier = load_recipe(folder)
-    image = classifier.front_end(torch.rand(1, *audio.GRID)).expand(-1, 3, -1, -1)
+    image = classifier.front_end(torch.rand(1, *audio.PICTURE_SHAPE)).expand(-1, 3, -1, -1)
     inner: Any = classifier
     with torch.inference_mode():
         assert torch.equal(inner.backbone(image).feature_maps[-1], backbone.eval()(image).feature_maps[-1])

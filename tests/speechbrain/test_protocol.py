@@ -17,13 +17,13 @@ from xaibench import registry
 from xaibench.classifiers.forward import Forwarder
 from xaibench.commands import options
 from xaibench.errors import ResultsError, UnsupportedPairError, XaibenchError
-from xaibench.explaining.bound import Explaining
+from xaibench.explaining.bound import BoundExplainer
 from xaibench.results import comparison, store
 from xaibench.results.store import Manifest, RunFolder
 from xaibench.scoring import evaluate as engine
 from xaibench.scoring import protocol
-from xaibench.scoring.context import AREAS, Clean, Evidence
-from xaibench.scoring.evaluate import Event, Plan, Subject
+from xaibench.scoring.context import AREAS, Clean, ScoringContext
+from xaibench.scoring.evaluate import Event, LoadedClassifier, RunConfig
 from xaibench.sound.batch import Batch
 from xaibench.sound.dataset import Clip
 from xaibench.sound.esc50 import Esc10
@@ -40,7 +40,7 @@ class Printed:
     """A classifier in the dataset's class order, what the recipe said of it, and what a run says."""
 
     family: str
-    subject: Subject
+    loaded: LoadedClassifier
     source: Esc10
     folder: Path
     rows: pd.DataFrame
@@ -53,15 +53,15 @@ class Printed:
         return self.rows[self.rows["metric"] == metric].set_index("clip")["value"]
 
 
-def plan_of(source: Esc10, methods: Sequence[str], clips: Sequence[Clip]) -> Plan:
+def config_of(source: Esc10, methods: Sequence[str], clips: Sequence[Clip]) -> RunConfig:
     made = {name: registry.create("methods", name) for name in methods}
-    return Plan(source, clips, made, options.metrics([], [], RULES.name), 0, 16, protocol=RULES)
+    return RunConfig(source, clips, made, options.metrics([], [], RULES.name), 0, 16, protocol=RULES)
 
 
-def run(plan: Plan, subject: Subject, path: Path) -> list[Event]:
+def run(plan: RunConfig, loaded: LoadedClassifier, path: Path) -> list[Event]:
     events: list[Event] = []
     manifest = Manifest(plan.dataset.name, plan.dataset.fingerprint(), (5,), None, 0, plan.protocol.id)
-    engine.evaluate(plan, subject, RunFolder(path, manifest), events.append)
+    engine.evaluate(plan, loaded, RunFolder(path, manifest), events.append)
     return events
 
 
@@ -74,11 +74,11 @@ def printed(
 ) -> Printed:
     family, source = request.param, Esc10(esc50_folder)
     classifier = in_order(load_recipe(reference_folder / family), source.classes)
-    subject = Subject(family, classifier, "reference")
+    loaded = LoadedClassifier(family, classifier, "reference")
     path = tmp_path_factory.mktemp(family)
-    events = run(plan_of(source, [METHOD[family]], source.in_folds([5])), subject, path)
+    events = run(config_of(source, [METHOD[family]], source.in_folds([5])), loaded, path)
     assert {event.kind for event in events} == {"scored"}
-    return Printed(family, subject, source, path, store.read_rows(path))
+    return Printed(family, loaded, source, path, store.read_rows(path))
 
 
 def test_input_fidelity_is_exact_and_faithfulness_equal_on_every_clip(printed: Printed, reference_folder: Path) -> None:
@@ -101,9 +101,9 @@ def test_masks_agree_in_all_but_a_few_bins(printed: Printed, reference_folder: P
     stored = np.load(reference_folder / printed.family / "amt_masks.npz")
     assert [clip.id for clip in printed.clips] == [str(name) for name in stored["clips"]]
     masks = np.unpackbits(stored["masks"], axis=-1)[..., : stored["shape"][2]].astype(bool)
-    forwarder = Forwarder(printed.subject.classifier, 16, temperature=RULES.temperature)
-    explaining = Explaining(registry.create("methods", METHOD[printed.family]), forwarder)
-    (kept,) = registry.create("metrics", "legacy_input_fidelity").wants(AREAS)
+    forwarder = Forwarder(printed.loaded.classifier, 16, temperature=RULES.temperature)
+    explainer = BoundExplainer(registry.create("methods", METHOD[printed.family]), forwarder)
+    (kept,) = registry.create("metrics", "legacy_input_fidelity").perturbations(AREAS)
     different = []
     for start in range(0, 80, 16):
         clips = printed.clips[start : start + 16]
@@ -113,7 +113,7 @@ def test_masks_agree_in_all_but_a_few_bins(printed: Printed, reference_folder: P
         batch = Batch(x, tuple(clip.id for clip in clips))
         # The maps of these two methods depend on no target, so nothing has to be forwarded for one.
         clean = Clean(batch, torch.zeros(len(clips), 10), torch.zeros(10))
-        found = kept.apply(Evidence(clean, explaining.explain(batch, clean.target).map, explaining)) > 0
+        found = kept.apply(ScoringContext(clean, explainer.explain(batch, clean.target).map, explainer)) > 0
         wanted = torch.from_numpy(masks[start : start + 16]).transpose(1, 2)
         different += (found != wanted).flatten(1).sum(dim=1).tolist()
     assert len(different) == 80
@@ -144,10 +144,10 @@ def test_the_printed_means_are_the_recipes(printed: Printed) -> None:
 
 
 def test_resuming_finds_everything_and_the_protocols_never_mix(printed: Printed, tmp_path: Path) -> None:
-    events = run(plan_of(printed.source, [METHOD[printed.family]], printed.clips), printed.subject, printed.folder)
+    events = run(config_of(printed.source, [METHOD[printed.family]], printed.clips), printed.loaded, printed.folder)
     assert {event.kind for event in events} == {"found"}
     assert set(printed.rows["protocol"]) == {"legacy-speechbrain"}
-    standard = Plan(
+    standard = RunConfig(
         printed.source,
         printed.clips[:2],
         {METHOD[printed.family]: registry.create("methods", METHOD[printed.family])},
@@ -155,7 +155,7 @@ def test_resuming_finds_everything_and_the_protocols_never_mix(printed: Printed,
         0,
         16,
     )
-    run(standard, printed.subject, tmp_path)
+    run(standard, printed.loaded, tmp_path)
     with pytest.raises(ResultsError, match="follow different protocols"):
         comparison.compare([printed.folder, tmp_path])
     with pytest.raises(ResultsError, match="protocol"):
@@ -164,7 +164,7 @@ def test_resuming_finds_everything_and_the_protocols_never_mix(printed: Printed,
 
 def test_a_method_that_the_recipes_do_not_have_is_refused(printed: Printed, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedPairError, match="saliency is not scored by the protocol legacy-speechbrain"):
-        run(plan_of(printed.source, ["saliency"], printed.clips[:1]), printed.subject, tmp_path)
+        run(config_of(printed.source, ["saliency"], printed.clips[:1]), printed.loaded, tmp_path)
 
 
 def test_batches_weigh_as_in_the_recipes() -> None:

@@ -49,7 +49,7 @@ def test_the_input_by_hand(esc50_folder: Path) -> None:
     assert np.abs(source.waveform(clip)).max() == 1.0
     expected = np.log1p(slow_magnitude(samples / samples.max()))
     found = legacy_spectrogram(torch.from_numpy(source.unlimited_waveform(clip))[None])
-    assert found.shape == (1, *audio.GRID)
+    assert found.shape == (1, *audio.PICTURE_SHAPE)
     np.testing.assert_allclose(found[0].numpy().T, expected, rtol=0, atol=2e-5)
     image = slow_resize(431, 224) @ expected @ slow_resize(513, 224).T
     np.testing.assert_allclose(RecipeFrontEnd(224)(found)[0, 0].numpy(), image, rtol=0, atol=1e-4)
@@ -63,21 +63,21 @@ def test_division_is_by_the_maximum_not_the_largest_size() -> None:
     torch.testing.assert_close(spectrogram[0], torch.log1p(audio.stft(4 * wave[:1]).abs()[0]), rtol=0, atol=1e-6)
     # No positive sample: the recipes divide by zero.
     torch.testing.assert_close(spectrogram[1], torch.log1p(audio.stft(wave[1:2]).abs()[0]), rtol=0, atol=1e-6)
-    torch.testing.assert_close(spectrogram[2], torch.full(audio.GRID, 1e-7), rtol=1e-3, atol=0)
+    torch.testing.assert_close(spectrogram[2], torch.full(audio.PICTURE_SHAPE, 1e-7), rtol=1e-3, atol=0)
 
 
 def test_the_image_is_time_by_frequency_and_maps_come_back() -> None:
     front_end = RecipeFrontEnd(224)
-    ramp = torch.linspace(0, 1, audio.GRID[1]).expand(1, *audio.GRID)
+    ramp = torch.linspace(0, 1, audio.PICTURE_SHAPE[1]).expand(1, *audio.PICTURE_SHAPE)
     image = front_end(ramp)
     assert image.shape == (1, 1, 224, 224)
     assert float(image[0, 0].std(dim=1).max()) < 1e-6, "constant along the frequencies of one time"
     assert bool((image[0, 0, 1:, 0] > image[0, 0, :-1, 0]).all())
     cell = torch.zeros(1, 7, 7)
     cell[0, 6, 0] = 1.0  # the last times, the lowest frequencies
-    back = front_end.to_grid(cell)
-    assert back.shape == (1, *audio.GRID)
-    low, high = back[0, : audio.GRID[0] // 4], back[0, audio.GRID[0] // 2 :]
+    back = front_end.to_picture(cell)
+    assert back.shape == (1, *audio.PICTURE_SHAPE)
+    low, high = back[0, : audio.PICTURE_SHAPE[0] // 4], back[0, audio.PICTURE_SHAPE[0] // 2 :]
     assert float(high.max()) == 0.0
-    assert float(low[:, : audio.GRID[1] // 2].max()) == 0.0
+    assert float(low[:, : audio.PICTURE_SHAPE[1] // 2].max()) == 0.0
     assert float(low[:30, -30:].min()) == 1.0

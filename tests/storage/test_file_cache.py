@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from xaibench.storage.file_cache import KeptFiles
+from xaibench.storage.file_cache import FileCache
 
 
 def names(folder: Path) -> list[str]:
@@ -15,7 +15,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_a_file_is_written_whole_and_replaced(tmp_path: Path) -> None:
-    files = KeptFiles(tmp_path / "new" / "folder", ".bin")
+    files = FileCache(tmp_path / "new" / "folder", ".bin")
     files.write("a", b"first")
     files.write("a", b"second")
     assert files.path("a").read_bytes() == b"second"
@@ -24,7 +24,7 @@ def test_a_file_is_written_whole_and_replaced(tmp_path: Path) -> None:
 
 def test_the_oldest_go_and_strangers_stay(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_bytes(bytes(5000))
-    files = KeptFiles(tmp_path, ".bin", limit_bytes=1000)
+    files = FileCache(tmp_path, ".bin", limit_bytes=1000)
     for i in range(9):
         files.write(str(i), bytes(100))
         os.utime(files.path(str(i)), (1000 + i, 1000 + i))
@@ -35,7 +35,7 @@ def test_the_oldest_go_and_strangers_stay(tmp_path: Path) -> None:
 
 
 def test_what_another_process_wrote_is_counted(tmp_path: Path) -> None:
-    one, other = (KeptFiles(tmp_path, ".bin", limit_bytes=1000) for _ in range(2))
+    one, other = (FileCache(tmp_path, ".bin", limit_bytes=1000) for _ in range(2))
     one.write("a", bytes(400))
     other.write("b", bytes(400))
     os.utime(one.path("a"), (1000, 1000))
@@ -51,11 +51,11 @@ def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        KeptFiles(tmp_path, ".bin").write("a", b"half")
+        FileCache(tmp_path, ".bin").write("a", b"half")
     assert names(tmp_path) == []
 
 
 def test_a_folder_that_cannot_be_written_costs_no_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    KeptFiles(tmp_path / "file", ".bin").write("a", b"x")
+    FileCache(tmp_path / "file", ".bin").write("a", b"x")
     assert names(tmp_path) == ["file"]

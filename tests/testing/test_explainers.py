@@ -14,7 +14,7 @@ from xaibench.classifiers.base import Classifier
 from xaibench.errors import UnsupportedPairError
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
-from xaibench.sound.audio import GRID
+from xaibench.sound.audio import PICTURE_SHAPE
 from xaibench.sound.batch import Batch
 from xaibench.testing import check_explainer, toy_batch, toy_classifier
 
@@ -35,11 +35,11 @@ class Good(Explainer):
             (gradient,) = torch.autograd.grad(classifier.logits(x).gather(1, target[:, None]).sum(), x)
         finally:
             hook.remove()
-        noise = [torch.rand(batch.grid, generator=batch.generator(i, "good")) for i in range(len(batch))]
+        noise = [torch.rand(batch.picture_shape, generator=batch.generator(i, "good")) for i in range(len(batch))]
         return self.finish(batch, gradient / gradient.abs().amax(dim=(1, 2), keepdim=True) + torch.stack(noise))
 
     def finish(self, batch: Batch, attribution: Tensor) -> Explanation:
-        return Explanation(attribution, batch.grid)
+        return Explanation(attribution, batch.picture_shape)
 
 
 class NoTitle(Good):
@@ -51,7 +51,7 @@ class NoPolarity(Good):
 
 
 class UnknownNeed(Good):
-    needs = frozenset({"hope"})  # type: ignore[arg-type]
+    requires = frozenset({"hope"})  # type: ignore[arg-type]
 
 
 class TensorParameter(Good):
@@ -59,14 +59,14 @@ class TensorParameter(Good):
 
 
 class RefusesAll(Good):
-    def refusal(self, classifier: Classifier, has_evidence: bool) -> str | None:
+    def refusal(self, classifier: Classifier, has_ground_truth: bool) -> str | None:
         return "I would rather not"
 
 
 class RefusesNothing(Good):
-    needs = frozenset({"modulation"})
+    requires = frozenset({"modulation"})
 
-    def refusal(self, classifier: Classifier, has_evidence: bool) -> str | None:
+    def refusal(self, classifier: Classifier, has_ground_truth: bool) -> str | None:
         return None
 
 
@@ -77,18 +77,18 @@ class ReturnsTensor(Good):
 
 class WrongShape(Good):
     def finish(self, batch: Batch, attribution: Tensor) -> Explanation:
-        return Explanation(attribution[:, ::2], batch.grid)
+        return Explanation(attribution[:, ::2], batch.picture_shape)
 
 
 class Integers(Good):
     def finish(self, batch: Batch, attribution: Tensor) -> Explanation:
-        return Explanation((100 * attribution).int(), batch.grid)
+        return Explanation((100 * attribution).int(), batch.picture_shape)
 
 
 class HoldsNan(Good):
     def finish(self, batch: Batch, attribution: Tensor) -> Explanation:
         attribution[-1, 0, 0] = torch.nan
-        return Explanation(attribution, batch.grid)
+        return Explanation(attribution, batch.picture_shape)
 
 
 class FinerThanTheGrid(Good):
@@ -98,70 +98,70 @@ class FinerThanTheGrid(Good):
 
 class DividesByTheBatch(Good):
     def finish(self, batch: Batch, attribution: Tensor) -> Explanation:
-        return Explanation(attribution / len(batch), batch.grid)
+        return Explanation(attribution / len(batch), batch.picture_shape)
 
 
 class KnowsItsPosition(Good):
     def finish(self, batch: Batch, attribution: Tensor) -> Explanation:
         weight = torch.tensor([1.0, 2.0, 1.0])[: len(batch)] if len(batch) > 1 else torch.ones(1)
         weight = weight + 0.1 * torch.arange(len(batch))
-        return Explanation(attribution * weight[:, None, None], batch.grid)
+        return Explanation(attribution * weight[:, None, None], batch.picture_shape)
 
 
 class ReadsEvidenceUndeclared(Good):
     def finish(self, batch: Batch, attribution: Tensor) -> Explanation:
-        return Explanation(attribution * batch.evidence, batch.grid)
+        return Explanation(attribution * batch.ground_truth, batch.picture_shape)
 
 
 class FailsOnSilence(Good):
     def finish(self, batch: Batch, attribution: Tensor) -> Explanation:
         if (batch.x == 0).all():
             raise ValueError("nothing to hear")
-        return Explanation(attribution, batch.grid)
+        return Explanation(attribution, batch.picture_shape)
 
 
 class DrawsFromTorch(Good):
     def finish(self, batch: Batch, attribution: Tensor) -> Explanation:
-        return Explanation(attribution + torch.rand_like(attribution), batch.grid)
+        return Explanation(attribution + torch.rand_like(attribution), batch.picture_shape)
 
 
 class DrawsFromNumpy(Good):
     def finish(self, batch: Batch, attribution: Tensor) -> Explanation:
-        return Explanation(attribution * float(np.random.rand()), batch.grid)
+        return Explanation(attribution * float(np.random.rand()), batch.picture_shape)
 
 
 class DrawsFromPython(Good):
     def finish(self, batch: Batch, attribution: Tensor) -> Explanation:
-        return Explanation(attribution * random.random(), batch.grid)
+        return Explanation(attribution * random.random(), batch.picture_shape)
 
 
 class ForksButDoesNotSeed(Good):
     def finish(self, batch: Batch, attribution: Tensor) -> Explanation:
         with torch.random.fork_rng(devices=[]):
-            return Explanation(attribution + torch.rand(batch.grid), batch.grid)
+            return Explanation(attribution + torch.rand(batch.picture_shape), batch.picture_shape)
 
 
 class DrawsFromTheMachine(Good):
     def finish(self, batch: Batch, attribution: Tensor) -> Explanation:
-        return Explanation(attribution * np.random.default_rng().random(), batch.grid)
+        return Explanation(attribution * np.random.default_rng().random(), batch.picture_shape)
 
 
 class SeedsItself(Good):
     def finish(self, batch: Batch, attribution: Tensor) -> Explanation:
         generator = torch.Generator().manual_seed(batch.seed)
-        return Explanation(attribution + torch.rand(batch.grid, generator=generator), batch.grid)
+        return Explanation(attribution + torch.rand(batch.picture_shape, generator=generator), batch.picture_shape)
 
 
 class WritesToTheInput(Good):
     def finish(self, batch: Batch, attribution: Tensor) -> Explanation:
         batch.x.clamp_(max=0.5)
-        return Explanation(attribution, batch.grid)
+        return Explanation(attribution, batch.picture_shape)
 
 
 class TracksTheInput(Good):
     def finish(self, batch: Batch, attribution: Tensor) -> Explanation:
         batch.x.requires_grad_()
-        return Explanation(attribution, batch.grid)
+        return Explanation(attribution, batch.picture_shape)
 
 
 class WritesToTheTarget(Good):
@@ -224,7 +224,7 @@ class LeavesPatchedForward(Changes):
 
 
 class LeavesEagerAttention(Changes):
-    needs = frozenset({"attentions"})
+    requires = frozenset({"attentions"})
 
     def change(self, classifier: Classifier) -> None:
         classifier.backbone.set_attn_implementation("eager")  # type: ignore[operator, union-attr]
@@ -252,13 +252,13 @@ class HidesExceptions(Good):
         try:
             return super().explain(classifier, batch, target)
         except Exception:
-            return Explanation(torch.zeros_like(batch.x), batch.grid)
+            return Explanation(torch.zeros_like(batch.x), batch.picture_shape)
 
 
 BAD_EXPLAINERS = {
     NoTitle: "title must be",
     NoPolarity: "polarity must be one of",
-    UnknownNeed: r"needs holds \['hope'\]",
+    UnknownNeed: r"requires holds \['hope'\]",
     TensorParameter: "parameters must be plain JSON",
     RefusesAll: "turns down toy-cnn, which has all it needs: I would rather not",
     RefusesNothing: "no reason where 'modulation' is missing",
@@ -269,7 +269,7 @@ BAD_EXPLAINERS = {
     FinerThanTheGrid: r"native_shape \(80000, 1\)",
     DividesByTheBatch: "depends on the other clips",
     KnowsItsPosition: "depends on the order",
-    ReadsEvidenceUndeclared: "declare in `needs`",
+    ReadsEvidenceUndeclared: "declare in `requires`",
     FailsOnSilence: "a silent clip raised ValueError: nothing to hear",
     DrawsFromTorch: "torch's global random state",
     DrawsFromNumpy: "numpy's global random state",
@@ -295,9 +295,9 @@ BAD_EXPLAINERS = {
 }
 
 
-@pytest.mark.parametrize("needs", [(), ("rectifiers",), ("modulation",), ("attentions",), ("evidence",)])
-def test_a_good_explainer_passes(needs: Sequence[str]) -> None:
-    check_explainer(type("Needy", (Good,), {"needs": frozenset(needs)}))
+@pytest.mark.parametrize("requires", [(), ("rectifiers",), ("modulation",), ("attentions",), ("ground_truth",)])
+def test_a_good_explainer_passes(requires: Sequence[str]) -> None:
+    check_explainer(type("Needy", (Good,), {"requires": frozenset(requires)}))
 
 
 def test_an_instance_and_a_classifier_may_be_given() -> None:
@@ -332,13 +332,13 @@ def test_the_kit_leaves_global_random_states_alone() -> None:
 @pytest.mark.parametrize("offer", ["rectifiers", "modulation", "attentions"])
 def test_a_toy_offers_what_is_asked_and_is_the_same_every_time(offer: str) -> None:
     first, second = toy_classifier({offer}), toy_classifier({offer})
-    assert offer in first.offers
+    assert offer in first.capabilities
     assert not first.training
     x = toy_batch().x
     probabilities = first.probabilities(x)
     assert torch.equal(probabilities, second.probabilities(x))
     assert (probabilities.amax(dim=0) - probabilities.amin(dim=0)).max() > 0.01  # it tells clips apart
-    quieter = first.probabilities(x * (torch.rand(GRID, generator=torch.Generator().manual_seed(0)) > 0.5))
+    quieter = first.probabilities(x * (torch.rand(PICTURE_SHAPE, generator=torch.Generator().manual_seed(0)) > 0.5))
     assert (probabilities - quieter).abs().max() > 0.01  # and hears a mask
     assert (probabilities - first.train().probabilities(x)).abs().max() > 1e-4  # and its mode matters
 
@@ -350,8 +350,8 @@ def test_a_toy_with_everything_is_refused() -> None:
 
 def test_the_toy_batch_sounds() -> None:
     batch = toy_batch(2, seed=5)
-    assert batch.x.shape == (2, *GRID)
+    assert batch.x.shape == (2, *PICTURE_SHAPE)
     assert batch.seed == 5
-    assert batch.evidence is not None
-    inside, outside = batch.x[batch.evidence].mean(), batch.x[~batch.evidence].mean()
+    assert batch.ground_truth is not None
+    inside, outside = batch.x[batch.ground_truth].mean(), batch.x[~batch.ground_truth].mean()
     assert inside > 2 * outside

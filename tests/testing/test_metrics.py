@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from xaibench.scoring.context import Evidence
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
 from xaibench.scoring.perturbation import Masked, Perturbation
 from xaibench.testing import check_metric
@@ -28,16 +28,16 @@ class GoodMetric(Metric):
     cost = "1 per area"
     per_area = True
 
-    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
+    def perturbations(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [Masked("kept", area) for area in areas]
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
         assert area is not None
-        total = evidence.importance.double().sum(dim=(1, 2))
-        share = evidence.importance.double().amax(dim=(1, 2)) / total
-        return self.finish(evidence, share * evidence.p_kept(area), total == 0)
+        total = context.importance.double().sum(dim=(1, 2))
+        share = context.importance.double().amax(dim=(1, 2)) / total
+        return self.finish(context, share * context.p_kept(area), total == 0)
 
-    def finish(self, evidence: Evidence, values: Tensor, undefined: Tensor) -> Scores:
+    def finish(self, context: ScoringContext, values: Tensor, undefined: Tensor) -> Scores:
         return scores(values, undefined, "the map is zero")
 
 
@@ -54,98 +54,98 @@ class BoundsReversed(GoodMetric):
 
 
 class WantsAnotherPart(GoodMetric):
-    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
+    def perturbations(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [("noise", area) for area in areas]  # type: ignore[list-item]
 
 
 class WantsTooLittle(GoodMetric):
-    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
+    def perturbations(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [Masked("kept", area) for area in areas[:2]]
 
 
 class OutOfBounds(GoodMetric):
-    def finish(self, evidence: Evidence, values: Tensor, undefined: Tensor) -> Scores:
+    def finish(self, context: ScoringContext, values: Tensor, undefined: Tensor) -> Scores:
         return scores(values + 1.5, undefined, "the map is zero")
 
 
 class SinglePrecision(GoodMetric):
-    def finish(self, evidence: Evidence, values: Tensor, undefined: Tensor) -> Scores:
+    def finish(self, context: ScoringContext, values: Tensor, undefined: Tensor) -> Scores:
         return Scores(values.float(), (None,) * len(values))
 
 
 class OneMean(GoodMetric):
-    def finish(self, evidence: Evidence, values: Tensor, undefined: Tensor) -> Scores:
+    def finish(self, context: ScoringContext, values: Tensor, undefined: Tensor) -> Scores:
         return Scores(values.mean(), (None,))
 
 
 class SilentNan(GoodMetric):
-    def finish(self, evidence: Evidence, values: Tensor, undefined: Tensor) -> Scores:
+    def finish(self, context: ScoringContext, values: Tensor, undefined: Tensor) -> Scores:
         return scores(values)
 
 
 class SilentInfinity(GoodMetric):
     bounds = (0.0, float("inf"))
 
-    def finish(self, evidence: Evidence, values: Tensor, undefined: Tensor) -> Scores:
-        return scores((evidence.importance * 1e10).sum(dim=(1, 2)))
+    def finish(self, context: ScoringContext, values: Tensor, undefined: Tensor) -> Scores:
+        return scores((context.importance * 1e10).sum(dim=(1, 2)))
 
 
 class ZeroWithReason(GoodMetric):
-    def finish(self, evidence: Evidence, values: Tensor, undefined: Tensor) -> Scores:
+    def finish(self, context: ScoringContext, values: Tensor, undefined: Tensor) -> Scores:
         result = scores(values, undefined, "the map is zero")
         return Scores(result.values.nan_to_num(), result.reasons)
 
 
 class RaisesOnZero(GoodMetric):
-    def finish(self, evidence: Evidence, values: Tensor, undefined: Tensor) -> Scores:
+    def finish(self, context: ScoringContext, values: Tensor, undefined: Tensor) -> Scores:
         if undefined.any():
             raise ZeroDivisionError
         return scores(values)
 
 
 class DividesByCertainty(GoodMetric):
-    def finish(self, evidence: Evidence, values: Tensor, undefined: Tensor) -> Scores:
-        return scores((evidence.p_full - 1).abs() / (1 - evidence.p_full), undefined, "the map is zero")
+    def finish(self, context: ScoringContext, values: Tensor, undefined: Tensor) -> Scores:
+        return scores((context.p_full - 1).abs() / (1 - context.p_full), undefined, "the map is zero")
 
 
 class NormalisesByTheBatch(GoodMetric):
-    def finish(self, evidence: Evidence, values: Tensor, undefined: Tensor) -> Scores:
+    def finish(self, context: ScoringContext, values: Tensor, undefined: Tensor) -> Scores:
         return scores(values / values.max(), undefined, "the map is zero")
 
 
 class RanksInTheBatch(GoodMetric):
-    def finish(self, evidence: Evidence, values: Tensor, undefined: Tensor) -> Scores:
+    def finish(self, context: ScoringContext, values: Tensor, undefined: Tensor) -> Scores:
         return scores(torch.linspace(0.2, 0.8, 2 * len(values) + 1)[: len(values)], undefined, "the map is zero")
 
 
 class DrawsAtRandom(GoodMetric):
-    def finish(self, evidence: Evidence, values: Tensor, undefined: Tensor) -> Scores:
+    def finish(self, context: ScoringContext, values: Tensor, undefined: Tensor) -> Scores:
         return scores(torch.rand(len(values)), undefined, "the map is zero")
 
 
 class WritesToTheMap(GoodMetric):
-    def finish(self, evidence: Evidence, values: Tensor, undefined: Tensor) -> Scores:
-        evidence.importance.mul_(0.5)
+    def finish(self, context: ScoringContext, values: Tensor, undefined: Tensor) -> Scores:
+        context.importance.mul_(0.5)
         return scores(values, undefined, "the map is zero")
 
 
 class WritesToTheSound(GoodMetric):
-    def finish(self, evidence: Evidence, values: Tensor, undefined: Tensor) -> Scores:
-        evidence.clean.batch.x.mul_(0.5)
+    def finish(self, context: ScoringContext, values: Tensor, undefined: Tensor) -> Scores:
+        context.clean.batch.x.mul_(0.5)
         return scores(values, undefined, "the map is zero")
 
 
 class ReadsKnownUndeclared(GoodMetric):
-    def finish(self, evidence: Evidence, values: Tensor, undefined: Tensor) -> Scores:
-        return scores((evidence.importance * evidence.known).mean(dim=(1, 2)), undefined, "the map is zero")
+    def finish(self, context: ScoringContext, values: Tensor, undefined: Tensor) -> Scores:
+        return scores((context.importance * context.ground_truth).mean(dim=(1, 2)), undefined, "the map is zero")
 
 
 class FailsWithoutEvidence(GoodMetric):
-    needs_known_evidence = True
+    needs_ground_truth = True
 
-    def finish(self, evidence: Evidence, values: Tensor, undefined: Tensor) -> Scores:
-        assert evidence.known is not None
-        size = evidence.known.sum(dim=(1, 2))
+    def finish(self, context: ScoringContext, values: Tensor, undefined: Tensor) -> Scores:
+        assert context.ground_truth is not None
+        size = context.ground_truth.sum(dim=(1, 2))
         return scores(size / size, undefined, "the map is zero")
 
 

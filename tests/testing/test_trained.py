@@ -14,14 +14,14 @@ from torch import Tensor
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import CheckpointError
 from xaibench.explaining.explanation import Explanation
-from xaibench.explaining.trainable import Clips, Epoch, Fitted, Fitting, TrainedExplainer
+from xaibench.explaining.trainable import Clips, Epoch, Fitted, Fitting, TrainableExplainer
 from xaibench.sound.batch import Batch
 from xaibench.testing import check_explainer
 
 WEIGHTS = "scale.safetensors"
 
 
-class Good(TrainedExplainer):
+class Good(TrainableExplainer):
     """The spectrogram times a number per frequency, which every epoch adds to."""
 
     title = "Good"
@@ -33,7 +33,7 @@ class Good(TrainedExplainer):
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         with torch.no_grad():
             confidence = classifier.probabilities(batch.x).amax(dim=1)
-        return Explanation(batch.x * self.scale[:, None] * confidence[:, None, None], batch.grid)
+        return Explanation(batch.x * self.scale[:, None] * confidence[:, None, None], batch.picture_shape)
 
     def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> Fitted:
         state = fitting.state / "state.pt"
@@ -165,7 +165,7 @@ class KnowsOneClassifier(Good):
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         explanation = super().explain(classifier, batch, target)
         if classifier is not getattr(self, "own", classifier):
-            return Explanation(torch.rand(batch.x.shape), batch.grid)
+            return Explanation(torch.rand(batch.x.shape), batch.picture_shape)
         return explanation
 
 
@@ -192,6 +192,6 @@ def test_a_good_trained_explainer_passes() -> None:
 
 
 @pytest.mark.parametrize("explainer", BAD_EXPLAINERS, ids=lambda explainer: explainer.__name__)
-def test_a_bad_trained_explainer_is_caught(explainer: type[TrainedExplainer]) -> None:
+def test_a_bad_trained_explainer_is_caught(explainer: type[TrainableExplainer]) -> None:
     with pytest.raises(AssertionError, match=BAD_EXPLAINERS[explainer]):
         check_explainer(explainer)

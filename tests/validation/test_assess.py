@@ -67,7 +67,7 @@ def maps() -> dict[str, torch.Tensor]:
 
 def test_yardsticks_are_what_they_are_called() -> None:
     batch, found = toy_batch(), maps()
-    known = batch.evidence
+    known = batch.ground_truth
     assert known is not None
     for name, one in found.items():
         assert (one >= 0).all()
@@ -77,7 +77,7 @@ def test_yardsticks_are_what_they_are_called() -> None:
     assert not (found["inverted"] * known).any() and (found["inverted"] > 0).float().mean() > 0.5
     kept = (found["half"] > 0).sum() / loud.sum()
     assert kept == pytest.approx(0.5, abs=0.05) and not ((found["half"] > 0) & ~loud).any()
-    steps = round(validation.SHIFT * batch.grid[1])
+    steps = round(validation.SHIFT * batch.picture_shape[1])
     assert steps > 0
     torch.testing.assert_close(found["shifted"], found["oracle"].roll(steps, dims=2), rtol=1e-4, atol=0)
     torch.testing.assert_close(found["energy"] * batch.x.sum(dim=(1, 2), keepdim=True), batch.x, rtol=1e-4, atol=0)

@@ -39,7 +39,7 @@ class Classifier(nn.Module):
         front_end: resizes the spectrogram inside `logits`, and maps back to its grid.
         feature_maps: an identity module whose output is the deepest spatial feature map
             (batch, channels, h, w), drawn over the image; what GradCAM and PIQ read.
-        offers: what only some architectures have and some explainers need: "modulation" (a
+        capabilities: what only some architectures have and some explainers need: "modulation" (a
             `modulation` module), "attentions" (`attention_weights`), "rectifiers" (ReLU is the
             only non-linearity and every ReLU module runs once).
         recipe: how `xaibench train` trains it.
@@ -51,7 +51,7 @@ class Classifier(nn.Module):
     temperature: float
     front_end: FrontEnd
     feature_maps: nn.Module
-    offers: frozenset[str] = frozenset()
+    capabilities: frozenset[str] = frozenset()
     recipe: Recipe = Recipe()
 
     def __init__(self, name: str, family: str, classes: Sequence[str], temperature: float = 1.0) -> None:

@@ -28,7 +28,7 @@ class _Block(nn.Sequential):
 class CnnClassifier(Classifier):
     """Blocks with mean pools between them, mean over the last map, ReLU layer, linear head."""
 
-    offers = frozenset({"rectifiers"})
+    capabilities = frozenset({"rectifiers"})
 
     def __init__(self, name: str, classes: Sequence[str], front_end: FrontEnd, widths: Sequence[int]) -> None:
         super().__init__(name, "cnn", classes)

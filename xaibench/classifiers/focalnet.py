@@ -20,7 +20,7 @@ class FocalNetClassifier(Classifier):
             is the by-design interpretation.
     """
 
-    offers = frozenset({"modulation"})
+    capabilities = frozenset({"modulation"})
 
     def __init__(
         self, name: str, classes: Sequence[str], front_end: FrontEnd, config: FocalNetConfig, hidden: int

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from xaibench.classifiers.resize import resize
-from xaibench.sound.audio import GRID, SAMPLE_RATE
+from xaibench.sound.audio import PICTURE_SHAPE, SAMPLE_RATE
 
 
 class FrontEnd(nn.Module):
@@ -15,7 +15,7 @@ class FrontEnd(nn.Module):
 
     image_size: tuple[int, int]
 
-    def to_grid(self, maps: Tensor) -> Tensor:
+    def to_picture(self, maps: Tensor) -> Tensor:
         """Resize maps (batch, h, w) drawn over the image to the grid (batch, 513, 431)."""
         raise NotImplementedError
 
@@ -30,8 +30,8 @@ class LinearResize(FrontEnd):
     def forward(self, x: Tensor) -> Tensor:
         return resize(x, self.image_size)[:, None]
 
-    def to_grid(self, maps: Tensor) -> Tensor:
-        return resize(maps, GRID)
+    def to_picture(self, maps: Tensor) -> Tensor:
+        return resize(maps, PICTURE_SHAPE)
 
 
 class MelResize(FrontEnd):
@@ -49,11 +49,11 @@ class MelResize(FrontEnd):
     def __init__(self, image_size: tuple[int, int]) -> None:
         super().__init__()
         self.image_size = image_size
-        bins = np.linspace(0, SAMPLE_RATE / 2, GRID[0])
+        bins = np.linspace(0, SAMPLE_RATE / 2, PICTURE_SHAPE[0])
         mel_top = _mel(np.array(SAMPLE_RATE / 2))
         edges = _hertz(np.linspace(0, mel_top, image_size[0] + 2))
         weights = _triangles(edges, bins)
-        time = resize(torch.eye(GRID[1])[None], (GRID[1], image_size[1]))[0]
+        time = resize(torch.eye(PICTURE_SHAPE[1])[None], (PICTURE_SHAPE[1], image_size[1]))[0]
         row = np.interp(bins, edges[1:-1], np.arange(image_size[0]))
         # Derived from the geometry, so not part of the weights.
         self.register_buffer("frequency_weights", torch.from_numpy(weights).float(), persistent=False)
@@ -63,8 +63,8 @@ class MelResize(FrontEnd):
     def forward(self, x: Tensor) -> Tensor:
         return (self.frequency_weights @ (x @ self.time_weights))[:, None]
 
-    def to_grid(self, maps: Tensor) -> Tensor:
-        image = resize(maps, (self.image_size[0], GRID[1]))
+    def to_picture(self, maps: Tensor) -> Tensor:
+        image = resize(maps, (self.image_size[0], PICTURE_SHAPE[1]))
         low = self.row_of_bin.floor().long()
         high = (low + 1).clamp(max=self.image_size[0] - 1)
         share = (self.row_of_bin - low)[:, None]

@@ -11,7 +11,7 @@ from xaibench.classifiers.base import Classifier
 
 
 @dataclass(frozen=True)
-class Subject:
+class LoadedClassifier:
     """A classifier under explanation.
 
     Attributes:

@@ -20,10 +20,10 @@ class VitClassifier(Classifier):
     pool makes every token's gradient the same, and GradCAM would not use the last attention.
 
     Attributes:
-        grid: patches along (freq, time).
+        patch_grid: patches along (freq, time).
     """
 
-    offers = frozenset({"attentions"})
+    capabilities = frozenset({"attentions"})
 
     def __init__(self, name: str, classes: Sequence[str], front_end: FrontEnd, config: ViTConfig, hidden: int) -> None:
         super().__init__(name, "vit", classes, temperature=COSINE_SCALE)
@@ -32,7 +32,7 @@ class VitClassifier(Classifier):
         self.backbone = ViTModel(config, add_pooling_layer=False)
         self.feature_maps = nn.Identity()
         patch = config.patch_size if not isinstance(config.patch_size, int) else (config.patch_size,) * 2
-        self.grid = (front_end.image_size[0] // patch[0], front_end.image_size[1] // patch[1])
+        self.patch_grid = (front_end.image_size[0] // patch[0], front_end.image_size[1] // patch[1])
         self.head = CosineHead(config.hidden_size, hidden, len(self.classes))
         self.recipe = Recipe(epochs=110, learning_rate=7e-4, weight_decay=0.05)
 
@@ -76,7 +76,7 @@ class VitClassifier(Classifier):
         tokens = self.backbone.embeddings(image.expand(-1, self.backbone.config.num_channels, -1, -1))
         for block in self.backbone.layers[:-1]:
             tokens = block(tokens)
-            yield tokens, tokens[:, 1:].transpose(1, 2).unflatten(2, self.grid)
+            yield tokens, tokens[:, 1:].transpose(1, 2).unflatten(2, self.patch_grid)
 
 
 def micro(classes: Sequence[str]) -> Classifier:

@@ -13,19 +13,21 @@ if TYPE_CHECKING:
     import torch
 
     from xaibench.classifiers.checkpoint import Card
-    from xaibench.classifiers.loaded import Subject
+    from xaibench.classifiers.loaded import LoadedClassifier
     from xaibench.explaining.fitting import ExplainerCard
     from xaibench.sound.dataset import Dataset
 
 
-def subjects_of(names: list[str] | None, source: Dataset, folds: Sequence[int], device: torch.device) -> list[Subject]:
+def load_classifiers(
+    names: list[str] | None, source: Dataset, folds: Sequence[int], device: torch.device
+) -> list[LoadedClassifier]:
     """The named classifiers, or all shipped ones for a dataset; says so when a fold to score was trained on.
 
     Raises:
         CheckpointError: no such weights, or of other classes.
     """
     from xaibench.classifiers import checkpoint
-    from xaibench.classifiers.loaded import Subject
+    from xaibench.classifiers.loaded import LoadedClassifier
     from xaibench.errors import CheckpointError
 
     if not names or ALL in names:
@@ -36,7 +38,7 @@ def subjects_of(names: list[str] | None, source: Dataset, folds: Sequence[int], 
                 f"no weights are shipped for {source.name}; train some with 'xaibench train --classifier cnn-micro "
                 f"--dataset {where}' and give the folder it prints as --classifier"
             )
-    subjects = []
+    loaded_classifiers = []
     for name in dict.fromkeys(names):
         classifier, card = checkpoint.resolve(name, source.name)
         if card.geometry and sorted(card.classes) == sorted(source.classes):
@@ -52,8 +54,8 @@ def subjects_of(names: list[str] | None, source: Dataset, folds: Sequence[int], 
         label = label_of(name, card)
         if card.dataset == source.name:
             warn_of_seen_folds(label, "trained", folds, card)
-        subjects.append(Subject(label, classifier.to(device), card.weights_sha256, card.geometry))
-    return subjects
+        loaded_classifiers.append(LoadedClassifier(label, classifier.to(device), card.weights_sha256, card.geometry))
+    return loaded_classifiers
 
 
 def warn_of_seen_folds(label: str, done: str, folds: Sequence[int], card: Card | ExplainerCard) -> None:

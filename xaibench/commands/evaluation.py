@@ -10,7 +10,7 @@ import typer
 
 from xaibench import registry
 from xaibench.commands import options
-from xaibench.commands.classifiers import subjects_of, warn_of_seen_folds
+from xaibench.commands.classifiers import load_classifiers, warn_of_seen_folds
 from xaibench.commands.console import notes, output, progress
 from xaibench.commands.options import ALL
 from xaibench.errors import UnsupportedPairError, XaibenchError
@@ -86,7 +86,7 @@ def run(
     from xaibench.explaining.cache import ExplanationCache
     from xaibench.results.store import Manifest, RunFolder
     from xaibench.scoring import protocol as protocols
-    from xaibench.scoring.evaluate import Plan, contenders, evaluate
+    from xaibench.scoring.evaluate import RunConfig, evaluate, methods_on
     from xaibench.storage.array_cache import cache_folder
 
     rules = protocols.find(protocol)
@@ -99,12 +99,12 @@ def run(
     clips = source.in_folds(chosen)[:limit]
     size = automatic_batch_size(where) if batch_size == "auto" else _positive(batch_size, "--batch-size")
     cache = ExplanationCache(cache_folder() / "explanations")
-    plan = Plan(
+    config = RunConfig(
         source, clips, plan_methods, plan_metrics, seed, size, precision.dtype, compiled, cache, rules, explainers
     )
 
-    subjects = subjects_of(classifier, source, chosen, where)
-    found = {subject.label: contenders(plan, subject) for subject in subjects}
+    loaded_classifiers = load_classifiers(classifier, source, chosen, where)
+    found = {loaded.label: methods_on(config, loaded) for loaded in loaded_classifiers}
     for label, (contenders_here, _) in found.items():
         for one in contenders_here:
             if one.card is not None and not one.soft and one.card.dataset == source.name:
@@ -115,8 +115,8 @@ def run(
     for label, reasons in refused.items():
         for name, reason in reasons.items():
             notes().print(f"left out: {name} on {label} ({reason})", style="dim", markup=False, soft_wrap=True)
-    subjects = [subject for subject in subjects if len(refused[subject.label]) < len(methods)]
-    if not subjects:
+    loaded_classifiers = [loaded for loaded in loaded_classifiers if len(refused[loaded.label]) < len(methods)]
+    if not loaded_classifiers:
         raise UnsupportedPairError("no pair of method and classifier is left to run; see the reasons above")
 
     if out is None:
@@ -139,8 +139,8 @@ def run(
                 failures[event.classifier, event.method] = event.reason
             bar.update(task, advance=event.clips, description=f"{event.classifier} · {event.method}")
 
-        for subject in subjects:
-            evaluate(plan, subject, folder, report)
+        for loaded in loaded_classifiers:
+            evaluate(config, loaded, folder, report)
     _print_summary(out, failures)
     if rules.batch_clips is not None:
         _print_as_recipe(out, rules.batch_clips)

@@ -103,8 +103,8 @@ def _write_sounds(clip: Illustrated, folder: Path) -> list[Path]:
 
 
 def _print(clip: Illustrated) -> None:
-    for label in dict.fromkeys(panel.pair.subject.label for panel in clip.panels):
-        first = next(panel for panel in clip.panels if panel.pair.subject.label == label)
+    for label in dict.fromkeys(panel.pair.loaded.label for panel in clip.panels):
+        first = next(panel for panel in clip.panels if panel.pair.loaded.label == label)
         _say(f"{clip.name}: {label} says {first.predicted} (p = {first.p_full:.2f})")
     for panel in clip.panels:
         text = f"{panel.pair.name}: p(kept) {panel.top.p_kept:.3f}, p(removed) {panel.top.p_removed:.3f}"

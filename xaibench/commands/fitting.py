@@ -57,12 +57,12 @@ def fit(
 
     xaibench fit -m lmac -c checkpoints/esc10/cnn-micro --dataset esc10 --data-dir ESC-50-master --set epochs=10
     """
-    from xaibench.commands.classifiers import subjects_of
+    from xaibench.commands.classifiers import load_classifiers
     from xaibench.explaining import fitting
-    from xaibench.explaining.trainable import TrainedExplainer, changed_settings
+    from xaibench.explaining.trainable import TrainableExplainer, changed_settings
 
     explainer = registry.create("methods", method)
-    if not isinstance(explainer, TrainedExplainer):
+    if not isinstance(explainer, TrainableExplainer):
         raise UnsupportedPairError(
             f"{method} has no weights to fit; use it at once with 'xaibench run --method {method}'"
         )
@@ -77,8 +77,8 @@ def fit(
         raise XaibenchError(f"--set {error}") from None
     source = options.open_dataset(dataset, data_dir)
     where = options.open_device(device, deterministic)
-    (subject,) = subjects_of([classifier], source, (), where)
-    folder = fitting.folder_of(out, dataset, subject.label, method)
+    (loaded,) = load_classifiers([classifier], source, (), where)
+    folder = fitting.folder_of(out, dataset, loaded.label, method)
     order = fitting.Order(method, chosen, seed, precision.dtype, shlex.join(["xaibench", *sys.argv[1:]]))
     with progress() as bar:
         task = bar.add_task("reading sound", total=None)
@@ -90,13 +90,13 @@ def fit(
             if not sys.stderr.isatty():  # a log has no bar
                 notes().print(f"epoch {epoch.epoch} of at most {epoch.epochs} · {text}", soft_wrap=True)
 
-        card = fitting.fit(explainer, subject, source, order, folder, report)
+        card = fitting.fit(explainer, loaded, source, order, folder, report)
     best = [losses["valid"] for losses in card.losses if losses["epoch"] == card.best_epoch]
     loss = f"loss {best[0]:.4f} on fold 4 (epoch {card.best_epoch} of {len(card.losses)}, chosen there)" if best else ""
     measures = [f"{name.replace('_', ' ')} {value:.2f}" for name, value in card.measures.items()]
     fitted = ", ".join([loss, *measures] if loss else measures)
     output().print(
-        f"{method} for {subject.label} on {dataset}: {fitted}{'; ' * bool(fitted)}{card.parameters:,} parameters, "
+        f"{method} for {loaded.label} on {dataset}: {fitted}{'; ' * bool(fitted)}{card.parameters:,} parameters, "
         f"{card.seconds:.0f} s",
         soft_wrap=True,
     )

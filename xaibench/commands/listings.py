@@ -68,12 +68,12 @@ def _summary(entry: Any) -> str:
 
 
 def _method_line(name: str, method: Any) -> str:
-    needs = f" (needs {', '.join(sorted(method.needs))})" if method.needs else ""
-    return method.description + needs
+    requires = f" (needs {', '.join(sorted(method.requires))})" if method.requires else ""
+    return method.description + requires
 
 
 def _method_details(name: str, method: Any) -> dict[str, object]:
-    from xaibench.explaining.trainable import TrainedExplainer
+    from xaibench.explaining.trainable import TrainableExplainer
 
     reading = {"absolute": "size of the map (sensitivity)", "positive": "positive part of the map (contribution)"}
     details: dict[str, object] = {
@@ -81,13 +81,13 @@ def _method_details(name: str, method: Any) -> dict[str, object]:
         "what": method.description,
         "reference": method.reference,
         "importance": reading[method.polarity],
-        "needs": ", ".join(sorted(method.needs)) or "nothing special",
+        "needs": ", ".join(sorted(method.requires)) or "nothing special",
         "parameters": ", ".join(f"{key}={value}" for key, value in method.parameters.items()) or "none",
         "control": "yes" if method.control else "no",
     }
     if method.native_mask:
         details["mask"] = f"the map is a soft mask; scored as {name}-soft too"
-    if inspect.isclass(method) and issubclass(method, TrainedExplainer):
+    if inspect.isclass(method) and issubclass(method, TrainableExplainer):
         if method.fittable:
             details["weights"] = f"for one classifier each: xaibench fit --method {name}"
             details["settings of the fit"] = ", ".join(f"{key}={value}" for key, value in method.settings.items())
@@ -114,7 +114,7 @@ def _metric_details(name: str, metric: Any) -> dict[str, object]:
         "better": "higher" if metric.higher_is_better else "lower",
         "range": f"{metric.bounds[0]:g} to {metric.bounds[1]:g}",
         "areas": "scored at 5, 10, 20 and 40% of the bins" if metric.per_area else "no mask area",
-        "needs": "known evidence" if metric.needs_known_evidence else "nothing special",
+        "needs": "known evidence" if metric.needs_ground_truth else "nothing special",
         "forward passes per clip": metric.cost,
         "in the default set": "yes" if metric.in_default_set else f"no: --metric {name}",
         "reference": metric.reference,
@@ -195,7 +195,7 @@ def _dataset_details(name: str, dataset: Any) -> dict[str, object]:
     return {
         "what": _summary(dataset),
         "licence": dataset.licence,
-        "known evidence": "yes" if dataset.has_evidence else "no",
+        "known evidence": "yes" if dataset.has_ground_truth else "no",
         "folder": "--data-dir FOLDER" if inspect.signature(dataset).parameters else "none: generated on first use",
     }
 

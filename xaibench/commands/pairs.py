@@ -15,7 +15,7 @@ from xaibench.errors import UnsupportedPairError, XaibenchError
 if TYPE_CHECKING:
     import torch
 
-    from xaibench.classifiers.loaded import Subject
+    from xaibench.classifiers.loaded import LoadedClassifier
     from xaibench.explaining.explainer import Explainer
     from xaibench.scoring.one_clip import Pair
 
@@ -35,7 +35,7 @@ class Pairing:
     dataset: str
     explainers: Path
     device: torch.device
-    _known: dict[str, Subject] = field(default_factory=dict, init=False)
+    _known: dict[str, LoadedClassifier] = field(default_factory=dict, init=False)
 
     def pairs(self, texts: Sequence[str], classifier: str | None) -> list[Pair]:
         """The pairs meant by METHOD and METHOD@CLASSIFIER, in this order, each once.
@@ -60,9 +60,9 @@ class Pairing:
             found |= {(pair.name, None): pair for pair in self._free(free, classifier)}
         for method, named in typed.values():
             if named is not None:
-                subject = self._subject(named)
-                explainer = self._bound(method, methods[method], subject)
-                found[method, named] = _pair(f"{method}{AT}{subject.label}", explainer, subject)
+                loaded = self._subject(named)
+                explainer = self._bound(method, methods[method], loaded)
+                found[method, named] = _pair(f"{method}{AT}{loaded.label}", explainer, loaded)
         return [found[key] for key in typed.values()]
 
     def _free(self, methods: dict[str, Explainer], classifier: str | None) -> list[Pair]:
@@ -74,11 +74,11 @@ class Pairing:
             raise XaibenchError(f"no weights are shipped for {self.dataset}; give --classifier a checkpoint folder")
         reasons: list[str] = []
         for name in names:
-            subject = self._subject(name)
+            loaded = self._subject(name)
             bound, refused = [], []
             for method, explainer in methods.items():
                 try:
-                    bound.append(_pair(method, self._bound(method, explainer, subject), subject))
+                    bound.append(_pair(method, self._bound(method, explainer, loaded), loaded))
                 except UnsupportedPairError as error:
                     refused.append(str(error))
             if not refused:
@@ -86,33 +86,33 @@ class Pairing:
             reasons += refused
         raise UnsupportedPairError(f"no classifier fits: {'; '.join(dict.fromkeys(reasons))}")
 
-    def _subject(self, name: str) -> Subject:
+    def _subject(self, name: str) -> LoadedClassifier:
         from xaibench.classifiers import checkpoint
-        from xaibench.classifiers.loaded import Subject
+        from xaibench.classifiers.loaded import LoadedClassifier
 
         if name not in self._known:
             model, card = checkpoint.resolve(name, self.dataset)
             label = label_of(name, card)
-            self._known[name] = Subject(label, model.to(self.device), card.weights_sha256, card.geometry)
+            self._known[name] = LoadedClassifier(label, model.to(self.device), card.weights_sha256, card.geometry)
         return self._known[name]
 
-    def _bound(self, name: str, unbound: Explainer, subject: Subject) -> Explainer:
+    def _bound(self, name: str, unbound: Explainer, loaded: LoadedClassifier) -> Explainer:
         """The method with the weights that belong to the classifier, if it is a trained one."""
         from xaibench.explaining import fitting
 
-        refusal = unbound.refusal(subject.classifier, has_evidence=False)
+        refusal = unbound.refusal(loaded.classifier, has_ground_truth=False)
         if refusal is not None:
             raise UnsupportedPairError(f"{name} {refusal}")
         explainer = copy.copy(unbound)
         try:
-            card = fitting.bind(name, explainer, subject, self.dataset, self.explainers)
+            card = fitting.bind(name, explainer, loaded, self.dataset, self.explainers)
         except UnsupportedPairError as error:
             raise UnsupportedPairError(f"{name} {error}") from None
         if card is not None and card.classes:
             from xaibench.speechbrain import classifiers as recipe
 
             # An added classifier numbers its classes as its training did, a fit as its dataset does.
-            recipe.in_order(subject.classifier, card.classes)
+            recipe.in_order(loaded.classifier, card.classes)
         return explainer
 
 
@@ -128,7 +128,7 @@ def split(text: str) -> tuple[str, str | None]:
     return method, classifier or None
 
 
-def _pair(name: str, explainer: Explainer, subject: Subject) -> Pair:
+def _pair(name: str, explainer: Explainer, loaded: LoadedClassifier) -> Pair:
     from xaibench.scoring.one_clip import Pair
 
-    return Pair(name, explainer, subject)
+    return Pair(name, explainer, loaded)

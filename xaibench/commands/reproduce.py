@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from xaibench.classifiers.checkpoint import Card
-    from xaibench.classifiers.loaded import Subject
+    from xaibench.classifiers.loaded import LoadedClassifier
     from xaibench.papers.paper import Paper
     from xaibench.papers.steps import Request, Step, Tick
     from xaibench.sound.dataset import Dataset
@@ -107,7 +107,7 @@ def reproduce(
     given = _given(classifier or [], plan, source, chosen, where)
     base = out or (Path("results/runs/smoke") if smoke else Path("results"))
     parts = [paper, dataset, size, f"seed{seed}" * bool(seed), "pretrained" * pretrained, "smoke" * smoke]
-    parts += [subject.sha256[:8] for subject, _ in given.values()]
+    parts += [loaded.sha256[:8] for loaded, _ in given.values()]
     command = shlex.join(["xaibench", *sys.argv[1:]])
     request = reproduction.Request(
         paper=plan,
@@ -165,26 +165,26 @@ def _folds(text: str, present: list[int]) -> tuple[int, ...]:
 
 def _given(
     names: list[str], plan: Paper, source: Dataset, folds: tuple[int, ...], device: torch.device
-) -> dict[str, tuple[Subject, Card]]:
+) -> dict[str, tuple[LoadedClassifier, Card]]:
     """The classifiers to load, by family.
 
     Raises:
         XaibenchError: they cannot stand for the paper's, or cannot be tested on so many folds.
     """
     from xaibench.classifiers import checkpoint
-    from xaibench.commands.classifiers import subjects_of
+    from xaibench.commands.classifiers import load_classifiers
 
     if not names:
         return {}
     if len(folds) > 1:
         raise XaibenchError("--classifier gives one classifier, --folds all needs one for every fold; leave one out")
     families = [one.family for one in plan.architectures]
-    found: dict[str, tuple[Subject, Card]] = {}
-    for name, subject in zip(names, subjects_of(names, source, folds, device), strict=True):
-        family = subject.classifier.family
+    found: dict[str, tuple[LoadedClassifier, Card]] = {}
+    for name, loaded in zip(names, load_classifiers(names, source, folds, device), strict=True):
+        family = loaded.classifier.family
         if family not in families or family in found:
             raise XaibenchError(f"{name} is a {family}; the paper has one each of {', '.join(families)}")
-        found[family] = (subject, checkpoint.resolve(name, source.name)[1])
+        found[family] = (loaded, checkpoint.resolve(name, source.name)[1])
     return found
 
 

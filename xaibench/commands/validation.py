@@ -48,10 +48,10 @@ def validate(
     """
     from xaibench import registry
     from xaibench.classifiers.forward import automatic_batch_size
-    from xaibench.commands.classifiers import subjects_of
+    from xaibench.commands.classifiers import load_classifiers
     from xaibench.reports import tables
     from xaibench.results.store import VALIDATION, Manifest, RunFolder, read_rows
-    from xaibench.scoring.evaluate import PROTOCOL, Event, Plan, evaluate
+    from xaibench.scoring.evaluate import PROTOCOL, Event, RunConfig, evaluate
     from xaibench.validation import assess
 
     source = options.open_dataset(assess.DATASET, None)
@@ -60,26 +60,26 @@ def validate(
     # What the agreement is with; they cost nothing.
     for name in registry.names("metrics"):
         kind = registry.load("metrics", name)
-        if kind.needs_known_evidence and kind.in_default_set:
+        if kind.needs_ground_truth and kind.in_default_set:
             metrics[name] = registry.create("metrics", name)
     clips = source.in_folds(assess.FOLDS)[:limit]
     maps = assess.yardsticks()
-    plan = Plan(source, clips, maps, metrics, seed, automatic_batch_size(where))
-    subjects = subjects_of(classifier, source, assess.FOLDS, where)
+    config = RunConfig(source, clips, maps, metrics, seed, automatic_batch_size(where))
+    loaded_classifiers = load_classifiers(classifier, source, assess.FOLDS, where)
     path = out / "runs" / VALIDATION / (f"{source.name}-first{limit}" + (f"-seed{seed}" if seed else ""))
     folder = RunFolder(path, Manifest(source.name, source.fingerprint(), assess.FOLDS, limit, seed, PROTOCOL))
 
     failures: list[str] = []
     with progress() as bar:
-        task = bar.add_task("scoring", total=len(subjects) * len(maps) * len(clips))
+        task = bar.add_task("scoring", total=len(loaded_classifiers) * len(maps) * len(clips))
 
         def report(event: Event) -> None:
             if event.kind == "failed":
                 failures.append(f"failed: {event.method} on {event.classifier}: {event.reason}")
             bar.update(task, advance=event.clips, description=f"{event.classifier} · {event.method}")
 
-        for subject in subjects:
-            evaluate(plan, subject, folder, report)
+        for loaded in loaded_classifiers:
+            evaluate(config, loaded, folder, report)
     for line in failures:
         notes().print(line, style="red", markup=False, soft_wrap=True)
     if failures:
@@ -87,11 +87,11 @@ def validate(
 
     with notes().status("comparing"):
         rows = read_rows(path)
-        rows = rows[rows["classifier"].isin([subject.label for subject in subjects])]
-        methods = assess.real_methods(results, {subject.label: subject.identity for subject in subjects})
+        rows = rows[rows["classifier"].isin([loaded.label for loaded in loaded_classifiers])]
+        methods = assess.real_methods(results, {loaded.label: loaded.identity for loaded in loaded_classifiers})
         assessment = assess.assess(rows, methods)
-    for subject in subjects:
-        for piece in assess.table(assessment, subject.label).split():
+    for loaded in loaded_classifiers:
+        for piece in assess.table(assessment, loaded.label).split():
             output().print(tables.terminal(piece))
     for line in assess.summary(assessment):
         output().print(line, markup=False, soft_wrap=True)

@@ -93,11 +93,11 @@ def add(
 
     xaibench explainers add piq-speechbrain -c paper --from results/piq_focalnet/1234/save
     """
-    from xaibench.explaining.trainable import TrainedExplainer
+    from xaibench.explaining.trainable import TrainableExplainer
     from xaibench.speechbrain import add_explainer
 
     explainer = registry.create("methods", method)
-    if not isinstance(explainer, TrainedExplainer):
+    if not isinstance(explainer, TrainableExplainer):
         raise UnsupportedPairError(f"{method} has no weights; use it at once with 'xaibench run --method {method}'")
     command = shlex.join(["xaibench", *sys.argv[1:]])
     request = add_explainer.Request(method, classifier, source.expanduser(), explainers, command)

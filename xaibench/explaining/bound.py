@@ -14,7 +14,7 @@ from xaibench.explaining.explanation import Explanation, validate
 from xaibench.sound.batch import Batch
 
 
-class Explaining:
+class BoundExplainer:
     """Asks one explainer for maps, in micro-batches that fit the memory.
 
     Attributes:

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save
 
 from xaibench.explaining.explanation import Explanation
-from xaibench.storage.file_cache import LIMIT_BYTES, KeptFiles
+from xaibench.storage.file_cache import LIMIT_BYTES, FileCache
 
 # Below this a map is made again about as fast as it is read.
 WORTH_KEEPING_SECONDS = 0.05
@@ -43,7 +43,7 @@ class ExplanationCache:
     """
 
     def __init__(self, folder: Path, limit_bytes: int = LIMIT_BYTES) -> None:
-        self._files = KeptFiles(folder, ".safetensors", limit_bytes)
+        self._files = FileCache(folder, ".safetensors", limit_bytes)
 
     def find(self, content: dict[str, Any]) -> Made | None:
         """What was kept under the same content, or None; a damaged file counts as not kept."""

@@ -11,13 +11,13 @@ from xaibench.classifiers.base import Classifier
 from xaibench.explaining.explanation import Explanation, Polarity
 from xaibench.sound.batch import Batch
 
-Need = Literal["modulation", "attentions", "rectifiers", "evidence"]
+Capability = Literal["modulation", "attentions", "rectifiers", "ground_truth"]
 
-_MISSING: dict[Need, str] = {
+_MISSING: dict[Capability, str] = {
     "modulation": "focal modulation, which {classifier} ({family}) has not",
     "attentions": "attention weights, which {classifier} ({family}) has not",
     "rectifiers": "ReLU as the only non-linearity, which {classifier} ({family}) has not",
-    "evidence": "clips whose evidence is known, such as --dataset synth",
+    "ground_truth": "clips whose evidence is known, such as --dataset synth",
 }
 
 
@@ -30,7 +30,7 @@ class Explainer(abc.ABC):
         description: one sentence on how it works.
         polarity: "absolute" for sensitivity maps, "positive" for contribution maps and for maps
             that are never negative.
-        needs: what a classifier or dataset must have.
+        requires: what a classifier or dataset must have.
         control: whether it is a yardstick rather than a method.
         native_mask: whether its map is a mask as it is, from 0 to 1; it is then scored as that too.
         protocols: names of the protocols that score it.
@@ -41,7 +41,7 @@ class Explainer(abc.ABC):
     reference: ClassVar[str]
     description: ClassVar[str]
     polarity: ClassVar[Polarity]
-    needs: ClassVar[frozenset[Need]] = frozenset()
+    requires: ClassVar[frozenset[Capability]] = frozenset()
     control: ClassVar[bool] = False
     native_mask: ClassVar[bool] = False
     protocols: ClassVar[frozenset[str]] = frozenset({"standard"})
@@ -60,10 +60,10 @@ class Explainer(abc.ABC):
             A map for every clip on the spectrogram's grid.
         """
 
-    def refusal(self, classifier: Classifier, has_evidence: bool) -> str | None:
+    def refusal(self, classifier: Classifier, has_ground_truth: bool) -> str | None:
         """Why this method makes no sense here, or None."""
-        available = set(classifier.offers) | ({"evidence"} if has_evidence else set())
-        for need in sorted(self.needs):
+        available = set(classifier.capabilities) | ({"ground_truth"} if has_ground_truth else set())
+        for need in sorted(self.requires):
             if need not in available:
                 return "needs " + _MISSING[need].format(classifier=classifier.name, family=classifier.family)
         return None

@@ -16,10 +16,10 @@ import torch
 
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
-from xaibench.classifiers.loaded import Subject
+from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import CheckpointError, UnsupportedPairError
 from xaibench.explaining.explainer import Explainer
-from xaibench.explaining.trainable import Clips, Epoch, Fitting, Setting, TrainedExplainer
+from xaibench.explaining.trainable import Clips, Epoch, Fitting, Setting, TrainableExplainer
 from xaibench.results.store import write_atomically
 from xaibench.sound.dataset import OFFICIAL, Dataset, Split
 from xaibench.storage import cards, provenance
@@ -102,8 +102,8 @@ def folder_of(root: Path, dataset: str, label: str, method: str) -> Path:
 
 
 def fit(
-    explainer: TrainedExplainer,
-    subject: Subject,
+    explainer: TrainableExplainer,
+    loaded: LoadedClassifier,
     dataset: Dataset,
     order: Order,
     folder: Path,
@@ -113,7 +113,7 @@ def fit(
 
     Args:
         explainer: made, not yet fitted.
-        subject: the classifier.
+        loaded: the classifier.
         dataset: sound in official folds.
         order: what decides the result.
         folder: where weights and card go.
@@ -124,20 +124,20 @@ def fit(
         DataError: a fold has no clips.
         UnsupportedPairError: the method makes no sense for the classifier.
     """
-    refusal = explainer.refusal(subject.classifier, dataset.has_evidence)
+    refusal = explainer.refusal(loaded.classifier, dataset.has_ground_truth)
     if refusal is not None:
         raise UnsupportedPairError(f"{order.method} cannot be fitted here: it {refusal}")
     train = Clips.of(dataset, dataset.in_folds(order.split.train))
     valid = Clips.of(dataset, dataset.in_folds(order.split.validation))
     state = folder / _STATE
-    _claim(state, _identity(subject, dataset, order))
-    device = next(subject.classifier.parameters()).device
+    _claim(state, _identity(loaded, dataset, order))
+    device = next(loaded.classifier.parameters()).device
     fitting = Fitting(order.settings, order.seed, device, order.precision, state, report)
-    fitted = explainer.fit(subject.classifier, train, valid, fitting)
+    fitted = explainer.fit(loaded.classifier, train, valid, fitting)
     card = ExplainerCard(
         method=order.method,
-        classifier=subject.label,
-        classifier_sha256=subject.sha256,
+        classifier=loaded.label,
+        classifier_sha256=loaded.sha256,
         dataset=dataset.name,
         dataset_fingerprint=dataset.fingerprint(),
         data_licence=dataset.licence,
@@ -153,7 +153,7 @@ def fit(
         losses=[{"epoch": e.epoch, "train": e.train_loss, "valid": e.valid_loss} for e in fitted.epochs],
         measures=fitted.measures,
         command=order.command,
-        classes=tuple(subject.classifier.classes),
+        classes=tuple(loaded.classifier.classes),
         versions=provenance.versions(),
     )
     card = keep(explainer, card, folder)
@@ -161,7 +161,7 @@ def fit(
     return card
 
 
-def keep(explainer: TrainedExplainer, card: ExplainerCard, folder: Path) -> ExplainerCard:
+def keep(explainer: TrainableExplainer, card: ExplainerCard, folder: Path) -> ExplainerCard:
     """Write an explainer's weights and card, with their hash, in place of what the folder had of an earlier one."""
     finished = folder / _FINISHED
     shutil.rmtree(finished, ignore_errors=True)
@@ -193,7 +193,7 @@ def read_card(folder: Path) -> ExplainerCard:
     return cards.read(path, ExplainerCard, "an explainer's card", f"delete {folder} and fit it again")
 
 
-def load(explainer: TrainedExplainer, folder: Path, classifier: Classifier, sha256: str) -> ExplainerCard:
+def load(explainer: TrainableExplainer, folder: Path, classifier: Classifier, sha256: str) -> ExplainerCard:
     """Give an explainer the weights of a folder; its `parameters` then say which.
 
     Raises:
@@ -214,13 +214,15 @@ def load(explainer: TrainedExplainer, folder: Path, classifier: Classifier, sha2
     return card
 
 
-def bind(name: str, explainer: Explainer, subject: Subject, dataset: str, root: Path = ROOT) -> ExplainerCard | None:
+def bind(
+    name: str, explainer: Explainer, loaded: LoadedClassifier, dataset: str, root: Path = ROOT
+) -> ExplainerCard | None:
     """Load the weights that a trained explainer has for a classifier: the user's own, else the shipped ones.
 
     Args:
         name: registry name of the explainer.
         explainer: made, not yet loaded; one that is not trained is left as it is.
-        subject: the classifier.
+        loaded: the classifier.
         dataset: weights fitted on this dataset come first.
         root: folder with what the user fitted.
 
@@ -231,35 +233,35 @@ def bind(name: str, explainer: Explainer, subject: Subject, dataset: str, root: 
         UnsupportedPairError: there are none; says how to make them, as a refusal does.
         CheckpointError: they are damaged.
     """
-    if not isinstance(explainer, TrainedExplainer):
+    if not isinstance(explainer, TrainableExplainer):
         return None
     known, damaged = _cards(name, root)
     for folder, error in damaged.items():
-        if folder.parent.name == subject.label:  # no others in its place, unasked
+        if folder.parent.name == loaded.label:  # no others in its place, unasked
             raise error
-    mine = [folder for folder, card in known.items() if card.classifier_sha256 == subject.sha256]
+    mine = [folder for folder, card in known.items() if card.classifier_sha256 == loaded.sha256]
     mine.sort(key=lambda folder: known[folder].dataset != dataset)  # stable: the user's own stay first
     if mine:
-        return load(explainer, mine[0], subject.classifier, subject.sha256)
+        return load(explainer, mine[0], loaded.classifier, loaded.sha256)
     if damaged:  # it may have been the one
         raise next(iter(damaged.values()))
-    other = [folder for folder, card in known.items() if card.classifier == subject.label]
+    other = [folder for folder, card in known.items() if card.classifier == loaded.label]
     aside = f" ({other[0]} was fitted to other weights of it)" if other else ""
-    reference = "FOLDER" if "@" in subject.label else subject.label
+    reference = "FOLDER" if "@" in loaded.label else loaded.label
     remedy = (
         f"fit it with 'xaibench fit --method {name} --classifier {reference} --dataset {dataset}"
         f"{registry.data_option(dataset)}'"
         if explainer.fittable
         else f"take over its weights with 'xaibench explainers add {name} --classifier {reference} --from FOLDER'"
     )
-    raise UnsupportedPairError(f"is not fitted to {subject.label}{aside}; {remedy}")
+    raise UnsupportedPairError(f"is not fitted to {loaded.label}{aside}; {remedy}")
 
 
-def fitted_by_user(name: str, subject: Subject, root: Path) -> bool:
+def fitted_by_user(name: str, loaded: LoadedClassifier, root: Path) -> bool:
     """Whether a user's folder has weights of a method for a classifier, whatever is shipped."""
     known, _ = _cards(name, root)
     return any(
-        card.classifier_sha256 == subject.sha256 and folder.is_relative_to(root) for folder, card in known.items()
+        card.classifier_sha256 == loaded.sha256 and folder.is_relative_to(root) for folder, card in known.items()
     )
 
 
@@ -281,11 +283,11 @@ def found(root: Path = ROOT) -> list[Path]:
     return [path.parent for base in (Path(root), shipped) for path in sorted(base.glob(f"*/*/*/{CARD}"))]
 
 
-def _identity(subject: Subject, dataset: Dataset, order: Order) -> dict[str, Any]:
+def _identity(loaded: LoadedClassifier, dataset: Dataset, order: Order) -> dict[str, Any]:
     """What a fit that goes on must share with the interrupted one."""
     official = {
         "method": order.method,
-        "classifier_sha256": subject.sha256,
+        "classifier_sha256": loaded.sha256,
         "data": dataset.fingerprint(),
         "settings": order.settings,
         "seed": order.seed,

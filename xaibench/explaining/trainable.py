@@ -114,7 +114,7 @@ class Fitted:
     measures: dict[str, float] = field(default_factory=dict)
 
 
-class TrainedExplainer(Explainer):
+class TrainableExplainer(Explainer):
     """An explainer with weights of its own, for one classifier; subclasses add `fit`, `save` and `load`.
 
     `explain` is only called after `fit` or `load`. A fitted explainer also explains copies of its
@@ -168,7 +168,7 @@ class TrainedExplainer(Explainer):
         raise UnsupportedPairError(f"{self.title} reads no weights of other projects; fit it with 'xaibench fit'")
 
 
-def changed_settings(kind: type[TrainedExplainer], changes: dict[str, str]) -> dict[str, Setting]:
+def changed_settings(kind: type[TrainableExplainer], changes: dict[str, str]) -> dict[str, Setting]:
     """The method's settings with changes as typed on the command line.
 
     Raises:

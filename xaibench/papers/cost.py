@@ -18,10 +18,10 @@ from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.forward import automatic_batch_size
 from xaibench.classifiers.training import BATCH_SIZE
-from xaibench.explaining.trainable import Clips, Fitting, TrainedExplainer
+from xaibench.explaining.trainable import Clips, Fitting, TrainableExplainer
 from xaibench.papers.paper import Architecture
 from xaibench.papers.steps import Request, Step, recipe, settings, untrained
-from xaibench.scoring.config import Contender
+from xaibench.scoring.config import MethodOnClassifier
 from xaibench.scoring.memory import measure_peak
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
@@ -110,19 +110,19 @@ def _cost(request: Request, step: Step, measured: Measured) -> Cost:
 def _scored_passes(request: Request, method: str) -> int:
     """Forward passes per clip that the paper's metrics ask for, each counted once."""
     explainer = registry.create("methods", method)
-    ways = [Contender(method, explainer)]
+    ways = [MethodOnClassifier(method, explainer)]
     if explainer.native_mask:
-        ways.append(Contender(method, explainer, soft=True))
+        ways.append(MethodOnClassifier(method, explainer, soft=True))
     total = 0
     for way in ways:
         metrics = [registry.create("metrics", name) for name in request.paper.metrics]
-        total += len({one for metric in metrics for one in metric.wants(way.areas)})
+        total += len({one for metric in metrics for one in metric.perturbations(way.areas)})
     return total
 
 
 def _measure(request: Request, one: Architecture, classifier: Classifier, trains: bool) -> Measured:
     device = request.device
-    noise = torch.rand(MEASURED_CLIPS, *audio.GRID, generator=torch.Generator().manual_seed(0)).to(device)
+    noise = torch.rand(MEASURED_CLIPS, *audio.PICTURE_SHAPE, generator=torch.Generator().manual_seed(0)).to(device)
     with torch.inference_mode():
         with measure_peak(device) as activations:
             classifier.logits(noise)
@@ -134,7 +134,7 @@ def _measure(request: Request, one: Architecture, classifier: Classifier, trains
     target = torch.zeros(1, dtype=torch.long, device=device)
     for method in (*one.methods, *request.paper.controls):
         explainer = registry.create("methods", method)
-        if isinstance(explainer, TrainedExplainer):
+        if isinstance(explainer, TrainableExplainer):
             chosen = dict(type(explainer).settings) | dict(request.paper.brief[method])
             clips = Clips(noise.cpu(), tuple(f"noise-{i}" for i in range(MEASURED_CLIPS)))
             with tempfile.TemporaryDirectory() as folder, _counted(classifier) as count, measure_peak(device) as added:

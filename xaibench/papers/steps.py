@@ -14,15 +14,15 @@ from xaibench import registry
 from xaibench.classifiers import checkpoint, training
 from xaibench.classifiers.base import Classifier, Recipe
 from xaibench.classifiers.forward import automatic_batch_size
-from xaibench.classifiers.loaded import Subject
+from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import CheckpointError, UnsupportedPairError, XaibenchError
 from xaibench.explaining import fitting
 from xaibench.explaining.cache import ExplanationCache
 from xaibench.explaining.fitting import ExplainerCard
-from xaibench.explaining.trainable import Epoch, Setting, TrainedExplainer
+from xaibench.explaining.trainable import Epoch, Setting, TrainableExplainer
 from xaibench.papers.paper import Architecture, Facts, Paper
 from xaibench.results.store import Manifest, RunFolder, read_rows
-from xaibench.scoring.evaluate import Event, Plan, evaluate
+from xaibench.scoring.evaluate import Event, RunConfig, evaluate
 from xaibench.scoring.protocol import STANDARD
 from xaibench.sound.dataset import Dataset, Split
 from xaibench.storage.array_cache import cache_folder
@@ -63,7 +63,7 @@ class Request:
     device: torch.device = CPU
     precision: torch.dtype = torch.float32
     pretrained: bool = False
-    given: Mapping[str, tuple[Subject, checkpoint.Card]] = field(default_factory=dict)
+    given: Mapping[str, tuple[LoadedClassifier, checkpoint.Card]] = field(default_factory=dict)
     smoke: bool = False
 
     def split(self, fold: int) -> Split:
@@ -127,11 +127,11 @@ def plan(request: Request) -> list[Step]:
         for one in request.paper.architectures:
             folder, origin = _known(request, fold, one)
             steps.append(Step("train", fold, one, found=origin))
-            subject = _subject(request, one, folder)[0] if origin else None
+            loaded = _subject(request, one, folder)[0] if origin else None
             for method in one.methods:
                 kind = registry.load("methods", method)
-                if isinstance(kind, type) and issubclass(kind, TrainedExplainer):
-                    found = "" if subject is None else _fitted(request, fold, subject, method)[1]
+                if isinstance(kind, type) and issubclass(kind, TrainableExplainer):
+                    found = "" if loaded is None else _fitted(request, fold, loaded, method)[1]
                     steps.append(Step("fit", fold, one, method, found))
             steps.append(Step("score", fold, one))
     return steps
@@ -154,16 +154,16 @@ def run(request: Request, report: Report) -> Outcome:
     for fold in request.folds:
         folder = _open(request, fold)
         for one in request.paper.architectures:
-            subject, card = _classifier(request, fold, one, report)
-            labels[one.family] = subject.label
+            loaded, card = _classifier(request, fold, one, report)
+            labels[one.family] = loaded.label
             cards.setdefault(one.family, []).append(card)
             roots: dict[Path, list[str]] = {}
             for method in (*one.methods, *request.paper.controls):
-                root, explainer_card = _explainer(request, fold, one, subject, method, report)
+                root, explainer_card = _explainer(request, fold, one, loaded, method, report)
                 roots.setdefault(root, []).append(method)
                 if explainer_card is not None:
                     fits.setdefault((one.family, method), []).append(explainer_card)
-            _score(request, fold, one, subject, roots, folder, report)
+            _score(request, fold, one, loaded, roots, folder, report)
         frames.append(read_rows(folder.path))
     rows = pd.concat(frames, ignore_index=True)
     facts = Facts(
@@ -218,17 +218,19 @@ def _known(request: Request, fold: int, one: Architecture) -> tuple[Path, str]:
     return folder, ""
 
 
-def _subject(request: Request, one: Architecture, folder: Path) -> tuple[Subject, checkpoint.Card]:
+def _subject(request: Request, one: Architecture, folder: Path) -> tuple[LoadedClassifier, checkpoint.Card]:
     if one.family in request.given:
         return request.given[one.family]
     classifier, card = checkpoint.load(folder)
     if card.classes != request.dataset.classes:
         raise CheckpointError(f"{folder} was trained on other classes; delete it or choose another --out")
     name, device = one.sizes[request.size], request.device
-    return Subject(name, classifier.to(device), card.weights_sha256, card.geometry), card
+    return LoadedClassifier(name, classifier.to(device), card.weights_sha256, card.geometry), card
 
 
-def _classifier(request: Request, fold: int, one: Architecture, report: Report) -> tuple[Subject, checkpoint.Card]:
+def _classifier(
+    request: Request, fold: int, one: Architecture, report: Report
+) -> tuple[LoadedClassifier, checkpoint.Card]:
     folder, origin = _known(request, fold, one)
     if not origin:
         step = Step("train", fold, one)
@@ -250,24 +252,24 @@ def _classifier(request: Request, fold: int, one: Architecture, report: Report) 
 
         report(Tick(step, 0, order.recipe.epochs, "reading sound"))
         training.train(request.dataset, order, folder, tell)
-    subject, card = _subject(request, one, folder)
+    loaded, card = _subject(request, one, folder)
     own = one.family not in request.given and origin != "shipped weights"
     if own and card.dataset_fingerprint != request.dataset.fingerprint():
         raise CheckpointError(f"{folder} was trained on other clips; delete it or choose another --out")
     if fold in (*card.train_folds, *card.validation_folds) and card.dataset == request.dataset.name:
         how = "trained on" if fold in card.train_folds else "selected by"
-        raise CheckpointError(f"{subject.label} was {how} fold {fold} and cannot be tested on it")
-    return subject, card
+        raise CheckpointError(f"{loaded.label} was {how} fold {fold} and cannot be tested on it")
+    return loaded, card
 
 
-def _fitted(request: Request, fold: int, subject: Subject, method: str) -> tuple[Path | None, str]:
+def _fitted(request: Request, fold: int, loaded: LoadedClassifier, method: str) -> tuple[Path | None, str]:
     """The root below which a method's weights for a classifier are, and where that is in words."""
     own = _fold_folder(request, fold) / "explainers"
-    roots = [root for root in (own, request.explainers) if fitting.fitted_by_user(method, subject, root)]
+    roots = [root for root in (own, request.explainers) if fitting.fitted_by_user(method, loaded, root)]
     for root in (*roots, own):
         explainer = registry.create("methods", method)
         try:
-            card = fitting.bind(method, explainer, subject, request.dataset.name, root)
+            card = fitting.bind(method, explainer, loaded, request.dataset.name, root)
         except UnsupportedPairError:
             continue
         if card is None:
@@ -278,10 +280,10 @@ def _fitted(request: Request, fold: int, subject: Subject, method: str) -> tuple
 
 
 def _explainer(
-    request: Request, fold: int, one: Architecture, subject: Subject, method: str, report: Report
+    request: Request, fold: int, one: Architecture, loaded: LoadedClassifier, method: str, report: Report
 ) -> tuple[Path, ExplainerCard | None]:
     """The root below which a method's weights are, after fitting them where there are none."""
-    root, _ = _fitted(request, fold, subject, method)
+    root, _ = _fitted(request, fold, loaded, method)
     if root is None:
         root = _fold_folder(request, fold) / "explainers"
         step = Step("fit", fold, one, method)
@@ -293,9 +295,9 @@ def _explainer(
             report(Tick(step, epoch.epoch, epoch.epochs, text))
 
         report(Tick(step, 0, 1, "reading sound"))
-        folder = fitting.folder_of(root, request.dataset.name, subject.label, method)
-        fitting.fit(registry.create("methods", method), subject, request.dataset, order, folder, tell)
-    card = fitting.bind(method, registry.create("methods", method), subject, request.dataset.name, root)
+        folder = fitting.folder_of(root, request.dataset.name, loaded.label, method)
+        fitting.fit(registry.create("methods", method), loaded, request.dataset, order, folder, tell)
+    card = fitting.bind(method, registry.create("methods", method), loaded, request.dataset.name, root)
     return root, card
 
 
@@ -303,7 +305,7 @@ def _score(
     request: Request,
     fold: int,
     one: Architecture,
-    subject: Subject,
+    loaded: LoadedClassifier,
     roots: dict[Path, list[str]],
     folder: RunFolder,
     report: Report,
@@ -323,7 +325,7 @@ def _score(
 
     report(Tick(step, 0, total, "reading sound"))
     for root, names in roots.items():
-        work = Plan(
+        work = RunConfig(
             request.dataset,
             clips,
             {name: registry.create("methods", name) for name in names},
@@ -333,10 +335,10 @@ def _score(
             cache=ExplanationCache(cache_folder() / "explanations"),
             explainers=root,
         )
-        evaluate(work, subject, folder, tell)
+        evaluate(work, loaded, folder, tell)
     if failures:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
-        raise XaibenchError(f"failed on {subject.label}: {reasons}; everything else is saved")
+        raise XaibenchError(f"failed on {loaded.label}: {reasons}; everything else is saved")
 
 
 def _rows_of(method: str) -> int:

@@ -61,7 +61,7 @@ def draw(path: Path, clip: Illustrated, area: float) -> None:
             layout="constrained",
         )
         first = panels[0]
-        verdict = f"{clip.name}: {first.pair.subject.label} says {first.predicted}"
+        verdict = f"{clip.name}: {first.pair.loaded.label} says {first.predicted}"
         figure.suptitle(f"{_plain(verdict)} ($p_c$ = {first.p_full:.2f})", fontsize=9)
         for row, (panel, (left, middle, right)) in enumerate(zip(panels, axes, strict=True)):
             sound = _show_sound(left, decibel)
@@ -127,7 +127,7 @@ def _draw_block(block: SubFigure, clip: Illustrated, columns: int, area: float) 
     lower[0].text(0.5, 0.5, text, transform=lower[0].transAxes, ha="center", va="center", fontsize=6)
     for panel, above, below in zip(clip.panels, upper[1:], lower[1:], strict=True):
         weight = _show_map(above, panel)
-        above.set_title(f"{panel.pair.explainer.title}\n{panel.pair.subject.label}")
+        above.set_title(f"{panel.pair.explainer.title}\n{panel.pair.loaded.label}")
         if panel.soft is not None:
             above.set_xlabel(f"{_soft(panel)}:\n{_said(panel.soft)}")
         _show_sound(below, decibel, panel.mask)
@@ -139,7 +139,7 @@ def verdict(panels: Sequence[Panel]) -> str:
     """What each classifier says: "dog (cnn-micro 0.98, vit-micro 1.00)"."""
     said: dict[str, dict[str, float]] = {}
     for panel in panels:
-        said.setdefault(panel.predicted, {})[panel.pair.subject.label] = panel.p_full
+        said.setdefault(panel.predicted, {})[panel.pair.loaded.label] = panel.p_full
     classes = (f"{name} ({', '.join(f'{who} {p:.2f}' for who, p in whom.items())})" for name, whom in said.items())
     return "; ".join(classes)
 

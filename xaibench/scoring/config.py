@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from xaibench import registry
-from xaibench.classifiers.loaded import Subject
+from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import RegistryError, UnsupportedPairError
 from xaibench.explaining import fitting
 from xaibench.explaining.cache import ExplanationCache
@@ -25,7 +25,7 @@ SOFT = "-soft"
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunConfig:
     """What to score.
 
     Attributes:
@@ -60,7 +60,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Contender:
+class MethodOnClassifier:
     """A method as it takes part for one classifier.
 
     Attributes:
@@ -89,7 +89,7 @@ class Contender:
         return (None,) if self.soft else AREAS
 
 
-def contenders(plan: Plan, subject: Subject) -> tuple[list[Contender], dict[str, str]]:
+def methods_on(config: RunConfig, loaded: LoadedClassifier) -> tuple[list[MethodOnClassifier], dict[str, str]]:
     """The methods that make sense for a classifier and dataset, and the reasons against the others.
 
     A method whose map is a mask takes part twice, the second time as METHOD-soft.
@@ -99,28 +99,28 @@ def contenders(plan: Plan, subject: Subject) -> tuple[list[Contender], dict[str,
         RegistryError: a method is called METHOD-soft.
     """
     found, refused = [], {}
-    for name, unbound in plan.methods.items():
-        reason = unbound.refusal(subject.classifier, plan.dataset.has_evidence)
-        if plan.protocol.name not in unbound.protocols:
-            reason = f"is not scored by the protocol {plan.protocol.name}"
+    for name, unbound in config.methods.items():
+        reason = unbound.refusal(loaded.classifier, config.dataset.has_ground_truth)
+        if config.protocol.name not in unbound.protocols:
+            reason = f"is not scored by the protocol {config.protocol.name}"
         if reason is not None:
             refused[name] = reason
             continue
         method = copy.copy(unbound)  # each classifier has weights of its own
         try:
-            card = fitting.bind(name, method, subject, plan.dataset.name, plan.explainers)
+            card = fitting.bind(name, method, loaded, config.dataset.name, config.explainers)
         except UnsupportedPairError as error:
             refused[name] = str(error)
             continue
-        whole, soft = Contender(name, method, False, card), Contender(name + SOFT, method, True, card)
+        whole, soft = MethodOnClassifier(name, method, False, card), MethodOnClassifier(name + SOFT, method, True, card)
         if soft.name in registry.names("methods"):
             raise RegistryError(f"method '{soft.name}' has the name of {name}'s soft mask; rename it")
         masks = [whole, soft] if method.native_mask else [whole]
-        found += [one for one in masks if applicable(plan.metrics, plan.dataset, one)]
+        found += [one for one in masks if applicable(config.metrics, config.dataset, one)]
     return found, refused
 
 
-def applicable(metrics: dict[str, Metric], dataset: Dataset, contender: Contender) -> dict[str, Metric]:
+def applicable(metrics: dict[str, Metric], dataset: Dataset, pair: MethodOnClassifier) -> dict[str, Metric]:
     """The metrics that say something of a contender on a dataset.
 
     Not those that need evidence which the dataset does not have, or concern other methods; of a soft
@@ -129,7 +129,7 @@ def applicable(metrics: dict[str, Metric], dataset: Dataset, contender: Contende
     return {
         name: metric
         for name, metric in metrics.items()
-        if (dataset.has_evidence or not metric.needs_known_evidence)
-        and metric.concerns(contender.method)
-        and metric.soft_mask != ("never" if contender.soft else "only")
+        if (dataset.has_ground_truth or not metric.needs_ground_truth)
+        and metric.applies_to(pair.method)
+        and metric.soft_mask != ("never" if pair.soft else "only")
     }

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import ExplanationError
-from xaibench.explaining.bound import Explaining
+from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import importance
 from xaibench.scoring.perturbation import Masked, Perturbation
 from xaibench.scoring.ranking import Ranking
@@ -60,7 +60,7 @@ class Clean:
         return self.logits.argmax(dim=1)
 
 
-class Evidence:
+class ScoringContext:
     """One method's maps of one batch, and what classifier and method say of changed versions of it.
 
     Each perturbation is forwarded, and explained, at most once, whichever metrics ask.
@@ -69,14 +69,14 @@ class Evidence:
         clean: the batch and what the classifier says of it.
         attribution: the maps as the method defines them, finite, float32 (batch, freq, time).
         importance: what counts of them, non-negative, same shape.
-        explaining: the method itself, to be asked again about other inputs, targets or weights.
+        explainer: the method itself, to be asked again about other inputs, targets or weights.
     """
 
-    def __init__(self, clean: Clean, attribution: Tensor, explaining: Explaining) -> None:
+    def __init__(self, clean: Clean, attribution: Tensor, explainer: BoundExplainer) -> None:
         self.clean = clean
         self.attribution = attribution
-        self.importance = importance(attribution, explaining.method.polarity)
-        self.explaining = explaining
+        self.importance = importance(attribution, explainer.method.polarity)
+        self.explainer = explainer
         self._logits: dict[Perturbation, Tensor] = {}
         self._shared: dict[Hashable, Any] = {}
 
@@ -86,7 +86,7 @@ class Evidence:
     @property
     def classifier(self) -> Classifier:
         """The classifier under explanation; to be left as it was found."""
-        return self.explaining.forwarder.classifier
+        return self.explainer.forwarder.classifier
 
     @cached_property
     def ranking(self) -> Ranking:
@@ -143,7 +143,7 @@ class Evidence:
     def require(self, wanted: Sequence[Perturbation]) -> None:
         """Forward many perturbations in full micro-batches."""
         missing = [one for one in dict.fromkeys(wanted) if one not in self._known_to(one)]
-        group = self.explaining.forwarder.group(len(self))
+        group = self.explainer.forwarder.group(len(self))
         for start in range(0, len(missing), group):
             perturbations = missing[start : start + group]
             outputs = self._ask([one.apply(self) for one in perturbations])
@@ -155,9 +155,9 @@ class Evidence:
         return values.gather(1, self.target[:, None])[:, 0]
 
     @property
-    def known(self) -> Tensor | None:
+    def ground_truth(self) -> Tensor | None:
         """Where the event is known to be, bool (batch, freq, time), or None."""
-        return self.clean.batch.evidence
+        return self.clean.batch.ground_truth
 
     def shared(self, key: Hashable, compute: Callable[[], Shared]) -> Shared:
         """What `compute` gave the first time that `key` was asked for: work that several metrics share.
@@ -186,7 +186,7 @@ class Evidence:
         rest = [one if asked.all() else one[asked] for one, asked in zip(inputs, open_questions, strict=True)]
         together = rest[0] if len(rest) == 1 else torch.cat(rest)
         if len(together):
-            found = self.explaining.forwarder.logits(together).split([len(one) for one in rest])
+            found = self.explainer.forwarder.logits(together).split([len(one) for one in rest])
             for answer, asked, part in zip(answers, open_questions, found, strict=True):
                 answer[asked] = part
         return answers

@@ -15,15 +15,15 @@ from torch import Tensor
 
 from xaibench import registry
 from xaibench.classifiers.forward import Forwarder
-from xaibench.classifiers.loaded import Subject
+from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import ResultsError, UnsupportedPairError, XaibenchError, one_line
-from xaibench.explaining.bound import Explaining
+from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.cache import Made, on_device
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation, defects
 from xaibench.results.store import PartInfo, RunFolder
-from xaibench.scoring.config import Contender, Plan, applicable, contenders
-from xaibench.scoring.context import Clean, Evidence
+from xaibench.scoring.config import MethodOnClassifier, RunConfig, applicable, methods_on
+from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.scoring.memory import measure_peak
 from xaibench.scoring.metric import Metric, Scores
 from xaibench.scoring.protocol import STANDARD
@@ -50,7 +50,7 @@ class Event:
     reason: str = ""
 
 
-def evaluate(plan: Plan, subject: Subject, folder: RunFolder, report: Callable[[Event], None]) -> None:
+def evaluate(config: RunConfig, loaded: LoadedClassifier, folder: RunFolder, report: Callable[[Event], None]) -> None:
     """Score every sensible method for one classifier, leaving out what `folder` has already.
 
     Parts are written as they are finished. A method that fails is reported and left; the others go on.
@@ -60,31 +60,35 @@ def evaluate(plan: Plan, subject: Subject, folder: RunFolder, report: Callable[[
         ResultsError: the folder holds parts made with other weights, parameters or sound.
         XaibenchError: a clip cannot be read, or does not fit in memory.
     """
-    found, refused = contenders(plan, subject)
-    if len(refused) == len(plan.methods):
+    found, refused = methods_on(config, loaded)
+    if len(refused) == len(config.methods):
         lines = "; ".join(f"{name} {reason}" for name, reason in refused.items())
-        raise UnsupportedPairError(f"nothing to run on {subject.label}: {lines}")
-    if not found and not plan.dataset.has_evidence and all(one.needs_known_evidence for one in plan.metrics.values()):
+        raise UnsupportedPairError(f"nothing to run on {loaded.label}: {lines}")
+    if (
+        not found
+        and not config.dataset.has_ground_truth
+        and all(one.needs_ground_truth for one in config.metrics.values())
+    ):
         raise UnsupportedPairError(
-            f"{', '.join(plan.metrics)}: not on {plan.dataset.name}, whose evidence is not known; "
+            f"{', '.join(config.metrics)}: not on {config.dataset.name}, whose evidence is not known; "
             "choose another --metric or --dataset synth"
         )
     if not found:
         raise UnsupportedPairError(
-            f"{', '.join(plan.metrics)}: says something of soft masks only, which no method here makes; "
+            f"{', '.join(config.metrics)}: says something of soft masks only, which no method here makes; "
             "choose another --metric, or a method whose map is a mask"
         )
-    temperature = plan.protocol.temperature
-    forwarder = Forwarder(subject.classifier, plan.batch_size, plan.precision, plan.compiled, temperature)
+    temperature = config.protocol.temperature
+    forwarder = Forwarder(loaded.classifier, config.batch_size, config.precision, config.compiled, temperature)
     failed: set[str] = set()
-    for index, clips in enumerate(plan.parts):
-        part = _Part(plan, subject, folder, forwarder, index, clips)
-        for contender in found:
-            if contender.name in failed:
+    for index, clips in enumerate(config.parts):
+        part = _Part(config, loaded, folder, forwarder, index, clips)
+        for pair in found:
+            if pair.name in failed:
                 continue
-            event = part.score(contender)
+            event = part.score(pair)
             if event.kind == "failed":
-                failed.add(contender.name)
+                failed.add(pair.name)
             report(event)
 
 
@@ -93,45 +97,45 @@ class _Part:
 
     def __init__(
         self,
-        plan: Plan,
-        subject: Subject,
+        config: RunConfig,
+        loaded: LoadedClassifier,
         folder: RunFolder,
         forwarder: Forwarder,
         index: int,
         clips: Sequence[Clip],
     ) -> None:
-        self.plan, self.subject, self.folder = plan, subject, folder
+        self.config, self.loaded, self.folder = config, loaded, folder
         self.forwarder, self.index, self.clips = forwarder, index, clips
         self._clean: Clean | None = None
         self._made: tuple[Explainer, list[Made]] | None = None
 
-    def score(self, contender: Contender) -> Event:
-        label, name, method = self.subject.label, contender.name, contender.method
+    def score(self, pair: MethodOnClassifier) -> Event:
+        label, name, method = self.loaded.label, pair.name, pair.method
         earlier = self.folder.finished(label, name, self.index)
-        wanted = dict(self.plan.metrics)
+        wanted = dict(self.config.metrics)
         if earlier is not None:
             rows, info = earlier
             self._check_same(name, method, info)
             known = set(rows["metric"])
-            if set(applicable(wanted, self.plan.dataset, contender)) <= known:
+            if set(applicable(wanted, self.config.dataset, pair)) <= known:
                 return Event("found", label, name, len(self.clips))
             # Rescored whole, so that a part is always one method's one pass.
             wanted |= {metric: registry.create("metrics", metric) for metric in known - set(wanted)}
         clean = self._prepare()
         before = self.forwarder.count
-        explaining = Explaining(method, self.forwarder)
+        explainer = BoundExplainer(method, self.forwarder)
         try:
-            made = self._explained(explaining, clean)
+            made = self._explained(explainer, clean)
             explanation = Explanation(
                 torch.cat([one.explanation.map for one in made]), made[0].explanation.native_shape
             )
             started = time.perf_counter()
-            metrics = applicable(wanted, self.plan.dataset, contender)
-            rows = self._rows(contender, explaining, explanation, clean, metrics)
+            metrics = applicable(wanted, self.config.dataset, pair)
+            rows = self._rows(pair, explainer, explanation, clean, metrics)
             about = describe(method) | {
                 "native_shape": [int(size) for size in explanation.native_shape],
-                "mask": "soft" if contender.soft else "equal area",
-                "training": contender.training,
+                "mask": "soft" if pair.soft else "equal area",
+                "training": pair.training,
             }
         except XaibenchError as error:
             return Event("failed", label, name, len(self.clips), one_line(error))
@@ -141,8 +145,8 @@ class _Part:
         peaks = [one.peak_bytes for one in made if one.peak_bytes is not None]
         info = PartInfo(
             clips=len(self.clips),
-            classifier_sha256=self.subject.identity,
-            weights_sha256=self.subject.sha256,
+            classifier_sha256=self.loaded.identity,
+            weights_sha256=self.loaded.sha256,
             method=about,
             audio_sha256=self._audio_sha256,
             code_sha256=provenance.code_hash(type(method)),
@@ -160,10 +164,10 @@ class _Part:
 
     def _check_same(self, name: str, method: Explainer, info: PartInfo) -> None:
         """Parts of different weights or parameters must not end in one table."""
-        path = self.folder.part(self.subject.label, name, self.index)
-        if info.classifier_sha256 != self.subject.identity:
+        path = self.folder.part(self.loaded.label, name, self.index)
+        if info.classifier_sha256 != self.loaded.identity:
             raise ResultsError(
-                f"{path} was scored with another {self.subject.label} (weights, temperature or classes differ); "
+                f"{path} was scored with another {self.loaded.label} (weights, temperature or classes differ); "
                 "choose another --out"
             )
         if info.method["parameters"] != provenance.plain(method.parameters):
@@ -172,8 +176,8 @@ class _Part:
             raise ResultsError(f"{path} was made with other sound in the same clips; choose another --out")
         code = {name: (info.code_sha256, provenance.code_hash(type(method)))}
         for metric, then in info.metrics_sha256.items():
-            if metric in self.plan.metrics:
-                code[f"metric {metric}"] = then, provenance.code_hash(type(self.plan.metrics[metric]))
+            if metric in self.config.metrics:
+                code[f"metric {metric}"] = then, provenance.code_hash(type(self.config.metrics[metric]))
         for what, (then, now) in code.items():
             if then != now:
                 raise ResultsError(
@@ -184,7 +188,7 @@ class _Part:
     @cached_property
     def _waveform(self) -> Tensor:
         return torch.stack(
-            [torch.from_numpy(self.plan.protocol.waveform(self.plan.dataset, clip)) for clip in self.clips]
+            [torch.from_numpy(self.config.protocol.waveform(self.config.dataset, clip)) for clip in self.clips]
         )
 
     @cached_property
@@ -193,41 +197,41 @@ class _Part:
 
     def _prepare(self) -> Clean:
         if self._clean is None:
-            plan, device = self.plan, next(self.subject.classifier.parameters()).device
-            x = plan.protocol.spectrogram(self._waveform).to(device)
-            evidence = None
-            if plan.dataset.has_evidence:
-                known = [torch.from_numpy(plan.dataset.evidence(clip)) for clip in self.clips]
-                evidence = torch.stack(known).to(device)
-            batch = Batch(x, tuple(clip.id for clip in self.clips), plan.seed, evidence)
+            config, device = self.config, next(self.loaded.classifier.parameters()).device
+            x = config.protocol.spectrogram(self._waveform).to(device)
+            ground_truth = None
+            if config.dataset.has_ground_truth:
+                known = [torch.from_numpy(config.dataset.ground_truth(clip)) for clip in self.clips]
+                ground_truth = torch.stack(known).to(device)
+            batch = Batch(x, tuple(clip.id for clip in self.clips), config.seed, ground_truth)
             silence = self.forwarder.logits(torch.zeros_like(x[:1]))[0]
             stem = None
-            if plan.dataset.has_evidence:
-                stem = torch.stack([torch.from_numpy(plan.dataset.stem(clip)) for clip in self.clips])
+            if config.dataset.has_ground_truth:
+                stem = torch.stack([torch.from_numpy(config.dataset.stem(clip)) for clip in self.clips])
             self._clean = Clean(batch, self.forwarder.logits(x), silence, self._waveform, stem)
         return self._clean
 
-    def _explained(self, explaining: Explaining, clean: Clean) -> list[Made]:
+    def _explained(self, explainer: BoundExplainer, clean: Clean) -> list[Made]:
         """One explanation per clip; METHOD-soft, which comes after METHOD, shares its."""
-        if self._made is None or self._made[0] is not explaining.method:
-            made = [self._explain(explaining, clean, i) for i in range(len(self.clips))]
-            self._made = explaining.method, made
+        if self._made is None or self._made[0] is not explainer.method:
+            made = [self._explain(explainer, clean, i) for i in range(len(self.clips))]
+            self._made = explainer.method, made
         return self._made[1]
 
-    def _explain(self, explaining: Explaining, clean: Clean, index: int) -> Made:
+    def _explain(self, explainer: BoundExplainer, clean: Clean, index: int) -> Made:
         """One clip's map, alone: its rounding must not depend on which clips it is computed with.
 
         Masks cut at a rank, so a last bit of a map can move bins across the cut and change scores.
         """
         clip = clean.batch.slice(index, index + 1)
-        cache = self.plan.cache
-        content = self._content(explaining.method, clip, int(clean.target[index])) if cache else {}
+        cache = self.config.cache
+        content = self._content(explainer.method, clip, int(clean.target[index])) if cache else {}
         found = cache.find(content) if cache else None
         if found is not None:
             return on_device(found, clip.x.device)
         with measure_peak(clip.x.device) as peak:
             started = time.perf_counter()
-            explanation = explaining.explain(clip, clean.target[index : index + 1])
+            explanation = explainer.explain(clip, clean.target[index : index + 1])
         made = Made(explanation, time.perf_counter() - started, peak.added_bytes)
         if cache:
             cache.keep(content, made)
@@ -236,11 +240,11 @@ class _Part:
     def _content(self, method: Explainer, clip: Batch, target: int) -> dict[str, Any]:
         """All that an explanation depends on."""
         return {
-            "classifier": self.subject.identity,
+            "classifier": self.loaded.identity,
             "spectrogram": hashlib.sha256(clip.x.cpu().numpy().tobytes()).hexdigest(),
-            "evidence": None
-            if clip.evidence is None
-            else hashlib.sha256(clip.evidence.cpu().numpy().tobytes()).hexdigest(),
+            "ground_truth": None
+            if clip.ground_truth is None
+            else hashlib.sha256(clip.ground_truth.cpu().numpy().tobytes()).hexdigest(),
             "clip": clip.clip_ids[0],
             "seed": clip.seed,
             "target": target,
@@ -252,8 +256,8 @@ class _Part:
 
     def _rows(
         self,
-        contender: Contender,
-        explaining: Explaining,
+        pair: MethodOnClassifier,
+        explainer: BoundExplainer,
         explanation: Explanation,
         clean: Clean,
         metrics: dict[str, Metric],
@@ -262,20 +266,20 @@ class _Part:
         # A broken map is scored as zeros so that its neighbours can be; its values are discarded.
         usable = torch.tensor([reason is None for reason in broken], device=explanation.map.device)
         attribution = torch.where(usable[:, None, None], explanation.map, 0.0)
-        evidence = Evidence(clean, attribution, explaining)
-        evidence.require([one for metric in metrics.values() for one in metric.wants(contender.areas)])
+        context = ScoringContext(clean, attribution, explainer)
+        context.require([one for metric in metrics.values() for one in metric.perturbations(pair.areas)])
         frames = []
         for name, metric in sorted(metrics.items()):
-            for area in contender.areas if metric.per_area else (None,):
-                scored = _score(name, metric, evidence, area)
-                frames.append(self._frame(contender.name, name, area, scored, broken))
+            for area in pair.areas if metric.per_area else (None,):
+                scored = _score(name, metric, context, area)
+                frames.append(self._frame(pair.name, name, area, scored, broken))
         return pd.concat(frames, ignore_index=True)
 
     def _frame(
         self, method: str, metric: str, area: float | None, scored: Scores, broken: Sequence[str | None]
     ) -> pd.DataFrame:
         assert self._clean is not None
-        classes = self.plan.dataset.classes
+        classes = self.config.dataset.classes
         predicted = self._clean.target.tolist()
         reasons = [first or second for first, second in zip(broken, scored.reasons, strict=True)]
         values = scored.values.tolist()
@@ -284,16 +288,16 @@ class _Part:
                 reasons[i] = f"{metric} is {value}"
         return pd.DataFrame(
             {
-                "dataset": self.plan.dataset.name,
+                "dataset": self.config.dataset.name,
                 "fold": [clip.fold for clip in self.clips],
                 "clip": [clip.id for clip in self.clips],
                 "src_file": [clip.src_file for clip in self.clips],
                 "label": [classes[clip.label] for clip in self.clips],
                 "predicted": [classes[c] for c in predicted],
                 "correct": [clip.label == c for clip, c in zip(self.clips, predicted, strict=True)],
-                "classifier": self.subject.label,
+                "classifier": self.loaded.label,
                 "method": method,
-                "protocol": self.plan.protocol.id,
+                "protocol": self.config.protocol.id,
                 "metric": metric,
                 "area": area,
                 "value": [None if reason else value for value, reason in zip(values, reasons, strict=True)],
@@ -302,17 +306,17 @@ class _Part:
         ).astype({"area": "float64", "value": "float64"})
 
 
-def _score(name: str, metric: Metric, evidence: Evidence, area: float | None) -> Scores:
+def _score(name: str, metric: Metric, context: ScoringContext, area: float | None) -> Scores:
     try:
-        scored = metric.score(evidence, area)
+        scored = metric.score(context, area)
     except Exception as error:
         raise XaibenchError(f"metric {name} failed: {type(error).__name__}: {error}") from error
     if not isinstance(scored, Scores):
         raise XaibenchError(f"metric {name} failed: score() returned {type(scored).__name__}, expected Scores")
-    if tuple(scored.values.shape) != (len(evidence),) or len(scored.reasons) != len(evidence):
+    if tuple(scored.values.shape) != (len(context),) or len(scored.reasons) != len(context):
         raise XaibenchError(
             f"metric {name} failed: values have shape {tuple(scored.values.shape)} with {len(scored.reasons)} "
-            f"reasons, expected one of each for {len(evidence)} clips"
+            f"reasons, expected one of each for {len(context)} clips"
         )
     return scored
 

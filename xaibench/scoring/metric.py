@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from xaibench.explaining.explainer import Explainer
-from xaibench.scoring.context import Evidence
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.perturbation import Perturbation
 
 
@@ -38,7 +38,7 @@ class Metric(abc.ABC):
         cost: forward passes per clip, in words, and explanations where it asks for new ones.
         in_default_set: scored unless metrics are named; for the cheap ones.
         per_area: scored once at every area of the protocol, with `area` given; else once, with None.
-        needs_known_evidence: defined only where the event's place is known.
+        needs_ground_truth: defined only where the event's place is known.
         soft_mask: whether it is scored, with None for the area, of a method's own soft mask too:
             "also", "only" (and never of equal areas), or "never".
         protocol: name of the protocol whose numbers it reads; a run scores the metrics of one protocol.
@@ -56,28 +56,28 @@ class Metric(abc.ABC):
     cost: ClassVar[str]
     in_default_set: ClassVar[bool] = False
     per_area: ClassVar[bool] = False
-    needs_known_evidence: ClassVar[bool] = False
+    needs_ground_truth: ClassVar[bool] = False
     soft_mask: ClassVar[Literal["never", "also", "only"]] = "never"
     protocol: ClassVar[str] = "standard"
     averaged_per_batch: ClassVar[bool] = False
 
     @abc.abstractmethod
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
         """One value per clip.
 
         Args:
-            evidence: importance maps and what the classifier says of their parts.
+            context: importance maps and what the classifier says of their parts.
             area: where `per_area`, share of bins in the mask, or None for the method's soft mask.
 
         Returns:
             Values (batch,), NaN with a reason where undefined.
         """
 
-    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
+    def perturbations(self, areas: Sequence[float | None]) -> list[Perturbation]:
         """The perturbations whose logits it will read, so that all metrics' can be forwarded together."""
         return []
 
-    def concerns(self, method: Explainer) -> bool:
+    def applies_to(self, method: Explainer) -> bool:
         """Whether its protocol scores this method by it; no rows are written where not."""
         return True
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from xaibench.classifiers.forward import Forwarder, automatic_batch_size
-from xaibench.classifiers.loaded import Subject
+from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import XaibenchError
-from xaibench.explaining.bound import Explaining
+from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import defects
-from xaibench.scoring.context import Clean, Evidence
+from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
 
@@ -27,12 +27,12 @@ class Pair:
     Attributes:
         name: in file names.
         explainer: with its weights, if it needs some.
-        subject: the classifier.
+        loaded: the classifier.
     """
 
     name: str
     explainer: Explainer
-    subject: Subject
+    loaded: LoadedClassifier
 
 
 @dataclass(frozen=True)
@@ -107,21 +107,21 @@ def illustrate(
     known: dict[str, tuple[Forwarder, Clean]] = {}
     panels = []
     for pair in pairs:
-        classifier = pair.subject.classifier
-        if pair.subject.label not in known:
+        classifier = pair.loaded.classifier
+        if pair.loaded.label not in known:
             device = next(classifier.parameters()).device
             forwarder = Forwarder(classifier, automatic_batch_size(device))
             batch = Batch(x.to(device), (clip_id,), seed)
             silence = forwarder.logits(torch.zeros_like(batch.x))[0]
-            known[pair.subject.label] = forwarder, Clean(batch, forwarder.logits(batch.x), silence)
-        panels.append(_panel(pair, *known[pair.subject.label], sound, area))
+            known[pair.loaded.label] = forwarder, Clean(batch, forwarder.logits(batch.x), silence)
+        panels.append(_panel(pair, *known[pair.loaded.label], sound, area))
     return Illustrated(name, sound[0], x[0].numpy(), tuple(panels))
 
 
 def _panel(pair: Pair, forwarder: Forwarder, clean: Clean, sound: Tensor, area: float) -> Panel:
-    explaining = Explaining(pair.explainer, forwarder)
+    explainer = BoundExplainer(pair.explainer, forwarder)
     try:
-        explanation = explaining.explain(clean.batch, clean.target)
+        explanation = explainer.explain(clean.batch, clean.target)
     except XaibenchError:
         raise
     except Exception as error:  # a stranger's plugin may raise anything
@@ -129,23 +129,23 @@ def _panel(pair: Pair, forwarder: Forwarder, clean: Clean, sound: Tensor, area: 
     broken = defects(explanation.map)[0]
     if broken is not None:
         raise XaibenchError(f"{pair.name} explains nothing here: {broken}")
-    evidence = Evidence(clean, explanation.map, explaining)
-    mask = evidence.mask(area)
+    context = ScoringContext(clean, explanation.map, explainer)
+    mask = context.mask(area)
     masks = {"kept": mask.float(), "removed": (~mask).float()}
     if pair.explainer.native_mask:
-        masks["soft"] = evidence.mask(None)
+        masks["soft"] = context.mask(None)
     return Panel(
         pair,
         forwarder.classifier.classes[int(clean.target[0])].replace("_", " "),
-        float(evidence.p_full[0]),
-        evidence.importance[0].cpu().numpy(),
+        float(context.p_full[0]),
+        context.importance[0].cpu().numpy(),
         mask[0].cpu().numpy(),
-        _shares(evidence, area),
-        _shares(evidence, None) if pair.explainer.native_mask else None,
+        _shares(context, area),
+        _shares(context, None) if pair.explainer.native_mask else None,
         {part: audio.masked_audio(sound, one.cpu())[0] for part, one in masks.items()},
     )
 
 
-def _shares(evidence: Evidence, area: float | None) -> Shares:
-    p_kept, p_removed = evidence.p_kept(area), evidence.p_removed(area)
-    return Shares(float(evidence.mask(area).double().mean()), float(p_kept[0]), float(p_removed[0]))
+def _shares(context: ScoringContext, area: float | None) -> Shares:
+    p_kept, p_removed = context.p_kept(area), context.p_removed(area)
+    return Shares(float(context.mask(area).double().mean()), float(p_kept[0]), float(p_removed[0]))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from xaibench.scoring.context import Evidence
+    from xaibench.scoring.context import ScoringContext
 
 Part = Literal["kept", "removed"]
 
@@ -19,7 +19,7 @@ class Perturbation(abc.ABC):
     """One changed version of every clip of a batch.
 
     Subclasses are frozen dataclasses: what compares equal is made and forwarded once, whichever
-    metrics ask for it. Random draws come from `evidence.clean.batch.generator(index, purpose)`, so
+    metrics ask for it. Random draws come from `context.clean.batch.generator(index, purpose)`, so
     that they belong to a clip and not to its batch.
 
     Attributes:
@@ -30,7 +30,7 @@ class Perturbation(abc.ABC):
     depends_on_map: ClassVar[bool] = True
 
     @abc.abstractmethod
-    def apply(self, evidence: Evidence) -> Tensor:
+    def apply(self, context: ScoringContext) -> Tensor:
         """The changed spectrograms, float32 (batch, freq, time)."""
 
 
@@ -47,10 +47,10 @@ class Masked(Perturbation):
     part: Part
     area: float | None
 
-    def apply(self, evidence: Evidence) -> Tensor:
+    def apply(self, context: ScoringContext) -> Tensor:
         if self.area is None:
-            share = evidence.soft_mask if self.part == "kept" else 1 - evidence.soft_mask
-            return torch.log1p(share * torch.expm1(evidence.clean.batch.x))
-        mask = evidence.ranking.top(self.area)
+            share = context.soft_mask if self.part == "kept" else 1 - context.soft_mask
+            return torch.log1p(share * torch.expm1(context.clean.batch.x))
+        mask = context.ranking.top(self.area)
         share = mask if self.part == "kept" else ~mask
-        return evidence.clean.batch.x * share.float()  # a third of the time that a bool takes on a CPU
+        return context.clean.batch.x * share.float()  # a third of the time that a bool takes on a CPU

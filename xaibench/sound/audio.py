@@ -27,7 +27,7 @@ WINDOW_SAMPLES = 372
 HOP_SAMPLES = 186
 N_FREQS = N_FFT // 2 + 1
 N_FRAMES = CLIP_SAMPLES // HOP_SAMPLES + 1
-GRID = (N_FREQS, N_FRAMES)
+PICTURE_SHAPE = (N_FREQS, N_FRAMES)
 
 
 def decode(data: bytes, name: str) -> tuple[np.ndarray, int]:

@@ -23,19 +23,19 @@ class Batch:
         x: log spectrograms, float32 (batch, 513, 431).
         clip_ids: one id per clip.
         seed: the run's seed.
-        evidence: where the labelled event is, bool (batch, 513, 431); None when unknown.
+        ground_truth: where the labelled event is, bool (batch, 513, 431); None when unknown.
     """
 
     x: Tensor
     clip_ids: tuple[str, ...]
     seed: int = 0
-    evidence: Tensor | None = None
+    ground_truth: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.clip_ids)
 
     @property
-    def grid(self) -> tuple[int, int]:
+    def picture_shape(self) -> tuple[int, int]:
         """(freq, time) size of the spectrogram."""
         return self.x.shape[1], self.x.shape[2]
 
@@ -45,5 +45,5 @@ class Batch:
 
     def slice(self, start: int, stop: int) -> Batch:
         """Clips [start, stop) as a batch of their own."""
-        evidence = None if self.evidence is None else self.evidence[start:stop]
-        return Batch(self.x[start:stop], self.clip_ids[start:stop], self.seed, evidence)
+        ground_truth = None if self.ground_truth is None else self.ground_truth[start:stop]
+        return Batch(self.x[start:stop], self.clip_ids[start:stop], self.seed, ground_truth)

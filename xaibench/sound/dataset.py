@@ -62,14 +62,14 @@ class Dataset(abc.ABC):
         licence: of the sound, carried by everything trained on it.
         classes: class names in the order of the labels.
         clips: all clips, in a fixed order.
-        has_evidence: whether `evidence` and `stem` know the labelled event.
+        has_ground_truth: whether `ground_truth` and `stem` know the labelled event.
     """
 
     name: str
     licence: str
     classes: tuple[str, ...]
     clips: tuple[Clip, ...]
-    has_evidence: bool = False
+    has_ground_truth: bool = False
 
     @abc.abstractmethod
     def waveform(self, clip: Clip) -> np.ndarray:
@@ -79,7 +79,7 @@ class Dataset(abc.ABC):
         """The samples before they are clipped to [-1, 1], which resamplers and lossy decoders overshoot."""
         return self.waveform(clip)
 
-    def evidence(self, clip: Clip) -> np.ndarray:
+    def ground_truth(self, clip: Clip) -> np.ndarray:
         """Boolean (513, 431): True where the labelled event is louder than everything else."""
         raise DataError(f"{self.name} does not know the evidence of its clips")
 

@@ -20,7 +20,7 @@ class Few(Dataset):
     def __init__(self, dataset: Dataset, per_fold: int) -> None:
         self._whole = dataset
         self.name, self.licence, self.classes = dataset.name, dataset.licence, dataset.classes
-        self.has_evidence = dataset.has_evidence
+        self.has_ground_truth = dataset.has_ground_truth
         chosen: set[str] = set()
         for fold in {clip.fold for clip in dataset.clips}:
             of_class = [[c for c in dataset.clips if (c.fold, c.label) == (fold, i)] for i in range(len(self.classes))]
@@ -34,8 +34,8 @@ class Few(Dataset):
     def unlimited_waveform(self, clip: Clip) -> np.ndarray:
         return self._whole.unlimited_waveform(clip)
 
-    def evidence(self, clip: Clip) -> np.ndarray:
-        return self._whole.evidence(clip)
+    def ground_truth(self, clip: Clip) -> np.ndarray:
+        return self._whole.ground_truth(clip)
 
     def stem(self, clip: Clip) -> np.ndarray:
         return self._whole.stem(clip)

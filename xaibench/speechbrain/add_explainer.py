@@ -8,7 +8,7 @@ from pathlib import Path
 from xaibench.classifiers import checkpoint
 from xaibench.errors import CheckpointError, UnsupportedPairError
 from xaibench.explaining import fitting
-from xaibench.explaining.trainable import TrainedExplainer
+from xaibench.explaining.trainable import TrainableExplainer
 from xaibench.storage import provenance
 
 UNKNOWN = "unknown"  # the folder of a classifier whose dataset is not known
@@ -41,7 +41,7 @@ class Added:
     card: fitting.ExplainerCard
 
 
-def add(request: Request, explainer: TrainedExplainer, force: bool = False) -> Added:
+def add(request: Request, explainer: TrainableExplainer, force: bool = False) -> Added:
     """Import weights for a classifier and keep them where runs look for them.
 
     Args:
@@ -57,7 +57,7 @@ def add(request: Request, explainer: TrainedExplainer, force: bool = False) -> A
     home = _home(request.classifier)
     # In the class order of its own training, which a run changes to the dataset's.
     classifier, its_card = checkpoint.load(home)
-    refusal = explainer.refusal(classifier, has_evidence=False)
+    refusal = explainer.refusal(classifier, has_ground_truth=False)
     if refusal is not None:
         raise UnsupportedPairError(f"{request.method} cannot be used for {request.classifier}: it {refusal}")
     known = home in {

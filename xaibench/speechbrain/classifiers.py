@@ -17,7 +17,7 @@ from xaibench.classifiers.front_end import FrontEnd
 from xaibench.classifiers.resize import resize
 from xaibench.classifiers.vit import VitClassifier
 from xaibench.errors import CheckpointError
-from xaibench.sound.audio import GRID
+from xaibench.sound.audio import PICTURE_SHAPE
 from xaibench.speechbrain import files as recipe_files
 
 FAMILY = "family"
@@ -37,8 +37,8 @@ class RecipeFrontEnd(FrontEnd):
     def forward(self, x: Tensor) -> Tensor:
         return resize(x.transpose(1, 2), self.image_size)[:, None]
 
-    def to_grid(self, maps: Tensor) -> Tensor:
-        return resize(maps, (GRID[1], GRID[0])).transpose(1, 2)
+    def to_picture(self, maps: Tensor) -> Tensor:
+        return resize(maps, (PICTURE_SHAPE[1], PICTURE_SHAPE[0])).transpose(1, 2)
 
 
 class RecipeFocalNet(FocalNetClassifier):

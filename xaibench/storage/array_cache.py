@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
-from xaibench.storage.file_cache import KeptFiles
+from xaibench.storage.file_cache import FileCache
 
 CACHE_VARIABLE = "XAIBENCH_CACHE"
 
@@ -23,8 +23,8 @@ def cache_folder() -> Path:
 
 
 @cache
-def _files(folder: Path) -> KeptFiles:
-    return KeptFiles(folder, ".npy")
+def _files(folder: Path) -> FileCache:
+    return FileCache(folder, ".npy")
 
 
 def cached(group: str, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:

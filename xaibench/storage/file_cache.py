@@ -10,7 +10,7 @@ from pathlib import Path
 LIMIT_BYTES = 4 * 1024**3
 
 
-class KeptFiles:
+class FileCache:
     """Files with one ending; the ones read longest ago go first when they grow too large together.
 
     Args:

@@ -24,5 +24,5 @@ def close(first: Tensor, second: Tensor) -> bool:
 
 
 def reversed_batch(batch: Batch) -> Batch:
-    evidence = None if batch.evidence is None else batch.evidence.flip(0)
-    return Batch(batch.x.flip(0), batch.clip_ids[::-1], batch.seed, evidence)
+    ground_truth = None if batch.ground_truth is None else batch.ground_truth.flip(0)
+    return Batch(batch.x.flip(0), batch.clip_ids[::-1], batch.seed, ground_truth)

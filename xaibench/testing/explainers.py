@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.forward import Forwarder
 from xaibench.errors import XaibenchError
-from xaibench.explaining.explainer import Explainer, Need
+from xaibench.explaining.explainer import Capability, Explainer
 from xaibench.explaining.explanation import Explanation, Polarity, defects, validate
-from xaibench.explaining.trainable import TrainedExplainer
+from xaibench.explaining.trainable import TrainableExplainer
 from xaibench.sound.batch import Batch
 from xaibench.storage import provenance
 from xaibench.testing.common import check_words, close, reversed_batch
@@ -33,18 +33,18 @@ def check_explainer(explainer: Explainer | type[Explainer], classifier: Classifi
     method = explainer() if isinstance(explainer, type) else explainer
     check_words(method, ("title", "reference", "description"))
     assert getattr(method, "polarity", None) in get_args(Polarity), f"polarity must be one of {get_args(Polarity)}"
-    unknown = set(method.needs) - set(get_args(Need))
-    assert not unknown, f"needs holds {sorted(unknown)}; the benchmark knows {get_args(Need)}"
+    unknown = set(method.requires) - set(get_args(Capability))
+    assert not unknown, f"requires holds {sorted(unknown)}; the benchmark knows {get_args(Capability)}"
     _check_parameters(method)
     if classifier is None:
-        classifier = toy_classifier(method.needs - {"evidence"})
+        classifier = toy_classifier(method.requires - {"ground_truth"})
     _check_refusals(method, classifier)
 
     batch = _on_device_of(classifier, toy_batch())
-    if "evidence" not in method.needs:
-        batch = replace(batch, evidence=None)  # a method that reads it must say so
+    if "ground_truth" not in method.requires:
+        batch = replace(batch, ground_truth=None)  # a method that reads it must say so
     target = Forwarder(classifier, len(batch)).logits(batch.x).argmax(dim=1)
-    if isinstance(method, TrainedExplainer) and method.fittable:  # else it comes with weights for this classifier
+    if isinstance(method, TrainableExplainer) and method.fittable:  # else it comes with weights for this classifier
         check_fit(method, classifier, batch, target)
     explain = _Watched(method, classifier)
     whole = explain(batch, target, "a batch of three")
@@ -69,13 +69,13 @@ def _check_parameters(method: Explainer) -> None:
 
 
 def _check_refusals(method: Explainer, classifier: Classifier) -> None:
-    refusal = method.refusal(classifier, has_evidence=True)
+    refusal = method.refusal(classifier, has_ground_truth=True)
     assert refusal is None, f"refusal() turns down {classifier.name}, which has all it needs: {refusal}"
-    for need in method.needs:
+    for need in method.requires:
         lacking = classifier
-        if need != "evidence":
+        if need != "ground_truth":
             lacking = toy_classifier({"attentions"} if need == "rectifiers" else {"rectifiers"})
-        refusal = method.refusal(lacking, has_evidence=need != "evidence")
+        refusal = method.refusal(lacking, has_ground_truth=need != "ground_truth")
         assert isinstance(refusal, str) and refusal, f"refusal() gives no reason where '{need}' is missing: {refusal!r}"
 
 
@@ -91,7 +91,8 @@ class _Watched:
                 explanation = self._method.explain(self._classifier, batch, target)
             except Exception as error:
                 raise AssertionError(
-                    f"explain() of {situation} raised {type(error).__name__}: {error}; declare in `needs` what it needs"
+                    f"explain() of {situation} raised {type(error).__name__}: {error}; "
+                    "declare in `requires` what it needs"
                 ) from error
         try:
             validate(explanation, tuple(batch.x.shape))
@@ -99,7 +100,7 @@ class _Watched:
             raise AssertionError(str(error)) from None
         assert explanation.map.device == batch.x.device, f"the map is on {explanation.map.device}, not with the clips"
         shape = explanation.native_shape
-        largest = [max(sizes) for sizes in zip(batch.grid, self._classifier.front_end.image_size, strict=True)]
+        largest = [max(sizes) for sizes in zip(batch.picture_shape, self._classifier.front_end.image_size, strict=True)]
         plausible = len(shape) == 2 and all(
             isinstance(n, int) and 1 <= n <= most for n, most in zip(shape, largest, strict=True)
         )
@@ -116,7 +117,7 @@ def _check_randomness(explain: _Watched, batch: Batch, target: Tensor, whole: Ex
     if close(whole.map, other.map):
         return  # draws nothing
     reseeded = explain(
-        _Reseeded(batch.x, batch.clip_ids, batch.seed, batch.evidence), target, "other draws of the generators"
+        _Reseeded(batch.x, batch.clip_ids, batch.seed, batch.ground_truth), target, "other draws of the generators"
     )
     assert close(other.map, reseeded.map), f"the map depends on the seed other than by batch.generator; {remedy}"
 
@@ -176,10 +177,10 @@ class _Reseeded(Batch):
 
     def slice(self, start: int, stop: int) -> Batch:
         piece = super().slice(start, stop)
-        return _Reseeded(piece.x, piece.clip_ids, piece.seed, piece.evidence)
+        return _Reseeded(piece.x, piece.clip_ids, piece.seed, piece.ground_truth)
 
 
 def _on_device_of(classifier: Classifier, batch: Batch) -> Batch:
     device = next(classifier.parameters()).device
-    assert batch.evidence is not None
-    return replace(batch, x=batch.x.to(device), evidence=batch.evidence.to(device))
+    assert batch.ground_truth is not None
+    return replace(batch, x=batch.x.to(device), ground_truth=batch.ground_truth.to(device))

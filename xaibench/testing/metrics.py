@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.forward import Forwarder
-from xaibench.explaining.bound import Explaining
+from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
-from xaibench.scoring.context import AREAS, Clean, Evidence
+from xaibench.scoring.context import AREAS, Clean, ScoringContext
 from xaibench.scoring.metric import Metric, Scores
 from xaibench.scoring.perturbation import Perturbation
 from xaibench.sound.batch import Batch
@@ -32,22 +32,22 @@ def check_metric(metric: Metric | type[Metric]) -> None:
     """
     scorer = metric() if isinstance(metric, type) else metric
     check_words(scorer, ("title", "family", "reference", "description", "formula", "traps", "cost"))
-    for flag in ("higher_is_better", "per_area", "needs_known_evidence", "in_default_set"):
+    for flag in ("higher_is_better", "per_area", "needs_ground_truth", "in_default_set"):
         assert isinstance(getattr(scorer, flag, None), bool), f"{flag} must be True or False"
     assert scorer.soft_mask in ("never", "also", "only"), (
         f"soft_mask must be never, also or only, not {scorer.soft_mask}"
     )
     bounds: Any = getattr(scorer, "bounds", ())
     assert len(bounds) == 2 and bounds[0] < bounds[1], f"bounds must be (smallest, largest), not {bounds}"
-    for one in scorer.wants(AREAS):
-        assert isinstance(one, Perturbation), f"wants() holds {one!r}, which is no Perturbation"
+    for one in scorer.perturbations(AREAS):
+        assert isinstance(one, Perturbation), f"perturbations() holds {one!r}, which is no Perturbation"
 
     batch = toy_batch()
-    if not scorer.needs_known_evidence:
-        batch = replace(batch, evidence=None)  # a metric that reads it must say so
+    if not scorer.needs_ground_truth:
+        batch = replace(batch, ground_truth=None)  # a metric that reads it must say so
     classifier = toy_classifier()
     draws = torch.rand(batch.x.shape, generator=torch.Generator().manual_seed(1)) ** 3
-    whole = _score(scorer, _evidence(classifier, batch, draws, 16), "a random map")
+    whole = _score(scorer, _context(classifier, batch, draws, 16), "a random map")
     _check_same_values(scorer, classifier, batch, draws, whole)
     _check_odd_input(scorer, classifier, batch, draws)
 
@@ -60,10 +60,10 @@ def _check_same_values(
     unit = 1.0 if max(map(abs, metric.bounds)) == 1 else 0.0
     with seeded(1):
         backwards = _score(
-            metric, _evidence(classifier, reversed_batch(batch), importance.flip(0), 2), "a reversed batch"
+            metric, _context(classifier, reversed_batch(batch), importance.flip(0), 2), "a reversed batch"
         )
     for i in range(len(batch)):
-        lone = _score(metric, _evidence(classifier, batch.slice(i, i + 1), importance[i : i + 1], 1), "one clip")
+        lone = _score(metric, _context(classifier, batch.slice(i, i + 1), importance[i : i + 1], 1), "one clip")
         for alone, reverse, together in zip(lone, backwards, whole, strict=True):
             value, slack = together.values[i], TOLERANCE * max(unit, float(together.values.nan_to_num().abs().max()))
             for other, change in ((alone.values[0], "when it is scored alone"), (reverse.values[-1 - i], "in reverse")):
@@ -82,15 +82,15 @@ def _check_odd_input(metric: Metric, classifier: Classifier, batch: Batch, draws
         "a map of huge values": 1e30 * draws,
     }
     for situation, importance in odd_maps.items():
-        _score(metric, _evidence(classifier, batch, importance, 16), situation)
-    certain = _evidence(classifier, batch, draws, 16)
+        _score(metric, _context(classifier, batch, importance, 16), situation)
+    certain = _context(classifier, batch, draws, 16)
     only = 1e4 * nn.functional.one_hot(certain.target, len(CLASSES)).double()
     certain.clean = replace(certain.clean, logits=only)
     _score(metric, certain, "a clean probability of 1")
-    if batch.evidence is not None:
+    if batch.ground_truth is not None:
         for situation, known in {"a clip without": torch.zeros_like, "a clip full of": torch.ones_like}.items():
-            odd = replace(batch, evidence=known(batch.evidence))
-            _score(metric, _evidence(classifier, odd, draws, 16), f"{situation} evidence")
+            odd = replace(batch, ground_truth=known(batch.ground_truth))
+            _score(metric, _context(classifier, odd, draws, 16), f"{situation} evidence")
 
 
 class GradientTimesInput(Explainer):
@@ -105,14 +105,14 @@ class GradientTimesInput(Explainer):
         x = batch.x.detach().clone().requires_grad_()
         chosen = classifier.logits(x).gather(1, target[:, None]).sum()
         (gradient,) = torch.autograd.grad(chosen, x)
-        return Explanation(gradient * batch.x, batch.grid)
+        return Explanation(gradient * batch.x, batch.picture_shape)
 
 
-class _Listening(Evidence):
-    """Evidence that remembers which perturbations were read."""
+class _Listening(ScoringContext):
+    """A scoring context that remembers which perturbations were read."""
 
-    def __init__(self, clean: Clean, attribution: Tensor, explaining: Explaining) -> None:
-        super().__init__(clean, attribution, explaining)
+    def __init__(self, clean: Clean, attribution: Tensor, explainer: BoundExplainer) -> None:
+        super().__init__(clean, attribution, explainer)
         self.read: set[Perturbation] = set()
 
     def require(self, wanted: Sequence[Perturbation]) -> None:
@@ -120,42 +120,42 @@ class _Listening(Evidence):
         super().require(wanted)
 
 
-def _evidence(classifier: Classifier, batch: Batch, importance: Tensor, batch_size: int) -> _Listening:
+def _context(classifier: Classifier, batch: Batch, importance: Tensor, batch_size: int) -> _Listening:
     forwarder = Forwarder(classifier, batch_size)
     clean = Clean(batch, forwarder.logits(batch.x), forwarder.logits(torch.zeros_like(batch.x[:1]))[0])
-    return _Listening(clean, importance.clone(), Explaining(GradientTimesInput(), forwarder))
+    return _Listening(clean, importance.clone(), BoundExplainer(GradientTimesInput(), forwarder))
 
 
-def _score(metric: Metric, evidence: _Listening, situation: str) -> list[Scores]:
+def _score(metric: Metric, context: _Listening, situation: str) -> list[Scores]:
     """Scores at every area and, where it is made for them, of the map as a soft mask; each checked."""
-    areas = _areas(metric, evidence)
-    announced = metric.wants(areas)
-    evidence.require(announced)
+    areas = _areas(metric, context)
+    announced = metric.perturbations(areas)
+    context.require(announced)
     found = []
-    inputs = {"the importance map": evidence.importance, "the clean probabilities": evidence.clean.probabilities}
+    inputs = {"the importance map": context.importance, "the clean probabilities": context.clean.probabilities}
     copies = {name: tensor.clone() for name, tensor in inputs.items()}
     for area in areas if metric.per_area else (None,):
-        evidence.read.clear()
-        with unchanged(None, evidence.clean.batch, evidence.target, f"score() of {situation}"):
+        context.read.clear()
+        with unchanged(None, context.clean.batch, context.target, f"score() of {situation}"):
             try:
-                result = metric.score(evidence, area)
+                result = metric.score(context, area)
             except Exception as error:
                 raise AssertionError(
                     f"score() of {situation} raised {type(error).__name__}: {error}; where a value is undefined, "
                     "return NaN with a reason"
                 ) from error
-        beyond = evidence.read - set(announced)
-        assert not beyond, f"score() reads {sorted(map(repr, beyond))}, which wants() does not announce"
+        beyond = context.read - set(announced)
+        assert not beyond, f"score() reads {sorted(map(repr, beyond))}, which perturbations() does not announce"
         for name, tensor in inputs.items():
             assert torch.equal(tensor, copies[name]), f"score() changed {name}"
-        _check_scores(metric, result, len(evidence), situation)
+        _check_scores(metric, result, len(context), situation)
         found.append(result)
     return found
 
 
-def _areas(metric: Metric, evidence: Evidence) -> tuple[float | None, ...]:
+def _areas(metric: Metric, context: ScoringContext) -> tuple[float | None, ...]:
     """What a run scores it at: equal areas, and the map itself where it may be a soft mask."""
-    low, high = evidence.attribution.aminmax()
+    low, high = context.attribution.aminmax()
     soft = (None,) if metric.soft_mask != "never" and low >= 0 and high <= 1 else ()
     return soft if metric.soft_mask == "only" else (*AREAS, *soft)
 

@@ -21,13 +21,13 @@ CLASSES = ("bell", "crow", "rain", "saw")
 _IMAGE = (32, 32)
 
 
-def toy_classifier(offers: Iterable[str] = ()) -> Classifier:
+def toy_classifier(capabilities: Iterable[str] = ()) -> Classifier:
     """A tiny seeded classifier, frozen, that has what is asked for ("rectifiers", "modulation", "attentions").
 
     Raises:
         UnsupportedPairError: no toy has all of it.
     """
-    wanted = frozenset(offers)
+    wanted = frozenset(capabilities)
     for build in (_toy_cnn, _toy_focalnet, _toy_vit):
         with seeded(0), torch.no_grad():
             classifier = build()
@@ -36,7 +36,7 @@ def toy_classifier(offers: Iterable[str] = ()) -> Classifier:
                     module.momentum = None  # the statistics become those of the next pass
             # Without statistics of sound all clips would look alike to it, and a mask would change nothing.
             classifier.train().logits(toy_batch().x)
-        if wanted <= classifier.offers:
+        if wanted <= classifier.capabilities:
             return freeze(classifier)
     raise UnsupportedPairError(f"no toy classifier offers {', '.join(sorted(wanted))}; pass one of your own")
 
@@ -49,8 +49,8 @@ def toy_batch(count: int = 3, seed: int = 0) -> Batch:
     during = (time > 3 * onset) & (time < 3 * onset + 1.5)
     event = 0.5 * during * torch.sin(2 * math.pi * 300 * 2 ** (4 * pitch) * time)
     background = 0.02 * torch.randn(event.shape, generator=generator)
-    evidence = audio.stft(event).abs() > audio.stft(background).abs()
-    return Batch(audio.spectrogram(event + background), tuple(f"toy-{i}" for i in range(count)), seed, evidence)
+    ground_truth = audio.stft(event).abs() > audio.stft(background).abs()
+    return Batch(audio.spectrogram(event + background), tuple(f"toy-{i}" for i in range(count)), seed, ground_truth)
 
 
 def _toy_cnn() -> Classifier:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import CheckpointError
-from xaibench.explaining.trainable import Clips, Epoch, Fitted, Fitting, TrainedExplainer
+from xaibench.explaining.trainable import Clips, Epoch, Fitted, Fitting, TrainableExplainer
 from xaibench.sound.batch import Batch
 from xaibench.testing.common import close
 from xaibench.testing.toys import toy_batch
@@ -38,7 +38,7 @@ class _Trap:
         return Path.touch, (self.path,)
 
 
-def check_fit(method: TrainedExplainer, classifier: Classifier, batch: Batch, target: Tensor) -> None:
+def check_fit(method: TrainableExplainer, classifier: Classifier, batch: Batch, target: Tensor) -> None:
     """Fit on toy sound, check what fit, save and load promise, and leave `method` with loaded weights.
 
     Args:
@@ -73,7 +73,7 @@ class _Fitter:
         sound = toy_batch(8)
         self.train, self.valid = Clips(sound.x[:6], sound.clip_ids[:6]), Clips(sound.x[6:], sound.clip_ids[6:])
 
-    def maps(self, method: TrainedExplainer, state: Path, seed: int, stop: bool = False) -> Tensor:
+    def maps(self, method: TrainableExplainer, state: Path, seed: int, stop: bool = False) -> Tensor:
         """Maps after a fit, whose every draw should come from its own seed, not from the global one given."""
         state.mkdir(exist_ok=True)
         epochs: list[Epoch] = []
@@ -94,15 +94,15 @@ class _Fitter:
         assert not numbers or fitted.best_epoch in numbers, f"best_epoch {fitted.best_epoch} is none of the epochs"
         return self.explained(method)
 
-    def explained(self, method: TrainedExplainer, classifier: Classifier | None = None) -> Tensor:
+    def explained(self, method: TrainableExplainer, classifier: Classifier | None = None) -> Tensor:
         return method.explain(classifier or self.classifier, self.batch, self.target).map.clone()
 
 
-def _fresh(method: TrainedExplainer) -> TrainedExplainer:
+def _fresh(method: TrainableExplainer) -> TrainableExplainer:
     return type(method)()
 
 
-def _check_goes_on(fitter: _Fitter, method: TrainedExplainer, state: Path, maps: Tensor) -> None:
+def _check_goes_on(fitter: _Fitter, method: TrainableExplainer, state: Path, maps: Tensor) -> None:
     """A fit that is stopped after its first epoch and called again ends as an undisturbed one does."""
     with unchanged(fitter.classifier, fitter.batch, fitter.target, "a fit() that was stopped"):
         try:
@@ -114,7 +114,7 @@ def _check_goes_on(fitter: _Fitter, method: TrainedExplainer, state: Path, maps:
             )
 
 
-def _check_other_weights(method: TrainedExplainer, fitter: _Fitter, maps: Tensor) -> None:
+def _check_other_weights(method: TrainableExplainer, fitter: _Fitter, maps: Tensor) -> None:
     """Metrics that randomise parameters ask about copies of the classifier."""
     twin = copy.deepcopy(fitter.classifier)
     assert close(maps, fitter.explained(method, twin)), "a copy of the classifier is explained in another way"
@@ -125,7 +125,7 @@ def _check_other_weights(method: TrainedExplainer, fitter: _Fitter, maps: Tensor
     assert found.shape == maps.shape, "a copy of the classifier with other weights is not explained"
 
 
-def _check_files(method: TrainedExplainer, fitter: _Fitter, root: Path, maps: Tensor) -> None:
+def _check_files(method: TrainableExplainer, fitter: _Fitter, root: Path, maps: Tensor) -> None:
     folder, second = root / "saved", root / "saved again"
     folder.mkdir()
     method.save(folder)
@@ -145,7 +145,7 @@ def _check_files(method: TrainedExplainer, fitter: _Fitter, root: Path, maps: Te
         _check_damage(method, fitter, folder, path.relative_to(folder))
 
 
-def _check_damage(method: TrainedExplainer, fitter: _Fitter, folder: Path, name: Path) -> None:
+def _check_damage(method: TrainableExplainer, fitter: _Fitter, folder: Path, name: Path) -> None:
     """load() of copies of a folder in which one file is damaged or missing."""
     whole, trap = (folder / name).read_bytes(), folder.parent / "sprung"
     damages = {

@@ -59,7 +59,7 @@ def _surroundings(classifier: Classifier | None, batch: Batch, target: Tensor) -
         "python's global random state": python_state,
         "torch's gradient mode": torch.is_grad_enabled(),
         "the target": target.clone(),
-        "batch.evidence": None if batch.evidence is None else batch.evidence.clone(),
+        "batch.ground_truth": None if batch.ground_truth is None else batch.ground_truth.clone(),
     }
     found |= _tensor_state("batch.x", batch.x)
     if classifier is None:

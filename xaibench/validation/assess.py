@@ -60,41 +60,41 @@ class _Yardstick(Explainer):
         maps = self.weigh(batch)
         # All of the same mass: a metric that reads the scale of a map must not tell them apart by it.
         mass = maps.sum(dim=(1, 2), keepdim=True)
-        return Explanation(maps / torch.where(mass > 0, mass, 1), batch.grid)
+        return Explanation(maps / torch.where(mass > 0, mass, 1), batch.picture_shape)
 
 
-def _evidence(batch: Batch) -> Tensor:
-    assert batch.evidence is not None
-    return batch.evidence
+def _ground_truth(batch: Batch) -> Tensor:
+    assert batch.ground_truth is not None
+    return batch.ground_truth
 
 
 class Oracle(_Yardstick):
     title = "Oracle"
     description = "the known evidence, its loudest bins first; zero everywhere else"
-    needs = frozenset({"evidence"})
+    requires = frozenset({"ground_truth"})
 
     def weigh(self, batch: Batch) -> Tensor:
-        return batch.x * _evidence(batch)
+        return batch.x * _ground_truth(batch)
 
 
 class Half(_Yardstick):
     title = "Half"
     description = "the oracle without a random half of the evidence"
-    needs = frozenset({"evidence"})
+    requires = frozenset({"ground_truth"})
 
     def weigh(self, batch: Batch) -> Tensor:
-        draws = [torch.rand(batch.grid, generator=batch.generator(i, "half")) < 0.5 for i in range(len(batch))]
-        return batch.x * _evidence(batch) * torch.stack(draws).to(batch.x.device)
+        draws = [torch.rand(batch.picture_shape, generator=batch.generator(i, "half")) < 0.5 for i in range(len(batch))]
+        return batch.x * _ground_truth(batch) * torch.stack(draws).to(batch.x.device)
 
 
 class Shifted(_Yardstick):
     title = "Shifted"
     description = "the oracle, later by a fixed share of the clip; what leaves it at the end enters at its beginning"
-    needs = frozenset({"evidence"})
+    requires = frozenset({"ground_truth"})
     parameters = {"share": SHIFT}
 
     def weigh(self, batch: Batch) -> Tensor:
-        return (batch.x * _evidence(batch)).roll(round(SHIFT * batch.grid[1]), dims=2)
+        return (batch.x * _ground_truth(batch)).roll(round(SHIFT * batch.picture_shape[1]), dims=2)
 
 
 class Energy(_Yardstick):
@@ -118,17 +118,17 @@ class Random(_Yardstick):
     description = "independent uniform noise in every bin"
 
     def weigh(self, batch: Batch) -> Tensor:
-        maps = [torch.rand(batch.grid, generator=batch.generator(i, "random")) for i in range(len(batch))]
+        maps = [torch.rand(batch.picture_shape, generator=batch.generator(i, "random")) for i in range(len(batch))]
         return torch.stack(maps).to(batch.x.device)
 
 
 class Inverted(_Yardstick):
     title = "Inverted"
     description = "everything but the evidence, its loudest bins first; zero on the evidence"
-    needs = frozenset({"evidence"})
+    requires = frozenset({"ground_truth"})
 
     def weigh(self, batch: Batch) -> Tensor:
-        return batch.x * ~_evidence(batch)
+        return batch.x * ~_ground_truth(batch)
 
 
 YARDSTICKS: dict[str, type[_Yardstick]] = {
@@ -190,7 +190,8 @@ def real_methods(root: Path, weights: dict[str, str]) -> pd.DataFrame:
 
     Args:
         root: may be missing or hold none.
-        weights: `Subject.identity` by classifier; parts made with others, or at another protocol, are left out.
+        weights: `LoadedClassifier.identity` by classifier; parts made with others, or at another protocol, are
+            left out.
     """
     frames = []
     try:
@@ -292,7 +293,7 @@ def _agreement(lines: pd.DataFrame, means: pd.DataFrame) -> tuple[list[float], l
     """
     primary = set(at_primary_area(lines).index)
     names = lines["metric"].tolist()
-    knowing = [i for i, name in enumerate(names) if i in primary and metric_class(name).needs_known_evidence]
+    knowing = [i for i, name in enumerate(names) if i in primary and metric_class(name).needs_ground_truth]
     correlations = means.corr("spearman", min_periods=FEWEST_MAPS).to_numpy(float)
     agreement = []
     for i, name in enumerate(names):

@@ -12,20 +12,20 @@ from torch import Tensor
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import CheckpointError
 from xaibench.explaining.explanation import Explanation
-from xaibench.explaining.trainable import Clips, Fitted, Fitting, TrainedExplainer
+from xaibench.explaining.trainable import Clips, Fitted, Fitting, TrainableExplainer
 from xaibench.sound.batch import Batch
 
 WEIGHTS = "contrast.safetensors"
 
 
-class ClassContrast(TrainedExplainer):
+class ClassContrast(TrainableExplainer):
     title = "class contrast"
     reference = "the nearest-mean classifier's weights, Hastie et al., The Elements of Statistical Learning, 4.3"
     description = "the spectrogram times how much louder its frequencies are in clips predicted as the class"
     polarity = "positive"
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        return Explanation(batch.x * self.contrast[target][:, :, None], batch.grid)
+        return Explanation(batch.x * self.contrast[target][:, :, None], batch.picture_shape)
 
     def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> Fitted:
         started = time.perf_counter()

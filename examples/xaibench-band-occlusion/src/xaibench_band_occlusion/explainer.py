@@ -23,7 +23,7 @@ class BandOcclusion(Explainer):
         whole = score(batch.x)
         attribution = torch.empty_like(batch.x)
         bands = self.parameters["bands"]
-        for rows in torch.arange(batch.grid[0], device=batch.x.device).tensor_split(bands):
+        for rows in torch.arange(batch.picture_shape[0], device=batch.x.device).tensor_split(bands):
             silenced = batch.x.clone()
             silenced[:, rows] = 0
             attribution[:, rows] = (whole - score(silenced))[:, None, None]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from xaibench.scoring.context import Evidence
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
 from xaibench.scoring.perturbation import Masked, Perturbation
 
@@ -19,10 +19,10 @@ class LogOddsDrop(Metric):
     cost = "1 per area (shared)"
     per_area = True
 
-    def wants(self, areas: Sequence[float | None]) -> list[Perturbation]:
+    def perturbations(self, areas: Sequence[float | None]) -> list[Perturbation]:
         return [Masked("removed", area) for area in areas]
 
-    def score(self, evidence: Evidence, area: float | None) -> Scores:
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
         assert area is not None
-        drop = evidence.p_full.logit() - evidence.p_removed(area).logit()
+        drop = context.p_full.logit() - context.p_removed(area).logit()
         return scores(drop, ~drop.isfinite(), "a probability of exactly 0 or 1 has no log-odds")

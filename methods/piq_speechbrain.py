@@ -60,14 +60,14 @@ class RecipePiq(TrainableExplainer):
             UnsupportedPairError: always; says what to do instead.
         """
         raise UnsupportedPairError(
-            f"{self.title} is trained by the recipe's own code; take over its {SOURCE} with 'xaibench explainers add', "
+            f"{self.title} is trained by the recipe's own code; take over its {SOURCE} with 'xaibench weights add', "
             "or fit PIQ here with 'xaibench fit --method piq'"
         )
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         if self._interpreter is None:
             raise CheckpointError(
-                f"{self.title} has no weights; take over a {SOURCE} for this classifier with 'xaibench explainers add'"
+                f"{self.title} has no weights; take over a {SOURCE} for this classifier with 'xaibench weights add'"
             )
         # Codes belong to classes in the order of the training, whatever order the logits are in.
         order = torch.tensor([self._classes.index(name) for name in classifier.classes], device=target.device)

@@ -56,7 +56,7 @@ for group in listings.GROUPS:
 app.command("train")(training.train)
 app.command("fit")(fitting.fit)
 app.command("reproduce")(reproduce.reproduce)
-app.add_typer(weights.app, name="explainers")
+app.add_typer(weights.app, name="weights")
 app.add_typer(data.app, name="data")
 app.add_typer(new.app, name="new")
 

@@ -1,4 +1,4 @@
-"""`xaibench explainers`: what is fitted is listed, another project's weights are taken over or refused in one line."""
+"""`xaibench weights`: what is fitted is listed, another project's weights are taken over or refused in one line."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def listed(out: str, classifier: str) -> str:
 
 
 def test_added_it_is_listed_and_belongs_to_its_classifier(xaibench: Command, tmp_path: Path) -> None:
-    done = xaibench("explainers", "add", METHOD, "--classifier", "mine", "--from", "theirs")
+    done = xaibench("weights", "add", METHOD, "--classifier", "mine", "--from", "theirs")
     assert done.code == 0, done.err
     assert done.err == ""
     assert done.out.startswith(f"added {METHOD} for mine: ")
@@ -60,8 +60,8 @@ def test_added_it_is_listed_and_belongs_to_its_classifier(xaibench: Command, tmp
     assert card.seconds is None
     assert card.origin == str(tmp_path / "theirs")
     assert card.source_sha256 == {"psi_model.ckpt": checkpoint.file_hash(tmp_path / "theirs" / "psi_model.ckpt")}
-    assert card.command == f"xaibench explainers add {METHOD} --classifier mine --from theirs"
-    line = listed(xaibench("explainers").out, "mine")
+    assert card.command == f"xaibench weights add {METHOD} --classifier mine --from theirs"
+    line = listed(xaibench("weights").out, "mine")
     assert line == f"{METHOD} mine unknown {card.parameters:,} elsewhere {folder}"
 
     classifier, its_card = checkpoint.load(checkpoint.added_folder("mine"))
@@ -80,30 +80,30 @@ def test_added_it_is_listed_and_belongs_to_its_classifier(xaibench: Command, tmp
 def test_without_weights_a_run_says_how_to_get_them() -> None:
     explainer = registry.create("methods", METHOD)
     loaded = LoadedClassifier("mine", interpreters.small_classifier(), "0" * 64)
-    remedy = f"'xaibench explainers add {METHOD} --classifier mine --from FOLDER'"
+    remedy = f"'xaibench weights add {METHOD} --classifier mine --from FOLDER'"
     with pytest.raises(UnsupportedPairError, match=f"^is not fitted to mine; take over its weights with {remedy}$"):
         fitting.bind(METHOD, explainer, loaded, "esc10")
 
 
 def test_it_cannot_be_fitted(xaibench: Command) -> None:
-    remedy = f"'xaibench explainers add {METHOD} --classifier mine --from FOLDER'"
+    remedy = f"'xaibench weights add {METHOD} --classifier mine --from FOLDER'"
     assert_refused(xaibench("fit", "-m", METHOD, "-c", "mine"), remedy)
 
 
 def test_a_folder_is_a_classifier_too(xaibench: Command, tmp_path: Path) -> None:
     home = interpreters.keep_classifier(tmp_path / "here", "mine")
     options = ("-c", home, "--from", "theirs", "--explainers", "my fits")
-    done = xaibench("explainers", "add", METHOD, *options)
+    done = xaibench("weights", "add", METHOD, *options)
     assert done.code == 0, done.err
     label = f"mine@{checkpoint.read_card(home).weights_sha256[:8]}"
     assert (tmp_path / "my fits" / "unknown" / label / METHOD / fitting.CARD).is_file()
     assert "--explainers 'my fits'" in done.out
-    assert label in xaibench("explainers", "--explainers", "my fits").out
-    assert label not in xaibench("explainers").out
+    assert label in xaibench("weights", "--explainers", "my fits").out
+    assert label not in xaibench("weights").out
 
 
 def test_others_are_replaced_only_by_force(xaibench: Command, tmp_path: Path) -> None:
-    add = ("explainers", "add", METHOD, "-c", "mine", "--from")
+    add = ("weights", "add", METHOD, "-c", "mine", "--from")
     xaibench(*add, "theirs")
     interpreters.write(tmp_path / "other", codes=12)
     assert_refused(xaibench(*add, "other"), f"holds weights of {METHOD} for mine already; give --force")
@@ -131,32 +131,32 @@ def test_others_are_replaced_only_by_force(xaibench: Command, tmp_path: Path) ->
 def test_what_is_refused_leaves_nothing(
     xaibench: Command, tmp_path: Path, method: str, classifier: str, source: str, message: str
 ) -> None:
-    assert_refused(xaibench("explainers", "add", method, "-c", classifier, "--from", source), message)
+    assert_refused(xaibench("weights", "add", method, "-c", classifier, "--from", source), message)
     assert not (tmp_path / "explainers").exists()
 
 
 def test_a_damaged_card_hides_no_other(xaibench: Command, tmp_path: Path) -> None:
     interpreters.keep_classifier(checkpoint.added_folder("other"), "other")
     for name in ("mine", "other"):
-        assert xaibench("explainers", "add", METHOD, "-c", name, "--from", "theirs").code == 0
+        assert xaibench("weights", "add", METHOD, "-c", name, "--from", "theirs").code == 0
     (tmp_path / "explainers" / "unknown" / "other" / METHOD / fitting.CARD).write_text("{")
-    done = xaibench("explainers")
+    done = xaibench("weights")
     assert done.code == 0
     assert listed(done.out, "mine")
     assert "is not an explainer's card" in done.out
 
 
 def test_the_list_tells_what_fitting_cost(xaibench: Command, tmp_path: Path) -> None:
-    xaibench("explainers", "add", METHOD, "-c", "mine", "--from", "theirs")
+    xaibench("weights", "add", METHOD, "-c", "mine", "--from", "theirs")
     path = tmp_path / "explainers" / "unknown" / "mine" / METHOD / fitting.CARD
     path.write_text(json.dumps(json.loads(path.read_text()) | {"seconds": 61.6, "dataset": "esc10"}))
-    assert "esc10 " in listed(xaibench("explainers").out, "mine")
-    assert " 62 s " in listed(xaibench("explainers").out, "mine")
+    assert "esc10 " in listed(xaibench("weights").out, "mine")
+    assert " 62 s " in listed(xaibench("weights").out, "mine")
 
 
 def test_an_empty_list_says_so(xaibench: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting, "found", lambda root: [])
-    assert "no fitted explainer" in xaibench("explainers").out
+    assert "no fitted explainer" in xaibench("weights").out
 
 
 class Strange(TrainableExplainer):

@@ -53,7 +53,7 @@ def run(reference_folder: Path, esc50_folder: Path, tmp_path_factory: pytest.Tem
         patch.setenv(DATA_VARIABLE, str(folder / "data"))
         for command in (
             ("classifiers", "add", "ref", "--from", there),
-            ("explainers", "add", "piq-speechbrain", "-c", "ref", "--from", there / "piq"),
+            ("weights", "add", "piq-speechbrain", "-c", "ref", "--from", there / "piq"),
             ("run", "-c", "ref", *methods, *dataset, "--device", "cpu", "--out", folder / "run"),
         ):
             cli.app([str(word) for word in command], prog_name="xaibench", standalone_mode=False)
@@ -186,10 +186,10 @@ def test_saved_and_loaded_it_is_the_same(small_folder: Path, tmp_path: Path) -> 
 
 def test_without_weights_it_says_where_they_come_from() -> None:
     made = piq_speechbrain.RecipePiq()
-    with pytest.raises(CheckpointError, match=r"has no weights; take over a psi_model\.ckpt .*xaibench explainers add"):
+    with pytest.raises(CheckpointError, match=r"has no weights; take over a psi_model\.ckpt .*xaibench weights add"):
         explained(made, small_classifier())
     assert not made.fittable
-    with pytest.raises(UnsupportedPairError, match=r"'xaibench explainers add', or .*'xaibench fit --method piq'"):
+    with pytest.raises(UnsupportedPairError, match=r"'xaibench weights add', or .*'xaibench fit --method piq'"):
         made.fit(small_classifier(), None, None, None)
 
 

@@ -68,7 +68,7 @@ def fit(
         )
     if not explainer.fittable:
         raise UnsupportedPairError(
-            f"{method} is not fitted here; take over its weights with 'xaibench explainers add {method} --classifier "
+            f"{method} is not fitted here; take over its weights with 'xaibench weights add {method} --classifier "
             f"{classifier} --from FOLDER'"
         )
     try:

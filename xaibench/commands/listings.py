@@ -92,7 +92,7 @@ def _method_details(name: str, method: Any) -> dict[str, object]:
             details["weights"] = f"for one classifier each: xaibench fit --method {name}"
             details["settings of the fit"] = ", ".join(f"{key}={value}" for key, value in method.settings.items())
         else:
-            details["weights"] = f"of another project, for one classifier each: xaibench explainers add {name}"
+            details["weights"] = f"of another project, for one classifier each: xaibench weights add {name}"
     return details
 
 

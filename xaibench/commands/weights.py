@@ -1,4 +1,4 @@
-"""`xaibench explainers`: weights of trained explainers, fitted here, shipped, or taken over from elsewhere."""
+"""`xaibench weights`: weights of trained explainers, fitted here, shipped, or taken over from elsewhere."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def add(
 
     xaibench classifiers add paper --from results/focalnet/1234/save
 
-    xaibench explainers add piq-speechbrain -c paper --from results/piq_focalnet/1234/save
+    xaibench weights add piq-speechbrain -c paper --from results/piq_focalnet/1234/save
     """
     from xaibench.explaining.trainable import TrainableExplainer
     from xaibench.speechbrain import add_explainer

@@ -252,7 +252,7 @@ def bind(
         f"fit it with 'xaibench fit --method {name} --classifier {reference} --dataset {dataset}"
         f"{registry.data_option(dataset)}'"
         if explainer.fittable
-        else f"take over its weights with 'xaibench explainers add {name} --classifier {reference} --from FOLDER'"
+        else f"take over its weights with 'xaibench weights add {name} --classifier {reference} --from FOLDER'"
     )
     raise UnsupportedPairError(f"is not fitted to {loaded.label}{aside}; {remedy}")
 

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 
 from xaibench.reports.leaderboard import method_order
 from xaibench.results.comparison import CEILING, metric_class
@@ -161,16 +162,9 @@ def _name_ends(axis: Axes, ends: pd.Series, looks: dict[str, _Look], last: float
 
 
 def spread_out(wanted: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
-    """Places at least `gap` apart, in order, as near as possible to the ascending `wanted` (least squares).
+    """Find places at least `gap` apart, in order, as near as possible to the ascending `wanted` (least squares).
 
-    Pool adjacent violators: names that would collide share one block, centred on their mean.
+    Without the gaps the places only have to ascend, which is isotonic regression.
     """
-    blocks: list[tuple[float, int]] = []  # mean of (wanted - index * gap), and how many share it
-    for index, value in enumerate(wanted):
-        mean, count = float(value) - index * gap, 1
-        while blocks and blocks[-1][0] >= mean:
-            other, size = blocks.pop()
-            mean, count = (mean * count + other * size) / (count + size), count + size
-        blocks.append((mean, count))
-    flat = np.concatenate([np.full(count, mean) for mean, count in blocks]) if blocks else np.empty(0)
-    return flat + gap * np.arange(len(wanted))
+    gaps = gap * np.arange(len(wanted))
+    return isotonic_regression(wanted - gaps).x + gaps

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from command_line import Command, Done
 
+from tests.support.command_line import Command, Done
 from xaibench import cli
 from xaibench.classifiers import checkpoint
 from xaibench.scoring.evaluate import LoadedClassifier

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from command_line import Command, assert_refused
 
+from tests.support.command_line import Command, assert_refused
 from xaibench.results import store
 
 

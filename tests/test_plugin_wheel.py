@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from fewclips import link_few
 
 import xaibench
+from tests.support.few_clips import link_few
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 EXAMPLE = REPOSITORY / "examples" / "xaibench-band-occlusion"

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import recipes
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
@@ -19,6 +18,7 @@ from transformers import (
     ViTModel,
 )
 
+from tests.support import recipes
 from xaibench.classifiers import checkpoint, pretrained, training
 from xaibench.classifiers.base import Classifier, Recipe
 from xaibench.classifiers.focalnet import FocalNetClassifier

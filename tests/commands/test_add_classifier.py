@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import recipes
 import torch
-from command_line import Command, assert_refused
 from safetensors.torch import load_file
 
+from tests.support import recipes
+from tests.support.command_line import Command, assert_refused
 from xaibench.classifiers import checkpoint
 from xaibench.errors import CheckpointError
 from xaibench.results import store

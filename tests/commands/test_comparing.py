@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from command_line import Command, assert_refused
 
+from tests.support.command_line import Command, assert_refused
 from xaibench.results import store
 
 

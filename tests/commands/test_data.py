@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from command_line import Command
+from tests.support.command_line import Command
 
 
 def test_data_check(xaibench: Command, small_esc50: Path) -> None:

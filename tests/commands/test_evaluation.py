@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from command_line import Command, assert_refused
-
+from tests.support.command_line import Command, assert_refused
 from xaibench.classifiers import checkpoint
 from xaibench.results import store
 

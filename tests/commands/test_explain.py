@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import recipes
 import soundfile
 import torch
-from command_line import Command, assert_refused
 
+from tests.support import recipes
+from tests.support.command_line import Command, assert_refused
 from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.forward import Forwarder

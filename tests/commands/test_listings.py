@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from command_line import Command
 
+from tests.support.command_line import Command
 from xaibench import registry
 from xaibench.classifiers import checkpoint
 

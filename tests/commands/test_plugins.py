@@ -8,8 +8,8 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-from command_line import Command, assert_refused
 
+from tests.support.command_line import Command, assert_refused
 from xaibench import registry
 from xaibench.results import store
 

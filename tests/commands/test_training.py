@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from command_line import Command
 
+from tests.support.command_line import Command
 from xaibench.classifiers import checkpoint
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import interpreters
 import pytest
 import torch
-from command_line import Command, assert_refused
 from torch import Tensor
 
+from tests.support import interpreters
+from tests.support.command_line import Command, assert_refused
 from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import Command, assert_refused
-from fewclips import link_few
 from safetensors.torch import load_file, save_file
 
+from tests.support.command_line import Command, assert_refused
+from tests.support.few_clips import link_few
 from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.loaded import LoadedClassifier

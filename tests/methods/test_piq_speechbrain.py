@@ -8,14 +8,14 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import interpreters
 import pandas as pd
 import pytest
-import references_legacy as slow
 import torch
-from interpreters import CLASSES, small_classifier, small_state
 from torch import Tensor
 
+from tests.references import legacy as slow
+from tests.support import interpreters
+from tests.support.interpreters import CLASSES, small_classifier, small_state
 from xaibench import cli
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier

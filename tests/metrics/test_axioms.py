@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from references import Clip
-from references_axioms import completeness, non_sensitivity
 from torch import Tensor
-from toy import LinearToy, RegionToy, context, ids, probability_function
 
+from tests.references.axioms import completeness, non_sensitivity
+from tests.references.values import Clip
+from tests.support.toy import LinearToy, RegionToy, context, ids, probability_function
 from xaibench import registry
 from xaibench.scoring.metric import Scores
 from xaibench.testing import GradientTimesInput

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import references_correlation as reference
 import torch
-from references import Clip
 from torch import Tensor
-from toy import LinearToy, RegionToy, context, ids, probability_function
 
+from tests.references import correlation as reference
+from tests.references.values import Clip
+from tests.support.toy import LinearToy, RegionToy, context, ids, probability_function
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.explaining.bound import BoundExplainer

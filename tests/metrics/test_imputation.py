@@ -7,13 +7,13 @@ import sys
 import numpy as np
 import pytest
 import torch
-from references import Clip
-from references_regions import imputed, road, road_input
 from scipy.sparse import coo_matrix
 from scipy.sparse.linalg import spsolve
 from torch import Tensor
-from toy import LinearToy, RegionToy, context, ids, probability_function
 
+from tests.references.regions import imputed, road, road_input
+from tests.references.values import Clip
+from tests.support.toy import LinearToy, RegionToy, context, ids, probability_function
 from xaibench import registry
 from xaibench.scoring.context import AREAS
 
@@ -51,7 +51,7 @@ def test_imputation_equals_elimination(shape):
 
 
 def sparse_imputation(x: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    """As `references_regions.imputed`, with a sparse direct solver: for grids of full size."""
+    """As `references.regions.imputed`, with a sparse direct solver: for grids of full size."""
     frequencies, times = x.shape
     number = np.full(x.shape, -1)
     number[missing] = np.arange(missing.sum())

@@ -10,8 +10,8 @@ import pytest
 import quantus
 import torch
 from torch import Tensor
-from toy import LinearToy, ids
 
+from tests.support.toy import LinearToy, ids
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.forward import Forwarder

@@ -14,8 +14,8 @@ import pytest
 import quantus
 import torch
 from scipy.ndimage import gaussian_filter
-from toy import LinearToy, context
 
+from tests.support.toy import LinearToy, context
 from xaibench import registry
 
 SHAPE = (64, 54)

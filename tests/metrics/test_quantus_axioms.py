@@ -10,8 +10,8 @@ import pytest
 import quantus
 import torch
 from torch import Tensor, nn
-from toy import LinearToy, context
 
+from tests.support.toy import LinearToy, context
 from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier

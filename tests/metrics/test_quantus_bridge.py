@@ -13,8 +13,8 @@ import pytest
 import quantus
 import torch
 from torch import Tensor, nn
-from toy import context, ids
 
+from tests.support.toy import context, ids
 from xaibench import cli, registry
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import RegistryError, XaibenchError

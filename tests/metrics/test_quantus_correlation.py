@@ -17,8 +17,8 @@ import quantus
 import torch
 from captum.metrics import infidelity as captum_infidelity
 from torch import Tensor, nn
-from toy import LinearToy
 
+from tests.support.toy import LinearToy
 from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier

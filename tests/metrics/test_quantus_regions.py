@@ -17,8 +17,8 @@ import torch
 from quantus.functions.perturb_func import noisy_linear_imputation
 from skimage.segmentation import slic
 from torch import Tensor, nn
-from toy import LinearToy, context
 
+from tests.support.toy import LinearToy, context
 from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier

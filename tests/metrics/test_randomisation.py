@@ -12,10 +12,10 @@ import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from references_randomisation import REFERENCES, rank_correlation
 from torch import Tensor, nn
-from toy import LinearToy, ids
 
+from tests.references.randomisation import REFERENCES, rank_correlation
+from tests.support.toy import LinearToy, ids
 from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from references import Clip
-from references_regions import REFERENCES, cells
 from torch import Tensor
-from toy import LinearToy, RegionToy, context, ids, probability_function
 
+from tests.references.regions import REFERENCES, cells
+from tests.references.values import Clip
+from tests.support.toy import LinearToy, RegionToy, context, ids, probability_function
 from xaibench import registry
 
 NAMES = ["irof", "region_perturbation"]

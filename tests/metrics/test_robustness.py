@@ -12,10 +12,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from references_robustness import REFERENCES, Explained, Heard
 from torch import Tensor
-from toy import LinearToy, ids
 
+from tests.references.robustness import REFERENCES, Explained, Heard
+from tests.support.toy import LinearToy, ids
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.checkpoint import resolve

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from references_randomisation import REFERENCES
 from torch import Tensor
-from toy import LinearToy, ids
 
+from tests.references.randomisation import REFERENCES
+from tests.support.toy import LinearToy, ids
 from xaibench import registry
 from xaibench.classifiers.forward import Forwarder
 from xaibench.explaining.bound import BoundExplainer

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from references import REFERENCES, Clip
-from references_randomisation import REFERENCES as OF_SOUND
 from torch import Tensor
-from toy import LinearToy, context, probability_function
 
+from tests.references.randomisation import REFERENCES as OF_SOUND
+from tests.references.values import REFERENCES, Clip
+from tests.support.toy import LinearToy, context, probability_function
 from xaibench import registry
 from xaibench.errors import ExplanationError
 from xaibench.scoring.metric import Metric

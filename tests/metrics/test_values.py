@@ -10,10 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from references import REFERENCES, Clip
 from torch import Tensor
-from toy import LinearToy, RegionToy, context, ids, probability_function
 
+from tests.references.values import REFERENCES, Clip
+from tests.support.toy import LinearToy, RegionToy, context, ids, probability_function
 from xaibench import registry
 from xaibench.scoring.context import AREAS
 from xaibench.scoring.metric import Metric, Scores
@@ -117,7 +117,7 @@ def test_has_a_reference(name):
     if name not in REFERENCES:
         pytest.fail(
             f"metric '{name}' has no reference: add an independent re-derivation of it, citing its paper, "
-            "to REFERENCES in tests/references.py"
+            "to REFERENCES in tests/references/values.py"
         )
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from comparing import AD, CLIPS, FF, SPS, Scores, cell, five_methods, noise, write_run
-from evaluating import config_of, run
 from rich.console import Console
 from torch import Tensor
 
+from tests.support.evaluating import config_of, run
+from tests.support.made_up_runs import AD, CLIPS, FF, SPS, Scores, cell, five_methods, noise, write_run
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.loaded import LoadedClassifier

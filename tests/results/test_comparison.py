@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from comparing import AD, CLIPS, FF, SPS, Scores, cell, five_methods, noise, write_run
 
+from tests.support.made_up_runs import AD, CLIPS, FF, SPS, Scores, cell, five_methods, noise, write_run
 from xaibench.errors import ResultsError
 from xaibench.results import store
 from xaibench.results.comparison import COLUMNS, compare

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch import Tensor
-from toy import LinearToy, context, ids, probability_function
 
+from tests.support.toy import LinearToy, context, ids, probability_function
 from xaibench import registry
 from xaibench.classifiers.forward import CPU_BATCH, GPU_BATCH, Forwarder, automatic_batch_size
 from xaibench.errors import XaibenchError

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from evaluating import assert_same, config_of, run, values
 
+from tests.support.evaluating import assert_same, config_of, run, values
 from xaibench import registry
 from xaibench.errors import UnsupportedPairError
 from xaibench.results import store

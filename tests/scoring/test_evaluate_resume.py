@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from evaluating import assert_same, config_of, run, values
 
+from tests.support.evaluating import assert_same, config_of, run, values
 from xaibench import registry
 from xaibench.errors import ResultsError
 from xaibench.results import store

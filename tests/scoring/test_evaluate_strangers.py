@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from evaluating import config_of, run
 from torch import Tensor
 
+from tests.support.evaluating import config_of, run
 from xaibench.classifiers.base import Classifier
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation

@@ -8,8 +8,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy import ids
 
+from tests.support.toy import ids
 from xaibench.scoring.context import AREAS, CURVE_AREAS
 from xaibench.scoring.ranking import Ranking
 from xaibench.sound.batch import Batch

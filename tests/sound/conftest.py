@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from serving import Server, running, zipped
+
+from tests.support.archive_server import Server, running, zipped
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from serving import SMALL, TOP, fetch_small, ignore, names, zipped
 
+from tests.support.archive_server import SMALL, TOP, fetch_small, ignore, names, zipped
 from xaibench.errors import DataError
 from xaibench.sound import esc50_download as fetch_module
 from xaibench.sound.esc50_download import Layout, fetch

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from serving import SMALL, Server, fetch_small, ignore, names, running, zipped
 
+from tests.support.archive_server import SMALL, Server, fetch_small, ignore, names, running, zipped
 from xaibench.errors import DataError
 from xaibench.sound import esc50_download as fetch_module
 from xaibench.sound.esc50 import Esc50

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import recipes
 import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import ViTModel
 
+from tests.support import recipes
 from xaibench.classifiers.base import Classifier
 from xaibench.sound import audio
 from xaibench.sound.esc50 import Esc10

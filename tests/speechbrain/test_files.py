@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import recipes
 import torch
 from safetensors.torch import load_file
 from transformers import FocalNetBackbone
 
+from tests.support import recipes
 from xaibench.errors import CheckpointError
 from xaibench.sound import audio
 from xaibench.speechbrain import files

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import references_legacy as slow
 import torch
-from command_line import Command
 
+from tests.references import legacy as slow
+from tests.support.command_line import Command
 from xaibench import registry
 from xaibench.classifiers.forward import Forwarder
 from xaibench.commands import options

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import recipes
 import torch
 from torch import Tensor
 
+from tests.support import recipes
 from xaibench.errors import CheckpointError
 from xaibench.speechbrain.classifiers import load_recipe
 

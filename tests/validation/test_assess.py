@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from comparing import FF, noise, write_run
 from matplotlib.text import Text
 from rich.console import Console
 from typer.testing import CliRunner
 
+from tests.support.made_up_runs import FF, noise, write_run
 from xaibench.errors import ResultsError
 from xaibench.reports import leaderboard, tables
 from xaibench.results import store as results

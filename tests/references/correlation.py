@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
-from references import Clip, mask, p_full, predicted
+
+from tests.references.values import Clip, mask, p_full, predicted
 
 BANDS = 20
 ROUNDING = 1e-6  # of probabilities from float32 logits: where all drops agree to it, there is nothing to correlate

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
-from references import Clip, mask, p_full, predicted
+
+from tests.references.values import Clip, mask, p_full, predicted
 
 CELLS = 12  # along either axis, at most
 IROF_STEPS = 48

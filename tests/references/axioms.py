@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from references import Clip, p_full, predicted
-from references_regions import cells
+
+from tests.references.regions import cells
+from tests.references.values import Clip, p_full, predicted
 
 
 def completeness(attribution: np.ndarray, full: float, silent: float) -> float:

@@ -1,0 +1,1 @@
+"""What several tests use: small classifiers, made-up runs, commands, a server."""

@@ -180,22 +180,6 @@ def test_a_damaged_part_counts_as_not_written_and_is_never_read(folder: RunFolde
     assert len(store.read_rows(folder.path)) == 10
 
 
-def test_write_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file"
-    store.write_atomically(path, b"old")
-    store.write_atomically(path, b"new")
-    assert path.read_bytes() == b"new"
-
-    def killed(source: Path, target: Path) -> None:
-        assert source.read_bytes() == b"newer", "whole before it gets its name"
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(store.os, "replace", killed)
-    with pytest.raises(KeyboardInterrupt):
-        store.write_atomically(path, b"newer")
-    assert path.read_bytes() == b"new"
-
-
 def test_a_part_killed_between_its_two_files_is_not_finished(
     tmp_path: Path, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

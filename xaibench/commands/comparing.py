@@ -26,7 +26,8 @@ def compare(
     training_seconds and trained_parameters of methods that are fitted.
     """
     from xaibench.results import comparison
-    from xaibench.results.store import find_runs, write_atomically
+    from xaibench.results.store import find_runs
+    from xaibench.storage.atomic import write_atomically
 
     runs = find_runs(results)
     with notes().status(f"comparing {len(runs)} runs"):

@@ -89,8 +89,9 @@ def reproduce(
     """
     from xaibench.papers import page as reproduction_table
     from xaibench.papers import steps as reproduction
-    from xaibench.results.store import REPRODUCTIONS, write_atomically
+    from xaibench.results.store import REPRODUCTIONS
     from xaibench.sound.subset import Few
+    from xaibench.storage.atomic import write_atomically
 
     plan = registry.load("papers", paper)
     size = size or ("micro" if smoke else "base")

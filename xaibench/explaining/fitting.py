@@ -20,9 +20,9 @@ from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import CheckpointError, UnsupportedPairError
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.trainable import Clips, Epoch, Fitting, Setting, TrainableExplainer
-from xaibench.results.store import write_atomically
 from xaibench.sound.dataset import OFFICIAL, Dataset, Split
 from xaibench.storage import cards, provenance
+from xaibench.storage.atomic import write_atomically
 
 CARD = "explainer.json"
 ROOT = Path("explainers")

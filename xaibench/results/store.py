@@ -8,7 +8,6 @@ interrupted) beside `part-000.json` (seconds, memory and versions, which are nev
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xaibench.errors import ResultsError
+from xaibench.storage.atomic import write_atomically
 
 PART_CLIPS = 16
 MANIFEST = "manifest.json"
@@ -133,13 +133,6 @@ class RunFolder:
         sink = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False), sink, compression="zstd")
         write_atomically(path, sink.getvalue().to_pybytes())
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a killed process leaves the old one or the new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from xaibench.classifiers.base import Classifier
 from xaibench.scoring.context import ScoringContext
 from xaibench.sound.batch import Batch
-from xaibench.testing.unchanged import seeded
+from xaibench.sound.randomness import seeded
 
 BATCH = 16
 BINS = 513 * 431  # Quantus accepts only a step that divides them

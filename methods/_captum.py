@@ -6,12 +6,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from xaibench.classifiers.base import Classifier
 from xaibench.sound.batch import Batch
+from xaibench.sound.randomness import seeded
 
 # Attributed inputs in flight at once; gradients keep every activation, so this bounds memory.
 INTERNAL_BATCH = 16
@@ -40,24 +40,9 @@ def per_clip(batch: Batch, target: Tensor, purpose: str, attribute: Callable[[Te
     """
     maps = []
     for i in range(len(batch)):
-        with seeded(batch, i, purpose):
+        with seeded(batch.generator(i, purpose).initial_seed()):
             maps.append(attribute(batch.x[i : i + 1], target[i : i + 1]).detach())
     return torch.cat(maps)
-
-
-@contextmanager
-def seeded(batch: Batch, index: int, purpose: str) -> Iterator[None]:
-    """Global random states of clip `index` inside, the former ones afterwards."""
-    devices = [batch.x.device] if batch.x.device.type == "cuda" else []
-    seed = batch.generator(index, purpose).initial_seed()
-    numpy_state = np.random.get_state()
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)
-        try:
-            yield
-        finally:
-            np.random.set_state(numpy_state)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from xaibench.errors import CheckpointError, XaibenchError, one_line
 from xaibench.explaining.explanation import Explanation
 from xaibench.explaining.trainable import Clips, Epoch, Fitted, Fitting, Setting, TrainableExplainer
 from xaibench.sound.batch import Batch
-from xaibench.testing.unchanged import seeded
+from xaibench.sound.randomness import seeded
 
 WEIGHTS = "explainer.safetensors"
 STATE = "state.pt"

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from xaibench.sound.batch import clip_seed
-from xaibench.testing.unchanged import seeded
+from xaibench.sound.randomness import seeded
 
 FEWEST_STAGES, MOST_STAGES = 5, 6
 
@@ -47,7 +47,7 @@ def reset(module: nn.Module, seed: int) -> None:
     """The module's own initialisation, drawn on the CPU, so that a GPU gets the same weights."""
     device = next((tensor.device for tensor in (*module.parameters(), *module.buffers())), torch.device("cpu"))
     module.cpu()
-    with seeded(seed % 2**32), torch.no_grad():  # numpy takes no longer seeds
+    with seeded(seed % 2**32), torch.no_grad():  # 32 bits: other seeds would be other weights than the results'
         module.reset_parameters()  # type: ignore[operator]
     module.to(device)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from xaibench.scoring.float_keys import ascending, behind_of, keys_of
 
 
 @dataclass(frozen=True)
@@ -46,21 +47,12 @@ def _ordered(importance: Tensor) -> tuple[Tensor, Tensor]:
     """Bins in ascending order of importance, and their average ranks less the mean rank, each (batch, bins)."""
     flat = importance.float().flatten(1)
     size = flat.shape[1]
-    # The bits of a non-negative float32 sort as the float does, and the bin's number travels behind
-    # them: one sort of integers instead of an indirect one. Adding 0 turns -0 into 0.
-    bits = (flat + 0.0).view(torch.int32).long()
-    keys = _sort((bits << 32) | torch.arange(size, device=flat.device))
-    level = keys >> 32
+    keys = ascending(keys_of(flat, torch.arange(size, device=flat.device)))
+    level = keys >> 32  # the values' bits, equal where the values are
     first = torch.ones_like(level, dtype=torch.bool)
     first[:, 1:] = level[:, 1:] != level[:, :-1]
     # Groups of equal values, of all clips in one row; no group goes over from one clip to the next.
     start = first.flatten().nonzero()[:, 0]
     count = torch.diff(start, append=start.new_tensor([first.numel()]))
     rank = (start % size).double() + (count - 1) / 2 - (size - 1) / 2
-    return keys & 0xFFFFFFFF, rank.repeat_interleave(count).view_as(keys)
-
-
-def _sort(keys: Tensor) -> Tensor:
-    if keys.is_cpu:
-        return torch.from_numpy(np.sort(keys.numpy(), axis=1))  # vectorised; torch's CPU sort is slower
-    return keys.sort(dim=1).values
+    return behind_of(keys), rank.repeat_interleave(count).view_as(keys)

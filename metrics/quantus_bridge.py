@@ -26,7 +26,7 @@ from xaibench.explaining.explanation import Polarity, defects, importance
 from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric, Scores
 from xaibench.sound.batch import clip_seed
-from xaibench.testing.unchanged import seeded
+from xaibench.sound.randomness import seeded
 
 _OF_SEVERAL_CLIPS = "compares the clips of a batch with each other, so that no value belongs to one clip"
 _REFUSED = {

@@ -17,8 +17,8 @@ from xaibench.errors import CheckpointError, RegistryError
 from xaibench.sound import audio
 from xaibench.sound.dataset import Dataset
 from xaibench.sound.esc50 import Esc10
+from xaibench.sound.randomness import seeded
 from xaibench.sound.synth import Synth
-from xaibench.testing.unchanged import seeded
 
 SHIPPED = checkpoint.shipped()
 FLOORS = {

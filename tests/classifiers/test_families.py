@@ -13,7 +13,7 @@ from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import COSINE_SCALE, Classifier, CosineHead
 from xaibench.explaining.explainer import Capability, Explainer
 from xaibench.sound.audio import PICTURE_SHAPE
-from xaibench.testing.unchanged import seeded
+from xaibench.sound.randomness import seeded
 
 CLASSES = ("dog", "rain", "siren")
 NAMES = registry.names("classifiers")

@@ -27,8 +27,8 @@ from xaibench.classifiers.vit import VitClassifier
 from xaibench.errors import CheckpointError
 from xaibench.sound import audio
 from xaibench.sound.dataset import Clip, Dataset
+from xaibench.sound.randomness import seeded
 from xaibench.storage import hub
-from xaibench.testing.unchanged import seeded
 
 
 def build(name: str, classes: Sequence[str]) -> Classifier:

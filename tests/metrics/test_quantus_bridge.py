@@ -22,8 +22,9 @@ from xaibench.explaining.explanation import Explanation
 from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric, Scores
 from xaibench.sound.batch import Batch, clip_seed
+from xaibench.sound.randomness import seeded
 from xaibench.testing import GradientTimesInput
-from xaibench.testing.unchanged import seeded, unchanged
+from xaibench.testing.unchanged import unchanged
 
 CLIPS = 3
 PICTURE_SHAPE = (12, 10)

@@ -25,8 +25,9 @@ from xaibench.explaining.explanation import Explanation
 from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.scoring.metric import Scores
 from xaibench.sound.batch import Batch
+from xaibench.sound.randomness import seeded
 from xaibench.testing import GradientTimesInput
-from xaibench.testing.unchanged import seeded, unchanged
+from xaibench.testing.unchanged import unchanged
 
 # The registry is the only way to metrics, for tests too: their module is where the class says.
 FAMILY = __import__(registry.load("metrics", "mprt").__module__, fromlist=["mprt_by_layer"])

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
+from xaibench.sound.randomness import seeded
 from xaibench.speechbrain import classifiers as recipe
-from xaibench.testing.unchanged import seeded
 
 CLASSES = ("rain", "dog", "sea_waves")
 SOURCE = "psi_model.ckpt"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import FocalNetBackbone, FocalNetConfig, ViTConfig, ViTModel
 
-from xaibench.testing.unchanged import seeded
+from xaibench.sound.randomness import seeded
 
 CLASSES = ("rain", "dog", "sea_waves")
 HIDDEN = 5

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from xaibench.scoring.float_keys import ascending, keys_of, values_of
 from xaibench.sound.batch import Batch, clip_seed
 
 _ABOVE = torch.iinfo(torch.int64).max
@@ -34,10 +33,8 @@ class Ranking:
         self._shape = importance.shape
         flat = importance.float().flatten(1)
         orders = [_tie_order(clip_seed(batch.seed, clip, "ties"), flat.shape[1]) for clip in batch.clip_ids]
-        # The bits of a non-negative float32 sort as the float does; adding 0 turns -0 into 0.
-        bits = (flat + 0.0).view(torch.int32).long()
-        self._keys = (bits << 32) | torch.stack(orders).to(flat.device)
-        self._sorted = _sort(self._keys)
+        self._keys = keys_of(flat, torch.stack(orders).to(flat.device))
+        self._sorted = ascending(self._keys)
 
     @property
     def size(self) -> int:
@@ -47,7 +44,7 @@ class Ranking:
     @property
     def ascending(self) -> Tensor:
         """Importance in ascending order, float32 (batch, bins)."""
-        return (self._sorted >> 32).int().view(torch.float32)
+        return values_of(self._sorted)
 
     def top(self, area: float) -> Tensor:
         """Bool mask (batch, freq, time) of the most important bins, `area` of all of them."""
@@ -65,11 +62,3 @@ class Ranking:
         position = (self.size - counts).clamp(max=self.size - 1)
         threshold = self._sorted.gather(1, position[:, None])[:, 0]
         return torch.where(counts > 0, threshold, _ABOVE)
-
-
-def _sort(keys: Tensor) -> Tensor:
-    if keys.is_cpu:
-        # numpy's sort is vectorised, faster than torch's on a CPU, and lets go of the interpreter.
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            return torch.from_numpy(np.stack(list(pool.map(np.sort, keys.numpy()))))
-    return keys.sort(dim=1).values

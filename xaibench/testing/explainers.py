@@ -15,11 +15,12 @@ from xaibench.explaining.explainer import Capability, Explainer
 from xaibench.explaining.explanation import Explanation, Polarity, defects, validate
 from xaibench.explaining.trainable import TrainableExplainer
 from xaibench.sound.batch import Batch
+from xaibench.sound.randomness import seeded
 from xaibench.storage import provenance
 from xaibench.testing.common import check_words, close, reversed_batch
 from xaibench.testing.toys import toy_batch, toy_classifier
 from xaibench.testing.trained import check_fit
-from xaibench.testing.unchanged import seeded, unchanged
+from xaibench.testing.unchanged import unchanged
 
 
 def check_explainer(explainer: Explainer | type[Explainer], classifier: Classifier | None = None) -> None:

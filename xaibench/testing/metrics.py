@@ -19,9 +19,10 @@ from xaibench.scoring.context import AREAS, Clean, ScoringContext
 from xaibench.scoring.metric import Metric, Scores
 from xaibench.scoring.perturbation import Perturbation
 from xaibench.sound.batch import Batch
+from xaibench.sound.randomness import seeded
 from xaibench.testing.common import TOLERANCE, check_words, reversed_batch
 from xaibench.testing.toys import CLASSES, toy_batch, toy_classifier
-from xaibench.testing.unchanged import seeded, unchanged
+from xaibench.testing.unchanged import unchanged
 
 
 def check_metric(metric: Metric | type[Metric]) -> None:

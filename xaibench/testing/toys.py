@@ -15,7 +15,7 @@ from xaibench.classifiers.front_end import MelResize
 from xaibench.errors import UnsupportedPairError
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
-from xaibench.testing.unchanged import seeded
+from xaibench.sound.randomness import seeded
 
 CLASSES = ("bell", "crow", "rain", "saw")
 _IMAGE = (32, 32)

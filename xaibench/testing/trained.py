@@ -16,9 +16,10 @@ from xaibench.classifiers.base import Classifier
 from xaibench.errors import CheckpointError
 from xaibench.explaining.trainable import Clips, Epoch, Fitted, Fitting, TrainableExplainer
 from xaibench.sound.batch import Batch
+from xaibench.sound.randomness import seeded
 from xaibench.testing.common import close
 from xaibench.testing.toys import toy_batch
-from xaibench.testing.unchanged import seeded, unchanged
+from xaibench.testing.unchanged import unchanged
 
 EPOCHS = 2  # so that a fit can be stopped between them
 SAVED_TOLERANCE = 0.02  # mean, relative to the mean of the map; weights may be saved in half precision

@@ -1,37 +1,17 @@
-"""Contexts that seed every global random state, and that assert that nothing around a call has changed."""
+"""A context that asserts that nothing around a call has changed."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
 from xaibench.sound.batch import Batch
-
-
-def _random_states() -> tuple[Tensor, Any, Any]:
-    return torch.get_rng_state(), np.random.get_state(), random.getstate()
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """All global random states seeded inside, the former ones afterwards."""
-    torch_state, numpy_state, python_state = _random_states()
-    torch.manual_seed(seed)
-    np.random.seed(seed)
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(torch_state)
-        np.random.set_state(numpy_state)
-        random.setstate(python_state)
+from xaibench.sound.randomness import random_states
 
 
 @contextmanager
@@ -52,11 +32,11 @@ def unchanged(classifier: Classifier | None, batch: Batch, target: Tensor, event
 
 def _surroundings(classifier: Classifier | None, batch: Batch, target: Tensor) -> dict[str, Any]:
     """Copies of everything that must stay as it is, by a name for the error message."""
-    torch_state, numpy_state, python_state = _random_states()
+    states = random_states()
     found: dict[str, Any] = {
-        "torch's global random state": torch_state,
-        "numpy's global random state": (numpy_state[1].tobytes(), *numpy_state[2:]),
-        "python's global random state": python_state,
+        "torch's global random state": states.torch,
+        "numpy's global random state": (states.numpy[1].tobytes(), *states.numpy[2:]),
+        "python's global random state": states.python,
         "torch's gradient mode": torch.is_grad_enabled(),
         "the target": target.clone(),
         "batch.ground_truth": None if batch.ground_truth is None else batch.ground_truth.clone(),

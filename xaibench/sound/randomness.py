@@ -1,0 +1,51 @@
+"""The global random states of torch, numpy and Python: read, seeded for a while, put back."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class RandomStates(NamedTuple):
+    """The state of every global random generator.
+
+    Attributes:
+        torch: of the CPU's generator.
+        cuda: of each GPU's generator; empty where no GPU is in use.
+        numpy: of `numpy.random`.
+        python: of `random`.
+    """
+
+    torch: Tensor
+    cuda: list[Tensor]
+    numpy: Any
+    python: Any
+
+
+def random_states() -> RandomStates:
+    """Read all global random states."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return RandomStates(torch.get_rng_state(), cuda, np.random.get_state(), random.getstate())
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed all global random states inside, and put the former ones back afterwards, after an exception too."""
+    former = random_states()
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # numpy takes no longer seeds
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(former.torch)
+        if former.cuda:
+            torch.cuda.set_rng_state_all(former.cuda)
+        np.random.set_state(former.numpy)
+        random.setstate(former.python)

@@ -32,7 +32,8 @@ from xaibench.classifiers.forward import Forwarder
 from xaibench.commands import options
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import Explanation
-from xaibench.scoring.context import AREAS, Clean, ScoringContext
+from xaibench.results.areas import AREAS
+from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.scoring.metric import Metric
 from xaibench.scoring.protocol import STANDARD
 from xaibench.sound import audio

@@ -27,7 +27,8 @@ from xaibench.classifiers.forward import Forwarder
 from xaibench.commands import options
 from xaibench.errors import XaibenchError
 from xaibench.results.store import Manifest, RunFolder
-from xaibench.scoring.evaluate import PROTOCOL, Event, LoadedClassifier, RunConfig, evaluate
+from xaibench.scoring.evaluate import Event, LoadedClassifier, RunConfig, evaluate
+from xaibench.scoring.protocol import STANDARD
 from xaibench.sound import audio
 from xaibench.sound.dataset import TEST_FOLDS, TRAIN_FOLDS
 from xaibench.sound.synth import Synth
@@ -110,7 +111,7 @@ def inference(
     config = RunConfig(source, chosen, {method: registry.create("methods", method)}, metrics, 0, size, precision.dtype)
 
     def score() -> None:
-        manifest = Manifest(source.name, source.fingerprint(), TEST_FOLDS, count, 0, PROTOCOL)
+        manifest = Manifest(source.name, source.fingerprint(), TEST_FOLDS, count, 0, STANDARD.id)
         with tempfile.TemporaryDirectory() as folder:
             evaluate(config, LoadedClassifier(model.name, model, ""), RunFolder(Path(folder), manifest), refuse_failure)
 

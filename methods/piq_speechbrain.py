@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.state_dicts import read_state
 from xaibench.errors import CheckpointError, UnsupportedPairError
 from xaibench.explaining.explanation import Explanation
 from xaibench.explaining.trainable import Clips, Fitting, Imported, TrainableExplainer
@@ -21,6 +21,7 @@ from xaibench.sound.batch import Batch
 
 from ._recipe_interpreter import FEATURE_SIZE, RecipeInterpreter, from_state
 
+FEATURES = "recipe_features"  # a capability of the recipe's classifiers
 SOURCE = "psi_model.ckpt"
 WEIGHTS = "interpreter.safetensors"
 CLASSES = "classes.json"
@@ -47,7 +48,7 @@ class RecipePiq(TrainableExplainer):
         self._classes: tuple[str, ...] = ()  # in training order
 
     def refusal(self, classifier: Classifier, has_ground_truth: bool) -> str | None:
-        if _reader(classifier) is None:
+        if FEATURES not in classifier.capabilities:
             return (
                 f"reads a FocalNet or ViT of the original recipes, which {classifier.name} ({classifier.family}) is not"
             )
@@ -87,8 +88,6 @@ class RecipePiq(TrainableExplainer):
             CheckpointError: the file is missing, no plain state dict, or does not fit the classifier.
             UnsupportedPairError: the classifier is not the recipe's.
         """
-        from xaibench.speechbrain.files import read_state
-
         path = Path(folder) / SOURCE
         if not path.is_file():
             raise CheckpointError(f"{path} is missing; it is where the recipe's train_piq.py leaves the interpreter")
@@ -149,33 +148,10 @@ class RecipePiq(TrainableExplainer):
         self.parameters = {"dim": dim, "codes": len(interpreter.code_class)}
 
 
-def _reader(classifier: Classifier) -> nn.Module | None:
-    """The module whose output the recipe's interpreter reads; None for a classifier that is not the recipe's."""
-    from xaibench.speechbrain.classifiers import RecipeFocalNet, RecipeVit
-
-    if isinstance(classifier, RecipeFocalNet):
-        return classifier.feature_maps
-    return classifier.backbone.layernorm if isinstance(classifier, RecipeVit) else None
-
-
 def _features(classifier: Classifier, x: Tensor) -> Tensor:
-    """The recipe's feature map of spectrograms (batch, 513, 431): (batch, channels, h, w).
-
-    FocalNet: the last map at twice its size; ViT: the patches' last hidden states as a map.
-    """
-    seen: list[Tensor] = []
-    module: Any = _reader(classifier)
-    hook = module.register_forward_hook(lambda module, args, output: seen.append(output))
-    try:
-        classifier.logits(x)
-    finally:
-        hook.remove()
-    if classifier.family == "focalnet":
-        maps = seen[0]
-        size = (2 * maps.shape[2], 2 * maps.shape[3])
-        return functional.interpolate(maps, size, mode="bilinear", antialias=True)
-    model: Any = classifier
-    return seen[0][:, 1:].transpose(1, 2).unflatten(2, model.patch_grid)
+    """Return the recipe's feature map of spectrograms (batch, 513, 431): (batch, channels, h, w)."""
+    model: Any = classifier  # offers FEATURES
+    return cast(Tensor, model.recipe_features(x))
 
 
 def _single(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaibench.scoring.context import ScoringContext
-from xaibench.scoring.perturbation import Perturbation
+from xaibench.scoring.context import Perturbation, ScoringContext
 
 CELLS_PER_SIDE = 12
 

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from xaibench.explaining.explanation import defects
-from xaibench.scoring.context import ScoringContext
-from xaibench.scoring.perturbation import Perturbation
+from xaibench.scoring.context import Perturbation, ScoringContext
 from xaibench.sound.batch import Batch
 
 COPIES = 8

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaibench.scoring.context import CURVE_AREAS, ScoringContext
+from xaibench.results.areas import CURVE_AREAS
+from xaibench.scoring.context import Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores
-from xaibench.scoring.perturbation import Perturbation
 from xaibench.scoring.ranking import Ranking
 
 from ._cells import RandomCellsSilenced, drops, subset_sums

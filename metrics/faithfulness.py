@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xaibench.scoring.context import CURVE_AREAS, ScoringContext
+from xaibench.results.areas import CURVE_AREAS
+from xaibench.scoring.context import Masked, Part, Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
-from xaibench.scoring.perturbation import Masked, Part, Perturbation
 
 
 class _Masking(Metric):

@@ -14,9 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xaibench.scoring.context import ScoringContext
+from xaibench.scoring.context import Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
-from xaibench.scoring.perturbation import Perturbation
 
 NOISE = 0.01  # standard deviation, in log magnitude, of what is added to each imputed bin
 TOLERANCE = 1e-7  # of the loudest bin: the imputation is solved to a few times this

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from xaibench.scoring.context import ScoringContext
+from xaibench.scoring.context import Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
-from xaibench.scoring.perturbation import Perturbation
 
 from ._cells import RandomCellsSilenced, drops, subset_sums
 

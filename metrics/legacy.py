@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from xaibench.explaining.explainer import Explainer
-from xaibench.scoring.context import ScoringContext
+from xaibench.scoring.context import Part, Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
-from xaibench.scoring.perturbation import Part, Perturbation
 
 QUANTILE = 0.90
 EPS = 1e-10  # what the recipes add to a denominator
@@ -58,6 +58,8 @@ KEPT, REMOVED = RecipeMasked("kept"), RecipeMasked("removed")
 class _Legacy(Metric):
     family = "legacy"
     protocol = "legacy-speechbrain"
+    in_default_set = True
+    averaged_per_batch: ClassVar[bool] = False  # whether the recipe prints the mean of its batches' means
     cost = "1 (shared)"
     part: Part | None = "kept"
 

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xaibench.scoring.context import ScoringContext
+from xaibench.scoring.context import Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
-from xaibench.scoring.perturbation import Perturbation
 
 from ._cells import CellsSilenced, cell_count, cell_means, drops, on_bins
 

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from xaibench.scoring.context import ScoringContext
+from xaibench.scoring.context import Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores, with_reasons
-from xaibench.scoring.perturbation import Perturbation
 
 from ._neighbours import COPIES, FLOOR, copies, moves, same_prediction
 

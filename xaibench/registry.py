@@ -1,4 +1,4 @@
-"""Explainers, metrics, classifiers, datasets and papers by name: entry points, loaded only when used.
+"""Explainers, metrics, classifiers, datasets, protocols and papers by name: entry points, loaded only when used.
 
 A built-in is registered as a stranger's plugin is, by a line in its distribution's metadata. A metric's
 name may also be PREFIX:REST: the bridge registered as PREFIX makes the metric that REST names, so that
@@ -15,7 +15,9 @@ from typing import Any, Literal
 
 from xaibench.errors import RegistryError
 
-Group = Literal["methods", "metrics", "classifiers", "datasets", "metric_bridges", "papers"]
+Group = Literal[
+    "methods", "metrics", "classifiers", "datasets", "metric_bridges", "papers", "protocols", "checkpoint_formats"
+]
 _SINGULAR: dict[Group, str] = {
     "methods": "method",
     "metrics": "metric",
@@ -23,7 +25,10 @@ _SINGULAR: dict[Group, str] = {
     "datasets": "dataset",
     "metric_bridges": "metric bridge",
     "papers": "paper",
+    "protocols": "protocol",
+    "checkpoint_formats": "checkpoint format",
 }
+_LISTED = frozenset({"methods", "metrics", "classifiers", "datasets"})  # by a command of their own
 _BRIDGE_MARK = ":"
 
 
@@ -66,7 +71,7 @@ def entry(group: Group, name: str) -> EntryPoint:
         near = [bridge + mark + rest for bridge in difflib.get_close_matches(prefix, bridges, n=1)]
     else:
         near = difflib.get_close_matches(name, known, n=1)
-    listed = "there are " + ", ".join(known) if group == "papers" else f"see 'xaibench {group}'"
+    listed = f"see 'xaibench {group}'" if group in _LISTED else "there are " + ", ".join(known)
     hint = f"did you mean '{near[0]}'?" if near else listed
     raise RegistryError(f"unknown {_SINGULAR[group]} '{name}'; {hint}")
 

@@ -14,6 +14,7 @@ from tests.support import recipes
 from tests.support.command_line import Command, assert_refused
 from xaibench import registry
 from xaibench.classifiers import checkpoint
+from xaibench.classifiers.class_order import in_order
 from xaibench.classifiers.forward import Forwarder
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.commands.pairs import Pairing, split
@@ -24,7 +25,6 @@ from xaibench.sound import audio
 from xaibench.sound.batch import Batch
 from xaibench.sound.dataset import Clip, Dataset
 from xaibench.sound.esc50 import Esc10, Esc50
-from xaibench.speechbrain.classifiers import in_order
 from xaibench.storage.user_folders import DATA_VARIABLE
 
 

@@ -14,6 +14,7 @@ from tests.support.command_line import Command, assert_refused
 from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.class_order import in_order
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import UnsupportedPairError
 from xaibench.explaining import fitting
@@ -21,7 +22,6 @@ from xaibench.explaining.explanation import Explanation
 from xaibench.explaining.trainable import Clips, Fitted, Fitting, Imported, TrainableExplainer
 from xaibench.sound.batch import Batch
 from xaibench.speechbrain import add_explainer
-from xaibench.speechbrain.classifiers import in_order
 from xaibench.storage.user_folders import DATA_VARIABLE
 
 METHOD = "piq-speechbrain"

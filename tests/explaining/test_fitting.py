@@ -22,7 +22,8 @@ from xaibench.explaining.trainable import Clips, Epoch, Fitted, Fitting, Setting
 from xaibench.registry import create
 from xaibench.results import store
 from xaibench.results.store import Manifest, RunFolder
-from xaibench.scoring.evaluate import PROTOCOL, Event, RunConfig, evaluate
+from xaibench.scoring.evaluate import Event, RunConfig, evaluate
+from xaibench.scoring.protocol import STANDARD
 from xaibench.sound.batch import Batch
 from xaibench.sound.dataset import Clip, Dataset
 from xaibench.testing import toy_classifier
@@ -246,7 +247,7 @@ def scored(toy: LoadedClassifier, tmp_path: Path, gain: float) -> tuple[store.pd
     plan = RunConfig(
         source, source.in_folds([5]), {"level": Level()}, metrics, 0, 4, explainers=tmp_path / "explainers"
     )
-    folder = RunFolder(tmp_path / "run", Manifest("noises", source.fingerprint(), (5,), 1, 0, PROTOCOL))
+    folder = RunFolder(tmp_path / "run", Manifest("noises", source.fingerprint(), (5,), 1, 0, STANDARD.id))
     events: list[Event] = []
     evaluate(plan, toy, folder, events.append)
     return store.read_rows(folder.path), events
@@ -297,6 +298,6 @@ def test_a_method_that_has_the_name_of_a_soft_mask_is_refused(
     source = Noises()
     plan = RunConfig(source, source.clips, {"level": Level()}, {}, 0, 4, explainers=tmp_path)
     monkeypatch.setattr("xaibench.registry.names", lambda group: ["level-soft"])
-    folder = RunFolder(tmp_path / "run", Manifest("noises", source.fingerprint(), (5,), 5, 0, PROTOCOL))
+    folder = RunFolder(tmp_path / "run", Manifest("noises", source.fingerprint(), (5,), 5, 0, STANDARD.id))
     with pytest.raises(XaibenchError, match="'level-soft' has the name of level's soft mask; rename it"):
         evaluate(plan, toy, folder, lambda event: None)

@@ -8,7 +8,8 @@ from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.results import store
 from xaibench.results.comparison import at_primary_area
-from xaibench.scoring.evaluate import PROTOCOL, LoadedClassifier, RunConfig, evaluate
+from xaibench.scoring.evaluate import LoadedClassifier, RunConfig, evaluate
+from xaibench.scoring.protocol import STANDARD
 from xaibench.sound.synth import Synth
 
 CLIPS = 16
@@ -22,7 +23,7 @@ def test_the_oracle_beats_random(name: str, tmp_path: Path) -> None:
     methods = {method: registry.create("methods", method) for method in ("oracle", "random")}
     metrics = {metric: registry.create("metrics", metric) for metric in ("faithfulness", *LOCALISATION)}
     plan = RunConfig(source, source.in_folds([5])[:CLIPS], methods, metrics, seed=0, batch_size=16)
-    manifest = store.Manifest("synth", source.fingerprint(), (5,), CLIPS, 0, PROTOCOL)
+    manifest = store.Manifest("synth", source.fingerprint(), (5,), CLIPS, 0, STANDARD.id)
     folder = store.RunFolder(tmp_path, manifest)
     evaluate(plan, LoadedClassifier(name, classifier, card.weights_sha256), folder, lambda event: None)
     means = at_primary_area(store.read_rows(tmp_path)).groupby(["metric", "method"])["value"].mean().unstack()

@@ -19,10 +19,10 @@ from tests.support.interpreters import CLASSES, small_classifier, small_state
 from xaibench import cli
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.class_order import in_order
 from xaibench.errors import CheckpointError, UnsupportedPairError
 from xaibench.results import store
 from xaibench.sound.batch import Batch
-from xaibench.speechbrain.classifiers import in_order
 from xaibench.storage.user_folders import DATA_VARIABLE
 from xaibench.testing import check_explainer
 

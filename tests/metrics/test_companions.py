@@ -9,7 +9,8 @@ from torch import Tensor
 from xaibench import registry
 from xaibench.classifiers.forward import Forwarder
 from xaibench.explaining.bound import BoundExplainer
-from xaibench.scoring.context import AREAS, Clean, ScoringContext
+from xaibench.results.areas import AREAS
+from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.scoring.metric import Metric
 from xaibench.testing import toy_batch, toy_classifier
 

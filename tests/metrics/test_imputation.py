@@ -15,7 +15,7 @@ from tests.references.regions import imputed, road, road_input
 from tests.references.values import Clip
 from tests.support.toy import LinearToy, RegionToy, context, ids, probability_function
 from xaibench import registry
-from xaibench.scoring.context import AREAS
+from xaibench.results.areas import AREAS
 
 Road = registry.load("metrics", "road")
 imputation = sys.modules[Road.__module__]

@@ -18,7 +18,8 @@ from xaibench.classifiers.forward import Forwarder
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
-from xaibench.scoring.context import AREAS, Clean, ScoringContext
+from xaibench.results.areas import AREAS
+from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.sound.batch import Batch
 
 CLIPS, PICTURE_SHAPE = 4, (513, 431)

@@ -22,8 +22,8 @@ from tests.support.toy import LinearToy, context
 from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
-from xaibench.scoring.context import AREAS, CURVE_AREAS, ScoringContext
-from xaibench.scoring.perturbation import Masked
+from xaibench.results.areas import AREAS, CURVE_AREAS
+from xaibench.scoring.context import Masked, ScoringContext
 from xaibench.sound import audio
 from xaibench.sound.esc50 import Esc10
 

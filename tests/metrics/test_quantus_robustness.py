@@ -21,7 +21,8 @@ from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.checkpoint import resolve
 from xaibench.classifiers.forward import Forwarder
 from xaibench.explaining.bound import BoundExplainer
-from xaibench.scoring.context import AREAS, Clean, ScoringContext
+from xaibench.results.areas import AREAS
+from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
 from xaibench.sound.esc50 import Esc10

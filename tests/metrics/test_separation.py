@@ -16,7 +16,8 @@ from xaibench import registry
 from xaibench.classifiers.forward import Forwarder
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import Explanation
-from xaibench.scoring.context import AREAS, Clean, ScoringContext
+from xaibench.results.areas import AREAS
+from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.scoring.metric import Scores
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch

@@ -14,8 +14,8 @@ from tests.references.values import REFERENCES, Clip
 from tests.support.toy import LinearToy, context, probability_function
 from xaibench import registry
 from xaibench.errors import ExplanationError
+from xaibench.scoring.context import Masked
 from xaibench.scoring.metric import Metric
-from xaibench.scoring.perturbation import Masked
 from xaibench.sound import audio
 
 NAMES = [name for name in registry.names("metrics") if registry.load("metrics", name).soft_mask != "never"]

@@ -15,7 +15,7 @@ from torch import Tensor
 from tests.references.values import REFERENCES, Clip
 from tests.support.toy import LinearToy, RegionToy, context, ids, probability_function
 from xaibench import registry
-from xaibench.scoring.context import AREAS
+from xaibench.results.areas import AREAS
 from xaibench.scoring.metric import Metric, Scores
 
 # What needs more than a map and probabilities: explanations of changed clips or classifiers, or sound.

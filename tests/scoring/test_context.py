@@ -15,8 +15,8 @@ from xaibench import registry
 from xaibench.classifiers.forward import CPU_BATCH, GPU_BATCH, Forwarder, automatic_batch_size
 from xaibench.errors import XaibenchError
 from xaibench.explaining.bound import BoundExplainer
-from xaibench.scoring.context import AREAS, CURVE_AREAS, Clean, ScoringContext
-from xaibench.scoring.perturbation import Masked, Perturbation
+from xaibench.results.areas import AREAS, CURVE_AREAS
+from xaibench.scoring.context import Clean, Masked, Perturbation, ScoringContext
 from xaibench.sound.batch import Batch
 from xaibench.testing import GradientTimesInput
 

@@ -15,9 +15,10 @@ from tests.support.evaluating import assert_same, config_of, run, values
 from xaibench import registry
 from xaibench.errors import UnsupportedPairError
 from xaibench.results import store
+from xaibench.results.areas import AREAS
 from xaibench.scoring import evaluate as engine
-from xaibench.scoring.context import AREAS
 from xaibench.scoring.evaluate import LoadedClassifier
+from xaibench.scoring.protocol import STANDARD
 from xaibench.sound.dataset import Clip
 from xaibench.sound.synth import Synth
 
@@ -41,7 +42,7 @@ def test_rows_say_what_they_are(scored: Path, synth: Synth, loaded: LoadedClassi
     areas = {"faithfulness": 4, "average_gain": 4}
     assert len(rows) == 9 * len(CHEAP_METHODS) * sum(areas.get(name, 1) for name in CHEAP_METRICS)
     assert set(rows["dataset"]) == {"synth"}
-    assert set(rows["protocol"]) == {engine.PROTOCOL}
+    assert set(rows["protocol"]) == {STANDARD.id}
     assert set(rows.loc[rows["metric"] == "faithfulness", "area"]) == set(AREAS)
     assert rows.loc[rows["metric"] == "sparseness", "area"].isna().all()
     clips = {clip.id: clip for clip in synth.clips}

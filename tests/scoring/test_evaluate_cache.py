@@ -17,7 +17,8 @@ from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.results import store
 from xaibench.results.store import Manifest, RunFolder
-from xaibench.scoring.evaluate import PROTOCOL, LoadedClassifier, RunConfig, evaluate
+from xaibench.scoring.evaluate import LoadedClassifier, RunConfig, evaluate
+from xaibench.scoring.protocol import STANDARD
 from xaibench.sound.batch import Batch
 from xaibench.sound.synth import Synth
 
@@ -52,7 +53,7 @@ def run(
     classifier.temperature /= warmth
     metrics = {metric: registry.create("metrics", metric)}
     config = RunConfig(source, source.in_folds([5])[:3], {"slow": method}, metrics, seed, 16, cache=cache)
-    run_folder = RunFolder(folder, Manifest("synth", source.fingerprint(), (5,), 3, seed, PROTOCOL))
+    run_folder = RunFolder(folder, Manifest("synth", source.fingerprint(), (5,), 3, seed, STANDARD.id))
     evaluate(config, LoadedClassifier("cnn", classifier, card.weights_sha256), run_folder, lambda event: None)
     return store.read_rows(folder)
 

@@ -16,7 +16,8 @@ from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.results import store
 from xaibench.results.store import Manifest, RunFolder
-from xaibench.scoring.evaluate import PROTOCOL, Event, LoadedClassifier, RunConfig, evaluate
+from xaibench.scoring.evaluate import Event, LoadedClassifier, RunConfig, evaluate
+from xaibench.scoring.protocol import STANDARD
 from xaibench.sound.batch import Batch
 from xaibench.sound.synth import Synth
 
@@ -33,9 +34,9 @@ NO_VALUE = {
         *("mprt", "random_logit", "sensitivity_n"),
     },
 }
-STANDARD = [name for name in registry.names("metrics") if registry.load("metrics", name).protocol == "standard"]
+OF_STANDARD = [name for name in registry.names("metrics") if registry.load("metrics", name).protocol == "standard"]
 # A soft mask is another row, of methods whose maps are masks.
-OF_MAPS = {name for name in STANDARD if registry.load("metrics", name).soft_mask != "only"}
+OF_MAPS = {name for name in OF_STANDARD if registry.load("metrics", name).soft_mask != "only"}
 
 
 def _nan(x: Tensor) -> Tensor:
@@ -79,10 +80,10 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, list
     """All metrics of one clip, with each of the maps."""
     source = Synth()
     classifier, card = checkpoint.resolve("cnn-micro", "synth")
-    metrics = {name: registry.create("metrics", name) for name in STANDARD}
+    metrics = {name: registry.create("metrics", name) for name in OF_STANDARD}
     methods: dict[str, Explainer] = {name: Odd(make) for name, make in MAPS.items()}
     config = RunConfig(source, source.in_folds([5])[:1], methods, metrics, 0, 16)
-    folder = RunFolder(tmp_path_factory.mktemp("odd"), Manifest("synth", source.fingerprint(), (5,), 1, 0, PROTOCOL))
+    folder = RunFolder(tmp_path_factory.mktemp("odd"), Manifest("synth", source.fingerprint(), (5,), 1, 0, STANDARD.id))
     events: list[Event] = []
     evaluate(config, LoadedClassifier("cnn", classifier, card.weights_sha256), folder, events.append)
     return store.read_rows(folder.path), events

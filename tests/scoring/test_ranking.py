@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.toy import ids
-from xaibench.scoring.context import AREAS, CURVE_AREAS
+from xaibench.results.areas import AREAS, CURVE_AREAS
 from xaibench.scoring.ranking import Ranking
 from xaibench.sound.batch import Batch
 

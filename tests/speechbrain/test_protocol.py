@@ -14,21 +14,23 @@ import torch
 from tests.references import legacy as slow
 from tests.support.command_line import Command
 from xaibench import registry
+from xaibench.classifiers.class_order import in_order
 from xaibench.classifiers.forward import Forwarder
 from xaibench.commands import options
 from xaibench.errors import ResultsError, UnsupportedPairError, XaibenchError
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.results import comparison, store
+from xaibench.results.areas import AREAS
 from xaibench.results.store import Manifest, RunFolder
 from xaibench.scoring import evaluate as engine
 from xaibench.scoring import protocol
-from xaibench.scoring.context import AREAS, Clean, ScoringContext
+from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.scoring.evaluate import Event, LoadedClassifier, RunConfig
 from xaibench.sound.batch import Batch
 from xaibench.sound.dataset import Clip
 from xaibench.sound.esc50 import Esc10
 from xaibench.speechbrain import printed_means
-from xaibench.speechbrain.classifiers import in_order, load_recipe
+from xaibench.speechbrain.classifiers import load_recipe
 
 METHOD = {"focalnet": "focalnet", "vit": "vit-attention"}
 OF_MAPS = {"legacy_input_fidelity", "legacy_faithfulness_kept", "legacy_mask_fraction"}

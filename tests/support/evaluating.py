@@ -15,6 +15,7 @@ from xaibench.results.store import Manifest, RunFolder
 from xaibench.scoring import evaluate as engine
 from xaibench.scoring.evaluate import Event, LoadedClassifier, RunConfig
 from xaibench.scoring.metric import Metric
+from xaibench.scoring.protocol import STANDARD
 from xaibench.sound.dataset import Clip, Dataset
 
 
@@ -40,7 +41,7 @@ def open_folder(path: Path, config: RunConfig) -> RunFolder:
     """The run folder of a plan."""
     fingerprint = config.dataset.fingerprint()
     return RunFolder(
-        path, Manifest(config.dataset.name, fingerprint, (5,), len(config.clips), config.seed, engine.PROTOCOL)
+        path, Manifest(config.dataset.name, fingerprint, (5,), len(config.clips), config.seed, STANDARD.id)
     )
 
 

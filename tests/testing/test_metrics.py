@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from xaibench.scoring.context import ScoringContext
+from xaibench.scoring.context import Masked, Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
-from xaibench.scoring.perturbation import Masked, Perturbation
 from xaibench.testing import check_metric
 
 

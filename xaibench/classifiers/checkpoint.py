@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.checkpoint_format import CheckpointFormat
 from xaibench.errors import CheckpointError, one_line
 from xaibench.storage import cards
 from xaibench.storage.user_folders import data_folder
@@ -31,8 +32,9 @@ class Card:
     """What must be known of trained weights before their numbers mean anything.
 
     Attributes:
-        geometry: of a classifier from elsewhere, what `recipe.build` makes it of; empty for a registered
-            one. Of the training of such weights nothing is known: 0 and NaN stand for that.
+        builder: the registered checkpoint format that builds the classifier; empty for a registered classifier.
+            Of the training of weights in another project's format nothing is known: 0 and NaN stand for that.
+        geometry: what the builder makes the classifier of.
         origin: where weights from elsewhere came from.
         source_sha256: SHA-256 of the files they were converted from, by name.
     """
@@ -58,6 +60,7 @@ class Card:
     initialised_from: str = ""
     taught_by: str = ""
     weights_sha256: str = ""
+    builder: str = ""
     geometry: dict[str, Any] = field(default_factory=dict)
     origin: str = ""
     source_sha256: dict[str, str] = field(default_factory=dict)
@@ -112,10 +115,9 @@ def load(folder: Path) -> tuple[Classifier, Card]:
         state = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
-    if card.geometry:
-        from xaibench.speechbrain import classifiers as recipe
-
-        classifier = recipe.build(card.classifier, card.classes, card.geometry)
+    if card.builder:
+        builder: CheckpointFormat = registry.load("checkpoint_formats", card.builder)
+        classifier = builder.build(card.classifier, card.classes, card.geometry)
     else:
         classifier = build(card.classifier, card.classes)
     try:

@@ -13,9 +13,9 @@ from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers import transformers_files as backbone_files
 from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.state_dicts import read_state
 from xaibench.classifiers.transformers_files import CONFIG, KEYS, NAMES
 from xaibench.errors import CheckpointError
-from xaibench.speechbrain import files as recipe_files
 from xaibench.storage import hub
 
 SAFETENSORS = "model.safetensors"
@@ -89,7 +89,7 @@ def _read(folder: Path) -> tuple[Path, dict[str, Tensor]]:
     path = folder / SAFETENSORS
     if not path.is_file():
         if (folder / PICKLED).is_file():
-            return folder / PICKLED, recipe_files.read_state(folder / PICKLED)[0]
+            return folder / PICKLED, read_state(folder / PICKLED)[0]
         raise CheckpointError(f"{folder} holds neither {SAFETENSORS} nor {PICKLED} beside its {CONFIG}")
     try:
         state = load_file(path)

@@ -40,10 +40,13 @@ def add(
 
     xaibench classifiers add mine --from results/focalnet/1234/save
     """
-    from xaibench.speechbrain import add_classifier
+    from xaibench.classifiers import adding
 
     command = shlex.join(["xaibench", *sys.argv[1:]])
-    added = add_classifier.add(add_classifier.Request(name, source, temperature, labels, command), force)
+    config = adding.AddClassifierConfig(
+        name=name, source=source, temperature=temperature, labels=labels, command=command
+    )
+    added = adding.add(config, force)
     card = added.card
     if added.assumed_classes:
         text = (

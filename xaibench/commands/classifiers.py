@@ -41,11 +41,11 @@ def load_classifiers(
     loaded_classifiers = []
     for name in dict.fromkeys(names):
         classifier, card = checkpoint.resolve(name, source.name)
-        if card.geometry and sorted(card.classes) == sorted(source.classes):
-            from xaibench.speechbrain import classifiers as recipe
+        if card.builder and sorted(card.classes) == sorted(source.classes):
+            from xaibench.classifiers.class_order import in_order
 
-            # A recipe numbers its classes by first appearance, a dataset by its own targets.
-            classifier = recipe.in_order(classifier, source.classes)
+            # Another project numbers its classes in its own way, a dataset by its targets.
+            classifier = in_order(classifier, source.classes)
         if classifier.classes != source.classes:
             raise CheckpointError(
                 f"{name} was trained on the {len(card.classes)} classes of {card.dataset}, "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,10 @@ from xaibench.commands.options import ALL
 from xaibench.errors import UnsupportedPairError, XaibenchError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from xaibench.scoring.evaluate import Event
+    from xaibench.scoring.protocol import Summary
 
 
 def run(
@@ -52,7 +55,7 @@ def run(
             help="standard, or legacy-speechbrain: what the original recipes print; see docs/protocols.md.",
             metavar="NAME",
         ),
-    ] = "standard",
+    ] = options.STANDARD,
     device: options.DeviceOption = "auto",
     batch_size: Annotated[str, typer.Option(help="Inputs per forward pass, or auto.")] = "auto",
     precision: Annotated[
@@ -85,11 +88,10 @@ def run(
     from xaibench.classifiers.forward import automatic_batch_size
     from xaibench.explaining.cache import ExplanationCache
     from xaibench.results.store import Manifest, RunFolder
-    from xaibench.scoring import protocol as protocols
     from xaibench.scoring.evaluate import RunConfig, evaluate, methods_on
     from xaibench.storage.array_cache import cache_folder
 
-    rules = protocols.find(protocol)
+    rules = registry.load("protocols", protocol)
     methods = _chosen_methods(method)
     plan_methods = {name: registry.create("methods", name) for name in methods}
     plan_metrics = options.metrics(metric or [], family or [], rules.name)
@@ -124,7 +126,7 @@ def run(
         suffix += (f"-{precision}" if precision != options.Precision.float32 else "") + (
             "-compiled" if compiled else ""
         )
-        suffix += "" if rules == protocols.STANDARD else f"-{rules.name}"
+        suffix += "" if rules.name == options.STANDARD else f"-{rules.name}"
         out = Path("results") / "runs" / f"{dataset}-fold{folds.replace(',', '-')}{suffix}"
     folder = RunFolder(
         out, Manifest(source.name, source.fingerprint(), chosen, limit, seed, rules.id, str(precision), compiled)
@@ -142,8 +144,8 @@ def run(
         for loaded in loaded_classifiers:
             evaluate(config, loaded, folder, report)
     _print_summary(out, failures)
-    if rules.batch_clips is not None:
-        _print_as_recipe(out, rules.batch_clips)
+    if rules.summarise is not None:
+        _print_protocol_summary(out, rules.summarise)
     if failures:
         raise XaibenchError(f"{len(failures)} of {pairs} pairs failed (see above); everything else is saved")
 
@@ -204,11 +206,12 @@ def _print_summary(folder: Path, failures: dict[tuple[str, str], str]) -> None:
         output().print("next: xaibench compare, xaibench leaderboard", markup=False, soft_wrap=True)
 
 
-def _print_as_recipe(folder: Path, batch_clips: int) -> None:
+def _print_protocol_summary(folder: Path, summarise: Callable[[pd.DataFrame], list[Summary]]) -> None:
     from xaibench.reports import tables
     from xaibench.results.store import read_rows
-    from xaibench.speechbrain import printed_means
 
     if any(folder.glob("*/*/part-*.parquet")):
-        for table in printed_means.tables(printed_means.printed(read_rows(folder), batch_clips)):
-            output().print(tables.terminal(table))
+        for summary in summarise(read_rows(folder)):
+            output().print(
+                tables.terminal(tables.of_frame(summary.title, summary.lines, summary.notes, names="Metric"))
+            )

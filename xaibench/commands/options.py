@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ALL = "all"
 EXPLAINERS = Path("explainers")  # fitting.ROOT, whose module imports torch
 DEFAULT = "default"
+STANDARD = "standard"  # scoring.protocol.DEFAULT, whose module imports torch
 
 DatasetOption = Annotated[
     str, typer.Option("--dataset", help="Which clips; [bold]xaibench datasets[/bold] lists them.", metavar="NAME")
@@ -64,7 +65,7 @@ class Precision(enum.StrEnum):
         return torch.bfloat16 if self is Precision.bfloat16 else torch.float32
 
 
-def metrics(names: Sequence[str], families: Sequence[str], protocol: str = "standard") -> dict[str, Metric]:
+def metrics(names: Sequence[str], families: Sequence[str], protocol: str = STANDARD) -> dict[str, Metric]:
     """Metrics by name: the named ones and those of the named families; the default set if nothing is named.
 
     Args:
@@ -97,9 +98,7 @@ def metrics(names: Sequence[str], families: Sequence[str], protocol: str = "stan
                 hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}"
                 raise XaibenchError(f"unknown metric family '{family}'; {hint}")
         for name, metric in every.items():
-            # Only the standard protocol has metrics too dear to be scored unasked.
-            by_default = metric.in_default_set or protocol != "standard"
-            in_set = ALL in names or (DEFAULT in names and by_default)
+            in_set = ALL in names or (DEFAULT in names and metric.in_default_set)
             if in_set or metric.family in families:
                 chosen[name] = metric
     return dict(sorted(chosen.items()))

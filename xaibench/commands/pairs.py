@@ -109,10 +109,10 @@ class Pairing:
         except UnsupportedPairError as error:
             raise UnsupportedPairError(f"{name} {error}") from None
         if card is not None and card.classes:
-            from xaibench.speechbrain import classifiers as recipe
+            from xaibench.classifiers.class_order import in_order
 
             # An added classifier numbers its classes as its training did, a fit as its dataset does.
-            recipe.in_order(loaded.classifier, card.classes)
+            in_order(loaded.classifier, card.classes)
         return explainer
 
 

@@ -51,7 +51,8 @@ def validate(
     from xaibench.commands.classifiers import load_classifiers
     from xaibench.reports import tables
     from xaibench.results.store import VALIDATION, Manifest, RunFolder, read_rows
-    from xaibench.scoring.evaluate import PROTOCOL, Event, RunConfig, evaluate
+    from xaibench.scoring import protocol
+    from xaibench.scoring.evaluate import Event, RunConfig, evaluate
     from xaibench.validation import assess
 
     source = options.open_dataset(assess.DATASET, None)
@@ -60,14 +61,16 @@ def validate(
     # What the agreement is with; they cost nothing.
     for name in registry.names("metrics"):
         kind = registry.load("metrics", name)
-        if kind.needs_ground_truth and kind.in_default_set:
+        if kind.needs_ground_truth and kind.in_default_set and kind.protocol == protocol.DEFAULT:
             metrics[name] = registry.create("metrics", name)
     clips = source.in_folds(assess.FOLDS)[:limit]
     maps = assess.yardsticks()
     config = RunConfig(source, clips, maps, metrics, seed, automatic_batch_size(where))
     loaded_classifiers = load_classifiers(classifier, source, assess.FOLDS, where)
     path = out / "runs" / VALIDATION / (f"{source.name}-first{limit}" + (f"-seed{seed}" if seed else ""))
-    folder = RunFolder(path, Manifest(source.name, source.fingerprint(), assess.FOLDS, limit, seed, PROTOCOL))
+    folder = RunFolder(
+        path, Manifest(source.name, source.fingerprint(), assess.FOLDS, limit, seed, protocol.default().id)
+    )
 
     failures: list[str] = []
     with progress() as bar:

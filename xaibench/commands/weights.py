@@ -93,15 +93,15 @@ def add(
 
     xaibench weights add piq-speechbrain -c paper --from results/piq_focalnet/1234/save
     """
+    from xaibench.explaining import adding
     from xaibench.explaining.trainable import TrainableExplainer
-    from xaibench.speechbrain import add_explainer
 
     explainer = registry.create("methods", method)
     if not isinstance(explainer, TrainableExplainer):
         raise UnsupportedPairError(f"{method} has no weights; use it at once with 'xaibench run --method {method}'")
     command = shlex.join(["xaibench", *sys.argv[1:]])
-    request = add_explainer.Request(method, classifier, source.expanduser(), explainers, command)
-    added = add_explainer.add(request, explainer, force)
+    request = adding.Request(method, classifier, source.expanduser(), explainers, command)
+    added = adding.add(request, explainer, force)
     card = added.card
     output().print(
         f"added {method} for {card.classifier}: {card.parameters:,} parameters, from {card.origin}",

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from xaibench.papers.paper import ACCURACY, Claim, Paper
 from xaibench.papers.steps import Outcome
 from xaibench.reports.tables import MISSING
+from xaibench.results.areas import PRIMARY_AREA
 from xaibench.results.statistics import ALPHA, holm, mean_interval, sign_flip_p
 from xaibench.scoring.config import SOFT
-from xaibench.scoring.context import PRIMARY_AREA
 
 CONTROL_MASK = "top 10%"
 YARDSTICK = "random"  # the control that an explanation must beat to say anything

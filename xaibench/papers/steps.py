@@ -22,8 +22,8 @@ from xaibench.explaining.fitting import ExplainerCard
 from xaibench.explaining.trainable import Epoch, Setting, TrainableExplainer
 from xaibench.papers.paper import Architecture, Facts, Paper
 from xaibench.results.store import Manifest, RunFolder, read_rows
+from xaibench.scoring import protocol
 from xaibench.scoring.evaluate import Event, RunConfig, evaluate
-from xaibench.scoring.protocol import STANDARD
 from xaibench.sound.dataset import Dataset, Split
 from xaibench.storage.array_cache import cache_folder
 
@@ -196,7 +196,7 @@ def _fold_folder(request: Request, fold: int) -> Path:
 
 def _open(request: Request, fold: int) -> RunFolder:
     data = request.dataset
-    manifest = Manifest(data.name, data.fingerprint(), (fold,), None, request.seed, STANDARD.id)
+    manifest = Manifest(data.name, data.fingerprint(), (fold,), None, request.seed, protocol.default().id)
     return RunFolder(_fold_folder(request, fold) / "scores", manifest)
 
 

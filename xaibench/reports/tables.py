@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -173,6 +175,19 @@ def latex(table: Table) -> str:
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def of_frame(caption: str, lines: pd.DataFrame, notes: Sequence[str] = (), names: str = "Method") -> Table:
+    """Make a table of a frame whose index names the rows: floats with six decimals, all else as it is."""
+    rows = tuple(
+        Row(
+            str(line[0]),
+            False,
+            tuple(Cell(f"{value:.6f}" if isinstance(value, float) else str(value)) for value in line[1:]),
+        )
+        for line in lines.itertuples()
+    )
+    return Table(caption, tuple(map(str, lines.columns)), rows, tuple(notes), names=names)
 
 
 def terminal(table: Table) -> rich.table.Table:

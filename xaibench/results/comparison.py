@@ -107,7 +107,7 @@ def at_primary_area(lines: pd.DataFrame) -> pd.DataFrame:
 
     Where there is a column `mask`, without those of soft masks, which have no area either.
     """
-    from xaibench.scoring.context import PRIMARY_AREA
+    from xaibench.results.areas import PRIMARY_AREA
 
     if "mask" in lines:
         lines = at_equal_area(lines)

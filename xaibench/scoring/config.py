@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -15,10 +15,11 @@ from xaibench.errors import RegistryError, UnsupportedPairError
 from xaibench.explaining import fitting
 from xaibench.explaining.cache import ExplanationCache
 from xaibench.explaining.explainer import Explainer
+from xaibench.results.areas import AREAS
 from xaibench.results.store import PART_CLIPS
-from xaibench.scoring.context import AREAS
+from xaibench.scoring import protocol as protocols
 from xaibench.scoring.metric import Metric
-from xaibench.scoring.protocol import STANDARD, Protocol
+from xaibench.scoring.protocol import Protocol
 from xaibench.sound.dataset import Clip, Dataset
 
 SOFT = "-soft"
@@ -51,7 +52,7 @@ class RunConfig:
     precision: torch.dtype = torch.float32
     compiled: bool = False
     cache: ExplanationCache | None = None
-    protocol: Protocol = STANDARD
+    protocol: Protocol = field(default_factory=protocols.default)
     explainers: Path = fitting.ROOT
 
     @property

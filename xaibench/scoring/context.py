@@ -1,11 +1,12 @@
-"""What metrics look at: one method's maps of one batch, and answers about changed clips, each computed once."""
+"""What metrics look at: one method's maps of one batch, changed versions of its clips, and the answers about them."""
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,15 +15,52 @@ from xaibench.classifiers.base import Classifier
 from xaibench.errors import ExplanationError
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import importance
-from xaibench.scoring.perturbation import Masked, Perturbation
 from xaibench.scoring.ranking import Ranking
 from xaibench.sound.batch import Batch
 
-AREAS = (0.05, 0.10, 0.20, 0.40)
-PRIMARY_AREA = 0.10
-CURVE_AREAS = tuple(i / 20 for i in range(21))
-
+Part = Literal["kept", "removed"]
 Shared = TypeVar("Shared")
+
+
+class Perturbation(abc.ABC):
+    """One changed version of every clip of a batch.
+
+    Subclasses are frozen dataclasses: what compares equal is made and forwarded once, whichever
+    metrics ask for it. Random draws come from `context.clean.batch.generator(index, purpose)`, so
+    that they belong to a clip and not to its batch.
+
+    Attributes:
+        depends_on_map: False where the changed clip is the same whatever the method's map is: it is
+            then forwarded once for all methods.
+    """
+
+    depends_on_map: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def apply(self, context: ScoringContext) -> Tensor:
+        """The changed spectrograms, float32 (batch, freq, time)."""
+
+
+@dataclass(frozen=True)
+class Masked(Perturbation):
+    """The spectrogram with only its most important bins ("kept"), or without them ("removed").
+
+    Attributes:
+        part: which of the two.
+        area: share of all bins that count as most important, 0 to 1; None for the method's own soft
+            mask, which multiplies the linear magnitude: what is scored is what is heard.
+    """
+
+    part: Part
+    area: float | None
+
+    def apply(self, context: ScoringContext) -> Tensor:
+        if self.area is None:
+            share = context.soft_mask if self.part == "kept" else 1 - context.soft_mask
+            return torch.log1p(share * torch.expm1(context.clean.batch.x))
+        mask = context.ranking.top(self.area)
+        share = mask if self.part == "kept" else ~mask
+        return context.clean.batch.x * share.float()  # a third of the time that a bool takes on a CPU
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,9 @@ from xaibench.scoring.config import MethodOnClassifier, RunConfig, applicable, m
 from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.scoring.memory import measure_peak
 from xaibench.scoring.metric import Metric, Scores
-from xaibench.scoring.protocol import STANDARD
 from xaibench.sound.batch import Batch
 from xaibench.sound.dataset import Clip
 from xaibench.storage import provenance
-
-PROTOCOL = STANDARD.id
 
 
 @dataclass(frozen=True)

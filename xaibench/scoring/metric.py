@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from xaibench.explaining.explainer import Explainer
-from xaibench.scoring.context import ScoringContext
-from xaibench.scoring.perturbation import Perturbation
+from xaibench.scoring.context import Perturbation, ScoringContext
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,12 @@ class Metric(abc.ABC):
         higher_is_better: the direction, said once for sorting, arrows, colours and tests.
         bounds: smallest and largest possible value.
         cost: forward passes per clip, in words, and explanations where it asks for new ones.
-        in_default_set: scored unless metrics are named; for the cheap ones.
+        in_default_set: scored, by its own protocol, unless metrics are named; for the cheap ones.
         per_area: scored once at every area of the protocol, with `area` given; else once, with None.
         needs_ground_truth: defined only where the event's place is known.
         soft_mask: whether it is scored, with None for the area, of a method's own soft mask too:
             "also", "only" (and never of equal areas), or "never".
         protocol: name of the protocol whose numbers it reads; a run scores the metrics of one protocol.
-        averaged_per_batch: whether the protocol's original code prints the mean of its batches' means.
     """
 
     title: ClassVar[str]
@@ -59,7 +57,6 @@ class Metric(abc.ABC):
     needs_ground_truth: ClassVar[bool] = False
     soft_mask: ClassVar[Literal["never", "also", "only"]] = "never"
     protocol: ClassVar[str] = "standard"
-    averaged_per_batch: ClassVar[bool] = False
 
     @abc.abstractmethod
     def score(self, context: ScoringContext, area: float | None) -> Scores:

@@ -6,29 +6,45 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from torch import Tensor
 
-from xaibench.errors import XaibenchError
+from xaibench import registry
 from xaibench.sound import audio
 from xaibench.sound.dataset import Clip, Dataset
-from xaibench.speechbrain.spectrogram import legacy_spectrogram
+
+DEFAULT = "standard"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """One table that a protocol adds to what every run prints.
+
+    Attributes:
+        title: over the table.
+        lines: one row per quantity, whose name is in the index; floats are printed with six decimals.
+        notes: sentences below the table.
+    """
+
+    title: str
+    lines: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Protocol:
     """How clips become the numbers of a run; docs/protocols.md says what each is for.
 
-    Methods and metrics name the protocols they belong to. The masks that are scored belong to the
-    metrics, as perturbations.
+    A protocol is registered in the entry-point group `xaibench.protocols`. Explainers and metrics name the
+    protocols that they belong to. The masks that are scored belong to the metrics, as perturbations.
 
     Attributes:
-        name: what the command line, methods and metrics call it.
-        id: what the results call it; changes when a number changes its meaning.
+        name: registry name.
+        id: what the results call it; it changes when a number changes its meaning.
         limited: whether samples are clipped to [-1, 1] first.
-        spectrogram: waveforms (batch, 80000) to classifier input (batch, 513, 431).
+        spectrogram: turns waveforms (batch, 80000) into classifier input (batch, 513, 431).
         temperature: of the softmax, or None for the scale that the classifier's head was trained at.
-        batch_clips: clips in a batch of the original code, whose printed means depend on it; None
-            where means are over clips.
+        summarise: makes tables of its own from the per-clip rows of a run, or None.
     """
 
     name: str
@@ -36,24 +52,17 @@ class Protocol:
     limited: bool
     spectrogram: Callable[[Tensor], Tensor]
     temperature: float | None = None
-    batch_clips: int | None = None
+    summarise: Callable[[pd.DataFrame], list[Summary]] | None = None
 
     def waveform(self, dataset: Dataset, clip: Clip) -> np.ndarray:
-        """Float32 (80000,) samples of one clip."""
+        """Return the float32 (80000,) samples of one clip."""
         return dataset.waveform(clip) if self.limited else dataset.unlimited_waveform(clip)
 
 
-STANDARD = Protocol("standard", "standard-1", True, audio.spectrogram)
-LEGACY = Protocol("legacy-speechbrain", "legacy-speechbrain", False, legacy_spectrogram, temperature=1.0, batch_clips=6)
-PROTOCOLS = {protocol.name: protocol for protocol in (STANDARD, LEGACY)}
+STANDARD = Protocol(name="standard", id="standard-1", limited=True, spectrogram=audio.spectrogram)
 
 
-def find(name: str) -> Protocol:
-    """The protocol of a name.
-
-    Raises:
-        XaibenchError: there is none.
-    """
-    if name not in PROTOCOLS:
-        raise XaibenchError(f"unknown protocol '{name}'; there are {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[name]
+def default() -> Protocol:
+    """Return the protocol that is used where none is named."""
+    found: Protocol = registry.load("protocols", DEFAULT)
+    return found

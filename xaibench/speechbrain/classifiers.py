@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import FocalNetConfig, ViTConfig
 
 from xaibench.classifiers import transformers_files as backbone_files
-from xaibench.classifiers.base import Classifier, CosineHead
+from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.focalnet import FocalNetClassifier
 from xaibench.classifiers.front_end import FrontEnd
 from xaibench.classifiers.resize import resize
@@ -22,6 +23,7 @@ from xaibench.speechbrain import files as recipe_files
 
 FAMILY = "family"
 HIDDEN = "hidden"
+FEATURES = "recipe_features"  # the capability of classifiers that the recipe's PIQ can read
 
 
 class RecipeFrontEnd(FrontEnd):
@@ -47,6 +49,20 @@ class RecipeFocalNet(FocalNetClassifier):
     def __init__(self, name: str, classes: Sequence[str], config: FocalNetConfig, hidden: int) -> None:
         super().__init__(name, classes, RecipeFrontEnd(cast(int, config.image_size)), config, hidden)
         self.input_norm = nn.Identity()
+        self.capabilities = self.capabilities | {FEATURES}
+
+    def recipe_features(self, x: Tensor) -> Tensor:
+        """Compute what the recipe's PIQ reads: the last feature map at twice its size.
+
+        Args:
+            x: spectrograms (batch, 513, 431).
+
+        Returns:
+            (batch, channels, h, w), h along time.
+        """
+        maps = _output_of(self.feature_maps, self, x)
+        size = (2 * maps.shape[2], 2 * maps.shape[3])
+        return functional.interpolate(maps, size, mode="bilinear", antialias=True)
 
 
 class RecipeVit(VitClassifier):
@@ -55,6 +71,30 @@ class RecipeVit(VitClassifier):
     def __init__(self, name: str, classes: Sequence[str], config: ViTConfig, hidden: int) -> None:
         super().__init__(name, classes, RecipeFrontEnd(cast(int, config.image_size)), config, hidden)
         self.input_norm = nn.Identity()
+        self.capabilities = self.capabilities | {FEATURES}
+
+    def recipe_features(self, x: Tensor) -> Tensor:
+        """Compute what the recipe's PIQ reads: the patches' last hidden states as a map.
+
+        Args:
+            x: spectrograms (batch, 513, 431).
+
+        Returns:
+            (batch, channels, h, w), h along time.
+        """
+        tokens = _output_of(self.backbone.layernorm, self, x)
+        return tokens[:, 1:].transpose(1, 2).unflatten(2, self.patch_grid)
+
+
+def _output_of(module: nn.Module, classifier: Classifier, x: Tensor) -> Tensor:
+    """Return what a module gives while the classifier sees spectrograms."""
+    seen: list[Tensor] = []
+    hook = module.register_forward_hook(lambda module, args, output: seen.append(output))
+    try:
+        classifier.logits(x)
+    finally:
+        hook.remove()
+    return seen[0]
 
 
 def build(name: str, classes: Sequence[str], geometry: Mapping[str, Any]) -> Classifier:
@@ -118,20 +158,3 @@ def load_recipe(folder: Path, name: str | None = None, labels: Path | None = Non
     """
     folder = Path(folder)
     return from_files(recipe_files.read(folder, labels), name or folder.resolve().name, folder)
-
-
-def in_order(classifier: Classifier, classes: Sequence[str]) -> Classifier:
-    """A recipe classifier with the same classes in another order; itself where it already has it.
-
-    Raises:
-        ValueError: other classes, or not a recipe's head.
-    """
-    if classifier.classes == tuple(classes):
-        return classifier
-    head: Any = getattr(classifier, "head", None)
-    if not isinstance(head, CosineHead) or sorted(classifier.classes) != sorted(classes):
-        raise ValueError("only the order of a cosine head's classes can change")
-    index = torch.tensor([classifier.classes.index(name) for name in classes])
-    head.weight.data = head.weight.data[index]
-    classifier.classes = tuple(classes)
-    return classifier

@@ -9,14 +9,13 @@ is checked before a model is built, and no pickle runs.
 from __future__ import annotations
 
 import ast
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from xaibench.classifiers.state_dicts import read_state
 from xaibench.classifiers.transformers_files import CONFIG, check_keys, current_names, family_of, geometry_of
 from xaibench.errors import CheckpointError
 
@@ -90,6 +89,9 @@ def read(folder: Path, labels: Path | None = None) -> RecipeFiles:
     folder = Path(folder)
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is not a folder; expected one with {' and '.join(REQUIRED)}")
+    for name in REQUIRED:
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder / name} is missing; a recipe's checkpoint has {' and '.join(REQUIRED)}")
     embedding, embedding_half = read_state(folder / EMBEDDING)
     head, head_half = read_state(folder / HEAD)
     family = family_of(embedding, folder / EMBEDDING)
@@ -112,43 +114,6 @@ def read(folder: Path, labels: Path | None = None) -> RecipeFiles:
         embedding_half and head_half,
         assumed,
     )
-
-
-def read_state(path: Path) -> tuple[dict[str, Tensor], bool]:
-    """The tensors of a state dict saved by torch, floating point ones in float32, and whether all those were halves.
-
-    Raises:
-        CheckpointError: missing, damaged, more than a state dict, or with numbers that are not finite.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing; a recipe's checkpoint has {' and '.join(REQUIRED)}")
-    try:
-        with warnings.catch_warnings(action="ignore"):  # torch's, on formats that are refused below
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # Without torch's own words, which advise to unpickle the file.
-        raise CheckpointError(
-            f"{path} is not a plain state dict: it is damaged, or its pickle asks for more than tensors "
-            "(nothing of it was run); export the state dict alone"
-        ) from error
-    if not isinstance(content, dict) or not content:
-        raise CheckpointError(f"{path} holds no state dict (names and tensors); export the state dict alone")
-    state: dict[str, Tensor] = {}
-    half = True
-    for key, value in content.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise CheckpointError(f"{path}: '{key}' is not a named tensor; export the state dict alone")
-        if value.layout != torch.strided or value.is_quantized or value.is_complex() or value.is_meta:
-            raise CheckpointError(f"{path}: '{key}' is no ordinary tensor of numbers; export it dense")
-        if value.nbytes > value.untyped_storage().nbytes():  # a small file may claim any size
-            raise CheckpointError(f"{path}: '{key}' repeats numbers that are stored once; export it contiguous")
-        if value.is_floating_point():
-            half &= value.dtype == torch.float16
-            value = value.to(torch.float32)
-            if not bool(value.isfinite().all()):
-                raise CheckpointError(f"{path}: '{key}' holds NaN or infinite numbers; train or download it again")
-        state[key] = value.detach()
-    return state, half
 
 
 def _classes(folder: Path, labels: Path | None, count: int) -> tuple[tuple[str, ...], bool]:

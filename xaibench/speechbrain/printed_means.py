@@ -5,39 +5,56 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from xaibench.reports.tables import Cell, Row, Table
 from xaibench.results.comparison import metric_class
+from xaibench.scoring.protocol import Summary
 
 ACCURACY = "accuracy"
+BATCH_CLIPS = 6  # clips in one batch of the recipes, on which their printed means depend
 COLUMNS = ("dataset", "classifier", "method", "metric", "printed", "mean", "n", "batches")
+_PAIR = ["dataset", "classifier", "method"]
 
 
-def printed(rows: pd.DataFrame, batch_clips: int) -> pd.DataFrame:
-    """One line per (dataset, classifier, method, metric), and one for the accuracy.
+def printed(rows: pd.DataFrame, batch_clips: int = BATCH_CLIPS) -> pd.DataFrame:
+    """Compute one line per (dataset, classifier, method, metric), and one for the accuracy.
 
     Most lines are means over clips. The recipes keep one value per batch for SPS and COMP, the mean
     over the batch's clips, and none for a batch whose maps are all zero; they average the accuracy
     over batches too. The last batch is smaller and so weighs its clips more.
 
     Args:
-        rows: per-clip rows in the order of the run's clips, columns as in results.SCHEMA.
+        rows: per-clip rows in the order of the run's clips, columns as in `results.store.SCHEMA`.
         batch_clips: clips in one batch.
 
     Returns:
         COLUMNS: `printed` as the recipe prints it, `mean` over the `n` defined clips.
     """
     lines = []
-    for pair, block in rows.groupby(["dataset", "classifier", "method"], sort=True):
+    for pair, block in rows.groupby(_PAIR, sort=True):
         for metric, clips in block.groupby("metric", sort=True):
             values = clips["value"].to_numpy(dtype=float)
-            lines.append((*pair, metric, *_means(values, batch_clips, metric_class(str(metric)).averaged_per_batch)))
+            per_batch = getattr(metric_class(str(metric)), "averaged_per_batch", False)
+            lines.append((*pair, metric, *_means(values, batch_clips, per_batch)))
         correct = block.drop_duplicates("clip")["correct"].to_numpy(dtype=float)
         lines.append((*pair, ACCURACY, *_means(correct, batch_clips, True)))
     return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
+def summarise(rows: pd.DataFrame) -> list[Summary]:
+    """Lay out what the recipes would print of a run, one table per classifier and method."""
+    return [
+        Summary(
+            title=f"{method} on {classifier}, {dataset}: as the original recipe prints it",
+            lines=block.set_index("metric")[["printed", "mean", "n", "batches"]].rename(
+                columns={"mean": "mean over clips", "n": "clips"}
+            ),
+            notes=("The recipe averages SPS, COMP and the accuracy over batches, whose last is smaller.",),
+        )
+        for (dataset, classifier, method), block in printed(rows).groupby(_PAIR, sort=True)
+    ]
+
+
 def _means(values: np.ndarray, batch_clips: int, per_batch: bool) -> tuple[float, float, int, int]:
-    """Printed mean, mean over clips, defined clips, batches with a value."""
+    """Return the printed mean, the mean over clips, the defined clips, and the batches with a value."""
     batches = [values[i : i + batch_clips] for i in range(0, len(values), batch_clips)]
     of_batches = [float(np.nanmean(batch)) for batch in batches if not np.isnan(batch).all()]
     defined = values[~np.isnan(values)]
@@ -45,28 +62,3 @@ def _means(values: np.ndarray, batch_clips: int, per_batch: bool) -> tuple[float
         return float("nan"), float("nan"), 0, 0
     mean = float(defined.mean())
     return (float(np.mean(of_batches)) if per_batch else mean), mean, len(defined), len(of_batches)
-
-
-def tables(lines: pd.DataFrame) -> list[Table]:
-    """What `printed` found, a table per classifier and method, for people."""
-    found = []
-    for (dataset, classifier, method), block in lines.groupby(["dataset", "classifier", "method"], sort=True):
-        rows = tuple(
-            Row(
-                str(line.metric),
-                str(line.metric) == ACCURACY,
-                (Cell(f"{line.printed:.6f}"), Cell(f"{line.mean:.6f}"), Cell(str(line.n)), Cell(str(line.batches))),
-            )
-            for line in block.itertuples()
-        )
-        found.append(
-            Table(
-                f"{method} on {classifier}, {dataset}: as the original recipe prints it",
-                ("printed", "mean over clips", "clips", "batches"),
-                rows,
-                ("The recipe averages SPS, COMP and the accuracy over batches, whose last is smaller.",),
-                names="Metric",
-                below="Classifier",
-            )
-        )
-    return found

@@ -15,9 +15,9 @@ from xaibench.classifiers.forward import Forwarder
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
-from xaibench.scoring.context import AREAS, Clean, ScoringContext
+from xaibench.results.areas import AREAS
+from xaibench.scoring.context import Clean, Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores
-from xaibench.scoring.perturbation import Perturbation
 from xaibench.sound.batch import Batch
 from xaibench.sound.randomness import seeded
 from xaibench.testing.common import TOLERANCE, check_words, reversed_batch

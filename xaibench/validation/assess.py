@@ -29,7 +29,7 @@ from xaibench.reports.tables import MISSING, UNPROVEN, Cell, Row, Table
 from xaibench.results import store
 from xaibench.results.comparison import at_primary_area, metric_class
 from xaibench.results.statistics import ALPHA, Floats, flips_for, holm, mean_interval, sign_flip_p
-from xaibench.scoring.evaluate import PROTOCOL
+from xaibench.scoring import protocol
 from xaibench.sound.batch import Batch
 
 DATASET = "synth"
@@ -200,7 +200,7 @@ def real_methods(root: Path, weights: dict[str, str]) -> pd.DataFrame:
         runs = []
     for run in runs:
         manifest = store.read_manifest(run)
-        if manifest.dataset != DATASET or manifest.protocol != PROTOCOL or manifest.precision != "float32":
+        if manifest.dataset != DATASET or manifest.protocol != protocol.default().id or manifest.precision != "float32":
             continue
         for path in sorted(run.glob("*/*/part-*.parquet")):
             info = store.read_info(path)

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from xaibench.scoring.context import ScoringContext
+from xaibench.scoring.context import Masked, Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
-from xaibench.scoring.perturbation import Masked, Perturbation
 
 
 class LogOddsDrop(Metric):

@@ -1,0 +1,113 @@
+"""Checkpoints of other projects into this project's format: safetensors and a card, under a name of one's own."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from xaibench import registry
+from xaibench.classifiers import checkpoint
+from xaibench.classifiers.base import COSINE_SCALE
+from xaibench.classifiers.checkpoint_format import CheckpointFormat
+from xaibench.errors import CheckpointError
+from xaibench.sound.dataset import TEST_FOLDS, TRAIN_FOLDS, VALIDATION_FOLDS
+from xaibench.storage import provenance
+from xaibench.storage.cards import NAME
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddClassifierConfig:
+    """What to add.
+
+    Attributes:
+        name: what `--classifier` shall call it.
+        source: a folder in a registered checkpoint format, or OWNER/NAME of a hub repository.
+        temperature: the scale it was trained at.
+        labels: file of class names, for a source that has none.
+        command: recorded in the card.
+    """
+
+    name: str
+    source: str
+    temperature: float = COSINE_SCALE
+    labels: Path | None = None
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Added:
+    """A classifier that was added.
+
+    Attributes:
+        assumed_classes: its source named no classes; the format's own were taken.
+    """
+
+    folder: Path
+    card: checkpoint.Card
+    assumed_classes: bool
+
+
+def add(config: AddClassifierConfig, force: bool = False) -> Added:
+    """Convert another project's checkpoint and keep it in the user's data folder.
+
+    Args:
+        config: what to add.
+        force: replace an added classifier of the same name.
+
+    Raises:
+        CheckpointError: the name is taken or cannot be one, the source cannot be had, or no registered
+            format reads it.
+    """
+    _check_name(config.name, force)
+    if not (math.isfinite(config.temperature) and config.temperature > 0):
+        raise CheckpointError(f"a temperature of {config.temperature:g} is no scale; give a positive number")
+    builder = _format_of(config.source)
+    reader: CheckpointFormat = registry.load("checkpoint_formats", builder)
+    found = reader.read(config.name, config.source, config.labels)
+    classifier, dataset = found.classifier, found.dataset
+    card = checkpoint.Card(
+        classifier=config.name,
+        dataset=dataset,
+        dataset_fingerprint="",
+        data_licence=registry.load("datasets", dataset).licence if dataset else "unknown",
+        classes=classifier.classes,
+        temperature=config.temperature,
+        train_folds=TRAIN_FOLDS if dataset else (),
+        validation_folds=VALIDATION_FOLDS if dataset else (),
+        test_folds=TEST_FOLDS if dataset else (),
+        seed=0,
+        epochs=0,
+        best_epoch=0,
+        validation_accuracy=math.nan,
+        test_accuracy=math.nan,
+        parameters=classifier.parameter_count,
+        seconds=0.0,
+        command=config.command,
+        versions=provenance.versions(),
+        builder=builder,
+        geometry=found.geometry,
+        origin=found.origin,
+        source_sha256={path.name: checkpoint.file_hash(path) for path in found.files},
+    )
+    folder = checkpoint.added_folder(config.name)
+    checkpoint.save(folder, classifier, card, found.precision)
+    return Added(folder, checkpoint.read_card(folder), found.assumed_classes)
+
+
+def _check_name(name: str, force: bool) -> None:
+    if not re.fullmatch(NAME, name) or "@" in name or name == "all":
+        raise CheckpointError(f"'{name}' cannot be a name; use letters, digits, dots, dashes and underscores")
+    if name in registry.names("classifiers"):
+        raise CheckpointError(f"'{name}' is the name of a registered classifier; choose another")
+    if name in checkpoint.added() and not force:
+        origin = checkpoint.read_card(checkpoint.added_folder(name)).origin
+        raise CheckpointError(f"'{name}' has been added already, from {origin}; choose another name, or give --force")
+
+
+def _format_of(source: str) -> str:
+    """Return the format that recognises a source; else the first one, whose reader says what it misses."""
+    names = registry.names("checkpoint_formats")
+    recognising = (name for name in names if registry.load("checkpoint_formats", name).recognises(source))
+    return next(recognising, names[0])

@@ -1,0 +1,68 @@
+"""Checkpoint formats of other projects: what reads them, and what builds their classifiers again from a card."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xaibench.classifiers.base import Classifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignCheckpoint:
+    """A classifier as another project saved it, read and checked.
+
+    Attributes:
+        classifier: frozen, its classes in the order of its own training.
+        dataset: registry name of the dataset whose training folds it learned from; empty if unknown.
+        geometry: what `CheckpointFormat.build` makes the untrained classifier of; JSON.
+        precision: of the weights in the source.
+        files: that were read.
+        origin: where they are from, in words.
+        assumed_classes: the source names no classes; the format's own are taken.
+    """
+
+    classifier: Classifier
+    dataset: str
+    geometry: dict[str, Any]
+    precision: torch.dtype
+    files: tuple[Path, ...]
+    origin: str
+    assumed_classes: bool = False
+
+
+class CheckpointFormat(abc.ABC):
+    """A format of another project; an instance is registered in the entry-point group `xaibench.checkpoint_formats`.
+
+    The card of a classifier that was added from such a format names it as `builder`.
+    """
+
+    @abc.abstractmethod
+    def recognises(self, source: str) -> bool:
+        """Tell whether a folder, or OWNER/NAME of a hub repository, looks like this format."""
+
+    @abc.abstractmethod
+    def read(self, name: str, source: str, labels: Path | None) -> ForeignCheckpoint:
+        """Read and check a source; nothing in it is run.
+
+        Args:
+            name: what the classifier shall be called.
+            source: a folder, or OWNER/NAME of a hub repository.
+            labels: a file of class names, for a source that has none.
+
+        Raises:
+            CheckpointError: the source cannot be had, is damaged, or is of another format.
+        """
+
+    @abc.abstractmethod
+    def build(self, name: str, classes: Sequence[str], geometry: Mapping[str, Any]) -> Classifier:
+        """Build the untrained classifier that a card describes.
+
+        Raises:
+            CheckpointError: the geometry is that of no network.
+        """

@@ -1,0 +1,65 @@
+"""The checkpoint format of SpeechBrain's ESC-50 recipes, as `xaibench classifiers add` reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.checkpoint_format import CheckpointFormat, ForeignCheckpoint
+from xaibench.errors import CheckpointError
+from xaibench.speechbrain import classifiers, files
+from xaibench.storage import hub
+
+_ESC10 = frozenset(
+    "dog chainsaw crackling_fire helicopter rain crying_baby clock_tick sneezing rooster sea_waves".split()  # noqa: SIM905
+)
+
+
+class RecipeFormat(CheckpointFormat):
+    """`embedding_model.ckpt` and `classifier.ckpt`, with class names and perhaps a config beside them."""
+
+    def recognises(self, source: str) -> bool:
+        return all((Path(source).expanduser() / name).is_file() for name in files.REQUIRED)
+
+    def read(self, name: str, source: str, labels: Path | None) -> ForeignCheckpoint:
+        folder, origin = _folder_of(name, source)
+        found = files.read(folder, labels)
+        return ForeignCheckpoint(
+            classifier=classifiers.from_files(found, name, folder),
+            dataset=_dataset(found.classes),
+            geometry=classifiers.geometry_of(found),
+            precision=torch.float16 if found.half else torch.float32,
+            files=tuple(folder / one for one in (*files.REQUIRED, *files.OPTIONAL) if (folder / one).is_file()),
+            origin=origin,
+            assumed_classes=found.assumed_classes,
+        )
+
+    def build(self, name: str, classes: Sequence[str], geometry: Mapping[str, Any]) -> Classifier:
+        return classifiers.build(name, classes, geometry)
+
+
+FORMAT = RecipeFormat()
+
+
+def _folder_of(name: str, source: str) -> tuple[Path, str]:
+    """Return the folder with the files, and where they are from."""
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder, str(folder.resolve())
+    if not hub.is_repository(source):
+        raise CheckpointError(
+            f"{source} is neither a folder nor OWNER/NAME of a hub repository, such as speechbrain/focalnet-base-esc50"
+        )
+    remedy = f"xaibench classifiers add {name} --from FOLDER"
+    found = hub.fetch(source, [(one,) for one in files.REQUIRED], files.OPTIONAL, remedy)
+    return found, f"hub {source} at {found.name}"
+
+
+def _dataset(classes: tuple[str, ...]) -> str:
+    """Return the dataset whose classes these are, which the recipes train on folds 1-3; empty if neither."""
+    known = {"esc50": frozenset(files.ESC50_TRAINING_ORDER), "esc10": _ESC10}
+    return next((name for name, names in known.items() if names == frozenset(classes)), "")

@@ -23,11 +23,12 @@ from torch import Tensor
 from xaibench import registry
 from xaibench.classifiers.class_order import in_order
 from xaibench.results.areas import PRIMARY_AREA
-from xaibench.scoring.protocol import LEGACY, STANDARD
+from xaibench.scoring.protocol import STANDARD
 from xaibench.scoring.ranking import Ranking
 from xaibench.sound.batch import Batch
 from xaibench.sound.esc50 import Esc10
 from xaibench.speechbrain.classifiers import load_recipe
+from xaibench.speechbrain.protocol import LEGACY
 
 METHODS = {"focalnet": "focalnet", "vit": "vit-attention"}
 BATCH = 16

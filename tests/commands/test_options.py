@@ -16,8 +16,11 @@ from xaibench.storage import provenance
 
 
 def test_the_default_set_is_what_declares_itself_so() -> None:
-    expected = {name for name in registry.names("metrics") if registry.load("metrics", name).in_default_set}
-    assert set(options.metrics([], [])) == set(options.metrics(["default"], [])) == expected
+    every = {name: registry.load("metrics", name) for name in registry.names("metrics")}
+    for protocol in registry.names("protocols"):
+        expected = {name for name, one in every.items() if one.in_default_set and one.protocol == protocol}
+        assert set(options.metrics([], [], protocol)) == set(options.metrics(["default"], [], protocol)) == expected
+    expected = set(options.metrics([], []))
     assert "faithfulness" in expected
 
 

@@ -17,11 +17,10 @@ from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.class_order import in_order
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import UnsupportedPairError
-from xaibench.explaining import fitting
+from xaibench.explaining import adding, fitting
 from xaibench.explaining.explanation import Explanation
 from xaibench.explaining.trainable import Clips, Fitted, Fitting, Imported, TrainableExplainer
 from xaibench.sound.batch import Batch
-from xaibench.speechbrain import add_explainer
 from xaibench.storage.user_folders import DATA_VARIABLE
 
 METHOD = "piq-speechbrain"
@@ -183,8 +182,8 @@ class Strange(TrainableExplainer):
 
 def test_any_method_may_read_another_projects_files(tmp_path: Path) -> None:
     (tmp_path / "theirs" / "theirs.txt").write_text("0.25")
-    request = add_explainer.Request("strange", "esc10/cnn-micro", tmp_path / "theirs", tmp_path / "root")
-    added = add_explainer.add(request, Strange())
+    request = adding.Request("strange", "esc10/cnn-micro", tmp_path / "theirs", tmp_path / "root")
+    added = adding.add(request, Strange())
     assert added.folder == tmp_path / "root" / "esc10" / "cnn-micro" / "strange"
     assert (added.card.parameters, added.card.data_licence != "") == (1, True)
     classifier, card = checkpoint.resolve("cnn-micro", "esc10")

@@ -14,9 +14,9 @@ from transformers import ViTModel
 
 from tests.support import recipes
 from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.class_order import in_order
 from xaibench.sound import audio
 from xaibench.sound.esc50 import Esc10
-from xaibench.speechbrain import classifiers
 from xaibench.speechbrain.classifiers import load_recipe
 from xaibench.speechbrain.spectrogram import legacy_spectrogram
 
@@ -96,19 +96,19 @@ def test_classes_in_another_order(tmp_path: Path, family: str) -> None:
     folder = recipes.write(tmp_path / "mine", family)
     original, x = load_recipe(folder), torch.rand(1, *audio.PICTURE_SHAPE)
     order = ("dog", "rain", "sea_waves")
-    changed = classifiers.in_order(load_recipe(folder), order)
+    changed = in_order(load_recipe(folder), order)
     assert changed.classes == order
     with torch.inference_mode():
         expected = original.logits(x)[:, [original.classes.index(name) for name in order]]
         assert torch.equal(changed.logits(x), expected)
-    assert classifiers.in_order(original, original.classes) is original
+    assert in_order(original, original.classes) is original
     with pytest.raises(ValueError, match="only the order"):
-        classifiers.in_order(original, ("dog", "rain", "wind"))
+        in_order(original, ("dog", "rain", "wind"))
 
 
 def test_attention_is_transformers_own(tmp_path: Path) -> None:
     classifier: Any = load_recipe(recipes.write(tmp_path / "mine", "vit"))
-    assert classifier.capabilities == {"attentions"}
+    assert classifier.capabilities == {"attentions", "recipe_features"}
     assert classifier.patch_grid == (4, 4)
     model: Any = ViTModel(recipes.vit_config(), add_pooling_layer=False).eval()
     model.load_state_dict(classifier.backbone.state_dict())

@@ -17,13 +17,12 @@ from xaibench import registry
 from xaibench.classifiers.class_order import in_order
 from xaibench.classifiers.forward import Forwarder
 from xaibench.commands import options
-from xaibench.errors import ResultsError, UnsupportedPairError, XaibenchError
+from xaibench.errors import RegistryError, ResultsError, UnsupportedPairError
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.results import comparison, store
 from xaibench.results.areas import AREAS
 from xaibench.results.store import Manifest, RunFolder
 from xaibench.scoring import evaluate as engine
-from xaibench.scoring import protocol
 from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.scoring.evaluate import Event, LoadedClassifier, RunConfig
 from xaibench.sound.batch import Batch
@@ -31,10 +30,11 @@ from xaibench.sound.dataset import Clip
 from xaibench.sound.esc50 import Esc10
 from xaibench.speechbrain import printed_means
 from xaibench.speechbrain.classifiers import load_recipe
+from xaibench.speechbrain.protocol import LEGACY
 
 METHOD = {"focalnet": "focalnet", "vit": "vit-attention"}
 OF_MAPS = {"legacy_input_fidelity", "legacy_faithfulness_kept", "legacy_mask_fraction"}
-RULES = protocol.LEGACY
+RULES = LEGACY
 
 
 @dataclass(frozen=True)
@@ -199,8 +199,8 @@ def test_batches_weigh_as_in_the_recipes() -> None:
 
 
 def test_an_unknown_protocol_is_refused_in_one_line(xaibench: Command) -> None:
-    with pytest.raises(XaibenchError, match="there are standard, legacy-speechbrain"):
-        protocol.find("legacy")
+    with pytest.raises(RegistryError, match="there are legacy-speechbrain, standard"):
+        registry.load("protocols", "other")
     done = xaibench("run", "--method", "energy", "--protocol", "legacy")
     assert done.code == 2
     assert "unknown protocol 'legacy'" in done.err

@@ -76,6 +76,7 @@ def keep_classifier(folder: Path, name: str, **changes: Any) -> Path:
         seconds=0.0,
         command="",
         versions={},
+        builder="speechbrain",
         geometry=small_geometry(**changes),
     )
     checkpoint.save(folder, classifier, card, torch.float32)

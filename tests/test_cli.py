@@ -181,3 +181,11 @@ def test_a_full_disk_is_one_line(xaibench: Command, weights: Path, monkeypatch: 
     monkeypatch.setattr(store, "write_atomically", full)
     done = xaibench("run", "-m", "energy", "-c", weights, "--limit", 1)
     assert_refused(done, "No space left on device")
+
+
+def test_python_runs_the_package() -> None:
+    done = subprocess.run([sys.executable, "-m", "xaibench", "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("xaibench ")
+    imported = python("import xaibench.__main__")
+    assert (imported.returncode, imported.stdout) == (0, ""), "importing it runs nothing"

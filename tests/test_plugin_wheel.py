@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +45,7 @@ class House:
 def build_wheel(source: Path, out: Path) -> Path:
     """The wheel of a copy of a source folder, so that no build output lands in it."""
     copy = out / source.name
-    shutil.copytree(source, copy, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "results"))
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "runs"))
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, copy]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -65,7 +64,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
     # The dependencies come from the environment of the tests, behind the new one's own packages. It
     # is added after the wheels, which pip would else take for installed already.
     (site,) = (made.environment / "lib").glob("python*/site-packages")
-    paths = dict.fromkeys(sysconfig.get_path(key) for key in ("purelib", "platlib"))
+    paths = [path for path in sys.path if path.endswith("site-packages")]
     (site / "dependencies.pth").write_text("\n".join(paths) + "\n")
     return made
 

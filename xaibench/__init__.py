@@ -1,3 +1,90 @@
-"""xaibench: an interpretability benchmark suite for sound classifiers."""
+"""xaibench: an interpretability benchmark suite for sound classifiers.
 
-__version__ = "0.1.0"
+These names are the public ones: write `import xaibench as xb` and `xb.Explainer`, or `from xaibench import Explainer`.
+Modules may move. Each name is loaded when it is first used, so that `import xaibench` loads no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from xaibench._version import __version__ as __version__
+
+_HOMES = {
+    "AudioError": "xaibench.errors",
+    "Batch": "xaibench.sound.batch",
+    "CheckpointError": "xaibench.errors",
+    "Classifier": "xaibench.classifiers.base",
+    "Clip": "xaibench.sound.dataset",
+    "Clips": "xaibench.explaining.trainable",
+    "DataError": "xaibench.errors",
+    "Dataset": "xaibench.sound.dataset",
+    "Epoch": "xaibench.explaining.trainable",
+    "Explainer": "xaibench.explaining.explainer",
+    "Explanation": "xaibench.explaining.explanation",
+    "ExplanationError": "xaibench.errors",
+    "Fitted": "xaibench.explaining.trainable",
+    "Fitting": "xaibench.explaining.trainable",
+    "Imported": "xaibench.explaining.trainable",
+    "Masked": "xaibench.scoring.context",
+    "Metric": "xaibench.scoring.metric",
+    "Perturbation": "xaibench.scoring.context",
+    "RegistryError": "xaibench.errors",
+    "ResultsError": "xaibench.errors",
+    "Scores": "xaibench.scoring.metric",
+    "ScoringContext": "xaibench.scoring.context",
+    "TrainableExplainer": "xaibench.explaining.trainable",
+    "UnsupportedPairError": "xaibench.errors",
+    "XaibenchError": "xaibench.errors",
+    "check_explainer": "xaibench.testing",
+    "check_metric": "xaibench.testing",
+    "scores": "xaibench.scoring.metric",
+    "toy_batch": "xaibench.testing",
+    "toy_classifier": "xaibench.testing",
+    "with_reasons": "xaibench.scoring.metric",
+}
+
+if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test compares the two
+    from xaibench.classifiers.base import Classifier as Classifier
+    from xaibench.errors import AudioError as AudioError
+    from xaibench.errors import CheckpointError as CheckpointError
+    from xaibench.errors import DataError as DataError
+    from xaibench.errors import ExplanationError as ExplanationError
+    from xaibench.errors import RegistryError as RegistryError
+    from xaibench.errors import ResultsError as ResultsError
+    from xaibench.errors import UnsupportedPairError as UnsupportedPairError
+    from xaibench.errors import XaibenchError as XaibenchError
+    from xaibench.explaining.explainer import Explainer as Explainer
+    from xaibench.explaining.explanation import Explanation as Explanation
+    from xaibench.explaining.trainable import Clips as Clips
+    from xaibench.explaining.trainable import Epoch as Epoch
+    from xaibench.explaining.trainable import Fitted as Fitted
+    from xaibench.explaining.trainable import Fitting as Fitting
+    from xaibench.explaining.trainable import Imported as Imported
+    from xaibench.explaining.trainable import TrainableExplainer as TrainableExplainer
+    from xaibench.scoring.context import Masked as Masked
+    from xaibench.scoring.context import Perturbation as Perturbation
+    from xaibench.scoring.context import ScoringContext as ScoringContext
+    from xaibench.scoring.metric import Metric as Metric
+    from xaibench.scoring.metric import Scores as Scores
+    from xaibench.scoring.metric import scores as scores
+    from xaibench.scoring.metric import with_reasons as with_reasons
+    from xaibench.sound.batch import Batch as Batch
+    from xaibench.sound.dataset import Clip as Clip
+    from xaibench.sound.dataset import Dataset as Dataset
+    from xaibench.testing import check_explainer as check_explainer
+    from xaibench.testing import check_metric as check_metric
+    from xaibench.testing import toy_batch as toy_batch
+    from xaibench.testing import toy_classifier as toy_classifier
+else:  # hidden from mypy, which would take every name for known if it saw __getattr__
+    __all__ = ["__version__", *_HOMES]
+
+    def __getattr__(name: str) -> object:
+        """Load a public name from its module (PEP 562)."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'xaibench' has no attribute {name!r}")
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted(__all__)

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-import xaibench
+from xaibench._version import __version__
 from xaibench.commands import (
     comparing,
     data,
@@ -35,7 +35,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"xaibench {xaibench.__version__}")
+        print(f"xaibench {__version__}")
         raise typer.Exit
 
 
@@ -77,7 +77,3 @@ def main() -> None:
         if stop.code == 130:  # typer has turned Ctrl-C into this
             notes().print("Interrupted; finished parts are kept, the same command goes on from there.")
         raise
-
-
-if __name__ == "__main__":
-    main()

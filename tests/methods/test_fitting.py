@@ -204,7 +204,7 @@ def command(few: Path, out: Path) -> list[str]:
     settings = [f"--set={key}={value}" for key, value in (SMALL["piq"] | {"epochs": 5}).items()]
     arguments = ["--method", "piq", "--classifier", "cnn-micro", "--dataset", "esc10", "--data-dir", str(few)]
     folders = ["--device", "cpu", "--explainers", str(out)]
-    return [sys.executable, "-m", "xaibench.cli", "fit", *arguments, *settings, *folders]
+    return [sys.executable, "-m", "xaibench", "fit", *arguments, *settings, *folders]
 
 
 def test_a_fit_killed_half_way_and_given_again_ends_as_an_undisturbed_one(few: Path, tmp_path: Path) -> None:

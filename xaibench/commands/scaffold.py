@@ -8,8 +8,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-import xaibench
 from xaibench import registry
+from xaibench._version import __version__
 from xaibench.errors import XaibenchError
 
 # Path in the package, itself a template -> template file.
@@ -53,7 +53,7 @@ def new_explainer(name: str, out: Path) -> Path:
         "package": f"xaibench_{module}",
         "class_name": "".join(part.capitalize() for part in name.split("-")) + "Explainer",
         "title": name.replace("-", " ").capitalize(),
-        "version": xaibench.__version__,
+        "version": __version__,
     }
     templates = Environment(
         loader=FileSystemLoader(str(resources.files("xaibench") / "templates" / "explainer")),

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-import xaibench
+from xaibench._version import __version__
 
 _PACKAGES = ("torch", "torchaudio", "transformers", "captum", "quantus", "numpy", "scipy", "soundfile")
 
@@ -25,7 +25,7 @@ def versions() -> dict[str, str]:
 
 @cache  # they are looked up on disk
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "xaibench": xaibench.__version__}
+    found = {"python": platform.python_version(), "xaibench": __version__}
     for package in _PACKAGES:
         try:
             found[package] = metadata.version(package)
@@ -45,7 +45,7 @@ def device_name(device: torch.device) -> str:
 @cache
 def code_hash(leaf: type) -> str:
     """SHA-256 of xaibench's own source and of the package, or else the file, that defines a method or metric."""
-    core = _hash(tuple(sorted(Path(xaibench.__file__).parent.rglob("*.py"))))
+    core = _hash(tuple(sorted(Path(__file__).parents[1].rglob("*.py"))))
     try:
         file = inspect.getsourcefile(leaf)
     except (TypeError, OSError):  # a class typed into a notebook has no file

@@ -165,8 +165,7 @@ def _check_scores(metric: Metric, result: Scores, count: int, situation: str) ->
     assert isinstance(result, Scores), f"score() returned {type(result).__name__}, expected Scores"
     values = result.values
     assert values.shape == (count,) and values.dtype == torch.float64, (
-        f"values are {values.dtype} {tuple(values.shape)}, expected float64 ({count},); "
-        "use xaibench.scoring.metric.scores"
+        f"values are {values.dtype} {tuple(values.shape)}, expected float64 ({count},); use xaibench.scores"
     )
     assert len(result.reasons) == count, f"{len(result.reasons)} reasons for {count} clips"
     low, high = metric.bounds

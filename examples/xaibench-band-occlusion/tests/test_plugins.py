@@ -3,9 +3,7 @@
 from pathlib import Path
 
 import torch
-from xaibench.classifiers.base import Classifier
-from xaibench.explaining.trainable import Clips, Fitting
-from xaibench.testing import check_explainer, check_metric, toy_batch, toy_classifier
+from xaibench import Classifier, Clips, Fitting, check_explainer, check_metric, toy_batch, toy_classifier
 
 from xaibench_band_occlusion.class_contrast import ClassContrast
 from xaibench_band_occlusion.explainer import BandOcclusion

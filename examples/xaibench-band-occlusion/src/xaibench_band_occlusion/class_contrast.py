@@ -9,11 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from xaibench.classifiers.base import Classifier
-from xaibench.errors import CheckpointError
-from xaibench.explaining.explanation import Explanation
-from xaibench.explaining.trainable import Clips, Fitted, Fitting, TrainableExplainer
-from xaibench.sound.batch import Batch
+from xaibench import Batch, CheckpointError, Classifier, Clips, Explanation, Fitted, Fitting, TrainableExplainer
 
 WEIGHTS = "contrast.safetensors"
 

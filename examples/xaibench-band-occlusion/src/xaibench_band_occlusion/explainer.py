@@ -2,10 +2,7 @@
 
 import torch
 from torch import Tensor
-from xaibench.classifiers.base import Classifier
-from xaibench.explaining.explainer import Explainer
-from xaibench.explaining.explanation import Explanation
-from xaibench.sound.batch import Batch
+from xaibench import Batch, Classifier, Explainer, Explanation
 
 
 class BandOcclusion(Explainer):

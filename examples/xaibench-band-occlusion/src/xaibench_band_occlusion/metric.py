@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from xaibench.scoring.context import Masked, Perturbation, ScoringContext
-from xaibench.scoring.metric import Metric, Scores, scores
+from xaibench import Masked, Metric, Perturbation, Scores, ScoringContext, scores
 
 
 class LogOddsDrop(Metric):

@@ -13,6 +13,7 @@ _HOMES = {
     "AudioError": "xaibench.errors",
     "Batch": "xaibench.sound.batch",
     "CheckpointError": "xaibench.errors",
+    "CheckpointFormat": "xaibench.classifiers.checkpoint_format",
     "Classifier": "xaibench.classifiers.base",
     "Clip": "xaibench.sound.dataset",
     "Clips": "xaibench.explaining.trainable",
@@ -24,10 +25,12 @@ _HOMES = {
     "ExplanationError": "xaibench.errors",
     "Fitted": "xaibench.explaining.trainable",
     "Fitting": "xaibench.explaining.trainable",
+    "ForeignCheckpoint": "xaibench.classifiers.checkpoint_format",
     "Imported": "xaibench.explaining.trainable",
     "Masked": "xaibench.scoring.context",
     "Metric": "xaibench.scoring.metric",
     "Perturbation": "xaibench.scoring.context",
+    "Protocol": "xaibench.scoring.protocol",
     "RegistryError": "xaibench.errors",
     "ResultsError": "xaibench.errors",
     "Scores": "xaibench.scoring.metric",
@@ -45,6 +48,8 @@ _HOMES = {
 
 if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test compares the two
     from xaibench.classifiers.base import Classifier as Classifier
+    from xaibench.classifiers.checkpoint_format import CheckpointFormat as CheckpointFormat
+    from xaibench.classifiers.checkpoint_format import ForeignCheckpoint as ForeignCheckpoint
     from xaibench.errors import AudioError as AudioError
     from xaibench.errors import CheckpointError as CheckpointError
     from xaibench.errors import DataError as DataError
@@ -68,6 +73,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test comp
     from xaibench.scoring.metric import Scores as Scores
     from xaibench.scoring.metric import scores as scores
     from xaibench.scoring.metric import with_reasons as with_reasons
+    from xaibench.scoring.protocol import Protocol as Protocol
     from xaibench.sound.batch import Batch as Batch
     from xaibench.sound.dataset import Clip as Clip
     from xaibench.sound.dataset import Dataset as Dataset

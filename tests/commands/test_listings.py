@@ -42,7 +42,7 @@ def test_show_tells_where_a_trained_method_gets_its_weights(xaibench: Command) -
     shown = " ".join(xaibench("methods", "show", "piq").out.split())
     assert "for one classifier each: xaibench fit --method piq " in shown
     assert "codes=1024" in shown, "what --set can change"
-    assert "scored as piq-soft too" in shown
+    assert "scored by it too" in shown
     shown = " ".join(xaibench("methods", "show", "piq-speechbrain").out.split())
     assert "of another project, for one classifier each: xaibench weights add piq-speechbrain " in shown
     assert "weights" not in xaibench("methods", "show", "saliency").out

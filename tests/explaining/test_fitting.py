@@ -256,11 +256,11 @@ def scored(toy: LoadedClassifier, tmp_path: Path, gain: float) -> tuple[store.pd
 def test_a_native_mask_is_two_rows(toy: LoadedClassifier, tmp_path: Path) -> None:
     rows, events = scored(toy, tmp_path, 0.5)
     assert [event.kind for event in events] == ["scored", "scored"]
-    soft = rows[rows["method"] == "level-soft"]
+    soft = rows[rows["mask"] == "soft"]
     assert set(soft["metric"]) == {"fidelity_in", "mask_area"}
     level = float(np.mean([_mean(fold) for fold in (1, 2, 3)])) * 0.5
     assert soft.set_index("metric").loc["mask_area", "value"] == pytest.approx(level, rel=1e-5)
-    assert set(rows.loc[rows["method"] == "level", "metric"]) == {"fidelity_in", "sparseness"}
+    assert set(rows.loc[rows["mask"] == "equal area", "metric"]) == {"fidelity_in", "sparseness"}
 
 
 def test_a_map_and_its_soft_mask_are_explained_once(
@@ -275,7 +275,7 @@ def test_a_map_and_its_soft_mask_are_explained_once(
 
     monkeypatch.setattr(Level, "explain", counted)
     rows, _ = scored(toy, tmp_path, 0.5)
-    assert set(rows["method"]) == {"level", "level-soft"}
+    assert set(zip(rows["method"], rows["mask"], strict=True)) == {("level", "equal area"), ("level", "soft")}
     assert sorted(asked) == sorted(set(rows["clip"]))
 
 
@@ -283,7 +283,7 @@ def test_a_mask_beyond_1_fails_as_a_mask_and_is_scored_as_a_map(toy: LoadedClass
     rows, events = scored(toy, tmp_path, 100.0)
     assert {event.method: event.kind for event in events} == {"level": "scored", "level-soft": "failed"}
     assert "a mask holds values from" in events[1].reason
-    assert set(rows["method"]) == {"level"}
+    assert set(rows["mask"]) == {"equal area"}
 
 
 def _mean(fold: int) -> float:

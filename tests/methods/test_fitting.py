@@ -276,19 +276,20 @@ def test_a_run_scores_the_map_at_equal_areas_and_the_mask_as_it_is(
     )
     assert done.code == 0, done.err
     rows = store.read_rows(tmp_path / "made")
-    assert set(rows["method"]) == {name, f"{name}-soft"}
-    soft = rows[rows["method"] == f"{name}-soft"]
+    assert set(rows["method"]) == {name}
+    soft = rows[rows["mask"] == "soft"]
     assert soft["area"].isna().all()
     assert set(soft["metric"]) == {
         *("average_drop", "average_gain", "average_increase", "faithfulness", "fidelity_in", "mask_area"),
     }
-    hard = rows[rows["method"] == name]
+    hard = rows[rows["mask"] == "equal area"]
     assert "mask_area" not in set(hard["metric"])
     assert {0.05, 0.1, 0.2, 0.4} == set(hard.loc[hard["metric"] == "faithfulness", "area"])
     info = json.loads((tmp_path / "made" / "cnn-micro" / f"{name}-soft" / "part-000.json").read_text())
     assert info["method"]["mask"] == "soft"
     assert info["method"]["parameters"]["weights_sha256"] == fitted.card.weights_sha256
-    assert info["method"]["training"] == {"seconds": fitted.card.seconds, "parameters": fitted.card.parameters}
+    assert info["method"]["training_seconds"] == fitted.card.seconds
+    assert info["method"]["trained_parameters"] == fitted.card.parameters
 
     method, source = registry.create("methods", name), Esc10(few)
     method.load(fitted.folder, cnn.classifier)

@@ -15,6 +15,7 @@ from xaibench.papers import page as reproduction_table
 from xaibench.papers.paper import ACCURACY, Facts, Paper
 from xaibench.papers.steps import Outcome
 from xaibench.results.statistics import holm
+from xaibench.results.store import EQUAL_AREA, SOFT
 
 RECORDINGS = 8
 LABELS = {"focalnet": "focalnet-micro", "vit": "vit-micro"}
@@ -41,7 +42,8 @@ def rows(values: dict[tuple[str, str, str], list[float]], correct: dict[str, lis
                         "src_file": f"recording-{clip}",
                         "correct": correct.get(family, [True] * RECORDINGS)[clip],
                         "classifier": LABELS[family],
-                        "method": method,
+                        "method": method.removesuffix("-soft"),
+                        "mask": SOFT if soft else EQUAL_AREA,
                         "metric": metric,
                         "area": area,
                         "value": value if area != 0.05 else 99.0,

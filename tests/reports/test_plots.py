@@ -28,6 +28,7 @@ def make_rows(methods: list[str], metrics: tuple[str, ...] = ("faithfulness", "s
             True,
             classifier,
             method,
+            "equal area",
             "standard",
             metric,
             area,
@@ -154,11 +155,11 @@ def test_gaps_do_not_stop_the_figures(rows: pd.DataFrame, comparison: pd.DataFra
 
 def test_soft_masks_are_in_no_figure(rows: pd.DataFrame, comparison: pd.DataFrame, tmp_path: Path) -> None:
     soft = comparison[(comparison["method"] == "gradcam") & (comparison["area"] == 0.1)]
-    soft = soft.assign(method="gradcam-soft", area=np.nan, mask="soft", mean=5.0, low=4.0, high=6.0)
-    clips = rows[(rows["method"] == "gradcam") & (rows["area"] == 0.1)].assign(method="gradcam-soft", area=np.nan)
+    soft = soft.assign(area=np.nan, mask="soft", mean=5.0, low=4.0, high=6.0)
+    clips = rows[(rows["method"] == "gradcam") & (rows["area"] == 0.1)].assign(area=np.nan, mask="soft")
     rows, comparison, soft = (table[table["classifier"] == "cnn-micro"] for table in (rows, comparison, soft))
     with_soft, lines = pd.concat([rows, clips]), pd.concat([comparison, soft], ignore_index=True)
-    assert not (at_primary_area(lines)["method"] == "gradcam-soft").any()
+    assert not (at_primary_area(lines)["mask"] == "soft").any()
     for one, other in zip(
         plots.write_plots(rows, comparison, tmp_path / "without"),
         plots.write_plots(with_soft, lines, tmp_path / "with"),

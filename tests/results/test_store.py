@@ -15,20 +15,22 @@ import pytest
 
 from xaibench.errors import ResultsError
 from xaibench.results import store
-from xaibench.results.store import Manifest, PartInfo, RunFolder
+from xaibench.results.store import Manifest, MethodFacts, PartInfo, RunFolder
 
 MANIFEST = Manifest("synth", "0123", (4, 5), None, 0, "standard-1")
 INFO = PartInfo(
     clips=2,
     classifier_sha256="abc",
     weights_sha256="abd",
-    method={
-        "title": "Saliency",
-        "polarity": "absolute",
-        "control": False,
-        "parameters": {"steps": 3, "window": [1, 2]},
-        "native_shape": [8, 16],
-    },
+    method=MethodFacts(
+        name="saliency",
+        title="Saliency",
+        polarity="absolute",
+        control=False,
+        parameters={"steps": 3, "window": [1, 2]},
+        code="package.module:Saliency",
+        native_shape=(8, 16),
+    ),
     audio_sha256="def",
     code_sha256="ghi",
     metrics_sha256={"sparseness": "jkl"},
@@ -59,6 +61,7 @@ def rows(method: str = "saliency", classifier: str = "cnn-micro", clips: tuple[s
                     "correct": False,
                     "classifier": classifier,
                     "method": method,
+                    "mask": "equal area",
                     "protocol": "standard-1",
                     "metric": metric,
                     "area": area,
@@ -76,7 +79,7 @@ def folder(tmp_path: Path) -> RunFolder:
     made = RunFolder(tmp_path / "runs" / "one", MANIFEST)
     made.write("cnn-micro", "saliency", 0, rows(), INFO)
     made.write("cnn-micro", "saliency", 1, rows(clips=("c",)), replace(INFO, clips=1))
-    other = INFO.method | {"control": True, "native_shape": [513, 431]}
+    other = replace(INFO.method, name="random", control=True, native_shape=(513, 431))
     made.write("cnn-micro", "random", 0, rows("random"), replace(INFO, method=other, peak_memory_bytes=None))
     return made
 

@@ -145,9 +145,9 @@ def test_provenance_of_a_part(scored: Path, synth: Synth, loaded: LoadedClassifi
     assert info.weights_sha256 == loaded.sha256
     assert info.classifier_sha256 == loaded.identity
     assert set(info.metrics_sha256) == set(CHEAP_METRICS)
-    assert info.method["code"] == "xaibench.methods.cam:GradCam"
-    assert info.method["polarity"] == "positive"
-    assert info.method["native_shape"] == [8, 8]
+    assert info.method.code == "xaibench.methods.cam:GradCam"
+    assert info.method.polarity == "positive"
+    assert info.method.native_shape == (8, 8)
     sound = np.stack([synth.waveform(clip) for clip in synth.in_folds([5])[:9]])
     assert info.audio_sha256 == hashlib.sha256(sound.tobytes()).hexdigest()
     assert info.versions["torch"] == torch.__version__.partition("+")[0]

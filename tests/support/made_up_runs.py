@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from xaibench.results.comparison import compare
-from xaibench.results.store import Manifest, PartInfo, RunFolder
+from xaibench.results.store import EQUAL_AREA, SOFT, Manifest, MethodFacts, PartInfo, RunFolder
 
 Scores = dict[tuple[str, float | None], np.ndarray]
 CLIPS, RECORDINGS = 40, 25
@@ -29,15 +29,16 @@ def write_run(
     info: dict[str, dict[str, Any]] | None = None,
     **conditions: Any,
 ) -> Path:
-    """A run of per-clip values: methods -> (metric, area) -> values.
+    """A run of per-clip values: methods -> (metric, area) -> values; METHOD-soft is the soft mask of METHOD.
 
     Args:
-        info: more of what the parts say of a method, by its name.
+        info: more of what the parts say of a method, by its key in `methods`.
         conditions: of the manifest, instead of the usual ones.
     """
     manifest = Manifest(dataset, "fingerprint", (5,), None, 0, protocol)
     run = RunFolder(folder, replace(manifest, **conditions))
-    for method, scores in methods.items():
+    for key, scores in methods.items():
+        method, mask = key.removesuffix("-soft"), SOFT if key.endswith("-soft") else EQUAL_AREA
         frames = []
         for (metric, area), values in scores.items():
             clips = first_clip + np.arange(len(values))
@@ -53,6 +54,7 @@ def write_run(
                         "correct": clips % 4 != 0,
                         "classifier": classifier,
                         "method": method,
+                        "mask": mask,
                         "protocol": protocol,
                         "metric": metric,
                         "area": float("nan") if area is None else area,
@@ -61,24 +63,33 @@ def write_run(
                     }
                 )
             )
-        described = {"native_shape": [8, 9], "polarity": "positive", "parameters": {}, "control": method in controls}
-        part = PartInfo(
-            len(next(iter(scores.values()))),
-            sha256,
-            sha256,
-            described | (info or {}).get(method, {}),
-            "a",
-            "c",
-            {},
-            {},
-            "cpu",
-            8,
-            4.0,
-            1.0,
-            9,
-            2_500_000,
+        facts = MethodFacts(
+            name=method,
+            title=method,
+            polarity="positive",
+            control=method in controls,
+            parameters={},
+            code="",
+            native_shape=(8, 9),
+            mask=mask,
         )
-        run.write(classifier, method, 0, pd.concat(frames), part)
+        part = PartInfo(
+            clips=len(next(iter(scores.values()))),
+            classifier_sha256=sha256,
+            weights_sha256=sha256,
+            method=replace(facts, **(info or {}).get(key, {})),
+            audio_sha256="a",
+            code_sha256="c",
+            metrics_sha256={},
+            versions={},
+            device="cpu",
+            batch_size=8,
+            explain_seconds=4.0,
+            score_seconds=1.0,
+            forwards=9,
+            peak_memory_bytes=2_500_000,
+        )
+        run.write(classifier, key, 0, pd.concat(frames), part)
     return folder
 
 

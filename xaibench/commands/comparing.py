@@ -22,7 +22,7 @@ def compare(
 
     Columns: mean and 95% interval (bootstrap over recordings), clips, undefined values, rank,
     methods it is tied with, whether it beats random (Holm-corrected), seconds and memory per clip; mask
-    (equal area, or soft: METHOD-soft, the method's own mask, ranked only among such masks);
+    (equal area, or soft: the method's own mask, ranked only among such masks);
     training_seconds and trained_parameters of methods that are fitted.
     """
     from xaibench.results import comparison

@@ -86,7 +86,7 @@ def _method_details(name: str, method: Any) -> dict[str, object]:
         "control": "yes" if method.control else "no",
     }
     if method.native_mask:
-        details["mask"] = f"the map is a soft mask; scored as {name}-soft too"
+        details["mask"] = "the map is a soft mask; scored by it too"
     if inspect.isclass(method) and issubclass(method, TrainableExplainer):
         if method.fittable:
             details["weights"] = f"for one classifier each: xaibench fit --method {name}"

@@ -14,7 +14,7 @@ from xaibench.papers.steps import Outcome
 from xaibench.reports.tables import MISSING
 from xaibench.results.areas import PRIMARY_AREA
 from xaibench.results.statistics import ALPHA, holm, mean_interval, sign_flip_p
-from xaibench.scoring.config import SOFT
+from xaibench.results.store import SOFT
 
 CONTROL_MASK = "top 10%"
 YARDSTICK = "random"  # the control that an explanation must beat to say anything
@@ -47,8 +47,9 @@ class Clips:
 
     def __init__(self, rows: pd.DataFrame, labels: Mapping[str, str]) -> None:
         self._labels = labels
-        soft = rows["method"].str.endswith(SOFT)
-        self._rows = rows[np.where(soft, rows["area"].isna(), rows["area"] == PRIMARY_AREA)]
+        soft = rows["mask"] == SOFT
+        rows = rows[np.where(soft, rows["area"].isna(), rows["area"] == PRIMARY_AREA)]
+        self._rows = rows.assign(method=rows["method"] + np.where(rows["mask"] == SOFT, "-soft", ""))
         ids = rows.drop_duplicates("clip").set_index("clip").sort_index()
         self._ids = ids.index
         self.recordings: NDArray = ids["src_file"].to_numpy().astype(str)

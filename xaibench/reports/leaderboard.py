@@ -24,11 +24,13 @@ from xaibench.reports.tables import (
     Table,
 )
 from xaibench.results import store
-from xaibench.results.comparison import BASELINE, SOFT, at_primary_area, metric_class, sign
+from xaibench.results.comparison import BASELINE, at_equal_area, at_primary_area, metric_class, sign
+from xaibench.results.store import SOFT
 
 if TYPE_CHECKING:
     import rich.table
 
+_ROW = ["method", "mask"]
 # A board is sorted by this metric where it was scored.
 SORT_METRIC = "faithfulness"
 # The columns that readers look for first, in this order; all other metrics follow by family.
@@ -67,23 +69,28 @@ def unproven_metrics(folder: Path) -> frozenset[str]:
 
 
 def method_order(lines: pd.DataFrame) -> list[str]:
-    """Methods, best first, then soft masks, then controls, each best first.
+    """Sort the methods of a comparison at equal area as a board does: methods, then controls, each best first."""
+    return [method for method, _ in _row_order(at_equal_area(lines))]
+
+
+def _row_order(lines: pd.DataFrame) -> list[tuple[str, str]]:
+    """Sort (method, mask): methods, then soft masks, then controls, each best first.
 
     Best is by SORT_METRIC at the primary area, else by mean rank; over several classifiers, by the mean.
     """
     lines = _on_board(lines)
     chosen = lines[lines["metric"] == SORT_METRIC]
     if len(chosen):
-        key = chosen.groupby("method")["mean"].mean() * sign(SORT_METRIC) * -1
+        key = chosen.groupby(_ROW)["mean"].mean() * sign(SORT_METRIC) * -1
     else:
-        key = lines.astype({"rank": float}).groupby("method")["rank"].mean()
-    about = lines.groupby("method")[["control", "mask"]].first()
-    place = about["control"].astype(int).mul(2).mask(about["mask"] == SOFT, 1)
-    return sorted(place.index, key=lambda method: (place[method], key.get(method, np.inf), method))
+        key = lines.astype({"rank": float}).groupby(_ROW)["rank"].mean()
+    control = lines.groupby(_ROW)["control"].first()
+    place = {row: 1 if row[1] == SOFT else 2 if control[row] else 0 for row in control.index}
+    return sorted(place, key=lambda row: (place[row], key.get(row, np.inf), row))
 
 
 def wide(comparison: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """One line per (classifier, method) of a dataset, unrounded: the boards' numbers for machines.
+    """Lay out one line per (classifier, method, mask) of a dataset, unrounded: the boards' numbers for machines.
 
     Columns: dataset, classifier, method, control, mask, trained, training_seconds, trained_parameters,
     accuracy, mean_rank (none for soft masks, which have other rivals), seconds_per_clip, and per metric at the
@@ -92,8 +99,8 @@ def wide(comparison: pd.DataFrame, dataset: str) -> pd.DataFrame:
     lines = _on_board(comparison[comparison["dataset"] == dataset])
     records = []
     for classifier, block in lines.groupby("classifier", sort=True):
-        for method in method_order(block):
-            own = block[block["method"] == method].set_index("metric")
+        for method, mask in _row_order(block):
+            own = block[(block["method"] == method) & (block["mask"] == mask)].set_index("metric")
             record: dict[str, Any] = {"dataset": dataset, "classifier": classifier, "method": method}
             about = ("control", "mask", "trained", "training_seconds", "trained_parameters", "accuracy")
             record |= {key: own[key].iloc[0] for key in about}
@@ -118,31 +125,28 @@ def board(comparison: pd.DataFrame, dataset: str, classifier: str, unproven: Col
     here = (comparison["dataset"] == dataset) & (comparison["classifier"] == classifier)
     lines = _on_board(comparison[here])
     metrics = metric_order(set(lines["metric"]))
-    methods = method_order(lines)
-    by_method = lines.drop_duplicates("method").set_index("method").loc[methods]
+    order = _row_order(lines)
+    by_row = lines.drop_duplicates(_ROW).set_index(_ROW).loc[order]
     scored = lines["n"] + lines["undefined"]
-    whole = scored.groupby(lines["method"]).max()
-    columns = {
-        metric_heading(name, unproven): _cells(lines[lines["metric"] == name], methods, whole) for name in metrics
-    }
-    costs = [("s/clip ↓", [Cell(_short(cost)) for cost in by_method["seconds_per_clip"]])]
-    if by_method["trained"].any():
-        training = zip(by_method["training_seconds"], by_method["trained_parameters"], strict=True)
+    whole = scored.groupby([lines["method"], lines["mask"]]).max()
+    columns = {metric_heading(name, unproven): _cells(lines[lines["metric"] == name], order, whole) for name in metrics}
+    costs = [("s/clip ↓", [Cell(_short(cost)) for cost in by_row["seconds_per_clip"]])]
+    if by_row["trained"].any():
+        training = zip(by_row["training_seconds"], by_row["trained_parameters"], strict=True)
         costs.append(("Training", [Cell(_training(*cost)) for cost in training]))
     # The cost stands where it leaves the metrics of the paper and those of localisation in one piece each.
     place = len([name for name in metrics if name in FIRST_METRICS])
     headed = list(columns.items())
     headed[place:place] = costs
     marks = _marks(lines, whole)
-    soft = by_method["mask"] == SOFT
     rows = tuple(
         Row(
-            method + marks[method],
-            bool(by_method.at[method, "control"] and not soft[method]),
+            row[0] + marks[row],
+            bool(by_row["control"].iloc[i]) and row[1] != SOFT,
             tuple(cells[i] for _, cells in headed),
-            bool(soft[method]),
+            row[1] == SOFT,
         )
-        for i, method in enumerate(methods)
+        for i, row in enumerate(order)
     )
     accuracy = lines["accuracy"].iloc[int(scored.to_numpy().argmax())]
     caption = f"{dataset}, {classifier}: {scored.max()} clips, accuracy {accuracy:.3f}"
@@ -190,37 +194,42 @@ def _classifiers(comparison: pd.DataFrame, dataset: str) -> list[str]:
     return found
 
 
-def _marks(lines: pd.DataFrame, whole: pd.Series) -> dict[str, str]:
-    """What stands behind the name of each method of a board; `whole` counts the clips that it was scored on."""
-    beaten = set(lines.loc[(lines["metric"] == SORT_METRIC) & (lines["beaten_by"] != "") & ~lines["control"], "method"])
+def _marks(lines: pd.DataFrame, whole: pd.Series) -> dict[tuple[str, str], str]:
+    """Make what stands behind the name of each row of a board; `whole` counts the clips that it was scored on."""
+    losing = lines[(lines["metric"] == SORT_METRIC) & (lines["beaten_by"] != "") & ~lines["control"]]
+    beaten = set(_rows_of(losing))
     partial = set(whole.index[whole < whole.max()])
-    return {name: DOUBLE_DAGGER * (name in beaten) + PARTIAL * (name in partial) for name in whole.index}
+    return {row: DOUBLE_DAGGER * (row in beaten) + PARTIAL * (row in partial) for row in whole.index}
 
 
-def _cells(lines: pd.DataFrame, methods: list[str], whole: pd.Series) -> list[Cell]:
-    """Cells of one metric for each method, rounded to the uncertainty; marked where it has fewer clips than others."""
+def _rows_of(lines: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(zip(lines["method"], lines["mask"], strict=True))
+
+
+def _cells(lines: pd.DataFrame, order: list[tuple[str, str]], whole: pd.Series) -> list[Cell]:
+    """Make the cells of one metric, rounded to the uncertainty; marked where a row has fewer clips than others."""
     half = (lines["high"] - lines["low"]) / 2
-    judged = lines[lines["mask"] != SOFT]
-    weak = set(judged["method"][~judged["better_than_random"].fillna(True).astype(bool)])
+    judged = at_equal_area(lines)
+    weak = set(_rows_of(judged[~judged["better_than_random"].fillna(True).astype(bool)]))
     most_undefined = len(str(lines["undefined"].max())) + len(" ()") if lines["undefined"].any() else 0
     decimals = _decimals(float(half[half > 0].median()), float(lines["mean"].abs().max()))
     ranked = judged[~judged["control"] & judged["rank"].notna()].sort_values("rank")
     best = set(ranked["method"][ranked["rank"] == ranked["rank"].min()])
     tied = {method for names in ranked.loc[ranked["method"].isin(best), "tied_with"] for method in names.split(";")}
     cells = []
-    by_method = lines.set_index("method")
-    for method in methods:
-        if method not in by_method.index:
+    by_row = lines.set_index(_ROW).sort_index()
+    for row in order:
+        if row not in by_row.index:
             cells.append(Cell(""))
             continue
-        line = by_method.loc[method]
+        line = by_row.loc[row]
         text = MISSING if np.isnan(line["mean"]) else f"{line['mean']:.{decimals}f}"
         width = (line["high"] - line["low"]) / 2
         tail = "" if np.isnan(width) else f" ±{width:.{decimals}f}"
-        tail += DAGGER if method in weak else NO_DAGGER * bool(weak)
-        tail += PARTIAL * bool(line["n"] + line["undefined"] < whole[method])
+        tail += DAGGER if row in weak else NO_DAGGER * bool(weak)
+        tail += PARTIAL * bool(line["n"] + line["undefined"] < whole[row])
         tail += (f" ({line['undefined']})" if line["undefined"] else "").ljust(most_undefined, NO_DIGIT)
-        best_here = method in best | tied and method not in weak and not (line["control"] or line["mask"] == SOFT)
+        best_here = row[0] in best | tied and row not in weak and not (line["control"] or row[1] == SOFT)
         cells.append(Cell(text, tail, best_here))
     return cells
 
@@ -257,7 +266,7 @@ def _notes(rows: tuple[Row, ...], lines: pd.DataFrame) -> tuple[str, ...]:
     if lines["area"].notna().any():
         notes.append(f"Masks keep or remove the top {100 * lines['area'].max():g}% of bins.")
     if any(row.apart for row in rows):
-        notes.append("-soft: the method's own soft mask, of any size (column Area); not ranked with the others.")
+        notes.append("Soft masks: the method's own mask, of any size (column Area); not ranked with the others.")
     if "±" in tails:
         notes.append("±: half the 95% bootstrap interval over recordings.")
     if DAGGER in tails:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from xaibench import registry
 from xaibench.errors import RegistryError, ResultsError
 from xaibench.results import store
+from xaibench.results.areas import PRIMARY_AREA
 from xaibench.results.statistics import ALPHA, Floats, flips_for, holm, mean_interval, sign_flip_p
+from xaibench.results.store import SOFT
 
 if TYPE_CHECKING:
     from xaibench.scoring.metric import Metric
@@ -22,9 +24,6 @@ if TYPE_CHECKING:
 BASELINE = "random"
 # The control that is a ceiling, not a yardstick: losing to the known evidence is no fault.
 CEILING = "oracle"
-# The column `mask`: scored by the top bins of a map, or by the mask that the map itself is.
-EQUAL_AREA = "equal area"
-SOFT = "soft"
 COLUMNS = (
     *("dataset", "classifier", "method", "metric", "area", "mean", "low", "high", "n", "undefined", "accuracy", "rank"),
     *(
@@ -38,8 +37,8 @@ COLUMNS = (
     ),
     *("control", "trained", "mask", "training_seconds", "trained_parameters"),
 )
-_LINE = ["metric", "area", "method"]
-_PAIR = ["dataset", "classifier", "method"]
+_LINE = ["metric", "area", "mask", "method"]
+_PAIR = ["dataset", "classifier", "method", "mask"]
 _NO_AREA = -1.0  # stands for NaN while grouping, which drops NaN keys
 
 
@@ -71,14 +70,13 @@ def compare(runs: list[Path]) -> pd.DataFrame:
     rows = _read_rows(runs)
     costs = _read_costs(runs)
     controls = set(costs.loc[costs["control"], "method"])
-    soft = set(costs.loc[costs["mask"] == SOFT, "method"])
     blocks = [
-        _compare_block(block, controls, soft).assign(dataset=str(dataset), classifier=str(classifier))
+        _compare_block(block, controls).assign(dataset=str(dataset), classifier=str(classifier))
         for (dataset, classifier), block in rows.groupby(["dataset", "classifier"], sort=True)
     ]
     lines = pd.concat(blocks, ignore_index=True).merge(costs, on=_PAIR, how="left", validate="many_to_one")
     lines["area"] = lines["area"].mask(lines["area"] == _NO_AREA)
-    order = ["dataset", "classifier", "metric", "area", "rank", "method"]
+    order = ["dataset", "classifier", "metric", "area", "mask", "rank", "method"]
     return lines.sort_values(order, ignore_index=True)[list(COLUMNS)]
 
 
@@ -107,8 +105,6 @@ def at_primary_area(lines: pd.DataFrame) -> pd.DataFrame:
 
     Where there is a column `mask`, without those of soft masks, which have no area either.
     """
-    from xaibench.results.areas import PRIMARY_AREA
-
     if "mask" in lines:
         lines = at_equal_area(lines)
     return lines[lines["area"].isna() | np.isclose(lines["area"], PRIMARY_AREA)]
@@ -146,14 +142,12 @@ def _read_costs(runs: list[Path]) -> pd.DataFrame:
     _check_classifiers(runs)
     pieces = []
     for run in runs:
-        infos = {(path.parent.parent.name, path.parent.name): info for path, info in _read_infos(run)}
-        costs = store.read_costs(run).assign(dataset=store.read_manifest(run).dataset)
-        pieces.append(costs.merge(pd.DataFrame([_about(*key, info) for key, info in infos.items()])))
+        pieces.append(store.read_costs(run).assign(dataset=store.read_manifest(run).dataset))
     costs = pd.concat(pieces, ignore_index=True)
     costs["seconds"] = costs["explain_seconds_per_clip"] * costs["clips"]
     costs["memory"] = costs["peak_memory_bytes"].astype(float)
     costs["native_resolution"] = [f"{f}x{t}" for f, t in zip(costs["native_freq"], costs["native_time"], strict=True)]
-    first = ("native_resolution", "polarity", "control", "trained", "mask", "training_seconds", "trained_parameters")
+    first = ("native_resolution", "polarity", "control", "trained", "training_seconds", "trained_parameters")
     same = {key: (key, "first") for key in first}
     merged = costs.groupby(_PAIR, as_index=False).agg(
         seconds=("seconds", "sum"), clips=("clips", "sum"), memory=("memory", "max"), **same
@@ -161,19 +155,6 @@ def _read_costs(runs: list[Path]) -> pd.DataFrame:
     merged["seconds_per_clip"] = merged["seconds"] / merged["clips"]
     merged["peak_memory_mb"] = merged["memory"] / 1e6
     return merged.drop(columns=["seconds", "clips", "memory"])
-
-
-def _about(classifier: str, method: str, info: store.PartInfo) -> dict[str, Any]:
-    """How a method took part; parts written before there were trained ones and soft masks say nothing of it."""
-    training = info.method.get("training", {})
-    return {
-        "classifier": classifier,
-        "method": method,
-        "mask": info.method.get("mask", EQUAL_AREA),
-        "trained": bool(training),
-        "training_seconds": float(training.get("seconds", np.nan)),
-        "trained_parameters": float(training.get("parameters", np.nan)),
-    }
 
 
 def _read_infos(run: Path) -> list[tuple[Path, store.PartInfo]]:
@@ -213,8 +194,8 @@ def _check_classifiers(runs: list[Path]) -> None:
                     )
 
 
-def _compare_block(rows: pd.DataFrame, controls: set[str], soft: set[str]) -> pd.DataFrame:
-    """Lines of one dataset and classifier; the names of controls and of soft masks."""
+def _compare_block(rows: pd.DataFrame, controls: set[str]) -> pd.DataFrame:
+    """Compute the lines of one dataset and classifier; `controls` are the names of its controls."""
     lines = rows.groupby(_LINE, sort=True).agg(accuracy=("correct", "mean"), size=("clip", "size")).reset_index()
     line_of = pd.MultiIndex.from_frame(lines[_LINE]).get_indexer(pd.MultiIndex.from_frame(rows[_LINE]))
     clips, clip_of = np.unique(rows["clip"].to_numpy(str), return_inverse=True)
@@ -228,8 +209,7 @@ def _compare_block(rows: pd.DataFrame, controls: set[str], soft: set[str]) -> pd
     lines["n"] = (~np.isnan(values)).sum(axis=1)
     lines["undefined"] = lines["size"] - lines["n"]
     cells = []
-    is_soft = lines["method"].isin(soft)
-    for (metric, _, _), cell in lines.groupby(["metric", "area", is_soft], sort=True):
+    for (metric, _, _), cell in lines.groupby(["metric", "area", "mask"], sort=True):
         cells.append(_judge(cell, values[cell.index] * sign(str(metric)), recordings.astype(str), controls))
     return lines.join(pd.concat(cells))
 

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
 from xaibench.errors import ResultsError
 from xaibench.storage.atomic import write_atomically
@@ -34,6 +35,7 @@ SCHEMA = pa.schema(
         ("correct", pa.bool_()),
         ("classifier", pa.string()),
         ("method", pa.string()),
+        ("mask", pa.string()),  # EQUAL_AREA, or SOFT: the method's own mask, of any size
         ("protocol", pa.string()),
         ("metric", pa.string()),
         ("area", pa.float64()),  # share of bins in the mask; null where the metric has no mask
@@ -41,6 +43,11 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),  # why undefined; null where defined
     ]
 )
+
+
+# The column `mask`: scored by the top bins of a map, or by the mask that the map itself is.
+EQUAL_AREA = "equal area"
+SOFT = "soft"
 
 
 @dataclass(frozen=True)
@@ -57,14 +64,43 @@ class Manifest:
     compiled: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class MethodFacts:
+    """What the results say of a method.
+
+    Attributes:
+        name: registry name.
+        title: the name used in papers.
+        polarity: which part of its map counts.
+        control: whether it is a control.
+        parameters: all that decides its maps beside classifier and clip.
+        code: module and class.
+        native_shape: (freq, time) resolution at which it computes its maps.
+        mask: EQUAL_AREA or SOFT.
+        training_seconds: wall time of fitting it, or None where nothing is fitted or nobody knows.
+        trained_parameters: numbers that fitting found, or None where nothing is fitted.
+    """
+
+    name: str
+    title: str
+    polarity: str
+    control: bool
+    parameters: dict[str, Any]
+    code: str
+    native_shape: tuple[int, int]
+    mask: str = EQUAL_AREA
+    training_seconds: float | None = None
+    trained_parameters: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class PartInfo:
     """What a part cost and what it was made with.
 
     Attributes:
         classifier_sha256: hash of the classifier: of its weights, temperature, classes and geometry.
         weights_sha256: hash of its weights alone.
-        method: title, polarity, parameters, control, code and native shape of the explainer.
+        method: what the explainer is.
         audio_sha256: hash of the clips' samples.
         code_sha256: hash of xaibench's and the method's source.
         metrics_sha256: likewise, of each metric.
@@ -75,7 +111,7 @@ class PartInfo:
     clips: int
     classifier_sha256: str
     weights_sha256: str
-    method: dict[str, Any]
+    method: MethodFacts
     audio_sha256: str
     code_sha256: str
     metrics_sha256: dict[str, str]
@@ -86,6 +122,9 @@ class PartInfo:
     score_seconds: float
     forwards: int
     peak_memory_bytes: int | None
+
+
+_PART_INFO = TypeAdapter(PartInfo)
 
 
 class RunFolder:
@@ -174,13 +213,9 @@ def read_info(path: Path) -> PartInfo:
     """
     path = path.with_suffix(".json")
     try:
-        info = PartInfo(**json.loads(path.read_text()))
-        missing = {"parameters", "native_shape", "polarity", "control"} - set(info.method)
-        if missing:
-            raise ValueError(f"the method lacks {', '.join(sorted(missing))}")
-    except (OSError, ValueError, TypeError) as error:
-        raise ResultsError(f"{path} is damaged ({error}); delete it and run again") from error
-    return info
+        return _PART_INFO.validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{path} is damaged ({' '.join(str(error).split())}); delete it and run again") from error
 
 
 def find_runs(root: Path) -> list[Path]:
@@ -213,10 +248,11 @@ def read_rows(folder: Path) -> pd.DataFrame:
 
 
 def read_costs(folder: Path) -> pd.DataFrame:
-    """One row per (classifier, method) of a run folder.
+    """Sum up what each (classifier, method, mask) of a run folder cost, and what the method is; one row each.
 
-    Columns: classifier, method, clips, explain_seconds_per_clip, score_seconds_per_clip,
-    forwards_per_clip, peak_memory_bytes, native_freq, native_time, polarity, control.
+    Columns: classifier, method, mask, clips, explain_seconds_per_clip, score_seconds_per_clip,
+    forwards_per_clip, peak_memory_bytes, native_freq, native_time, polarity, control, trained,
+    training_seconds, trained_parameters.
 
     Raises:
         ResultsError: a part is damaged.
@@ -227,19 +263,23 @@ def read_costs(folder: Path) -> pd.DataFrame:
         records.append(
             {
                 "classifier": path.parent.parent.name,
-                "method": path.parent.name,
+                "method": info.method.name,
+                "mask": info.method.mask,
                 "clips": info.clips,
                 "explain_seconds": info.explain_seconds,
                 "score_seconds": info.score_seconds,
                 "forwards": info.forwards,
                 "peak_memory_bytes": info.peak_memory_bytes,
-                "native_freq": info.method["native_shape"][0],
-                "native_time": info.method["native_shape"][1],
-                "polarity": info.method["polarity"],
-                "control": info.method["control"],
+                "native_freq": info.method.native_shape[0],
+                "native_time": info.method.native_shape[1],
+                "polarity": info.method.polarity,
+                "control": info.method.control,
+                "trained": info.method.trained_parameters is not None,
+                "training_seconds": _or_nan(info.method.training_seconds),
+                "trained_parameters": _or_nan(info.method.trained_parameters),
             }
         )
-    grouped = pd.DataFrame(records).groupby(["classifier", "method"], sort=True)
+    grouped = pd.DataFrame(records).groupby(["classifier", "method", "mask"], sort=True)
     costs = grouped.agg(
         clips=("clips", "sum"),
         explain_seconds_per_clip=("explain_seconds", "sum"),
@@ -250,7 +290,14 @@ def read_costs(folder: Path) -> pd.DataFrame:
         native_time=("native_time", "first"),
         polarity=("polarity", "first"),
         control=("control", "first"),
+        trained=("trained", "first"),
+        training_seconds=("training_seconds", "first"),
+        trained_parameters=("trained_parameters", "first"),
     )
     for column in ("explain_seconds_per_clip", "score_seconds_per_clip", "forwards_per_clip"):
         costs[column] /= costs["clips"]
     return costs.reset_index()
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else float(value)

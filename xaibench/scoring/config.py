@@ -22,7 +22,7 @@ from xaibench.scoring.metric import Metric
 from xaibench.scoring.protocol import Protocol
 from xaibench.sound.dataset import Clip, Dataset
 
-SOFT = "-soft"
+_SOFT_SUFFIX = "-soft"
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class MethodOnClassifier:
-    """A method as it takes part for one classifier.
+    """A method with one kind of mask, as it is scored on one classifier.
 
     Attributes:
-        name: in the results.
+        name: registry name.
         method: with the weights that belong to the classifier, if it is a trained one.
         soft: scored with its own soft mask instead of the top bins of equal area.
         card: of its weights, if it has any.
@@ -77,12 +77,9 @@ class MethodOnClassifier:
     card: fitting.ExplainerCard | None = None
 
     @property
-    def training(self) -> dict[str, float]:
-        """What fitting cost: parameters, and seconds where they are known; empty where nothing is fitted."""
-        if self.card is None:
-            return {}
-        seconds = {} if self.card.seconds is None else {"seconds": self.card.seconds}
-        return {"parameters": self.card.parameters, **seconds}
+    def label(self) -> str:
+        """METHOD, or METHOD-soft: the name of its folder and of what is reported of it."""
+        return self.name + _SOFT_SUFFIX * self.soft
 
     @property
     def areas(self) -> tuple[float | None, ...]:
@@ -93,7 +90,7 @@ class MethodOnClassifier:
 def methods_on(config: RunConfig, loaded: LoadedClassifier) -> tuple[list[MethodOnClassifier], dict[str, str]]:
     """The methods that make sense for a classifier and dataset, and the reasons against the others.
 
-    A method whose map is a mask takes part twice, the second time as METHOD-soft.
+    A method whose map is a mask is scored twice, the second time by its own soft mask.
 
     Raises:
         CheckpointError: weights that belong to the classifier are damaged.
@@ -113,19 +110,20 @@ def methods_on(config: RunConfig, loaded: LoadedClassifier) -> tuple[list[Method
         except UnsupportedPairError as error:
             refused[name] = str(error)
             continue
-        whole, soft = MethodOnClassifier(name, method, False, card), MethodOnClassifier(name + SOFT, method, True, card)
-        if soft.name in registry.names("methods"):
-            raise RegistryError(f"method '{soft.name}' has the name of {name}'s soft mask; rename it")
+        whole, soft = MethodOnClassifier(name, method, False, card), MethodOnClassifier(name, method, True, card)
+        if soft.label in registry.names("methods"):
+            raise RegistryError(f"method '{soft.label}' has the name of {name}'s soft mask; rename it")
         masks = [whole, soft] if method.native_mask else [whole]
         found += [one for one in masks if applicable(config.metrics, config.dataset, one)]
     return found, refused
 
 
 def applicable(metrics: dict[str, Metric], dataset: Dataset, pair: MethodOnClassifier) -> dict[str, Metric]:
-    """The metrics that say something of a contender on a dataset.
+    """Choose the metrics that apply to a method on a dataset.
 
-    Not those that need evidence which the dataset does not have, or concern other methods; of a soft
-    mask only those made for masks, for all else is said of the map, once.
+    Left out are metrics that need a ground truth which the dataset does not have, and metrics of other
+    methods. A soft mask is scored only by the metrics that are made for masks: the others read the map,
+    which is the same, and score it once.
     """
     return {
         name: metric

@@ -21,7 +21,7 @@ from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.cache import Made, on_device
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation, defects
-from xaibench.results.store import PartInfo, RunFolder
+from xaibench.results.store import EQUAL_AREA, SOFT, MethodFacts, PartInfo, RunFolder
 from xaibench.scoring.config import MethodOnClassifier, RunConfig, applicable, methods_on
 from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.scoring.memory import measure_peak
@@ -81,11 +81,11 @@ def evaluate(config: RunConfig, loaded: LoadedClassifier, folder: RunFolder, rep
     for index, clips in enumerate(config.parts):
         part = _Part(config, loaded, folder, forwarder, index, clips)
         for pair in found:
-            if pair.name in failed:
+            if pair.label in failed:
                 continue
             event = part.score(pair)
             if event.kind == "failed":
-                failed.add(pair.name)
+                failed.add(pair.label)
             report(event)
 
 
@@ -107,7 +107,7 @@ class _Part:
         self._made: tuple[Explainer, list[Made]] | None = None
 
     def score(self, pair: MethodOnClassifier) -> Event:
-        label, name, method = self.loaded.label, pair.name, pair.method
+        label, name, method = self.loaded.label, pair.label, pair.method
         earlier = self.folder.finished(label, name, self.index)
         wanted = dict(self.config.metrics)
         if earlier is not None:
@@ -129,11 +129,7 @@ class _Part:
             started = time.perf_counter()
             metrics = applicable(wanted, self.config.dataset, pair)
             rows = self._rows(pair, explainer, explanation, clean, metrics)
-            about = describe(method) | {
-                "native_shape": [int(size) for size in explanation.native_shape],
-                "mask": "soft" if pair.soft else "equal area",
-                "training": pair.training,
-            }
+            facts = facts_of(pair, explanation)
         except XaibenchError as error:
             return Event("failed", label, name, len(self.clips), one_line(error))
         except Exception as error:
@@ -144,7 +140,7 @@ class _Part:
             clips=len(self.clips),
             classifier_sha256=self.loaded.identity,
             weights_sha256=self.loaded.sha256,
-            method=about,
+            method=facts,
             audio_sha256=self._audio_sha256,
             code_sha256=provenance.code_hash(type(method)),
             metrics_sha256={metric: provenance.code_hash(type(one)) for metric, one in sorted(metrics.items())},
@@ -167,7 +163,7 @@ class _Part:
                 f"{path} was scored with another {self.loaded.label} (weights, temperature or classes differ); "
                 "choose another --out"
             )
-        if info.method["parameters"] != provenance.plain(method.parameters):
+        if info.method.parameters != provenance.plain(method.parameters):
             raise ResultsError(f"{path} was made with other parameters of {name}; choose another --out")
         if info.audio_sha256 != self._audio_sha256:
             raise ResultsError(f"{path} was made with other sound in the same clips; choose another --out")
@@ -209,7 +205,7 @@ class _Part:
         return self._clean
 
     def _explained(self, explainer: BoundExplainer, clean: Clean) -> list[Made]:
-        """One explanation per clip; METHOD-soft, which comes after METHOD, shares its."""
+        """Explain every clip once; a method's soft mask, which comes after its equal areas, shares the maps."""
         if self._made is None or self._made[0] is not explainer.method:
             made = [self._explain(explainer, clean, i) for i in range(len(self.clips))]
             self._made = explainer.method, made
@@ -269,11 +265,11 @@ class _Part:
         for name, metric in sorted(metrics.items()):
             for area in pair.areas if metric.per_area else (None,):
                 scored = _score(name, metric, context, area)
-                frames.append(self._frame(pair.name, name, area, scored, broken))
+                frames.append(self._frame(pair, name, area, scored, broken))
         return pd.concat(frames, ignore_index=True)
 
     def _frame(
-        self, method: str, metric: str, area: float | None, scored: Scores, broken: Sequence[str | None]
+        self, pair: MethodOnClassifier, metric: str, area: float | None, scored: Scores, broken: Sequence[str | None]
     ) -> pd.DataFrame:
         assert self._clean is not None
         classes = self.config.dataset.classes
@@ -293,7 +289,8 @@ class _Part:
                 "predicted": [classes[c] for c in predicted],
                 "correct": [clip.label == c for clip, c in zip(self.clips, predicted, strict=True)],
                 "classifier": self.loaded.label,
-                "method": method,
+                "method": pair.name,
+                "mask": SOFT if pair.soft else EQUAL_AREA,
                 "protocol": self.config.protocol.id,
                 "metric": metric,
                 "area": area,
@@ -318,7 +315,7 @@ def _score(name: str, metric: Metric, context: ScoringContext, area: float | Non
     return scored
 
 
-def describe(method: Explainer) -> dict[str, object]:
+def describe(method: Explainer) -> dict[str, Any]:
     """What the results say of a method."""
     return {
         "title": method.title,
@@ -327,3 +324,16 @@ def describe(method: Explainer) -> dict[str, object]:
         "parameters": provenance.plain(method.parameters),
         "code": f"{type(method).__module__}:{type(method).__qualname__}",
     }
+
+
+def facts_of(pair: MethodOnClassifier, explanation: Explanation) -> MethodFacts:
+    """Collect what the results say of a method."""
+    freq, time_ = explanation.native_shape
+    return MethodFacts(
+        name=pair.name,
+        **describe(pair.method),
+        native_shape=(int(freq), int(time_)),
+        mask=SOFT if pair.soft else EQUAL_AREA,
+        training_seconds=None if pair.card is None else pair.card.seconds,
+        trained_parameters=None if pair.card is None else pair.card.parameters,
+    )

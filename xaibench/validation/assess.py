@@ -204,7 +204,7 @@ def real_methods(root: Path, weights: dict[str, str]) -> pd.DataFrame:
             continue
         for path in sorted(run.glob("*/*/part-*.parquet")):
             info = store.read_info(path)
-            if not info.method["control"] and weights.get(path.parent.parent.name) == info.classifier_sha256:
+            if not info.method.control and weights.get(path.parent.parent.name) == info.classifier_sha256:
                 frames.append(store.read_part(path).to_pandas())
     if not frames:
         return pd.DataFrame(columns=store.SCHEMA.names)

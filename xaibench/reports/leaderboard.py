@@ -222,7 +222,7 @@ def _cells(lines: pd.DataFrame, order: list[tuple[str, str]], whole: pd.Series) 
         if row not in by_row.index:
             cells.append(Cell(""))
             continue
-        line = by_row.loc[row]
+        line = by_row.loc[[row]].iloc[0]
         text = MISSING if np.isnan(line["mean"]) else f"{line['mean']:.{decimals}f}"
         width = (line["high"] - line["low"]) / 2
         tail = "" if np.isnan(width) else f" ±{width:.{decimals}f}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.capabilities import Modulated
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.sound.batch import Batch
@@ -23,7 +24,7 @@ class FocalModulation(Explainer):
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         modulators: list[Tensor] = []
-        module: Any = classifier.modulation
+        module = cast(Modulated, classifier).modulation
         hook = module.register_forward_hook(lambda module, args, output: modulators.append(output))
         try:
             with torch.inference_mode():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.capabilities import Attentive
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.sound.batch import Batch
@@ -22,8 +23,7 @@ class LastAttention(Explainer):
     protocols = frozenset({"standard", "legacy-speechbrain"})
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        model: Any = classifier
-        last = model.attention_weights(batch.x)[-1].mean(dim=1)
+        last = cast(Attentive, classifier).attention_weights(batch.x)[-1].mean(dim=1)
         return _over_patches(classifier, last[:, 0, 1:])
 
 
@@ -35,9 +35,8 @@ class AttentionRollout(Explainer):
     requires = frozenset({"attentions"})
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        model: Any = classifier
         flow: Tensor | None = None
-        for weights in model.attention_weights(batch.x):
+        for weights in cast(Attentive, classifier).attention_weights(batch.x):
             mean = weights.mean(dim=1)
             mixed = 0.5 * mean + 0.5 * torch.eye(mean.shape[-1], device=mean.device)
             mixed = mixed / mixed.sum(dim=-1, keepdim=True)
@@ -48,6 +47,5 @@ class AttentionRollout(Explainer):
 
 def _over_patches(classifier: Classifier, weights: Tensor) -> Explanation:
     """Weights of the patches (batch, patches) as a map."""
-    model: Any = classifier
-    maps = weights.unflatten(1, model.patch_grid).clone()
+    maps = weights.unflatten(1, cast(Attentive, classifier).patch_grid).clone()
     return Explanation(classifier.front_end.to_picture(maps), (maps.shape[1], maps.shape[2]))

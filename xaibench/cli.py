@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from xaibench import registry
 from xaibench._version import __version__
 from xaibench.commands import (
     comparing,
@@ -51,7 +52,7 @@ app.command("compare")(comparing.compare)
 app.command("leaderboard")(comparing.leaderboard)
 app.command("validate")(validation.validate)
 app.command("explain")(explain.explain)
-for group in listings.GROUPS:
+for group in registry.LISTED:
     app.add_typer(listings.listing(group), name=group)
 app.command("train")(training.train)
 app.command("fit")(fitting.fit)

@@ -16,7 +16,15 @@ from typing import Any, Literal
 from xaibench.errors import RegistryError
 
 Group = Literal[
-    "methods", "metrics", "classifiers", "datasets", "metric_bridges", "papers", "protocols", "checkpoint_formats"
+    "methods",
+    "metrics",
+    "classifiers",
+    "datasets",
+    "metric_bridges",
+    "papers",
+    "protocols",
+    "checkpoint_formats",
+    "capabilities",
 ]
 _SINGULAR: dict[Group, str] = {
     "methods": "method",
@@ -27,8 +35,10 @@ _SINGULAR: dict[Group, str] = {
     "papers": "paper",
     "protocols": "protocol",
     "checkpoint_formats": "checkpoint format",
+    "capabilities": "capability",
 }
-_LISTED = frozenset({"methods", "metrics", "classifiers", "datasets"})  # by a command of their own
+# By a command of their own.
+LISTED: tuple[Group, ...] = ("methods", "metrics", "classifiers", "datasets")
 _BRIDGE_MARK = ":"
 
 
@@ -71,7 +81,7 @@ def entry(group: Group, name: str) -> EntryPoint:
         near = [bridge + mark + rest for bridge in difflib.get_close_matches(prefix, bridges, n=1)]
     else:
         near = difflib.get_close_matches(name, known, n=1)
-    listed = f"see 'xaibench {group}'" if group in _LISTED else "there are " + ", ".join(known)
+    listed = f"see 'xaibench {group}'" if group in LISTED else "there are " + ", ".join(known)
     hint = f"did you mean '{near[0]}'?" if near else listed
     raise RegistryError(f"unknown {_SINGULAR[group]} '{name}'; {hint}")
 

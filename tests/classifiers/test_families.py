@@ -11,7 +11,8 @@ import torch
 from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import COSINE_SCALE, Classifier, CosineHead
-from xaibench.explaining.explainer import Capability, Explainer
+from xaibench.classifiers.capabilities import missing_members
+from xaibench.explaining.explainer import Explainer
 from xaibench.sound.audio import PICTURE_SHAPE
 from xaibench.sound.randomness import seeded
 
@@ -116,6 +117,9 @@ def test_the_base_geometries_are_the_papers() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_offers_are_kept(name: str) -> None:
     classifier: Any = model(name)
+    for offer in classifier.capabilities:
+        assert offer in registry.names("capabilities"), "without a sentence for refusals"
+        assert missing_members(offer, classifier) == []
     if "modulation" in classifier.capabilities:
         seen: list[torch.Tensor] = []
         hook = classifier.modulation.register_forward_hook(lambda module, args, output: seen.append(output))
@@ -184,7 +188,7 @@ def test_attention_weights_leave_nothing_behind_when_they_fail(monkeypatch: pyte
 def test_every_need_of_a_builtin_explainer_is_offered_by_a_classifier() -> None:
     """A need that nothing offers would leave a method out everywhere, in silence."""
     offered = {offer for name in MICRO for offer in model(name).capabilities} | {"ground_truth"}
-    requires: set[Capability] = set()
+    requires: set[str] = set()
     for name in registry.names("methods"):
         method: type[Explainer] = registry.load("methods", name)
         requires |= method.requires

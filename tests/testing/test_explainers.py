@@ -50,8 +50,8 @@ class NoPolarity(Good):
     polarity = "signed"  # type: ignore[assignment]
 
 
-class UnknownNeed(Good):
-    requires = frozenset({"hope"})  # type: ignore[arg-type]
+class NeedsLetters(Good):
+    requires = "attentions"  # type: ignore[assignment]
 
 
 class TensorParameter(Good):
@@ -258,7 +258,7 @@ class HidesExceptions(Good):
 BAD_EXPLAINERS = {
     NoTitle: "title must be",
     NoPolarity: "polarity must be one of",
-    UnknownNeed: r"requires holds \['hope'\]",
+    NeedsLetters: "requires must be a frozenset of names of capabilities, not 'attentions'",
     TensorParameter: "parameters must be plain JSON",
     RefusesAll: "turns down toy-cnn, which has all it needs: I would rather not",
     RefusesNothing: "no reason where 'modulation' is missing",
@@ -317,6 +317,12 @@ def test_an_instance_and_a_classifier_may_be_given() -> None:
 def test_a_bad_explainer_is_caught(explainer: type[Explainer]) -> None:
     with pytest.raises(AssertionError, match=BAD_EXPLAINERS[explainer]):
         check_explainer(explainer)
+
+
+def test_what_no_toy_offers_needs_a_classifier() -> None:
+    needy = type("Needy", (Good,), {"requires": frozenset({"hope"})})
+    with pytest.raises(UnsupportedPairError, match="no toy classifier offers hope; pass a classifier of your own"):
+        check_explainer(needy)
 
 
 def test_the_kit_leaves_global_random_states_alone() -> None:

@@ -39,9 +39,10 @@ class Classifier(nn.Module):
         front_end: resizes the spectrogram inside `logits`, and maps back to its grid.
         feature_maps: an identity module whose output is the deepest spatial feature map
             (batch, channels, h, w), drawn over the image; what GradCAM and PIQ read.
-        capabilities: what only some architectures have and some explainers need: "modulation" (a
-            `modulation` module), "attentions" (`attention_weights`), "rectifiers" (ReLU is the
-            only non-linearity and every ReLU module runs once).
+        capabilities: names of what only some architectures have and some explainers require:
+            "modulation" (a `modulation` module), "attentions" (`attention_weights`), "rectifiers"
+            (ReLU is the only non-linearity and every ReLU module runs once), or a plugin's own
+            (`xaibench.classifiers.capabilities`).
         recipe: how `xaibench train` trains it.
     """
 

@@ -16,8 +16,6 @@ from xaibench.commands.console import output
 from xaibench.errors import CheckpointError, RegistryError
 from xaibench.registry import Group
 
-GROUPS: tuple[Group, ...] = ("methods", "metrics", "classifiers", "datasets")
-
 
 def listing(group: Group) -> typer.Typer:
     """The command of one group: a list, and `show NAME` for the whole entry."""

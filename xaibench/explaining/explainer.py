@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from torch import Tensor
 
+from xaibench.classifiers import capabilities
 from xaibench.classifiers.base import Classifier
 from xaibench.explaining.explanation import Explanation, Polarity
 from xaibench.sound.batch import Batch
-
-Capability = Literal["modulation", "attentions", "rectifiers", "ground_truth"]
-
-_MISSING: dict[Capability, str] = {
-    "modulation": "focal modulation, which {classifier} ({family}) has not",
-    "attentions": "attention weights, which {classifier} ({family}) has not",
-    "rectifiers": "ReLU as the only non-linearity, which {classifier} ({family}) has not",
-    "ground_truth": "clips whose evidence is known, such as --dataset synth",
-}
 
 
 class Explainer(abc.ABC):
@@ -30,7 +22,8 @@ class Explainer(abc.ABC):
         description: one sentence on how it works.
         polarity: "absolute" for sensitivity maps, "positive" for contribution maps and for maps
             that are never negative.
-        requires: what a classifier or dataset must have.
+        requires: capabilities that the classifier must offer, such as "attentions"; "ground_truth" where
+            the clips' events must be known. A name that nobody has registered works too.
         control: whether it is a yardstick rather than a method.
         native_mask: whether its map is a mask as it is, from 0 to 1; it is then scored as that too.
         protocols: names of the protocols that score it.
@@ -41,7 +34,7 @@ class Explainer(abc.ABC):
     reference: ClassVar[str]
     description: ClassVar[str]
     polarity: ClassVar[Polarity]
-    requires: ClassVar[frozenset[Capability]] = frozenset()
+    requires: ClassVar[frozenset[str]] = frozenset()
     control: ClassVar[bool] = False
     native_mask: ClassVar[bool] = False
     protocols: ClassVar[frozenset[str]] = frozenset({"standard"})
@@ -62,8 +55,6 @@ class Explainer(abc.ABC):
 
     def refusal(self, classifier: Classifier, has_ground_truth: bool) -> str | None:
         """Why this method makes no sense here, or None."""
-        available = set(classifier.capabilities) | ({"ground_truth"} if has_ground_truth else set())
-        for need in sorted(self.requires):
-            if need not in available:
-                return "needs " + _MISSING[need].format(classifier=classifier.name, family=classifier.family)
-        return None
+        available = set(classifier.capabilities) | ({capabilities.GROUND_TRUTH} if has_ground_truth else set())
+        missing = sorted(map(str, set(self.requires) - available))
+        return capabilities.refusal(missing[0], classifier) if missing else None

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.capabilities import GROUND_TRUTH, missing_members
 from xaibench.classifiers.forward import Forwarder
 from xaibench.errors import XaibenchError
-from xaibench.explaining.explainer import Capability, Explainer
+from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation, Polarity, defects, validate
 from xaibench.explaining.trainable import TrainableExplainer
 from xaibench.sound.batch import Batch
@@ -24,25 +25,31 @@ from xaibench.testing.unchanged import unchanged
 
 
 def check_explainer(explainer: Explainer | type[Explainer], classifier: Classifier | None = None) -> None:
-    """Check every promise of an explainer on toy sound; `classifier` replaces the toy one.
+    """Check every promise of an explainer on toy sound.
 
     A trained explainer is fitted here, for two epochs if it has a setting `epochs`.
 
+    Args:
+        explainer: an explainer, or its class.
+        classifier: replaces the toy one; needed where the explainer requires what no toy offers.
+
     Raises:
         AssertionError: the promise that is broken.
+        UnsupportedPairError: no toy offers what the explainer requires, and no classifier is given.
     """
     method = explainer() if isinstance(explainer, type) else explainer
     check_words(method, ("title", "reference", "description"))
     assert getattr(method, "polarity", None) in get_args(Polarity), f"polarity must be one of {get_args(Polarity)}"
-    unknown = set(method.requires) - set(get_args(Capability))
-    assert not unknown, f"requires holds {sorted(unknown)}; the benchmark knows {get_args(Capability)}"
+    named = isinstance(method.requires, frozenset) and all(isinstance(name, str) for name in method.requires)
+    assert named, f"requires must be a frozenset of names of capabilities, not {method.requires!r}"
     _check_parameters(method)
     if classifier is None:
-        classifier = toy_classifier(method.requires - {"ground_truth"})
+        classifier = toy_classifier(method.requires - {GROUND_TRUTH})
+    _check_offers(method, classifier)
     _check_refusals(method, classifier)
 
     batch = _on_device_of(classifier, toy_batch())
-    if "ground_truth" not in method.requires:
+    if GROUND_TRUTH not in method.requires:
         batch = replace(batch, ground_truth=None)  # a method that reads it must say so
     target = Forwarder(classifier, len(batch)).logits(batch.x).argmax(dim=1)
     if isinstance(method, TrainableExplainer) and method.fittable:  # else it comes with weights for this classifier
@@ -69,14 +76,20 @@ def _check_parameters(method: Explainer) -> None:
         ) from None
 
 
+def _check_offers(method: Explainer, classifier: Classifier) -> None:
+    for name in method.requires & classifier.capabilities:
+        lacking = missing_members(name, classifier)
+        assert not lacking, f"{classifier.name} offers '{name}' but has no {', '.join(lacking)}"
+
+
 def _check_refusals(method: Explainer, classifier: Classifier) -> None:
     refusal = method.refusal(classifier, has_ground_truth=True)
     assert refusal is None, f"refusal() turns down {classifier.name}, which has all it needs: {refusal}"
     for need in method.requires:
         lacking = classifier
-        if need != "ground_truth":
+        if need != GROUND_TRUTH:
             lacking = toy_classifier({"attentions"} if need == "rectifiers" else {"rectifiers"})
-        refusal = method.refusal(lacking, has_ground_truth=need != "ground_truth")
+        refusal = method.refusal(lacking, has_ground_truth=need != GROUND_TRUTH)
         assert isinstance(refusal, str) and refusal, f"refusal() gives no reason where '{need}' is missing: {refusal!r}"
 
 

@@ -38,7 +38,7 @@ def toy_classifier(capabilities: Iterable[str] = ()) -> Classifier:
             classifier.train().logits(toy_batch().x)
         if wanted <= classifier.capabilities:
             return freeze(classifier)
-    raise UnsupportedPairError(f"no toy classifier offers {', '.join(sorted(wanted))}; pass one of your own")
+    raise UnsupportedPairError(f"no toy classifier offers {', '.join(sorted(wanted))}; pass a classifier of your own")
 
 
 def toy_batch(count: int = 3, seed: int = 0) -> Batch:

@@ -1,0 +1,80 @@
+"""Capabilities: what only some classifiers (or clips) have and some explainers require.
+
+A capability is a name, such as "attentions": explainers list it in `requires`, classifiers in
+`capabilities`. Any name works. One that is registered (entry point group `xaibench.capabilities`)
+also has a sentence for refusals and the interface that comes with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from xaibench import registry
+from xaibench.classifiers.base import Classifier
+from xaibench.errors import RegistryError
+
+GROUND_TRUTH = "ground_truth"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capability:
+    """What is known of a registered capability.
+
+    Attributes:
+        refusal: why an explainer refuses a classifier that lacks it, after the explainer's name;
+            {classifier} and {family} stand for the classifier's.
+        protocol: what a classifier that offers it has, as a typing.Protocol; None where it has nothing to call.
+    """
+
+    refusal: str
+    protocol: type | None = None
+
+
+class Modulated(Protocol):
+    """A classifier that gathers context by focal modulation."""
+
+    @property
+    def modulation(self) -> nn.Module:
+        """The module whose output (batch, channels, h, w) is the last block's modulator."""
+
+
+class Attentive(Protocol):
+    """A transformer with a CLS token before the tokens of its patches."""
+
+    patch_grid: tuple[int, int]
+
+    def attention_weights(self, x: Tensor) -> list[Tensor]:
+        """Attention of every block, first to last: each (batch, heads, 1 + patches, 1 + patches)."""
+
+
+MODULATION = Capability(refusal="needs focal modulation, which {classifier} ({family}) has not", protocol=Modulated)
+ATTENTIONS = Capability(refusal="needs attention weights, which {classifier} ({family}) has not", protocol=Attentive)
+RECTIFIERS = Capability(refusal="needs ReLU as the only non-linearity, which {classifier} ({family}) has not")
+KNOWN_EVENT = Capability(refusal="needs clips whose evidence is known, such as --dataset synth")
+
+
+def find(name: str) -> Capability:
+    """What is registered of a capability; a plain sentence where nothing (usable) is."""
+    plain = Capability(refusal=f"needs the capability '{name}', which {{classifier}} ({{family}}) does not offer")
+    try:
+        found = registry.load("capabilities", name)
+    except RegistryError:  # a stranger's capability, or a broken one: the refusal stands all the same
+        return plain
+    return found if isinstance(found, Capability) else plain
+
+
+def refusal(name: str, classifier: Classifier) -> str:
+    """The sentence for a classifier that lacks a capability, to be read after the explainer's name."""
+    # No str.format: braces in a stranger's sentence, or in a name, must not end a run.
+    return find(name).refusal.replace("{classifier}", classifier.name).replace("{family}", classifier.family)
+
+
+def missing_members(name: str, classifier: Classifier) -> list[str]:
+    """Members that a capability's protocol has and the classifier has not."""
+    protocol = find(name).protocol
+    members = {} if protocol is None else {**vars(protocol), **getattr(protocol, "__annotations__", {})}
+    # hasattr, since isinstance on a protocol does not see a module's submodules from Python 3.12 on.
+    return [member for member in members if not member.startswith("_") and not hasattr(classifier, member)]

@@ -108,10 +108,25 @@ def inference(
     yield Line("forward", precision, forwarder.batch_size, count, seconds, peak)
 
     metrics = options.metrics([], [])
-    config = RunConfig(source, chosen, {method: registry.create("methods", method)}, metrics, 0, size, precision.dtype)
+    config = RunConfig(
+        dataset=source,
+        clips=chosen,
+        methods={method: registry.create("methods", method)},
+        metrics=metrics,
+        seed=0,
+        batch_size=size,
+        precision=precision.dtype,
+    )
 
     def score() -> None:
-        manifest = Manifest(source.name, source.fingerprint(), TEST_FOLDS, count, 0, STANDARD.id)
+        manifest = Manifest(
+            dataset=source.name,
+            dataset_fingerprint=source.fingerprint(),
+            folds=TEST_FOLDS,
+            limit=count,
+            seed=0,
+            protocol=STANDARD.id,
+        )
         with tempfile.TemporaryDirectory() as folder:
             evaluate(config, LoadedClassifier(model.name, model, ""), RunFolder(Path(folder), manifest), refuse_failure)
 

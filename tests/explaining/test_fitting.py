@@ -245,9 +245,25 @@ def scored(toy: LoadedClassifier, tmp_path: Path, gain: float) -> tuple[store.pd
     source = Noises()
     metrics = {name: create("metrics", name) for name in ("fidelity_in", "mask_area", "sparseness")}
     plan = RunConfig(
-        source, source.in_folds([5]), {"level": Level()}, metrics, 0, 4, explainers=tmp_path / "explainers"
+        dataset=source,
+        clips=source.in_folds([5]),
+        methods={"level": Level()},
+        metrics=metrics,
+        seed=0,
+        batch_size=4,
+        explainers=tmp_path / "explainers",
     )
-    folder = RunFolder(tmp_path / "run", Manifest("noises", source.fingerprint(), (5,), 1, 0, STANDARD.id))
+    folder = RunFolder(
+        tmp_path / "run",
+        Manifest(
+            dataset="noises",
+            dataset_fingerprint=source.fingerprint(),
+            folds=(5,),
+            limit=1,
+            seed=0,
+            protocol=STANDARD.id,
+        ),
+    )
     events: list[Event] = []
     evaluate(plan, toy, folder, events.append)
     return store.read_rows(folder.path), events
@@ -296,8 +312,26 @@ def test_a_method_that_has_the_name_of_a_soft_mask_is_refused(
 ) -> None:
     fit(toy, tmp_path)
     source = Noises()
-    plan = RunConfig(source, source.clips, {"level": Level()}, {}, 0, 4, explainers=tmp_path)
+    plan = RunConfig(
+        dataset=source,
+        clips=source.clips,
+        methods={"level": Level()},
+        metrics={},
+        seed=0,
+        batch_size=4,
+        explainers=tmp_path,
+    )
     monkeypatch.setattr("xaibench.registry.names", lambda group: ["level-soft"])
-    folder = RunFolder(tmp_path / "run", Manifest("noises", source.fingerprint(), (5,), 5, 0, STANDARD.id))
+    folder = RunFolder(
+        tmp_path / "run",
+        Manifest(
+            dataset="noises",
+            dataset_fingerprint=source.fingerprint(),
+            folds=(5,),
+            limit=5,
+            seed=0,
+            protocol=STANDARD.id,
+        ),
+    )
     with pytest.raises(XaibenchError, match="'level-soft' has the name of level's soft mask; rename it"):
         evaluate(plan, toy, folder, lambda event: None)

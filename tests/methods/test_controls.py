@@ -22,8 +22,12 @@ def test_the_oracle_beats_random(name: str, tmp_path: Path) -> None:
     classifier, card = checkpoint.resolve(name, "synth")
     methods = {method: registry.create("methods", method) for method in ("oracle", "random")}
     metrics = {metric: registry.create("metrics", metric) for metric in ("faithfulness", *LOCALISATION)}
-    plan = RunConfig(source, source.in_folds([5])[:CLIPS], methods, metrics, seed=0, batch_size=16)
-    manifest = store.Manifest("synth", source.fingerprint(), (5,), CLIPS, 0, STANDARD.id)
+    plan = RunConfig(
+        dataset=source, clips=source.in_folds([5])[:CLIPS], methods=methods, metrics=metrics, seed=0, batch_size=16
+    )
+    manifest = store.Manifest(
+        dataset="synth", dataset_fingerprint=source.fingerprint(), folds=(5,), limit=CLIPS, seed=0, protocol=STANDARD.id
+    )
     folder = store.RunFolder(tmp_path, manifest)
     evaluate(plan, LoadedClassifier(name, classifier, card.weights_sha256), folder, lambda event: None)
     means = at_primary_area(store.read_rows(tmp_path)).groupby(["metric", "method"])["value"].mean().unstack()

@@ -17,7 +17,9 @@ from xaibench.errors import ResultsError
 from xaibench.results import store
 from xaibench.results.store import Manifest, MethodFacts, PartInfo, RunFolder
 
-MANIFEST = Manifest("synth", "0123", (4, 5), None, 0, "standard-1")
+MANIFEST = Manifest(
+    dataset="synth", dataset_fingerprint="0123", folds=(4, 5), limit=None, seed=0, protocol="standard-1"
+)
 INFO = PartInfo(
     clips=2,
     classifier_sha256="abc",

@@ -52,8 +52,26 @@ def run(
     classifier, card = checkpoint.resolve("cnn-micro", "synth")
     classifier.temperature /= warmth
     metrics = {metric: registry.create("metrics", metric)}
-    config = RunConfig(source, source.in_folds([5])[:3], {"slow": method}, metrics, seed, 16, cache=cache)
-    run_folder = RunFolder(folder, Manifest("synth", source.fingerprint(), (5,), 3, seed, STANDARD.id))
+    config = RunConfig(
+        dataset=source,
+        clips=source.in_folds([5])[:3],
+        methods={"slow": method},
+        metrics=metrics,
+        seed=seed,
+        batch_size=16,
+        cache=cache,
+    )
+    run_folder = RunFolder(
+        folder,
+        Manifest(
+            dataset="synth",
+            dataset_fingerprint=source.fingerprint(),
+            folds=(5,),
+            limit=3,
+            seed=seed,
+            protocol=STANDARD.id,
+        ),
+    )
     evaluate(config, LoadedClassifier("cnn", classifier, card.weights_sha256), run_folder, lambda event: None)
     return store.read_rows(folder)
 

@@ -82,8 +82,15 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, list
     classifier, card = checkpoint.resolve("cnn-micro", "synth")
     metrics = {name: registry.create("metrics", name) for name in OF_STANDARD}
     methods: dict[str, Explainer] = {name: Odd(make) for name, make in MAPS.items()}
-    config = RunConfig(source, source.in_folds([5])[:1], methods, metrics, 0, 16)
-    folder = RunFolder(tmp_path_factory.mktemp("odd"), Manifest("synth", source.fingerprint(), (5,), 1, 0, STANDARD.id))
+    config = RunConfig(
+        dataset=source, clips=source.in_folds([5])[:1], methods=methods, metrics=metrics, seed=0, batch_size=16
+    )
+    folder = RunFolder(
+        tmp_path_factory.mktemp("odd"),
+        Manifest(
+            dataset="synth", dataset_fingerprint=source.fingerprint(), folds=(5,), limit=1, seed=0, protocol=STANDARD.id
+        ),
+    )
     events: list[Event] = []
     evaluate(config, LoadedClassifier("cnn", classifier, card.weights_sha256), folder, events.append)
     return store.read_rows(folder.path), events

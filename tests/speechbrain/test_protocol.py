@@ -57,12 +57,27 @@ class Printed:
 
 def config_of(source: Esc10, methods: Sequence[str], clips: Sequence[Clip]) -> RunConfig:
     made = {name: registry.create("methods", name) for name in methods}
-    return RunConfig(source, clips, made, options.metrics([], [], RULES.name), 0, 16, protocol=RULES)
+    return RunConfig(
+        dataset=source,
+        clips=clips,
+        methods=made,
+        metrics=options.metrics([], [], RULES.name),
+        seed=0,
+        batch_size=16,
+        protocol=RULES,
+    )
 
 
 def run(plan: RunConfig, loaded: LoadedClassifier, path: Path) -> list[Event]:
     events: list[Event] = []
-    manifest = Manifest(plan.dataset.name, plan.dataset.fingerprint(), (5,), None, 0, plan.protocol.id)
+    manifest = Manifest(
+        dataset=plan.dataset.name,
+        dataset_fingerprint=plan.dataset.fingerprint(),
+        folds=(5,),
+        limit=None,
+        seed=0,
+        protocol=plan.protocol.id,
+    )
     engine.evaluate(plan, loaded, RunFolder(path, manifest), events.append)
     return events
 
@@ -150,18 +165,28 @@ def test_resuming_finds_everything_and_the_protocols_never_mix(printed: Printed,
     assert {event.kind for event in events} == {"found"}
     assert set(printed.rows["protocol"]) == {"legacy-speechbrain"}
     standard = RunConfig(
-        printed.source,
-        printed.clips[:2],
-        {METHOD[printed.family]: registry.create("methods", METHOD[printed.family])},
-        options.metrics(["sparseness"], []),
-        0,
-        16,
+        dataset=printed.source,
+        clips=printed.clips[:2],
+        methods={METHOD[printed.family]: registry.create("methods", METHOD[printed.family])},
+        metrics=options.metrics(["sparseness"], []),
+        seed=0,
+        batch_size=16,
     )
     run(standard, printed.loaded, tmp_path)
     with pytest.raises(ResultsError, match="follow different protocols"):
         comparison.compare([printed.folder, tmp_path])
     with pytest.raises(ResultsError, match="protocol"):
-        RunFolder(printed.folder, Manifest("esc10", printed.source.fingerprint(), (5,), None, 0, "standard-1"))
+        RunFolder(
+            printed.folder,
+            Manifest(
+                dataset="esc10",
+                dataset_fingerprint=printed.source.fingerprint(),
+                folds=(5,),
+                limit=None,
+                seed=0,
+                protocol="standard-1",
+            ),
+        )
 
 
 def test_a_method_that_the_recipes_do_not_have_is_refused(printed: Printed, tmp_path: Path) -> None:

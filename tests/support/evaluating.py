@@ -34,14 +34,22 @@ def config_of(
         metrics = {name: registry.create("metrics", name) for name in metrics}
     if isinstance(clips, int):
         clips = dataset.in_folds([5])[:clips]
-    return RunConfig(dataset, clips, methods, metrics, seed, batch_size)
+    return RunConfig(dataset=dataset, clips=clips, methods=methods, metrics=metrics, seed=seed, batch_size=batch_size)
 
 
 def open_folder(path: Path, config: RunConfig) -> RunFolder:
     """The run folder of a plan."""
     fingerprint = config.dataset.fingerprint()
     return RunFolder(
-        path, Manifest(config.dataset.name, fingerprint, (5,), len(config.clips), config.seed, STANDARD.id)
+        path,
+        Manifest(
+            dataset=config.dataset.name,
+            dataset_fingerprint=fingerprint,
+            folds=(5,),
+            limit=len(config.clips),
+            seed=config.seed,
+            protocol=STANDARD.id,
+        ),
     )
 
 

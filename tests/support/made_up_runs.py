@@ -35,7 +35,9 @@ def write_run(
         info: more of what the parts say of a method, by its key in `methods`.
         conditions: of the manifest, instead of the usual ones.
     """
-    manifest = Manifest(dataset, "fingerprint", (5,), None, 0, protocol)
+    manifest = Manifest(
+        dataset=dataset, dataset_fingerprint="fingerprint", folds=(5,), limit=None, seed=0, protocol=protocol
+    )
     run = RunFolder(folder, replace(manifest, **conditions))
     for key, scores in methods.items():
         method, mask = key.removesuffix("-soft"), SOFT if key.endswith("-soft") else EQUAL_AREA

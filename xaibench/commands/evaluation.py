@@ -102,7 +102,17 @@ def run(
     size = automatic_batch_size(where) if batch_size == "auto" else _positive(batch_size, "--batch-size")
     cache = ExplanationCache(cache_folder() / "explanations")
     config = RunConfig(
-        source, clips, plan_methods, plan_metrics, seed, size, precision.dtype, compiled, cache, rules, explainers
+        dataset=source,
+        clips=clips,
+        methods=plan_methods,
+        metrics=plan_metrics,
+        seed=seed,
+        batch_size=size,
+        precision=precision.dtype,
+        compiled=compiled,
+        cache=cache,
+        protocol=rules,
+        explainers=explainers,
     )
 
     loaded_classifiers = load_classifiers(classifier, source, chosen, where)
@@ -129,7 +139,17 @@ def run(
         suffix += "" if rules.name == options.STANDARD else f"-{rules.name}"
         out = Path("results") / "runs" / f"{dataset}-fold{folds.replace(',', '-')}{suffix}"
     folder = RunFolder(
-        out, Manifest(source.name, source.fingerprint(), chosen, limit, seed, rules.id, str(precision), compiled)
+        out,
+        Manifest(
+            dataset=source.name,
+            dataset_fingerprint=source.fingerprint(),
+            folds=chosen,
+            limit=limit,
+            seed=seed,
+            protocol=rules.id,
+            precision=str(precision),
+            compiled=compiled,
+        ),
     )
 
     failures: dict[tuple[str, str], str] = {}

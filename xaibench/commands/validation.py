@@ -65,11 +65,21 @@ def validate(
             metrics[name] = registry.create("metrics", name)
     clips = source.in_folds(assess.FOLDS)[:limit]
     maps = assess.yardsticks()
-    config = RunConfig(source, clips, maps, metrics, seed, automatic_batch_size(where))
+    config = RunConfig(
+        dataset=source, clips=clips, methods=maps, metrics=metrics, seed=seed, batch_size=automatic_batch_size(where)
+    )
     loaded_classifiers = load_classifiers(classifier, source, assess.FOLDS, where)
     path = out / "runs" / VALIDATION / (f"{source.name}-first{limit}" + (f"-seed{seed}" if seed else ""))
     folder = RunFolder(
-        path, Manifest(source.name, source.fingerprint(), assess.FOLDS, limit, seed, protocol.default().id)
+        path,
+        Manifest(
+            dataset=source.name,
+            dataset_fingerprint=source.fingerprint(),
+            folds=assess.FOLDS,
+            limit=limit,
+            seed=seed,
+            protocol=protocol.default().id,
+        ),
     )
 
     failures: list[str] = []

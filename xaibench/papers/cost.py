@@ -110,9 +110,9 @@ def _cost(request: Request, step: Step, measured: Measured) -> Cost:
 def _scored_passes(request: Request, method: str) -> int:
     """Forward passes per clip that the paper's metrics ask for, each counted once."""
     explainer = registry.create("methods", method)
-    ways = [MethodOnClassifier(method, explainer)]
+    ways = [MethodOnClassifier(name=method, method=explainer)]
     if explainer.native_mask:
-        ways.append(MethodOnClassifier(method, explainer, soft=True))
+        ways.append(MethodOnClassifier(name=method, method=explainer, soft=True))
     total = 0
     for way in ways:
         metrics = [registry.create("metrics", name) for name in request.paper.metrics]

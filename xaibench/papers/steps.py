@@ -196,7 +196,14 @@ def _fold_folder(request: Request, fold: int) -> Path:
 
 def _open(request: Request, fold: int) -> RunFolder:
     data = request.dataset
-    manifest = Manifest(data.name, data.fingerprint(), (fold,), None, request.seed, protocol.default().id)
+    manifest = Manifest(
+        dataset=data.name,
+        dataset_fingerprint=data.fingerprint(),
+        folds=(fold,),
+        limit=None,
+        seed=request.seed,
+        protocol=protocol.default().id,
+    )
     return RunFolder(_fold_folder(request, fold) / "scores", manifest)
 
 
@@ -326,12 +333,12 @@ def _score(
     report(Tick(step, 0, total, "reading sound"))
     for root, names in roots.items():
         work = RunConfig(
-            request.dataset,
-            clips,
-            {name: registry.create("methods", name) for name in names},
-            {name: registry.create("metrics", name) for name in request.paper.metrics},
-            request.seed,
-            automatic_batch_size(request.device),
+            dataset=request.dataset,
+            clips=clips,
+            methods={name: registry.create("methods", name) for name in names},
+            metrics={name: registry.create("metrics", name) for name in request.paper.metrics},
+            seed=request.seed,
+            batch_size=automatic_batch_size(request.device),
             cache=ExplanationCache(cache_folder() / "explanations"),
             explainers=root,
         )

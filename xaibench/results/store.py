@@ -50,7 +50,7 @@ EQUAL_AREA = "equal area"
 SOFT = "soft"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What all parts of a run folder share; two runs with different manifests never mix."""
 

@@ -25,7 +25,7 @@ from xaibench.sound.dataset import Clip, Dataset
 _SOFT_SUFFIX = "-soft"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """What to score.
 
@@ -60,7 +60,7 @@ class RunConfig:
         return [self.clips[i : i + PART_CLIPS] for i in range(0, len(self.clips), PART_CLIPS)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MethodOnClassifier:
     """A method with one kind of mask, as it is scored on one classifier.
 
@@ -110,7 +110,10 @@ def methods_on(config: RunConfig, loaded: LoadedClassifier) -> tuple[list[Method
         except UnsupportedPairError as error:
             refused[name] = str(error)
             continue
-        whole, soft = MethodOnClassifier(name, method, False, card), MethodOnClassifier(name, method, True, card)
+        whole, soft = (
+            MethodOnClassifier(name=name, method=method, soft=False, card=card),
+            MethodOnClassifier(name=name, method=method, soft=True, card=card),
+        )
         if soft.label in registry.names("methods"):
             raise RegistryError(f"method '{soft.label}' has the name of {name}'s soft mask; rename it")
         masks = [whole, soft] if method.native_mask else [whole]

@@ -8,7 +8,6 @@ all metrics of another library can be used without a line each.
 from __future__ import annotations
 
 import difflib
-import inspect
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
@@ -110,16 +109,6 @@ def load(group: Group, name: str) -> Any:
         raise RegistryError(
             f"{_SINGULAR[group]} '{name}' of {_origin(point)} does not load: {type(error).__name__}: {error}"
         ) from error
-
-
-def reads_folder(dataset: str) -> bool:
-    """Whether a dataset lives in a folder that its user names; else it is generated."""
-    return bool(inspect.signature(load("datasets", dataset)).parameters)
-
-
-def data_option(dataset: str) -> str:
-    """What a command on a dataset needs besides its name; nothing for a name that is not registered."""
-    return " --data-dir FOLDER" if dataset in _entries("datasets") and reads_folder(dataset) else ""
 
 
 def create(group: Group, name: str) -> Any:

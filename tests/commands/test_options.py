@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ import torch
 from xaibench import registry
 from xaibench.classifiers.determinism import WORKSPACE_VARIABLE
 from xaibench.commands import options
-from xaibench.errors import RegistryError, XaibenchError
+from xaibench.errors import DataError, RegistryError, XaibenchError
+from xaibench.sound.dataset import data_option
+from xaibench.sound.synth import Synth
 from xaibench.storage import provenance
 
 
@@ -64,6 +67,41 @@ def test_typos_get_a_suggestion() -> None:
         options.metrics([], ["xyz"])
     with pytest.raises(RegistryError, match="did you mean 'sparseness'"):
         options.metrics(["sparsenes"], [])
+
+
+class Made(Synth):
+    """Generated, although it can be made with an argument."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        super().__init__()
+        assert folder is None
+
+
+class Read(Synth):
+    """Read from a folder, however it takes its arguments."""
+
+    reads_folder = True
+
+    def __init__(self, *arguments: Path) -> None:
+        super().__init__()
+        (self.folder,) = arguments
+
+
+def test_a_dataset_says_itself_whether_it_reads_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    kinds = {"made": Made, "read": Read}
+    monkeypatch.setattr(registry, "load", lambda group, name: kinds[name])
+    assert isinstance(options.open_dataset("made", None), Made)
+    assert options.open_dataset("read", tmp_path).folder == tmp_path  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match="made is generated and reads no folder; leave out --data-dir"):
+        options.open_dataset("made", tmp_path)
+    with pytest.raises(DataError, match="read needs --data-dir FOLDER"):
+        options.open_dataset("read", None)
+    assert (data_option("made"), data_option("read")) == ("", " --data-dir FOLDER")
+
+
+def test_remedies_name_the_folder_only_where_one_is_read() -> None:
+    assert data_option("synth") == data_option("nobody-has-this") == ""
+    assert data_option("esc50") == data_option("esc10") == " --data-dir FOLDER"
 
 
 def test_devices() -> None:

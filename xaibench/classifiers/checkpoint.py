@@ -20,6 +20,7 @@ from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.checkpoint_format import CheckpointFormat
 from xaibench.errors import CheckpointError, one_line
+from xaibench.sound.dataset import data_option
 from xaibench.storage import cards
 from xaibench.storage.user_folders import data_folder
 
@@ -205,6 +206,6 @@ def resolve(name: str, dataset: str) -> tuple[Classifier, Card]:
     if shipped_weights is None:
         raise CheckpointError(
             f"no weights of {name} are shipped for {dataset}; train them with 'xaibench train --classifier {name} "
-            f"--dataset {dataset}{registry.data_option(dataset)}' and give the folder it prints as --classifier"
+            f"--dataset {dataset}{data_option(dataset)}' and give the folder it prints as --classifier"
         )
     return load(shipped_weights)

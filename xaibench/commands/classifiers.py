@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from xaibench import registry
 from xaibench.commands.console import notes
 from xaibench.commands.options import ALL
 
@@ -29,11 +28,12 @@ def load_classifiers(
     from xaibench.classifiers import checkpoint
     from xaibench.classifiers.loaded import LoadedClassifier
     from xaibench.errors import CheckpointError
+    from xaibench.sound.dataset import data_option
 
     if not names or ALL in names:
         names = [name for data, name in checkpoint.shipped() if data == source.name]
         if not names:
-            where = f"{source.name}{registry.data_option(source.name)}"
+            where = f"{source.name}{data_option(source.name)}"
             raise CheckpointError(
                 f"no weights are shipped for {source.name}; train some with 'xaibench train --classifier cnn-micro "
                 f"--dataset {where}' and give the folder it prints as --classifier"

@@ -194,7 +194,7 @@ def _dataset_details(name: str, dataset: Any) -> dict[str, object]:
         "what": _summary(dataset),
         "licence": dataset.licence,
         "known evidence": "yes" if dataset.has_ground_truth else "no",
-        "folder": "--data-dir FOLDER" if inspect.signature(dataset).parameters else "none: generated on first use",
+        "folder": "--data-dir FOLDER" if dataset.reads_folder else "none: generated on first use",
     }
 
 

@@ -114,7 +114,7 @@ def open_dataset(name: str, data_dir: Path | None) -> Dataset:
     from xaibench import registry
 
     kind = registry.load("datasets", name)
-    if not registry.reads_folder(name):
+    if not kind.reads_folder:
         if data_dir is not None:
             raise DataError(f"{name} is generated and reads no folder; leave out --data-dir")
         return kind()

@@ -14,13 +14,12 @@ from typing import Any
 
 import torch
 
-from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import CheckpointError, UnsupportedPairError
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.trainable import Clips, Epoch, Fitting, Setting, TrainableExplainer
-from xaibench.sound.dataset import OFFICIAL, Dataset, Split
+from xaibench.sound.dataset import OFFICIAL, Dataset, Split, data_option
 from xaibench.storage import cards, provenance
 from xaibench.storage.atomic import write_atomically
 
@@ -249,8 +248,7 @@ def bind(
     aside = f" ({other[0]} was fitted to other weights of it)" if other else ""
     reference = "FOLDER" if "@" in loaded.label else loaded.label
     remedy = (
-        f"fit it with 'xaibench fit --method {name} --classifier {reference} --dataset {dataset}"
-        f"{registry.data_option(dataset)}'"
+        f"fit it with 'xaibench fit --method {name} --classifier {reference} --dataset {dataset}{data_option(dataset)}'"
         if explainer.fittable
         else f"take over its weights with 'xaibench weights add {name} --classifier {reference} --from FOLDER'"
     )

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xaibench.errors import DataError
+from xaibench import registry
+from xaibench.errors import DataError, RegistryError
 
 TRAIN_FOLDS = (1, 2, 3)
 VALIDATION_FOLDS = (4,)
@@ -63,6 +64,8 @@ class Dataset(abc.ABC):
         classes: class names in the order of the labels.
         clips: all clips, in a fixed order.
         has_ground_truth: whether `ground_truth` and `stem` know the labelled event.
+        reads_folder: whether it is read from a folder that its user names, and made as `Kind(folder)`;
+            else it is generated, and made as `Kind()`.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Dataset(abc.ABC):
     classes: tuple[str, ...]
     clips: tuple[Clip, ...]
     has_ground_truth: bool = False
+    reads_folder: bool = False
 
     @abc.abstractmethod
     def waveform(self, clip: Clip) -> np.ndarray:
@@ -105,3 +109,12 @@ class Dataset(abc.ABC):
                     f"{self.name} has no clips in fold {fold}; folds with clips: {', '.join(map(str, present))}"
                 )
         return [clip for clip in self.clips if clip.fold in set(folds)]
+
+
+def data_option(name: str) -> str:
+    """What a command needs besides the name of a dataset, for remedies; empty where the dataset cannot be loaded."""
+    try:
+        kind = registry.load("datasets", name)
+    except RegistryError:
+        return ""
+    return " --data-dir FOLDER" if kind.reads_folder else ""

@@ -33,6 +33,7 @@ class Esc50(Dataset):
 
     name = "esc50"
     licence = "CC BY-NC 3.0 (K. J. Piczak, ESC-50)"
+    reads_folder = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)

@@ -20,7 +20,7 @@ class Few(Dataset):
     def __init__(self, dataset: Dataset, per_fold: int) -> None:
         self._whole = dataset
         self.name, self.licence, self.classes = dataset.name, dataset.licence, dataset.classes
-        self.has_ground_truth = dataset.has_ground_truth
+        self.has_ground_truth, self.reads_folder = dataset.has_ground_truth, dataset.reads_folder
         chosen: set[str] = set()
         for fold in {clip.fold for clip in dataset.clips}:
             of_class = [[c for c in dataset.clips if (c.fold, c.label) == (fold, i)] for i in range(len(self.classes))]

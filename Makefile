@@ -4,15 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test clean
+.PHONY: demo lint test clean
 
 demo: $(READY)
 	$(BIN)/xaibench run --method focalnet
 
-test: $(READY)
+# Settings of the tools are in pyproject.toml.
+lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy xaibench methods metrics
+	$(BIN)/mypy
+
+test: lint
 	$(BIN)/pytest -n 2 --dist loadfile
 
 # About three minutes and 5 GB the first time; again only when pyproject.toml changes.

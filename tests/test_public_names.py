@@ -8,17 +8,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import xaibench
 from tests.support.import_graph import REPOSITORY, imported
-from xaibench import errors
+from xaibench import errors, registry
 from xaibench.commands.scaffold import new_explainer
 
 EXAMPLE = REPOSITORY / "examples" / "xaibench-band-occlusion"
 PAGES = ["README.md", "CONTRIBUTING.md", "methods/README.md", "metrics/README.md", "results/README.md", "docs/*.md"]
-ENTRY_POINT_GROUPS = {"methods", "metrics", "classifiers", "datasets", "papers", "protocols", "metric_bridges"}
+GROUPS = set(get_args(registry.Group))
 
 
 def python(code: str) -> str:
@@ -93,7 +94,7 @@ def test_the_pages_name_public_names_alone() -> None:
             *(
                 name
                 for name in re.findall(r"`xaibench\.(\w+)", page.read_text())
-                if name not in {*dir(xaibench), *ENTRY_POINT_GROUPS}
+                if name not in {*dir(xaibench), *GROUPS}
             ),
         ]
         for page in pages

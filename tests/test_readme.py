@@ -203,10 +203,23 @@ def test_every_command_of_the_readme_works(reader: Reader, capsys: pytest.Captur
         assert "explanation.pdf" in written
 
 
-def test_files_named_by_the_readme_exist() -> None:
-    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", README.read_text())
-    missing = [link for link in links if not (REPOSITORY / link).exists()]
-    assert not missing
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_files_named_by_a_page_exist(page: str) -> None:
+    text = (REPOSITORY / page).read_text()
+    named = re.findall(r"\]\((?!https?://|#)([^)#]+)", text)
+    assert named
+    assert not [path for path in named if not (REPOSITORY / path).exists()]
+
+
+def test_files_named_by_the_guide_for_contributors_exist() -> None:
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    words = [word for command in commands(text) for word in shlex.split(command)]
+    words += re.findall(r"`([^`\s]+)`", text)
+    made = ("../", ".venv/", "results/runs/")  # beside the clone, or not in a fresh one
+    paths = [word for word in words if "/" in word and not word.startswith(made)]
+    assert len(paths) > 20
+    places = (REPOSITORY, REPOSITORY / "xaibench")
+    assert not [path for path in paths if not any((place / path).exists() for place in places)]
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def test_an_interrupted_command_says_so(xaibench: Command, weights: Path, monkey
     monkeypatch.setattr(evaluate, "evaluate", interrupt)
     done = xaibench("run", "-m", "energy", "-c", weights, "--limit", 1)
     assert done.code == 130
-    assert "Interrupted; finished parts are kept, the same command goes on from there." in done.err
+    assert "Interrupted. Finished parts are kept; the same command continues from there." in done.err
     assert "Traceback" not in done.err
 
 

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print; exit code 2 for what the user must mend."""
+"""The command line. Commands parse, call and print. The exit code is 2 for errors that the user can mend."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from xaibench.errors import XaibenchError
 
 app = typer.Typer(
     name="xaibench",
-    help="Score explanations of sound classifiers: one engine, identical checkpoints, clips and mask areas.",
-    epilog="Start with: xaibench run --method focalnet (embedded sound, shipped classifier, about a minute).",
+    help="Score explanations of sound classifiers, all on the same checkpoints, clips and mask areas.",
+    epilog="Start with: xaibench run --method focalnet (embedded sounds, a shipped classifier, about a minute).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -67,7 +67,7 @@ def main() -> None:
     try:
         app(prog_name="xaibench")  # also under python -m
     except XaibenchError as error:
-        # One line, also where a library's own message inside it has more.
+        # One line, even if the message of a library inside it has more.
         notes().print(f"Error: {' '.join(str(error).splitlines())}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
     except OSError as error:
@@ -76,5 +76,5 @@ def main() -> None:
         sys.exit(2)
     except SystemExit as stop:
         if stop.code == 130:  # typer has turned Ctrl-C into this
-            notes().print("Interrupted; finished parts are kept, the same command goes on from there.")
+            notes().print("Interrupted. Finished parts are kept; the same command continues from there.")
         raise

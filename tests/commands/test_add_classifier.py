@@ -123,7 +123,7 @@ def test_assumed_classes_are_said(xaibench: Command, tmp_path: Path) -> None:
     torch.save(recipes.head(128, classes=50), source / "classifier.ckpt")
     done = xaibench("classifiers", "add", "fifty", "--from", "source")
     assert done.code == 0
-    assert "names no classes; taken are ESC-50's in the recipes' order" in done.err
+    assert "names no classes; those of ESC-50 are assumed, in the recipes' order" in done.err
     _, card = checkpoint.resolve("fifty", "esc50")
     assert (card.dataset, card.train_folds, card.classes[:2]) == ("esc50", (1, 2, 3), ("dog", "chirping_birds"))
 

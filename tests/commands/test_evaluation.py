@@ -47,11 +47,11 @@ def test_scoring_clips_that_were_trained_on_is_said(xaibench: Command, weights: 
     run = ("run", "-m", "energy", "-c", weights, "--limit", 1, "--metric", "sparseness")
     done = xaibench(*run, "--folds", "1,5")
     assert done.code == 0
-    assert "was trained on fold 1: scores there are of clips it has seen" in done.err
+    assert "was trained on fold 1: it has seen the clips that are scored there" in done.err
     assert "was selected by fold 4: scores" in xaibench(*run, "--folds", "4,5").err
     assert "scores there are of clips" not in xaibench(*run, "--folds", "5").err
     done = xaibench("run", "-m", "piq", "-c", "cnn-micro", "--limit", 1, "--metric", "sparseness", "--folds", "4")
-    assert "piq for cnn-micro was selected by fold 4: scores there are of clips it has seen" in done.err
+    assert "piq for cnn-micro was selected by fold 4: it has seen the clips that are scored there" in done.err
 
 
 def test_other_settings_in_the_same_folder_are_refused(xaibench: Command, a_run: Path, weights: Path) -> None:

@@ -40,9 +40,9 @@ def test_show_tells_references_and_needs(xaibench: Command) -> None:
 
 def test_show_tells_where_a_trained_method_gets_its_weights(xaibench: Command) -> None:
     shown = " ".join(xaibench("methods", "show", "piq").out.split())
-    assert "for one classifier each: xaibench fit --method piq " in shown
+    assert "fitted to one classifier: xaibench fit --method piq " in shown
     assert "codes=1024" in shown, "what --set can change"
-    assert "scored by it too" in shown
+    assert "also scored as this soft mask" in shown
     shown = " ".join(xaibench("methods", "show", "piq-speechbrain").out.split())
-    assert "of another project, for one classifier each: xaibench weights add piq-speechbrain " in shown
+    assert "fitted to one classifier by another project: xaibench weights add piq-speechbrain " in shown
     assert "weights" not in xaibench("methods", "show", "saliency").out

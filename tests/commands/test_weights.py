@@ -119,7 +119,7 @@ def test_others_are_replaced_only_by_force(xaibench: Command, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("method", "classifier", "source", "message"),
     [
-        ("saliency", "mine", "theirs", "saliency has no weights; use it at once with 'xaibench run --method saliency'"),
+        ("saliency", "mine", "theirs", "saliency has no weights; use it with 'xaibench run --method saliency'"),
         ("piq", "mine", "theirs", "PIQ reads no weights of other projects; fit it with 'xaibench fit'"),
         (METHOD, "mine", "nowhere", "nowhere/psi_model.ckpt is missing"),
         (METHOD, "nobody", "theirs", "nobody is neither a checkpoint folder nor shipped weights"),

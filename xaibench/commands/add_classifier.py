@@ -1,4 +1,4 @@
-"""`xaibench classifiers add`: a published checkpoint, or one's own of the same recipes."""
+"""`xaibench classifiers add`: add a published checkpoint, or one of your own from the same recipes."""
 
 from __future__ import annotations
 
@@ -13,26 +13,30 @@ from xaibench.commands.console import notes, output
 
 
 def add(
-    name: Annotated[str, typer.Argument(help="What --classifier shall call it.")],
+    name: Annotated[str, typer.Argument(help="Name of the classifier in other commands, such as my-focalnet.")],
     source: Annotated[
         str,
         typer.Option(
             "--from",
-            help="Folder with embedding_model.ckpt and classifier.ckpt, or a hub repository that has them.",
+            help="Folder with embedding_model.ckpt and classifier.ckpt, or hub repository that has them.",
             metavar="FOLDER|OWNER/NAME",
         ),
     ],
-    temperature: Annotated[float, typer.Option(help="The scale its head was trained at.")] = 30.0,
+    temperature: Annotated[float, typer.Option(help="Scale of the cosines at which the head was trained.")] = 30.0,
     labels: Annotated[
         Path | None,
-        typer.Option(help="Class names in training order, where the source has no labels.txt.", metavar="FILE"),
+        typer.Option(
+            help="File with the class names in training order, if the source has no labels.txt.", metavar="FILE"
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an added classifier of this name.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a classifier that was added under this name.")
+    ] = False,
 ) -> None:
-    """Add a checkpoint in the format of SpeechBrain's ESC-50 recipes; its name then works in every command.
+    """Add a checkpoint in the format of SpeechBrain's ESC-50 recipes, under a name that every command knows.
 
-    The files are checked and converted to safetensors; nothing in them is run. docs/classifiers.md
-    says what they hold.
+    The files are checked and converted to safetensors; no code in them is run. docs/classifiers.md
+    describes the files.
 
     [bold]Examples[/bold]
 
@@ -49,9 +53,7 @@ def add(
     added = adding.add(config, force)
     card = added.card
     if added.assumed_classes:
-        text = (
-            "its source names no classes; taken are ESC-50's in the recipes' order (give --labels if they are others)"
-        )
+        text = "the source names no classes; those of ESC-50 are assumed, in the recipes' order (else give --labels)"
         notes().print(text, style="yellow", markup=False, soft_wrap=True)
     output().print(
         f"added {name}: {card.geometry['family']}, {len(card.classes)} classes, {card.parameters:,} parameters, from "

@@ -1,4 +1,4 @@
-"""Which classifiers a command works on."""
+"""Load the classifiers that a command works on."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 def load_classifiers(
     names: list[str] | None, source: Dataset, folds: Sequence[int], device: torch.device
 ) -> list[LoadedClassifier]:
-    """The named classifiers, or all shipped ones for a dataset; says so when a fold to score was trained on.
+    """Load the named classifiers, or all that are shipped for a dataset.
+
+    A warning is printed if a fold to score was used in training.
 
     Raises:
-        CheckpointError: no such weights, or of other classes.
+        CheckpointError: there are no such weights, or they are for other classes.
     """
     from xaibench.classifiers import checkpoint
     from xaibench.classifiers.loaded import LoadedClassifier
@@ -59,16 +61,16 @@ def load_classifiers(
 
 
 def warn_of_seen_folds(label: str, done: str, folds: Sequence[int], card: Card | ExplainerCard) -> None:
-    """Say so where a fold to score was learned from, or decided when to stop."""
+    """Print a warning if a fold to score was used for training or for choosing the epoch."""
     for seen, what in (
         (sorted(set(folds) & set(card.train_folds)), f"{done} on"),
         (sorted(set(folds) & set(card.validation_folds)), "selected by"),
     ):
         if seen:
-            text = f"{label} was {what} fold {', '.join(map(str, seen))}: scores there are of clips it has seen"
+            text = f"{label} was {what} fold {', '.join(map(str, seen))}: it has seen the clips that are scored there"
             notes().print(text, style="yellow", markup=False, soft_wrap=True)
 
 
 def label_of(name: str, card: Card) -> str:
-    """How results call a classifier: by its registry name where its weights are shipped, else with their hash."""
+    """Return the classifier's name in results: its registry name if the weights are shipped, else name@hash."""
     return name if name == card.classifier else f"{card.classifier}@{card.weights_sha256[:8]}"

@@ -1,4 +1,4 @@
-"""`xaibench compare` and `xaibench leaderboard`: what the scores say."""
+"""`xaibench compare` and `xaibench leaderboard`: compare the scores of runs."""
 
 from __future__ import annotations
 
@@ -10,20 +10,26 @@ import typer
 from xaibench.commands.console import notes, output
 
 ResultsArgument = Annotated[
-    Path, typer.Argument(help="A run folder, or a folder with run folders below.", metavar="[RESULTS]")
+    Path, typer.Argument(help="Run folder, or folder with run folders below it.", metavar="[RESULTS]")
 ]
 
 
 def compare(
     results: ResultsArgument = Path("results"),
-    out: Annotated[Path, typer.Option(help="The CSV to write.", metavar="FILE")] = Path("results/comparison.csv"),
+    out: Annotated[Path, typer.Option(help="CSV file to write.", metavar="FILE")] = Path("results/comparison.csv"),
 ) -> None:
-    """Write the comparison CSV: one line per dataset, classifier, method, metric and area.
+    """Write the comparison as CSV, with one line per dataset, classifier, method, metric and area.
 
-    Columns: mean and 95% interval (bootstrap over recordings), clips, undefined values, rank,
-    methods it is tied with, whether it beats random (Holm-corrected), seconds and memory per clip; mask
-    (equal area, or soft: the method's own mask, ranked only among such masks);
-    training_seconds and trained_parameters of methods that are fitted.
+    A line holds the mean and its 95% interval (bootstrap over recordings), the number of clips and of undefined
+    values, the rank, the methods it is tied with, whether it is better than random (Holm-corrected), and seconds and
+    memory per clip. The column mask is "equal area", or "soft" for a method's own soft mask, which is ranked only
+    among soft masks. Fitted methods also have training_seconds and trained_parameters.
+
+    [bold]Examples[/bold]
+
+    xaibench compare
+
+    xaibench compare results/runs/esc10-fold5 --out esc10.csv
     """
     from xaibench.results import comparison
     from xaibench.results.store import find_runs
@@ -39,12 +45,19 @@ def compare(
 
 def leaderboard(
     results: ResultsArgument = Path("results"),
-    out: Annotated[Path, typer.Option(help="Folder for tables and plots.", metavar="FOLDER")] = Path("results"),
-    plots: Annotated[bool, typer.Option(help="Draw the plots too.")] = True,
+    out: Annotated[Path, typer.Option(help="Folder for the tables and plots.", metavar="FOLDER")] = Path("results"),
+    plots: Annotated[bool, typer.Option(help="Draw the plots as well.")] = True,
 ) -> None:
     """Print the leaderboards, and write them as CSV, Markdown, LaTeX and plots.
 
-    Metrics that failed in a validation-*.csv of the --out folder (xaibench validate) are marked.
+    A metric is marked if it failed in [bold]xaibench validate[/bold], that is, in a validation-*.csv of the --out
+    folder.
+
+    [bold]Examples[/bold]
+
+    xaibench leaderboard
+
+    xaibench leaderboard results/runs/esc10-fold5 --out board --no-plots
     """
     import pandas as pd
 

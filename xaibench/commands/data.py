@@ -1,4 +1,4 @@
-"""`xaibench data`: check a dataset folder, fetch the official archive."""
+"""`xaibench data`: check a dataset folder, or download the official archive."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ import typer
 from xaibench.commands.console import notes, output, progress
 from xaibench.errors import DataError
 
-app = typer.Typer(help="Check a dataset folder, or fetch the official archive.", no_args_is_help=True)
+app = typer.Typer(help="Check a dataset folder, or download the official archive.", no_args_is_help=True)
 
 
 @app.command()
 def check(
     path: Annotated[Path, typer.Argument(help="Folder in ESC-50's layout.", metavar="PATH")],
-    dataset: Annotated[str, typer.Option(help="esc50, or esc10 for its official subset only.")] = "esc50",
+    dataset: Annotated[str, typer.Option(help="esc50, or esc10 to check only this official subset.")] = "esc50",
 ) -> None:
-    """Say exactly what is wrong with a folder: missing files, bad rows, undecodable audio."""
+    """Check a folder in ESC-50's layout for missing files, wrong rows and audio that cannot be decoded.
+
+    [bold]Example[/bold]
+
+    xaibench data check ESC-50-master
+    """
     from xaibench.sound import esc50_check as checker
 
     with progress() as bar:
@@ -35,10 +40,19 @@ def check(
 
 @app.command()
 def fetch(
-    dataset: Annotated[str, typer.Argument(help="esc50 (ESC-10 is part of it).")],
-    data_dir: Annotated[Path, typer.Option("--data-dir", help="Where to put it.", metavar="FOLDER")] = Path("data"),
+    dataset: Annotated[str, typer.Argument(help="esc50. ESC-10 is part of it.")],
+    data_dir: Annotated[Path, typer.Option("--data-dir", help="Folder to put it into.", metavar="FOLDER")] = Path(
+        "data"
+    ),
 ) -> None:
-    """Download the official archive (about 600 MB), check it and unpack it; resumes when stopped."""
+    """Download the official archive (about 600 MB), check it and unpack it.
+
+    If the download is stopped, the same command continues it.
+
+    [bold]Example[/bold]
+
+    xaibench data fetch esc50
+    """
     from xaibench.sound import esc50_download as fetcher
 
     with progress() as bar:

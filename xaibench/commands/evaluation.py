@@ -1,4 +1,4 @@
-"""`xaibench run`: explanations scored, one command."""
+"""`xaibench run`: score explanations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def run(
     method: Annotated[
         list[str],
         typer.Option(
-            "--method", "-m", help="Explainer, repeatable, or all; [bold]xaibench methods[/bold].", metavar="NAME"
+            "--method",
+            "-m",
+            help="Explainer, repeatable, or all; [bold]xaibench methods[/bold] lists them.",
+            metavar="NAME",
         ),
     ],
     classifier: Annotated[
@@ -34,46 +37,50 @@ def run(
         typer.Option(
             "--classifier",
             "-c",
-            help="Classifier or checkpoint folder, repeatable. Default: all with shipped weights for the dataset.",
+            help="Classifier or checkpoint folder, repeatable. Default: all whose weights are shipped for the dataset.",
             metavar="NAME|FOLDER",
         ),
     ] = None,
     dataset: options.DatasetOption = "synth",
     data_dir: options.DataDirOption = None,
-    folds: Annotated[str, typer.Option(help="Folds to score, such as 5 or 4,5, or all.")] = "5",
+    folds: Annotated[str, typer.Option(help="Folds to score: 5, 4,5 or all.")] = "5",
     metric: options.MetricOption = None,
     family: Annotated[
         list[str] | None,
-        typer.Option(help="All metrics of a family, such as robustness; repeatable.", metavar="FAMILY"),
+        typer.Option(help="Score all metrics of a family, such as robustness; repeatable.", metavar="FAMILY"),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first N clips.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="Score only the first N clips. Default: all.", min=1)] = None,
     explainers: options.ExplainersOption = options.EXPLAINERS,
     seed: options.SeedOption = 0,
     protocol: Annotated[
         str,
         typer.Option(
-            help="standard, or legacy-speechbrain: what the original recipes print; see docs/protocols.md.",
+            help="standard, or legacy-speechbrain for the numbers of the original recipes; see docs/protocols.md.",
             metavar="NAME",
         ),
     ] = options.STANDARD,
     device: options.DeviceOption = "auto",
-    batch_size: Annotated[str, typer.Option(help="Inputs per forward pass, or auto.")] = "auto",
+    batch_size: Annotated[str, typer.Option(help="Number of inputs per forward pass, or auto.")] = "auto",
     precision: Annotated[
         options.Precision,
-        typer.Option(help="Of the forward passes that score. bfloat16 is faster on a GPU; see docs/protocols.md."),
+        typer.Option(
+            help="Precision of the forward passes that score. bfloat16 is faster on a GPU; see docs/protocols.md."
+        ),
     ] = options.Precision.float32,
     compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the forward passes that score (a minute at the start).")
+        bool,
+        typer.Option("--compile", help="Compile the forward passes that score, which takes a minute at the start."),
     ] = False,
     deterministic: options.DeterministicOption = False,
     out: Annotated[
         Path | None, typer.Option(help="Run folder. Default: results/runs/DATASET-foldFOLDS.", metavar="FOLDER")
     ] = None,
 ) -> None:
-    """Score explainers on a dataset; a run that was stopped goes on where it was.
+    """Score explainers on a dataset.
 
-    Per-clip scores go to the run folder (Parquet); the leaderboard is printed. Pairs of method and
-    classifier that make no sense are left out, with the reason.
+    The score of every clip is written to the run folder (Parquet), and a leaderboard is printed. Pairs of method and
+    classifier that make no sense are left out, and the reason is printed. If a run is stopped, the same command
+    continues it.
 
     [bold]Examples[/bold]
 
@@ -171,7 +178,7 @@ def run(
 
 
 def _chosen_methods(names: Sequence[str]) -> list[str]:
-    """The names, or all registered ones if one of them is `all`."""
+    """Return the names, or all registered ones if one of them is `all`."""
     for name in names:
         if name != ALL:
             registry.entry("methods", name)
@@ -194,7 +201,11 @@ def _positive(text: str, option: str) -> int:
 
 
 def _refuse_impossible(named: Sequence[str], refused: dict[str, dict[str, str]]) -> None:
-    """A method asked for by name that fits no classifier is an error, not a note."""
+    """Raise an error if a method that was named fits no classifier.
+
+    Raises:
+        UnsupportedPairError: there is such a method.
+    """
     for name in named:
         reasons = [reasons[name] for reasons in refused.values() if name in reasons]
         if len(reasons) == len(refused):

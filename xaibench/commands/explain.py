@@ -1,4 +1,4 @@
-"""`xaibench explain`: sound files, seen and heard."""
+"""`xaibench explain`: explain sound files by figures and sounds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ def explain(
     method: Annotated[
         list[str],
         typer.Option(
-            "--method", "-m", help="Explainer, or explainer and classifier; repeatable.", metavar="NAME[@CLASSIFIER]"
+            "--method",
+            "-m",
+            help="Explainer, repeatable; [bold]NAME@CLASSIFIER[/bold] chooses a classifier for this one.",
+            metavar="NAME[@CLASSIFIER]",
         ),
     ],
     classifier: Annotated[
@@ -28,11 +31,13 @@ def explain(
         typer.Option(
             "--classifier",
             "-c",
-            help="Of the methods that name none. Default: the first that fits (and is fitted) to them.",
+            help="Classifier of the methods that name none. Default: the first shipped one that all of them fit.",
             metavar="NAME|FOLDER",
         ),
     ] = None,
-    dataset: Annotated[str, typer.Option(help="Whose classes: picks the shipped weights.", metavar="NAME")] = "esc10",
+    dataset: Annotated[
+        str, typer.Option(help="Dataset on which the shipped weights were trained.", metavar="NAME")
+    ] = "esc10",
     area: Annotated[float, typer.Option(help="Share of bins that the mask keeps.", min=0.001, max=0.999)] = 0.10,
     seed: options.SeedOption = 0,
     device: options.DeviceOption = "auto",
@@ -40,15 +45,15 @@ def explain(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for figure and sound. Default: explained/FILE, or explained for several files.",
+            help="Folder for the figure and the sounds. Default: explained/FILE, or explained for several files.",
             metavar="FOLDER",
         ),
     ] = None,
 ) -> None:
-    """Explain sounds: a figure with spectrogram, map and mask, and what is kept and removed as wav.
+    """Explain sound files: draw spectrogram, map and mask, and write the kept and removed parts as wav.
 
-    A method whose map is a mask also gives the sound of its own soft mask. Several files, or methods
-    of several classifiers, share one figure, side by side; the sound of several files is in a folder each.
+    A method whose map is a mask also gives the sound of this soft mask. Several files, or methods
+    on several classifiers, are drawn side by side in one figure. With several files, each has a folder for its sounds.
 
     [bold]Examples[/bold]
 
@@ -88,14 +93,14 @@ def explain(
 
 
 def _write_sounds(clip: Illustrated, folder: Path) -> list[Path]:
-    """What is heard of a clip and of its parts, as wav; returns the paths."""
+    """Write the sounds of a clip and of its parts as wav, and return the paths."""
     from xaibench.sound import audio
 
     folder.mkdir(parents=True, exist_ok=True)
     sounds = {folder / "original.wav": clip.waveform}
     for panel in clip.panels:
         sounds |= {folder / f"{panel.pair.name}-{part}.wav": sound for part, sound in panel.sounds.items()}
-    # A part can be louder than the whole; one gain for all, so that none is clipped and parts still add up.
+    # A part can be louder than the whole. All get the same gain, so that none is clipped and the parts still add up.
     peak = max(1.0, *(float(sound.abs().max()) for sound in sounds.values()))
     for path, sound in sounds.items():
         audio.write_wav(path, (sound / peak).numpy())

@@ -1,4 +1,4 @@
-"""`xaibench fit`: weights for explainers that need them."""
+"""`xaibench fit`: fit an explainer that has weights of its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def fit(
     classifier: Annotated[
         str,
         typer.Option(
-            "--classifier", "-c", help="Classifier or checkpoint folder it will explain.", metavar="NAME|FOLDER"
+            "--classifier", "-c", help="Classifier or checkpoint folder that it will explain.", metavar="NAME|FOLDER"
         ),
     ],
     dataset: options.DatasetOption = "synth",
@@ -33,23 +33,23 @@ def fit(
         list[str] | None,
         typer.Option(
             "--set",
-            help="Another hyperparameter, repeatable; [bold]xaibench methods show NAME[/bold] lists them.",
+            help="Value of a hyperparameter, repeatable; [bold]xaibench methods show NAME[/bold] lists them with their "
+            "defaults.",
             metavar="NAME=VALUE",
         ),
     ] = None,
     seed: options.SeedOption = 0,
     device: options.DeviceOption = "auto",
     precision: Annotated[
-        options.Precision, typer.Option(help="Of the matrix products; bfloat16 is faster on a GPU.")
+        options.Precision, typer.Option(help="Precision of matrix products; bfloat16 is faster on a GPU.")
     ] = options.Precision.float32,
     deterministic: options.DeterministicOption = False,
     out: options.ExplainersOption = options.EXPLAINERS,
 ) -> None:
-    """Fit an explainer to a classifier on folds 1-3, stopped early by fold 4.
+    """Fit an explainer to a classifier on folds 1-3, with early stopping on fold 4.
 
-    The classifier stays as it is. Weights and card go to EXPLAINERS/DATASET/CLASSIFIER/METHOD, where
-    [bold]xaibench run --method[/bold] finds them. A fit that was stopped goes on where it was when the
-    same command is given again.
+    The classifier is not changed. The weights and their card go to EXPLAINERS/DATASET/CLASSIFIER/METHOD, where
+    [bold]xaibench run --method[/bold] finds them. If a fit is stopped, the same command continues it.
 
     [bold]Examples[/bold]
 
@@ -64,11 +64,11 @@ def fit(
     explainer = registry.create("methods", method)
     if not isinstance(explainer, TrainableExplainer):
         raise UnsupportedPairError(
-            f"{method} has no weights to fit; use it at once with 'xaibench run --method {method}'"
+            f"{method} has no weights and needs no fit; use it with 'xaibench run --method {method}'"
         )
     if not explainer.fittable:
         raise UnsupportedPairError(
-            f"{method} is not fitted here; take over its weights with 'xaibench weights add {method} --classifier "
+            f"{method} cannot be fitted by xaibench; add its weights with 'xaibench weights add {method} --classifier "
             f"{classifier} --from FOLDER'"
         )
     try:
@@ -106,5 +106,5 @@ def fit(
 def _pair(text: str) -> tuple[str, str]:
     name, mark, value = text.partition("=")
     if not mark:
-        raise XaibenchError(f"--set {text!r} is not NAME=VALUE")
+        raise XaibenchError(f"--set {text!r} is not of the form NAME=VALUE, such as epochs=10")
     return name.strip(), value.strip()

@@ -1,4 +1,4 @@
-"""`xaibench methods`, `metrics`, `classifiers`, `datasets`: what there is, and `show NAME`."""
+"""`xaibench methods`, `metrics`, `classifiers`, `datasets`: list what is registered, or show one entry."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from xaibench.registry import Group
 
 
 def listing(group: Group) -> typer.Typer:
-    """The command of one group: a list, and `show NAME` for the whole entry."""
-    app = typer.Typer(help=f"List the {group}; 'show NAME' tells all of one.", rich_markup_mode="rich")
+    """Make the command of one group, which lists its names, with `show NAME` for one entry."""
+    app = typer.Typer(help=f"List the {group}; 'show NAME' shows all facts of one.", rich_markup_mode="rich")
 
     @app.callback(invoke_without_command=True)
     def list_all(context: typer.Context) -> None:
@@ -35,7 +35,7 @@ def listing(group: Group) -> typer.Typer:
                 table.add_row(f"{prefix}:NAME", _line("metric_bridges", prefix, _bridge_line))
             output().print(table)
 
-    @app.command("show", help=f"All that is known of one of the {group}.")
+    @app.command("show", help=f"Show all facts of one of the {group}.")
     def show(name: str) -> None:
         if group == "classifiers" and name not in registry.names(group) and name in _added():
             details = _added_details(name)
@@ -66,31 +66,34 @@ def _summary(entry: Any) -> str:
 
 
 def _method_line(name: str, method: Any) -> str:
-    requires = f" (needs {', '.join(sorted(method.requires))})" if method.requires else ""
+    requires = f" (requires {', '.join(sorted(method.requires))})" if method.requires else ""
     return method.description + requires
 
 
 def _method_details(name: str, method: Any) -> dict[str, object]:
     from xaibench.explaining.trainable import TrainableExplainer
 
-    reading = {"absolute": "size of the map (sensitivity)", "positive": "positive part of the map (contribution)"}
+    reading = {
+        "absolute": "absolute value of the map (sensitivity)",
+        "positive": "positive part of the map (contribution)",
+    }
     details: dict[str, object] = {
         "title": method.title,
         "what": method.description,
         "reference": method.reference,
         "importance": reading[method.polarity],
-        "needs": ", ".join(sorted(method.requires)) or "nothing special",
+        "requires": ", ".join(sorted(method.requires)) or "nothing special",
         "parameters": ", ".join(f"{key}={value}" for key, value in method.parameters.items()) or "none",
         "control": "yes" if method.control else "no",
     }
     if method.native_mask:
-        details["mask"] = "the map is a soft mask; scored by it too"
+        details["mask"] = "the map is a mask from 0 to 1; it is also scored as this soft mask"
     if inspect.isclass(method) and issubclass(method, TrainableExplainer):
         if method.fittable:
-            details["weights"] = f"for one classifier each: xaibench fit --method {name}"
+            details["weights"] = f"fitted to one classifier: xaibench fit --method {name}"
             details["settings of the fit"] = ", ".join(f"{key}={value}" for key, value in method.settings.items())
         else:
-            details["weights"] = f"of another project, for one classifier each: xaibench weights add {name}"
+            details["weights"] = f"fitted to one classifier by another project: xaibench weights add {name}"
     return details
 
 
@@ -112,7 +115,7 @@ def _metric_details(name: str, metric: Any) -> dict[str, object]:
         "better": "higher" if metric.higher_is_better else "lower",
         "range": f"{metric.bounds[0]:g} to {metric.bounds[1]:g}",
         "areas": "scored at 5, 10, 20 and 40% of the bins" if metric.per_area else "no mask area",
-        "needs": "known evidence" if metric.needs_ground_truth else "nothing special",
+        "requires": "ground truth" if metric.needs_ground_truth else "nothing special",
         "forward passes per clip": metric.cost,
         "in the default set": "yes" if metric.in_default_set else f"no: --metric {name}",
         "reference": metric.reference,
@@ -193,7 +196,7 @@ def _dataset_details(name: str, dataset: Any) -> dict[str, object]:
     return {
         "what": _summary(dataset),
         "licence": dataset.licence,
-        "known evidence": "yes" if dataset.has_ground_truth else "no",
+        "ground truth": "yes" if dataset.has_ground_truth else "no",
         "folder": "--data-dir FOLDER" if dataset.reads_folder else "none: generated on first use",
     }
 

@@ -1,4 +1,4 @@
-"""`xaibench new`: a plugin package, ready to install."""
+"""`xaibench new`: write a plugin package, ready to install."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ import typer
 
 from xaibench.commands.console import output
 
-app = typer.Typer(help="Write a ready plugin package.", no_args_is_help=True)
+app = typer.Typer(help="Write a plugin package that is ready to install.", no_args_is_help=True)
 
 
 @app.command()
 def explainer(
-    name: Annotated[str, typer.Argument(help="Name on the command line, such as my-saliency.")],
-    out: Annotated[Path, typer.Option(help="Folder in which the package's folder is made.")] = Path(),
+    name: Annotated[str, typer.Argument(help="Name of the explainer on the command line, such as my-saliency.")],
+    out: Annotated[Path, typer.Option(help="Folder in which xaibench-NAME is made. Default: this one.")] = Path(),
 ) -> None:
-    """Write a package with one explainer: code, entry point, test, README."""
+    """Write a package with one explainer: code, entry point, test and README.
+
+    [bold]Example[/bold]
+
+    xaibench new explainer my-saliency
+    """
     from xaibench.commands.scaffold import new_explainer
 
     folder = new_explainer(name, out)

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what their values mean."""
+"""Options that several commands share, and functions that turn their values into objects."""
 
 from __future__ import annotations
 
@@ -23,57 +23,65 @@ DEFAULT = "default"
 STANDARD = "standard"  # scoring.protocol.DEFAULT, whose module imports torch
 
 DatasetOption = Annotated[
-    str, typer.Option("--dataset", help="Which clips; [bold]xaibench datasets[/bold] lists them.", metavar="NAME")
+    str, typer.Option("--dataset", help="Dataset; [bold]xaibench datasets[/bold] lists all.", metavar="NAME")
 ]
 DataDirOption = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Folder in ESC-50's layout (meta/esc50.csv, audio/).", metavar="FOLDER"),
+    typer.Option(
+        "--data-dir",
+        help="Folder of the dataset, in ESC-50's layout (meta/esc50.csv, audio/). synth needs none.",
+        metavar="FOLDER",
+    ),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of every random draw.", min=0, max=2**31 - 1)]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.", min=0, max=2**31 - 1)]
 MetricOption = Annotated[
     list[str] | None,
     typer.Option(
         "--metric",
-        help="Metric, repeatable; default for the cheap ones, all for all; [bold]xaibench metrics[/bold].",
+        help="Metric, repeatable; default for the cheap ones, all for every one; [bold]xaibench metrics[/bold] lists "
+        "them.",
         metavar="ID",
     ),
 ]
 DeviceOption = Annotated[
-    str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda or cuda:N.", metavar="DEVICE")
+    str, typer.Option("--device", help="cpu, cuda, cuda:N, or auto: a GPU if there is one.", metavar="DEVICE")
 ]
 ExplainersOption = Annotated[
     Path,
-    typer.Option("--explainers", help="Folder with what [bold]xaibench fit[/bold] has fitted.", metavar="FOLDER"),
+    typer.Option("--explainers", help="Folder with the weights that [bold]xaibench fit[/bold] made.", metavar="FOLDER"),
 ]
 
 DeterministicOption = Annotated[
-    bool, typer.Option("--deterministic", help="On a GPU: the same digits every time, slower. A CPU gives them anyway.")
+    bool,
+    typer.Option(
+        "--deterministic", help="Make a GPU give the same digits every time, which is slower. A CPU does so anyway."
+    ),
 ]
 
 
 class Precision(enum.StrEnum):
-    """Precision of matrix products; weights, probabilities and scores stay float32 or better."""
+    """Precision of matrix products. Weights, probabilities and scores stay float32 or better."""
 
     float32 = "float32"
     bfloat16 = "bfloat16"
 
     @property
     def dtype(self) -> torch.dtype:
-        """The torch type of the same name."""
+        """The torch data type of the same name."""
         import torch
 
         return torch.bfloat16 if self is Precision.bfloat16 else torch.float32
 
 
 def metrics(names: Sequence[str], families: Sequence[str], protocol: str = STANDARD) -> dict[str, Metric]:
-    """Metrics by name: the named ones and those of the named families; the default set if nothing is named.
+    """Create the named metrics and those of the named families, or the default set if nothing is named.
 
     Args:
-        protocol: whose metrics they are.
+        protocol: name of the protocol to which the metrics must belong.
 
     Raises:
-        RegistryError: unknown name.
-        XaibenchError: unknown family, or a named metric of another protocol.
+        RegistryError: a name is unknown.
+        XaibenchError: a family is unknown, or a named metric belongs to another protocol.
     """
     import difflib
 
@@ -105,11 +113,11 @@ def metrics(names: Sequence[str], families: Sequence[str], protocol: str = STAND
 
 
 def open_dataset(name: str, data_dir: Path | None) -> Dataset:
-    """The dataset of a name, read from `data_dir` if it lives in a folder.
+    """Open a dataset by name, and read it from `data_dir` if it lives in a folder.
 
     Raises:
-        RegistryError: unknown name.
-        DataError: the folder is missing where one is needed, or given where none is.
+        RegistryError: the name is unknown.
+        DataError: the dataset needs a folder and none is given, or needs none and one is given.
     """
     from xaibench import registry
 
@@ -119,15 +127,17 @@ def open_dataset(name: str, data_dir: Path | None) -> Dataset:
             raise DataError(f"{name} is generated and reads no folder; leave out --data-dir")
         return kind()
     if data_dir is None:
-        raise DataError(f"{name} needs --data-dir FOLDER; get it with 'xaibench data fetch esc50'")
+        raise DataError(f"{name} needs --data-dir FOLDER; download one with 'xaibench data fetch esc50'")
     return kind(data_dir)
 
 
 def open_device(name: str, deterministic: bool = False) -> torch.device:
-    """The torch device of an option value; a GPU computes deterministically from now on if that is asked for.
+    """Return the torch device of an option value.
+
+    With `deterministic`, a GPU computes deterministically from now on.
 
     Raises:
-        XaibenchError: no such device on this machine.
+        XaibenchError: this machine has no such device.
     """
     import torch
 

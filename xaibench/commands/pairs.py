@@ -1,4 +1,4 @@
-"""Which methods explain which classifiers: METHOD, or METHOD@CLASSIFIER."""
+"""Pairs of method and classifier, typed as METHOD or METHOD@CLASSIFIER."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ AT = "@"
 
 @dataclass
 class Pairing:
-    """Brings methods and classifiers together; a classifier is loaded once.
+    """Methods and classifiers brought together; each classifier is loaded once.
 
     Attributes:
-        dataset: whose shipped weights a classifier's name means, and whose fits come first.
-        explainers: folder with what the user fitted.
+        dataset: name of the dataset. A classifier's name means its weights shipped for this dataset, and
+            explainers fitted on it come first.
+        explainers: folder with the weights that the user fitted.
         device: where to compute.
     """
 
@@ -38,23 +39,23 @@ class Pairing:
     _known: dict[str, LoadedClassifier] = field(default_factory=dict, init=False)
 
     def pairs(self, texts: Sequence[str], classifier: str | None) -> list[Pair]:
-        """The pairs meant by METHOD and METHOD@CLASSIFIER, in this order, each once.
+        """Return the pairs that METHOD and METHOD@CLASSIFIER name, in this order, each once.
 
         Args:
-            texts: as typed.
-            classifier: for the methods that name none, or None for the first shipped one that fits them all.
+            texts: METHOD or METHOD@CLASSIFIER, as typed.
+            classifier: the one for methods that name none, or None for the first shipped one that they all fit.
 
         Raises:
-            RegistryError: unknown method or classifier.
-            CheckpointError: no such weights, or damaged ones.
+            RegistryError: a method or classifier is unknown.
+            CheckpointError: the weights do not exist or are damaged.
             UnsupportedPairError: a method makes no sense for its classifier, or is not fitted to it.
-            XaibenchError: `classifier` is given, and no method is without one.
+            XaibenchError: `classifier` is given, but every method names its own.
         """
         typed = {text: split(text) for text in dict.fromkeys(texts)}
         methods = {method: registry.create("methods", method) for method, _ in typed.values()}
         free = {method: methods[method] for method, named in typed.values() if named is None}
         if classifier is not None and not free:
-            raise XaibenchError(f"every --method names its classifier behind {AT}; leave out --classifier")
+            raise XaibenchError(f"every --method names its classifier after {AT}; leave out --classifier")
         found: dict[tuple[str, str | None], Pair] = {}
         if free:
             found |= {(pair.name, None): pair for pair in self._free(free, classifier)}
@@ -66,7 +67,7 @@ class Pairing:
         return [found[key] for key in typed.values()]
 
     def _free(self, methods: dict[str, Explainer], classifier: str | None) -> list[Pair]:
-        """The methods on one classifier: the named one, or the first shipped one that fits every method."""
+        """Pair the methods with one classifier: the named one, or the first shipped one that they all fit."""
         from xaibench.classifiers import checkpoint
 
         names = [classifier] if classifier else [name for data, name in checkpoint.shipped() if data == self.dataset]
@@ -97,7 +98,7 @@ class Pairing:
         return self._known[name]
 
     def _bound(self, name: str, unbound: Explainer, loaded: LoadedClassifier) -> Explainer:
-        """The method with the weights that belong to the classifier, if it is a trained one."""
+        """Return the method, with the weights that belong to the classifier if it is a trained one."""
         from xaibench.explaining import fitting
 
         refusal = unbound.refusal(loaded.classifier, has_ground_truth=False)
@@ -111,13 +112,13 @@ class Pairing:
         if card is not None and card.classes:
             from xaibench.classifiers.class_order import in_order
 
-            # An added classifier numbers its classes as its training did, a fit as its dataset does.
+            # An added classifier has its classes in the order of its training, a fit in the order of its dataset.
             in_order(loaded.classifier, card.classes)
         return explainer
 
 
 def split(text: str) -> tuple[str, str | None]:
-    """Method and classifier of METHOD@CLASSIFIER; no classifier where none is named.
+    """Return method and classifier of METHOD@CLASSIFIER; the classifier is None where none is named.
 
     Raises:
         XaibenchError: one of them is empty.

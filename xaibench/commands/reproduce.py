@@ -1,4 +1,4 @@
-"""`xaibench reproduce`: a paper's whole comparison, one command."""
+"""`xaibench reproduce`: repeat the comparison of a paper."""
 
 from __future__ import annotations
 
@@ -27,57 +27,62 @@ if TYPE_CHECKING:
 
 
 def reproduce(
-    paper: Annotated[str, typer.Argument(help="Which paper, such as focalnet-2024.", metavar="PAPER")],
+    paper: Annotated[str, typer.Argument(help="Paper, such as focalnet-2024.", metavar="PAPER")],
     dataset: choices.DatasetOption = "esc50",
     data_dir: choices.DataDirOption = None,
     size: Annotated[
         str | None,
         typer.Option(
-            help="Of the classifiers: base, as the paper's, or micro, whose weights are shipped for synth and esc10. "
-            "Default: base; of a smoke run micro.",
+            help="Size of the classifiers: base, as in the paper, or micro, whose weights are shipped for synth and "
+            "esc10. Default: base, or micro with --smoke.",
             metavar="SIZE",
         ),
     ] = None,
     folds: Annotated[
-        str, typer.Option(help="5, or all: every clip scored by classifiers that have not seen its fold.")
+        str, typer.Option(help="5, or all: then every clip is scored by classifiers that have not seen its fold.")
     ] = "5",
     classifier: Annotated[
         list[str] | None,
         typer.Option(
             "--classifier",
             "-c",
-            help="Load this one instead of training one of its family; repeatable.",
+            help="Load this classifier instead of training one of its family; repeatable.",
             metavar="NAME|FOLDER",
         ),
     ] = None,
     pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="Start trainings from the paper's ImageNet weights, from the hub.")
+        bool,
+        typer.Option(
+            "--pretrained", help="Start training from the paper's ImageNet weights, which are downloaded from the hub."
+        ),
     ] = False,
     smoke: Annotated[
         bool,
-        typer.Option("--smoke", help="Everything in minutes: a handful of clips, trained and fitted for two epochs."),
+        typer.Option("--smoke", help="Try every step in minutes: a few clips, and two epochs of training and fitting."),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print steps and estimated costs, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the steps and their estimated costs, and stop.")
+    ] = False,
     explainers: choices.ExplainersOption = choices.EXPLAINERS,
     seed: choices.SeedOption = 0,
     device: choices.DeviceOption = "auto",
     precision: Annotated[
-        choices.Precision, typer.Option(help="Of training and fitting; scores are float32.")
+        choices.Precision, typer.Option(help="Precision of training and fitting; scores are float32.")
     ] = choices.Precision.float32,
     deterministic: choices.DeterministicOption = False,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Where PAPER.md and PAPER.csv go; weights and scores go below it, to runs/reproductions. "
-            "Default: results; of a smoke run results/runs/smoke.",
+            help="Folder for PAPER.md and PAPER.csv; weights and scores go to runs/reproductions in it. "
+            "Default: results, or results/runs/smoke with --smoke.",
             metavar="FOLDER",
         ),
     ] = None,
 ) -> None:
-    """Train or load the paper's classifiers, fit its explainers, score, and write its table beside the published one.
+    """Repeat a paper's comparison: train or load its classifiers, fit and score its explainers, and write its table.
 
-    A run that was stopped goes on where it was. Shipped weights and those from [bold]xaibench fit[/bold] are used where
-    they were made on the same folds.
+    The table shows our values beside the published ones. Weights that are shipped, or were made by [bold]xaibench
+    fit[/bold], are used if they were made on the same folds. If the command is stopped, the same command continues it.
 
     [bold]Examples[/bold]
 
@@ -99,7 +104,7 @@ def reproduce(
         raise XaibenchError(f"unknown --size '{size}'; there are {', '.join(plan.sizes)}")
     for one in plan.architectures if pretrained else ():
         if size not in one.pretrained:
-            raise XaibenchError(f"no image model has the size of {one.sizes[size]}; leave out --pretrained")
+            raise XaibenchError(f"there is no image model of the size of {one.sizes[size]}; leave out --pretrained")
     source = choices.open_dataset(dataset, data_dir)
     chosen = _folds(folds, sorted({clip.fold for clip in source.clips}))
     if smoke:
@@ -167,10 +172,10 @@ def _folds(text: str, present: list[int]) -> tuple[int, ...]:
 def _given(
     names: list[str], plan: Paper, source: Dataset, folds: tuple[int, ...], device: torch.device
 ) -> dict[str, tuple[LoadedClassifier, Card]]:
-    """The classifiers to load, by family.
+    """Load the named classifiers, by family.
 
     Raises:
-        XaibenchError: they cannot stand for the paper's, or cannot be tested on so many folds.
+        XaibenchError: they are not of the paper's families, or there are several folds to test.
     """
     from xaibench.classifiers import checkpoint
     from xaibench.commands.classifiers import load_classifiers
@@ -210,8 +215,8 @@ def _print_plan(request: Request, steps: list[Step]) -> None:
     peak = max(cost.memory for cost in to_do)
     forwards = sum(cost.forwards for cost in to_do)
     notes().print(
-        f"In all about {_time(total)} and {peak / 1e9:.1f} GB beside the program, {forwards:,} forward passes, on "
-        f"{provenance.device_name(request.device)}. Scores that are there already are not made again. "
+        f"In all: about {_time(total)}, {peak / 1e9:.1f} GB beside the program, and {forwards:,} forward passes, on "
+        f"{provenance.device_name(request.device)}. Scores that exist already are not computed again. "
         f"{reproduction_cost.ASSUMPTIONS}",
         soft_wrap=True,
     )

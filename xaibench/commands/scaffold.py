@@ -1,4 +1,4 @@
-"""Writes a plugin package that works as it is, for its author to change."""
+"""Write a plugin package that works as it is, for its author to change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EXPLAINER_FILES = {
 
 
 def new_explainer(name: str, out: Path) -> Path:
-    """Write the folder `xaibench-NAME`, a package that plugs in an explainer of that name.
+    """Write the folder `xaibench-NAME`, a package that registers an explainer of that name.
 
     Args:
         name: the explainer's name on the command line.
@@ -33,7 +33,7 @@ def new_explainer(name: str, out: Path) -> Path:
         The package's folder.
 
     Raises:
-        XaibenchError: the name is no valid or no new one, or the folder exists.
+        XaibenchError: the name is invalid or taken, or the folder exists.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise XaibenchError(
@@ -61,7 +61,7 @@ def new_explainer(name: str, out: Path) -> Path:
         keep_trailing_newline=True,
         autoescape=False,  # Python and TOML, no HTML
     )
-    # All of it is rendered before any of it is written: there is never half a package.
+    # Everything is rendered before anything is written, so that there is never half a package.
     contents = {
         templates.from_string(path).render(words): templates.get_template(template).render(words)
         for path, template in _EXPLAINER_FILES.items()

@@ -1,4 +1,4 @@
-"""`xaibench train`: weights of one's own."""
+"""`xaibench train`: train a classifier."""
 
 from __future__ import annotations
 
@@ -15,45 +15,58 @@ from xaibench.commands.console import notes, output, progress
 
 
 def train(
-    classifier: Annotated[str, typer.Option("--classifier", "-c", help="Which architecture.", metavar="NAME")],
+    classifier: Annotated[
+        str, typer.Option("--classifier", "-c", help="Architecture, such as cnn-micro.", metavar="NAME")
+    ],
     dataset: options.DatasetOption = "synth",
     data_dir: options.DataDirOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Checkpoint folder. Default: checkpoints/DATASET/CLASSIFIER.", metavar="FOLDER")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Default: the classifier's recipe.", min=1)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Number of epochs. Default: that of the classifier's recipe.", min=1)
+    ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Default: the classifier's recipe.", min=1e-9, max=10.0)
+        float | None,
+        typer.Option(help="Peak learning rate. Default: that of the classifier's recipe.", min=1e-9, max=10.0),
     ] = None,
     frequency_shift: Annotated[
-        int, typer.Option(help="Move training clips up or down by at most so many bins of 15.6 Hz.", min=0, max=128)
+        int, typer.Option(help="Shift training clips up or down by at most N bins of 15.6 Hz each.", min=0, max=128)
     ] = 0,
     init: Annotated[
         str | None,
         typer.Option(
-            help="Start from the weights of a checkpoint, all but its head; esc10/vit-micro names shipped ones, "
-            "microsoft/focalnet-base an image backbone of transformers.",
+            help="Start from the weights of a checkpoint, without its head: a folder, shipped weights such as "
+            "esc10/vit-micro, or an image model of transformers such as microsoft/focalnet-base.",
             metavar="FOLDER|DATASET/CLASSIFIER|OWNER/NAME",
         ),
     ] = None,
     teacher: Annotated[
         str | None,
         typer.Option(
-            help="Learn half from this checkpoint's probabilities; synth/cnn-micro names shipped ones.",
+            help="Train half on the probabilities of this checkpoint: a folder, or shipped weights such as "
+            "synth/cnn-micro.",
             metavar="FOLDER|DATASET/CLASSIFIER",
         ),
     ] = None,
     precision: Annotated[
-        options.Precision, typer.Option(help="bfloat16 is about twice as fast where the processor has it.")
+        options.Precision,
+        typer.Option(help="Precision of matrix products; bfloat16 is twice as fast where the processor supports it."),
     ] = options.Precision.float32,
     seed: options.SeedOption = 0,
     device: options.DeviceOption = "auto",
     deterministic: options.DeterministicOption = False,
 ) -> None:
-    """Train a classifier on folds 1-3, select the epoch on fold 4, report fold 5 once.
+    """Train a classifier on folds 1-3, select the epoch on fold 4, and test it once on fold 5.
 
-    A training that was stopped goes on where it was when the same command is given again. The
-    folder it writes can be given to [bold]xaibench run --classifier[/bold].
+    The folder that this writes can be given to [bold]xaibench run --classifier[/bold]. If a training is
+    stopped, the same command continues it.
+
+    [bold]Examples[/bold]
+
+    xaibench train --classifier cnn-micro
+
+    xaibench train -c cnn-micro --dataset esc10 --data-dir ESC-50-master --epochs 40
     """
     from xaibench.classifiers import checkpoint
     from xaibench.classifiers import training as trainer

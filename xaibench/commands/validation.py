@@ -1,4 +1,4 @@
-"""`xaibench validate`: do the metrics see what they are meant to see?"""
+"""`xaibench validate`: test the metrics with maps whose order is known."""
 
 from __future__ import annotations
 
@@ -20,25 +20,29 @@ def validate(
         typer.Option(
             "--classifier",
             "-c",
-            help="Classifier or checkpoint folder for synth, repeatable. Default: all with shipped weights.",
+            help="Classifier or checkpoint folder for synth, repeatable. Default: all whose weights are shipped.",
             metavar="NAME|FOLDER",
         ),
     ] = None,
     metric: options.MetricOption = None,
-    limit: Annotated[int, typer.Option(help="Only the first N clips of fold 5, which has 80.", min=1)] = CLIPS,
+    limit: Annotated[int, typer.Option(help="Use only the first N of the 80 clips of fold 5.", min=1)] = CLIPS,
     results: Annotated[
-        Path, typer.Option(help="Runs of methods on synth, for the agreement of metrics.", metavar="FOLDER")
+        Path,
+        typer.Option(
+            help="Folder with runs on synth, whose methods join in the agreement of metrics.", metavar="FOLDER"
+        ),
     ] = Path("results"),
     seed: options.SeedOption = 0,
     device: options.DeviceOption = "auto",
     out: Annotated[
-        Path, typer.Option(help="Folder for table and plot; scores go to runs/validation in it.", metavar="FOLDER")
+        Path, typer.Option(help="Folder for table and plot; the scores go to runs/validation in it.", metavar="FOLDER")
     ] = Path("results"),
 ) -> None:
-    """Test the metrics themselves with maps whose order is known, on the embedded set.
+    """Test the metrics themselves, with reference maps whose order is known, on the embedded set.
 
-    Known evidence must score above random bins and above loud bins beside the evidence. What is stopped goes
-    on where it was; [bold]xaibench leaderboard[/bold] then marks metrics that fail.
+    A map of the ground truth must score better than random bins, and better than loud bins outside the ground truth.
+    [bold]xaibench leaderboard[/bold] then marks metrics that fail. If the command is stopped, the same command
+    continues it.
 
     [bold]Examples[/bold]
 
@@ -58,7 +62,7 @@ def validate(
     source = options.open_dataset(assess.DATASET, None)
     where = options.open_device(device)
     metrics = options.metrics(metric or [], [])
-    # What the agreement is with; they cost nothing.
+    # The agreement is computed with these metrics, which cost nothing.
     for name in registry.names("metrics"):
         kind = registry.load("metrics", name)
         if kind.needs_ground_truth and kind.in_default_set and kind.protocol == protocol.DEFAULT:
@@ -96,7 +100,9 @@ def validate(
     for line in failures:
         notes().print(line, style="red", markup=False, soft_wrap=True)
     if failures:
-        raise XaibenchError("some yardsticks could not be scored (see above); mend that, the rest is saved")
+        raise XaibenchError(
+            "some reference maps could not be scored (see above); mend the cause and run this again, the rest is saved"
+        )
 
     with notes().status("comparing"):
         rows = read_rows(path)

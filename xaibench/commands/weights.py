@@ -1,4 +1,4 @@
-"""`xaibench weights`: weights of trained explainers, fitted here, shipped, or taken over from elsewhere."""
+"""`xaibench weights`: list the weights of trained explainers, or add weights that another project fitted."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ if TYPE_CHECKING:
     from xaibench.explaining.fitting import ExplainerCard
 
 app = typer.Typer(
-    help="List the fitted explainers; 'add' takes over weights that another project fitted.", rich_markup_mode="rich"
+    help="List the weights of trained explainers; 'add' adds weights that another project fitted.",
+    rich_markup_mode="rich",
 )
 
 
 @app.callback(invoke_without_command=True)
 def list_all(context: typer.Context, explainers: options.ExplainersOption = options.EXPLAINERS) -> None:
-    """List the explainers that have weights, your own first; 'add' takes over weights from another project.
+    """List the weights of trained explainers, your own before the shipped ones.
 
-    A run finds the weights that belong to a classifier by the classifier's hash.
+    Weights belong to one classifier. [bold]xaibench run[/bold] finds them by the classifier's hash. Fit weights with
+    [bold]xaibench fit[/bold], or add those that another project fitted with [bold]xaibench weights add[/bold].
     """
     from xaibench.explaining import fitting
 
@@ -53,7 +55,7 @@ def list_all(context: typer.Context, explainers: options.ExplainersOption = opti
         output().print(table)
     else:
         output().print(
-            f"no fitted explainer, neither shipped nor in {explainers}; 'xaibench fit' makes them",
+            f"no fitted explainer is shipped or lies in {explainers}; fit one with 'xaibench fit'",
             markup=False,
             soft_wrap=True,
         )
@@ -67,13 +69,15 @@ def _time(card: ExplainerCard) -> str:
 
 @app.command("add")
 def add(
-    method: Annotated[str, typer.Argument(help="Trained explainer that reads another project's files.")],
+    method: Annotated[
+        str, typer.Argument(help="Trained explainer that reads files of another project, such as piq-speechbrain.")
+    ],
     classifier: Annotated[
         str,
         typer.Option(
             "--classifier",
             "-c",
-            help="The classifier it was fitted to: a name from [bold]xaibench classifiers add[/bold], or a "
+            help="Classifier to which it was fitted: a name from [bold]xaibench classifiers add[/bold], or a "
             "checkpoint folder.",
             metavar="NAME|FOLDER",
         ),
@@ -82,9 +86,9 @@ def add(
     explainers: options.ExplainersOption = options.EXPLAINERS,
     force: Annotated[bool, typer.Option("--force", help="Replace weights that are there already.")] = False,
 ) -> None:
-    """Take over an explainer that another project fitted; runs with its classifier then find it.
+    """Add the weights of an explainer that another project fitted, so that runs with its classifier find them.
 
-    The files are checked and converted to safetensors; nothing in them is run. Weights and card go to
+    The files are checked and converted to safetensors; no code in them is run. The weights and their card go to
     EXPLAINERS/DATASET/CLASSIFIER/METHOD.
 
     [bold]Examples[/bold]
@@ -98,7 +102,7 @@ def add(
 
     explainer = registry.create("methods", method)
     if not isinstance(explainer, TrainableExplainer):
-        raise UnsupportedPairError(f"{method} has no weights; use it at once with 'xaibench run --method {method}'")
+        raise UnsupportedPairError(f"{method} has no weights; use it with 'xaibench run --method {method}'")
     command = shlex.join(["xaibench", *sys.argv[1:]])
     request = adding.Request(method, classifier, source.expanduser(), explainers, command)
     added = adding.add(request, explainer, force)

@@ -101,7 +101,7 @@ def inference(
 ) -> Iterator[Line]:
     """Bare forward passes, and all that scoring a method by the default metrics takes."""
     chosen = source.in_folds(TEST_FOLDS)[:count]
-    device = next(model.parameters()).device
+    device = model.device
     x = audio.spectrogram(torch.stack([torch.from_numpy(source.waveform(clip)) for clip in chosen])).to(device)
     forwarder = Forwarder(model, size, precision.dtype)
     seconds, peak = measured(lambda: forwarder.logits(x), device)
@@ -144,8 +144,16 @@ def training_steps(name: str, source: Synth, count: int, precision: options.Prec
     """Whole training steps: augmentation, both passes, optimiser and moving average."""
     x, labels = training.magnitudes(source, source.in_folds(TRAIN_FOLDS)[:count])
     recipe = replace(checkpoint.build(name, source.classes).recipe, epochs=10)
-    settings = training.Settings(name, source.name, 0, recipe, precision.dtype, device, command="")
-    trainer = training._Trainer(settings, source, steps=1000)
+    config = training.TrainingConfig(
+        classifier=name,
+        dataset=source.name,
+        seed=0,
+        recipe=recipe,
+        precision=precision.dtype,
+        device=device,
+        command="",
+    )
+    trainer = training._Trainer(config, source, steps=1000)
     seconds, peak = measured(lambda: trainer.run_epoch(x, labels), device)
     return Line("training", precision, training.BATCH_SIZE, count, seconds, peak)
 

@@ -20,7 +20,7 @@ from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.schedule import warm_up_then_cosine
 from xaibench.errors import CheckpointError, XaibenchError, one_line
 from xaibench.explaining.explanation import Explanation
-from xaibench.explaining.trainable import Clips, Epoch, Fitted, Fitting, Setting, TrainableExplainer
+from xaibench.explaining.trainable import Epoch, FitContext, Fitted, Setting, TrainableExplainer, TrainingClips
 from xaibench.sound.batch import Batch
 from xaibench.sound.randomness import seeded
 
@@ -82,27 +82,27 @@ class MaskExplainer(TrainableExplainer):
             mask = torch.sigmoid(classifier.front_end.to_picture(logits))
         return Explanation(mask.clone(), (logits.shape[1], logits.shape[2]))
 
-    def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> Fitted:
-        for name, value in fitting.settings.items():
+    def fit(self, classifier: Classifier, train: TrainingClips, valid: TrainingClips, context: FitContext) -> Fitted:
+        for name, value in context.settings.items():
             if name in _POSITIVE and value <= 0:
                 raise XaibenchError(f"{name}={value} is not more than 0; choose another --set {name}")
             if value < 0:
                 raise XaibenchError(f"{name}={value} is less than 0; choose another --set {name}")
-        torch.manual_seed(fitting.seed)
+        torch.manual_seed(context.seed)
         try:
-            network = self.network(classifier, fitting.settings).to(fitting.device)
+            network = self.network(classifier, context.settings).to(context.device)
         except ValueError as error:
             raise XaibenchError(f"these settings make no network: {error}; choose others with --set") from error
-        fit = _Fit(network, classifier, train, valid, fitting)
+        fit = _Fit(network, classifier, train, valid, context)
         fit.restore()
         while not fit.over:
             fit.run_epoch()
             fit.keep()
-            fitting.report(fit.epochs[-1])
+            context.report(fit.epochs[-1])
         if not fit.best["epoch"]:
             raise XaibenchError("the loss was never a finite number; choose a lower --set learning_rate")
         network.load_state_dict(fit.best["state"])
-        self._fitted, self._settings = network.eval(), fitting.settings
+        self._fitted, self._settings = network.eval(), context.settings
         return Fitted(
             epochs=tuple(fit.epochs),
             best_epoch=fit.best["epoch"],
@@ -138,7 +138,6 @@ class MaskExplainer(TrainableExplainer):
             raise CheckpointError(f"{path} has other settings than this version ({', '.join(unknown)}); fit it again")
         if any(not isinstance(settings[key], type(default)) for key, default in self.settings.items()):
             raise CheckpointError(f"{path} has settings that are not of their types; fit it again")
-        device = next(classifier.parameters()).device
         try:
             with seeded(0):  # what it is made with is overwritten, and nobody else's draws may be moved
                 network = self.network(classifier, settings)
@@ -147,17 +146,22 @@ class MaskExplainer(TrainableExplainer):
             )
         except (RuntimeError, ValueError, MemoryError) as error:
             raise CheckpointError(f"{path} does not fit {classifier.name}: {one_line(error, -1)}") from error
-        self._fitted, self._settings = network.to(device).eval().requires_grad_(False), settings
+        self._fitted, self._settings = network.to(classifier.device).eval().requires_grad_(False), settings
 
 
 class _Fit:
     """Network, optimiser and best weights: all that must outlive the process."""
 
     def __init__(
-        self, network: MaskNetwork, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting
+        self,
+        network: MaskNetwork,
+        classifier: Classifier,
+        train: TrainingClips,
+        valid: TrainingClips,
+        context: FitContext,
     ) -> None:
-        self.network, self.classifier, self.train, self.valid, self.fitting = network, classifier, train, valid, fitting
-        settings = fitting.settings
+        self.network, self.classifier, self.train, self.valid, self.context = network, classifier, train, valid, context
+        settings = context.settings
         self.batch_size, self.limit = int(settings["batch_size"]), int(settings["epochs"])
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=float(settings["learning_rate"]), weight_decay=float(settings["weight_decay"])
@@ -177,13 +181,13 @@ class _Fit:
     def over(self) -> bool:
         done = len(self.epochs)
         last_stage = self.best["stage"] == self.network.stage(self.limit - 1)
-        waited = done - self.best["epoch"] >= int(self.fitting.settings["patience"])
+        waited = done - self.best["epoch"] >= int(self.context.settings["patience"])
         return done >= self.limit or (done > 0 and last_stage and waited)
 
     def run_epoch(self) -> None:
         """One pass and its validation; every draw depends on (seed, epoch) alone."""
         started, epoch = time.perf_counter(), len(self.epochs)
-        generator = torch.Generator().manual_seed(self.fitting.seed * 100_003 + epoch)
+        generator = torch.Generator().manual_seed(self.context.seed * 100_003 + epoch)
         stage = self.network.stage(epoch)
         if stage != self.best["stage"] and self.best["epoch"]:  # a later stage starts from the best of the one before
             self.network.load_state_dict(self.best["state"])
@@ -211,13 +215,13 @@ class _Fit:
             state = copy.deepcopy(self.network.state_dict())
             self.best = {"loss": valid, "epoch": epoch + 1, "stage": stage, "state": state}
 
-    def measures(self, clips: Clips, target: Tensor) -> dict[str, float]:
+    def measures(self, clips: TrainingClips, target: Tensor) -> dict[str, float]:
         """What the network measures of clips: shares of things that any clip has, else means."""
         self.network.eval()
         parts: dict[str, list[Tensor]] = {}
         with torch.inference_mode():
             for index in torch.arange(len(clips)).split(self.batch_size):
-                x, c = clips.x[index].to(self.fitting.device), target[index].to(self.fitting.device)
+                x, c = clips.x[index].to(self.context.device), target[index].to(self.context.device)
                 for name, values in self.network.measures(self.classifier, x, c).items():
                     parts.setdefault(name, []).append(values.cpu())
         found = {name: torch.cat(values) for name, values in parts.items()}
@@ -236,9 +240,9 @@ class _Fit:
             "best": self.best,
             "seconds": self.seconds,
         }
-        temporary = self.fitting.state / (STATE + ".tmp")
+        temporary = self.context.state / (STATE + ".tmp")
         torch.save(state, temporary)
-        os.replace(temporary, self.fitting.state / STATE)
+        os.replace(temporary, self.context.state / STATE)
 
     def restore(self) -> None:
         """Go on where an earlier process stopped, if there was one.
@@ -246,11 +250,11 @@ class _Fit:
         Raises:
             CheckpointError: what it left is damaged.
         """
-        path = self.fitting.state / STATE
+        path = self.context.state / STATE
         if not path.is_file():
             return
         try:
-            state = torch.load(path, map_location=self.fitting.device, weights_only=True)
+            state = torch.load(path, map_location=self.context.device, weights_only=True)
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.scheduler.last_epoch = state["last_step"]
@@ -260,13 +264,13 @@ class _Fit:
             # Without torch's own words, which advise to unpickle the file.
             raise CheckpointError(f"{path} is damaged; delete it to start over") from error
 
-    def _loss(self, clips: Clips, target: Tensor, index: Tensor, epoch: int) -> Tensor:
-        device, precision = self.fitting.device, self.fitting.precision
+    def _loss(self, clips: TrainingClips, target: Tensor, index: Tensor, epoch: int) -> Tensor:
+        device, precision = self.context.device, self.context.precision
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             return self.network.loss(self.classifier, clips.x[index].to(device), target[index].to(device), epoch)
 
     @torch.inference_mode()
-    def _predicted(self, clips: Clips) -> Tensor:
+    def _predicted(self, clips: TrainingClips) -> Tensor:
         """Classes that the classifier predicts, (clips,), on the CPU."""
-        parts = [self.classifier.logits(x.to(self.fitting.device)).argmax(dim=1).cpu() for x in clips.x.split(16)]
+        parts = [self.classifier.logits(x.to(self.context.device)).argmax(dim=1).cpu() for x in clips.x.split(16)]
         return torch.cat(parts).clone()

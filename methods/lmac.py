@@ -29,9 +29,8 @@ class LmacNetwork(MaskNetwork):
 
     def __init__(self, classifier: Classifier, settings: dict[str, Setting]) -> None:
         super().__init__()
-        device = next(classifier.parameters()).device
         with torch.inference_mode():
-            maps = classifier.feature_pyramid(torch.zeros(1, *PICTURE_SHAPE, device=device))
+            maps = classifier.feature_pyramid(torch.zeros(1, *PICTURE_SHAPE, device=classifier.device))
         self.settings = settings
         self.decoder = MaskDecoder(
             [one.shape[1] for one in maps],

@@ -29,9 +29,9 @@ class PiqNetwork(MaskNetwork):
 
     def __init__(self, classifier: Classifier, settings: dict[str, Setting]) -> None:
         super().__init__()
-        device = next(classifier.parameters()).device
         with torch.inference_mode():
-            _, channels, height, width = classifier.deepest_map(torch.zeros(1, *PICTURE_SHAPE, device=device)).shape
+            silence = torch.zeros(1, *PICTURE_SHAPE, device=classifier.device)
+            _, channels, height, width = classifier.deepest_map(silence).shape
         size = int(settings["code_size"])
         self.adapter = Adapter(channels, size)
         self.codebook = ClassCodebook(

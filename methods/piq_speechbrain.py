@@ -15,7 +15,7 @@ from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.state_dicts import read_state
 from xaibench.errors import CheckpointError, UnsupportedPairError
 from xaibench.explaining.explanation import Explanation
-from xaibench.explaining.trainable import Clips, Fitting, Imported, TrainableExplainer
+from xaibench.explaining.trainable import FitContext, Imported, TrainableExplainer, TrainingClips
 from xaibench.sound.audio import PICTURE_SHAPE
 from xaibench.sound.batch import Batch
 
@@ -54,7 +54,7 @@ class RecipePiq(TrainableExplainer):
             )
         return super().refusal(classifier, has_ground_truth)
 
-    def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> NoReturn:
+    def fit(self, classifier: Classifier, train: TrainingClips, valid: TrainingClips, context: FitContext) -> NoReturn:
         """Refuse: the recipe's own code trains it.
 
         Raises:
@@ -130,7 +130,7 @@ class RecipePiq(TrainableExplainer):
         if refusal is not None:
             raise UnsupportedPairError(f"{source} is of no use here: {self.title} {refusal}")
         interpreter = from_state(state, len(classes), str(source))
-        device = next(classifier.parameters()).device
+        device = classifier.device
         with torch.inference_mode():
             channels, *size = _features(classifier, torch.zeros(1, *PICTURE_SHAPE, device=device)).shape[1:]
         dim = interpreter.down.in_channels

@@ -14,7 +14,7 @@ import pytest
 
 from xaibench import cli, registry
 from xaibench.classifiers import checkpoint
-from xaibench.explaining.trainable import Clips
+from xaibench.explaining.trainable import TrainingClips
 from xaibench.storage import hub
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -154,9 +154,9 @@ class Reader:
 
     def _fit(self, words: list[str]) -> str | None:
         """On a few clips."""
-        read = Clips.of
+        read = TrainingClips.of
         with self.monkeypatch.context() as patch:
-            patch.setattr(Clips, "of", lambda dataset, clips: read(dataset, clips[:16]))
+            patch.setattr(TrainingClips, "of", lambda dataset, clips: read(dataset, clips[:16]))
             code = self._call(words)
         return None if code == 0 else f"exit code {code}"
 

@@ -16,15 +16,14 @@ _HOMES = {
     "CheckpointFormat": "xaibench.classifiers.checkpoint_format",
     "Classifier": "xaibench.classifiers.base",
     "Clip": "xaibench.sound.dataset",
-    "Clips": "xaibench.explaining.trainable",
     "DataError": "xaibench.errors",
     "Dataset": "xaibench.sound.dataset",
     "Epoch": "xaibench.explaining.trainable",
     "Explainer": "xaibench.explaining.explainer",
     "Explanation": "xaibench.explaining.explanation",
     "ExplanationError": "xaibench.errors",
+    "FitContext": "xaibench.explaining.trainable",
     "Fitted": "xaibench.explaining.trainable",
-    "Fitting": "xaibench.explaining.trainable",
     "ForeignCheckpoint": "xaibench.classifiers.checkpoint_format",
     "Imported": "xaibench.explaining.trainable",
     "Masked": "xaibench.scoring.context",
@@ -36,6 +35,7 @@ _HOMES = {
     "Scores": "xaibench.scoring.metric",
     "ScoringContext": "xaibench.scoring.context",
     "TrainableExplainer": "xaibench.explaining.trainable",
+    "TrainingClips": "xaibench.explaining.trainable",
     "UnsupportedPairError": "xaibench.errors",
     "XaibenchError": "xaibench.errors",
     "check_explainer": "xaibench.testing",
@@ -60,12 +60,12 @@ if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test comp
     from xaibench.errors import XaibenchError as XaibenchError
     from xaibench.explaining.explainer import Explainer as Explainer
     from xaibench.explaining.explanation import Explanation as Explanation
-    from xaibench.explaining.trainable import Clips as Clips
     from xaibench.explaining.trainable import Epoch as Epoch
+    from xaibench.explaining.trainable import FitContext as FitContext
     from xaibench.explaining.trainable import Fitted as Fitted
-    from xaibench.explaining.trainable import Fitting as Fitting
     from xaibench.explaining.trainable import Imported as Imported
     from xaibench.explaining.trainable import TrainableExplainer as TrainableExplainer
+    from xaibench.explaining.trainable import TrainingClips as TrainingClips
     from xaibench.scoring.context import Masked as Masked
     from xaibench.scoring.context import Perturbation as Perturbation
     from xaibench.scoring.context import ScoringContext as ScoringContext

@@ -57,6 +57,7 @@ def test_protocol(name: str) -> None:
     assert classifier.classes == CLASSES
     assert classifier.temperature == (1.0 if classifier.family == "cnn" else COSINE_SCALE)
     assert classifier.parameter_count == sum(p.numel() for p in classifier.parameters())
+    assert classifier.device == next(classifier.parameters()).device
     x = sound(1).clone().requires_grad_()
     seen: list[torch.Tensor] = []
     hook = classifier.feature_maps.register_forward_hook(lambda module, args, output: seen.append(output))

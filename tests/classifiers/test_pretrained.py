@@ -104,9 +104,9 @@ class Noise(Dataset):
         return (0.1 * rng.standard_normal(audio.CLIP_SAMPLES)).astype(np.float32)
 
 
-def settings(init: str, classifier: str = "vit") -> training.Settings:
+def config(init: str, classifier: str = "vit") -> training.TrainingConfig:
     """One epoch whose steps are too small to move a weight far."""
-    return training.Settings(
+    return training.TrainingConfig(
         classifier=classifier,
         dataset="noise",
         seed=0,
@@ -123,7 +123,7 @@ def test_a_training_starts_from_it(tmp_path: Path, folder: Path, monkeypatch: py
     monkeypatch.setattr(checkpoint, "build", build)
     monkeypatch.setattr(hub, "fetch", lambda *arguments: folder)
     init = str(folder) if source == "folder" else "owner/model"
-    card = training.train(Noise(), settings(init), tmp_path / "out", lambda step: None)
+    card = training.train(Noise(), config(init), tmp_path / "out", lambda step: None)
     assert card.initialised_from.startswith(f"{init} (transformers' ViTModel), SHA-256 ")
     assert checkpoint.file_hash(folder / "model.safetensors") in card.initialised_from
     classifier: Any = checkpoint.load(tmp_path / "out")[0]

@@ -49,10 +49,10 @@ def _tiny_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "build", tiny)
 
 
-def settings(epochs: int = 7, seed: int = 0, learning_rate: float = 3e-3) -> training.Settings:
-    """Settings of a short training on the CPU."""
+def config(epochs: int = 7, seed: int = 0, learning_rate: float = 3e-3) -> training.TrainingConfig:
+    """Of a short training on the CPU."""
     recipe = Recipe(epochs=epochs, learning_rate=learning_rate)
-    return training.Settings(
+    return training.TrainingConfig(
         classifier="tiny",
         dataset="tones",
         seed=seed,
@@ -88,7 +88,7 @@ def weights(folder: Path) -> bytes:
 
 def test_it_learns_what_can_be_learned(tmp_path: Path) -> None:
     steps: list[training.Progress] = []
-    card = training.train(Tones(), settings(epochs=60, learning_rate=1e-2), tmp_path / "made", steps.append)
+    card = training.train(Tones(), config(epochs=60, learning_rate=1e-2), tmp_path / "made", steps.append)
     losses = [step.loss for step in steps]
     assert [step.epoch for step in steps] == list(range(1, 61))
     # Mixed, smoothed labels keep the loss from 0; guessing two classes costs log 2 = 0.693.
@@ -100,7 +100,7 @@ def test_it_learns_what_can_be_learned(tmp_path: Path) -> None:
 
 def test_the_card_is_complete_and_true(tmp_path: Path) -> None:
     dataset = Tones()
-    given = settings(epochs=2)
+    given = config(epochs=2)
     card = training.train(dataset, given, tmp_path, ignore)
     assert not (tmp_path / training.STATE).exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == [checkpoint.CARD, checkpoint.WEIGHTS]
@@ -124,7 +124,7 @@ def test_fold_five_is_read_only_at_the_end(tmp_path: Path) -> None:
     dataset = Tones()
     seen: list[int] = []
     training.train(
-        dataset, settings(epochs=2), tmp_path, lambda step: seen.append(sum("tone-5" in c for c in dataset.read))
+        dataset, config(epochs=2), tmp_path, lambda step: seen.append(sum("tone-5" in c for c in dataset.read))
     )
     assert seen == [0, 0]
     assert any("tone-5" in clip for clip in dataset.read)
@@ -133,7 +133,7 @@ def test_fold_five_is_read_only_at_the_end(tmp_path: Path) -> None:
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
         torch.rand(7)  # the caller's random state must not matter
-        training.train(Tones(), settings(epochs=2, seed=seed), tmp_path / folder, ignore)
+        training.train(Tones(), config(epochs=2, seed=seed), tmp_path / folder, ignore)
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
     assert weights(tmp_path / "a") != weights(tmp_path / "c")
 
@@ -141,15 +141,15 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize("epoch", [5, 6])
 def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path, epoch: int) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    card = training.train(Tones(), settings(), whole, ignore)
+    card = training.train(Tones(), config(), whole, ignore)
     with pytest.raises(Stopped):
-        training.train(Tones(), settings(), stopped, stop_after(epoch))
+        training.train(Tones(), config(), stopped, stop_after(epoch))
     # The state is written after the report of every fifth epoch.
     assert (stopped / training.STATE).exists() == (epoch > 5)
     assert not (stopped / checkpoint.CARD).exists()
     torch.rand(11)
     epochs: list[int] = []
-    resumed = training.train(Tones(), settings(), stopped, lambda step: epochs.append(step.epoch))
+    resumed = training.train(Tones(), config(), stopped, lambda step: epochs.append(step.epoch))
     assert epochs == (list(range(1, 8)) if epoch == 5 else [6, 7])
     assert weights(whole) == weights(stopped)
     same = {"seconds": 0.0}
@@ -161,22 +161,22 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path, epo
 )
 def test_other_settings_do_not_go_on(tmp_path: Path, change: dict[str, float]) -> None:
     with pytest.raises(Stopped):
-        training.train(Tones(), settings(), tmp_path, stop_after(6))
+        training.train(Tones(), config(), tmp_path, stop_after(6))
     before = (tmp_path / training.STATE).read_bytes()
     with pytest.raises(CheckpointError, match=r"other settings or data; delete it or choose another --out"):
-        training.train(Tones(), settings(**change), tmp_path, ignore)  # type: ignore[arg-type]
+        training.train(Tones(), config(**change), tmp_path, ignore)  # type: ignore[arg-type]
     assert (tmp_path / training.STATE).read_bytes() == before
 
 
 def test_a_damaged_state_is_named(tmp_path: Path) -> None:
     (tmp_path / training.STATE).write_bytes(b"not a state")
     with pytest.raises(CheckpointError, match=r"training-state\.pt is damaged; delete it to start over$"):
-        training.train(Tones(), settings(epochs=1), tmp_path, ignore)
+        training.train(Tones(), config(epochs=1), tmp_path, ignore)
 
 
 def test_a_missing_fold_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="tones has no clips in fold 4"):
-        training.train(Tones(folds=(1, 2, 3, 5)), settings(epochs=1), tmp_path, ignore)
+        training.train(Tones(folds=(1, 2, 3, 5)), config(epochs=1), tmp_path, ignore)
 
 
 def test_measure_is_accuracy_and_cross_entropy() -> None:
@@ -199,7 +199,7 @@ def test_measure_is_accuracy_and_cross_entropy() -> None:
 def test_a_training_can_start_from_other_weights_all_but_the_head(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = training.train(Tones(), settings(epochs=2), tmp_path / "first", ignore)
+    first = training.train(Tones(), config(epochs=2), tmp_path / "first", ignore)
     started: dict[str, torch.Tensor] = {}
     real = training._Trainer.run_epoch
 
@@ -209,7 +209,7 @@ def test_a_training_can_start_from_other_weights_all_but_the_head(
         return real(trainer, x, y)
 
     monkeypatch.setattr(training._Trainer, "run_epoch", spy)
-    again = dataclasses.replace(settings(epochs=1, seed=5), init=str(tmp_path / "first"))
+    again = dataclasses.replace(config(epochs=1, seed=5), init=str(tmp_path / "first"))
     card = training.train(Tones(), again, tmp_path / "second", ignore)
     source, _ = checkpoint.load(tmp_path / "first")
     for key, value in source.state_dict().items():
@@ -223,16 +223,16 @@ def test_a_training_can_start_from_other_weights_all_but_the_head(
 
 
 def test_a_training_cannot_start_from_another_architecture_or_nothing(tmp_path: Path) -> None:
-    training.train(Tones(), settings(epochs=1), tmp_path / "first", ignore)
-    other = dataclasses.replace(settings(), classifier="other", init=str(tmp_path / "first"))
+    training.train(Tones(), config(epochs=1), tmp_path / "first", ignore)
+    other = dataclasses.replace(config(), classifier="other", init=str(tmp_path / "first"))
     with pytest.raises(CheckpointError, match="holds a tiny, not a other"):
         training.train(Tones(), other, tmp_path / "second", ignore)
     with pytest.raises(CheckpointError, match="neither a checkpoint folder nor shipped weights"):
-        training.train(Tones(), dataclasses.replace(settings(), init="nowhere"), tmp_path / "third", ignore)
+        training.train(Tones(), dataclasses.replace(config(), init="nowhere"), tmp_path / "third", ignore)
 
 
 def test_a_teacher_gives_half_of_the_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    training.train(Tones(), settings(epochs=2), tmp_path / "first", ignore)
+    training.train(Tones(), config(epochs=2), tmp_path / "first", ignore)
     views: list[tuple[torch.Tensor, torch.Tensor]] = []
     targets: list[torch.Tensor] = []
     augment, cross_entropy = training.augment, torch.nn.functional.cross_entropy
@@ -247,7 +247,7 @@ def test_a_teacher_gives_half_of_the_target(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(training, "augment", seen_views)
     monkeypatch.setattr(training.functional, "cross_entropy", seen_targets)
-    taught = dataclasses.replace(settings(epochs=1, seed=5), teacher=str(tmp_path / "first"))
+    taught = dataclasses.replace(config(epochs=1, seed=5), teacher=str(tmp_path / "first"))
     card = training.train(Tones(), taught, tmp_path / "second", ignore)
     teacher, _ = checkpoint.load(tmp_path / "first")
     (x, mixed), target = views[0], targets[0]
@@ -257,9 +257,9 @@ def test_a_teacher_gives_half_of_the_target(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_teacher_of_other_classes_is_refused(tmp_path: Path) -> None:
-    training.train(Tones(), settings(epochs=1), tmp_path / "first", ignore)
+    training.train(Tones(), config(epochs=1), tmp_path / "first", ignore)
     others = Tones()
     others.classes = ("quiet", "loud")
     with pytest.raises(CheckpointError, match="other classes"):
-        taught = dataclasses.replace(settings(), teacher=str(tmp_path / "first"))
+        taught = dataclasses.replace(config(), teacher=str(tmp_path / "first"))
         training.train(others, taught, tmp_path / "second", ignore)

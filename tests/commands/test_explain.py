@@ -89,10 +89,12 @@ def fitted(small_esc50: Path, tmp_path: Path) -> Path:
     loaded = LoadedClassifier("focalnet-micro", classifier, card.weights_sha256)
     piq = registry.create("methods", "piq")
     assert isinstance(piq, TrainableExplainer)
-    order = fitting.Order("piq", piq.settings | {"epochs": 1}, 0, torch.float32, "test")
+    config = fitting.FittingConfig(
+        method="piq", settings=piq.settings | {"epochs": 1}, seed=0, precision=torch.float32, command="test"
+    )
     folder = fitting.folder_of(tmp_path / "mine", "esc50", "focalnet-micro", "piq")
     folder.mkdir(parents=True)
-    fitting.fit(piq, loaded, Esc50(small_esc50), order, folder, lambda epoch: None)
+    fitting.fit(piq, loaded, Esc50(small_esc50), config, folder, lambda epoch: None)
     return tmp_path / "mine"
 
 
@@ -192,9 +194,11 @@ def test_a_pairs_classifier_has_its_classes_in_the_order_that_explainers_are_fit
     loaded = LoadedClassifier("theirs", in_order(loaded, classes), card.weights_sha256)
     method = registry.create("methods", "piq")
     small = {"epochs": 1, "decoder_width": 2, "codes": 40, "code_size": 4}
-    fit = fitting.Order("piq", method.settings | small, 0, torch.float32, "")
+    config = fitting.FittingConfig(
+        method="piq", settings=method.settings | small, seed=0, precision=torch.float32, command=""
+    )
     folder = fitting.folder_of(tmp_path / "explainers", "esc10", "theirs", "piq")
-    fitting.fit(method, loaded, source, fit, folder, lambda epoch: None)
+    fitting.fit(method, loaded, source, config, folder, lambda epoch: None)
     (pair,) = Pairing("esc10", tmp_path / "explainers", torch.device("cpu")).pairs(["piq@theirs"], None)
     assert pair.loaded.classifier.classes == classes
     x = torch.rand(3, 513, 431, generator=torch.Generator().manual_seed(0))

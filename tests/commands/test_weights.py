@@ -19,7 +19,7 @@ from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import UnsupportedPairError
 from xaibench.explaining import adding, fitting
 from xaibench.explaining.explanation import Explanation
-from xaibench.explaining.trainable import Clips, Fitted, Fitting, Imported, TrainableExplainer
+from xaibench.explaining.trainable import FitContext, Fitted, Imported, TrainableExplainer, TrainingClips
 from xaibench.sound.batch import Batch
 from xaibench.storage.user_folders import DATA_VARIABLE
 
@@ -163,7 +163,7 @@ class Strange(TrainableExplainer):
 
     title, reference, description, polarity = "Strange", "none", "one number everywhere", "positive"
 
-    def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> Fitted:
+    def fit(self, classifier: Classifier, train: TrainingClips, valid: TrainingClips, context: FitContext) -> Fitted:
         raise NotImplementedError
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
@@ -182,8 +182,10 @@ class Strange(TrainableExplainer):
 
 def test_any_method_may_read_another_projects_files(tmp_path: Path) -> None:
     (tmp_path / "theirs" / "theirs.txt").write_text("0.25")
-    request = adding.Request("strange", "esc10/cnn-micro", tmp_path / "theirs", tmp_path / "root")
-    added = adding.add(request, Strange())
+    config = adding.AddExplainerConfig(
+        method="strange", classifier="esc10/cnn-micro", source=tmp_path / "theirs", root=tmp_path / "root"
+    )
+    added = adding.add(config, Strange())
     assert added.folder == tmp_path / "root" / "esc10" / "cnn-micro" / "strange"
     assert (added.card.parameters, added.card.data_licence != "") == (1, True)
     classifier, card = checkpoint.resolve("cnn-micro", "esc10")

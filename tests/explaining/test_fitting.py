@@ -17,8 +17,16 @@ from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import CheckpointError, DataError, UnsupportedPairError, XaibenchError
 from xaibench.explaining import fitting
 from xaibench.explaining.explanation import Explanation
-from xaibench.explaining.fitting import Order
-from xaibench.explaining.trainable import Clips, Epoch, Fitted, Fitting, Setting, TrainableExplainer, changed_settings
+from xaibench.explaining.fitting import FittingConfig
+from xaibench.explaining.trainable import (
+    Epoch,
+    FitContext,
+    Fitted,
+    Setting,
+    TrainableExplainer,
+    TrainingClips,
+    changed_settings,
+)
 from xaibench.registry import create
 from xaibench.results import store
 from xaibench.results.store import Manifest, RunFolder
@@ -53,11 +61,11 @@ class Level(TrainableExplainer):
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         return Explanation(torch.ones_like(batch.x) * self.level, batch.picture_shape)
 
-    def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> Fitted:
+    def fit(self, classifier: Classifier, train: TrainingClips, valid: TrainingClips, context: FitContext) -> Fitted:
         Level.seen = [train.ids, valid.ids]
-        self.level = train.x.mean() * float(fitting.settings["gain"])
+        self.level = train.x.mean() * float(context.settings["gain"])
         epoch = Epoch(1, 1, 2.0, 1.0, {"hope": 0.5})
-        fitting.report(epoch)
+        context.report(epoch)
         return Fitted((epoch,), 1, 1, 1.23, {"hope": 0.5})
 
     def save(self, folder: Path) -> None:
@@ -72,13 +80,19 @@ def toy() -> LoadedClassifier:
     return LoadedClassifier("toy", toy_classifier(), "a" * 64)
 
 
+def of_level(**changes: Setting) -> FittingConfig:
+    return FittingConfig(
+        method="level", settings=Level.settings | changes, seed=0, precision=torch.float32, command="as typed"
+    )
+
+
 def fit(
     loaded: LoadedClassifier, root: Path, dataset: Dataset | None = None, **changes: Setting
 ) -> fitting.ExplainerCard:
     dataset = dataset or Noises()
     folder = fitting.folder_of(root, dataset.name, loaded.label, "level")
-    order = Order("level", Level.settings | changes, 0, torch.float32, "as typed")
-    return fitting.fit(Level(), loaded, dataset, order, folder, lambda epoch: None)
+    config = of_level(**changes)
+    return fitting.fit(Level(), loaded, dataset, config, folder, lambda epoch: None)
 
 
 def test_it_is_fitted_on_folds_1_to_3_and_stopped_by_fold_4(toy: LoadedClassifier, tmp_path: Path) -> None:
@@ -102,9 +116,9 @@ def test_a_fold_without_clips_is_refused(toy: LoadedClassifier, tmp_path: Path) 
 
 def test_a_pair_that_makes_no_sense_is_not_fitted(toy: LoadedClassifier, tmp_path: Path) -> None:
     needy = type("Needy", (Level,), {"requires": frozenset({"attentions"})})()
-    order = Order("needy", {}, 0, torch.float32, "")
+    config = FittingConfig(method="needy", settings={}, seed=0, precision=torch.float32, command="")
     with pytest.raises(UnsupportedPairError, match="needy cannot be fitted here: it needs attention weights"):
-        fitting.fit(needy, toy, Noises(), order, tmp_path, lambda epoch: None)
+        fitting.fit(needy, toy, Noises(), config, tmp_path, lambda epoch: None)
 
 
 def test_a_second_fit_replaces_the_first_and_leaves_nothing_of_it(toy: LoadedClassifier, tmp_path: Path) -> None:
@@ -188,9 +202,9 @@ def test_weights_in_folders_count_and_are_replaced(toy: LoadedClassifier, tmp_pa
             super().load(folder / "deep", classifier)
 
     folder = tmp_path / "fitted"
-    order = Order("level", Level.settings, 0, torch.float32, "as typed")
+    config = of_level()
     for _ in range(2):
-        card = fitting.fit(Nested(), toy, Noises(), order, folder, lambda epoch: None)
+        card = fitting.fit(Nested(), toy, Noises(), config, folder, lambda epoch: None)
     assert fitting.load(Nested(), folder, toy.classifier, toy.sha256) == card
     weights = folder / "deep" / "level.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
@@ -304,7 +318,7 @@ def test_a_mask_beyond_1_fails_as_a_mask_and_is_scored_as_a_map(toy: LoadedClass
 
 def _mean(fold: int) -> float:
     source = Noises()
-    return float(Clips.of(source, source.in_folds([fold])).x.mean())
+    return float(TrainingClips.of(source, source.in_folds([fold])).x.mean())
 
 
 def test_a_method_that_has_the_name_of_a_soft_mask_is_refused(

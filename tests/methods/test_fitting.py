@@ -22,7 +22,7 @@ from xaibench.classifiers import checkpoint
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import CheckpointError, XaibenchError
 from xaibench.explaining import fitting
-from xaibench.explaining.fitting import ExplainerCard, Order
+from xaibench.explaining.fitting import ExplainerCard, FittingConfig
 from xaibench.explaining.trainable import Epoch
 from xaibench.results import store
 from xaibench.sound import audio
@@ -71,9 +71,11 @@ def fit(name: str, loaded: LoadedClassifier, few: Path, root: Path, seed: int = 
             raise KeyboardInterrupt
 
     method = registry.create("methods", name)
-    order = Order(name, method.settings | SMALL[name], seed, torch.float32, "a test")
+    config = FittingConfig(
+        method=name, settings=method.settings | SMALL[name], seed=seed, precision=torch.float32, command="a test"
+    )
     folder = fitting.folder_of(root, "esc10", loaded.label, name)
-    return Fit(folder, fitting.fit(method, loaded, Esc10(few), order, folder, report), epochs)
+    return Fit(folder, fitting.fit(method, loaded, Esc10(few), config, folder, report), epochs)
 
 
 @pytest.fixture(scope="module", params=METHODS)

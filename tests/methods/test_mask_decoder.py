@@ -15,7 +15,7 @@ from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.checkpoint import freeze
 from xaibench.classifiers.front_end import FrontEnd, LinearResize, MelResize
-from xaibench.explaining.trainable import Clips, Fitting
+from xaibench.explaining.trainable import FitContext, TrainingClips
 from xaibench.sound.audio import PICTURE_SHAPE
 from xaibench.testing import toy_batch
 
@@ -67,9 +67,16 @@ def test_a_mask_has_the_spectrograms_size(name: str, sizes: Sizes, front_end: Fr
     target = classifier.logits(batch.x).argmax(dim=1)
     method = registry.create("methods", name)
     settings = method.settings | {"epochs": 1, "decoder_width": 4}
-    clips = Clips(batch.x, batch.clip_ids)
-    fitting = Fitting(settings, 0, torch.device("cpu"), torch.float32, tmp_path, lambda epoch: None)
-    fitted = method.fit(classifier, clips, clips, fitting)
+    clips = TrainingClips(batch.x, batch.clip_ids)
+    context = FitContext(
+        settings=settings,
+        seed=0,
+        device=torch.device("cpu"),
+        precision=torch.float32,
+        state=tmp_path,
+        report=lambda epoch: None,
+    )
+    fitted = method.fit(classifier, clips, clips, context)
     assert len(fitted.epochs) == 1
     explanation = method.explain(classifier, batch, target)
     assert explanation.map.shape == (3, *PICTURE_SHAPE)

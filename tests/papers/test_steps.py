@@ -94,10 +94,16 @@ def test_every_fold_validates_on_the_one_before_and_trains_on_the_rest() -> None
 
 
 def test_other_folds_change_what_a_stopped_training_must_share() -> None:
-    one = training.Settings("tiny", "tones", 0, Recipe(), torch.float32, torch.device("cpu"), "")
-    other = training.Settings(
-        "tiny", "tones", 0, Recipe(), torch.float32, torch.device("cpu"), "", split=Split.testing(1, FOLDS)
+    one = training.TrainingConfig(
+        classifier="tiny",
+        dataset="tones",
+        seed=0,
+        recipe=Recipe(),
+        precision=torch.float32,
+        device=torch.device("cpu"),
+        command="",
     )
+    other = replace(one, split=Split.testing(1, FOLDS))
     assert "folds" not in one.identity()  # states from before there were other folds still count
     assert other.identity() == one.identity() | {"folds": [(2, 3, 4), (5,), (1,)]}
 

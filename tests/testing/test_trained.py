@@ -14,7 +14,7 @@ from torch import Tensor
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import CheckpointError
 from xaibench.explaining.explanation import Explanation
-from xaibench.explaining.trainable import Clips, Epoch, Fitted, Fitting, TrainableExplainer
+from xaibench.explaining.trainable import Epoch, FitContext, Fitted, TrainableExplainer, TrainingClips
 from xaibench.sound.batch import Batch
 from xaibench.testing import check_explainer
 
@@ -35,21 +35,21 @@ class Good(TrainableExplainer):
             confidence = classifier.probabilities(batch.x).amax(dim=1)
         return Explanation(batch.x * self.scale[:, None] * confidence[:, None, None], batch.picture_shape)
 
-    def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> Fitted:
-        state = fitting.state / "state.pt"
+    def fit(self, classifier: Classifier, train: TrainingClips, valid: TrainingClips, context: FitContext) -> Fitted:
+        state = context.state / "state.pt"
         self.scale, done = torch.zeros(train.x.shape[1]), 0
         if state.is_file():
             kept = torch.load(state, weights_only=True)
             self.scale, done = kept["scale"], kept["done"]
-        epochs = [Epoch(i + 1, 2, 1.0, 1.0) for i in range(int(fitting.settings["epochs"]))]
+        epochs = [Epoch(i + 1, 2, 1.0, 1.0) for i in range(int(context.settings["epochs"]))]
         for epoch in epochs[done:]:
-            draws = torch.Generator().manual_seed(fitting.seed + epoch.epoch)
-            self.step(classifier, train, float(fitting.settings["step"]), draws)
+            draws = torch.Generator().manual_seed(context.seed + epoch.epoch)
+            self.step(classifier, train, float(context.settings["step"]), draws)
             torch.save({"scale": self.scale, "done": epoch.epoch}, state)
-            fitting.report(epoch)
+            context.report(epoch)
         return Fitted(tuple(epochs), len(epochs), len(self.scale), 1.0)
 
-    def step(self, classifier: Classifier, train: Clips, size: float, draws: torch.Generator) -> None:
+    def step(self, classifier: Classifier, train: TrainingClips, size: float, draws: torch.Generator) -> None:
         self.scale = self.scale + size * train.x.mean(dim=(0, 2)) * torch.rand(len(self.scale), generator=draws)
 
     def save(self, folder: Path) -> None:
@@ -67,19 +67,19 @@ class WordSetting(Good):
 
 
 class GlobalDraws(Good):
-    def step(self, classifier: Classifier, train: Clips, size: float, draws: torch.Generator) -> None:
+    def step(self, classifier: Classifier, train: TrainingClips, size: float, draws: torch.Generator) -> None:
         self.scale = self.scale + torch.rand(len(self.scale))
 
 
 class TrainsTheClassifier(Good):
-    def step(self, classifier: Classifier, train: Clips, size: float, draws: torch.Generator) -> None:
+    def step(self, classifier: Classifier, train: TrainingClips, size: float, draws: torch.Generator) -> None:
         super().step(classifier, train, size, draws)
         with torch.no_grad():
             next(classifier.parameters()).mul_(1.01)
 
 
 class LeavesTrainingMode(Good):
-    def step(self, classifier: Classifier, train: Clips, size: float, draws: torch.Generator) -> None:
+    def step(self, classifier: Classifier, train: TrainingClips, size: float, draws: torch.Generator) -> None:
         super().step(classifier, train, size, draws)
         classifier.train()
 
@@ -87,22 +87,22 @@ class LeavesTrainingMode(Good):
 class ForgetsItsState(Good):
     """Goes on with the epochs that were left, without what the first had learned."""
 
-    def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> Fitted:
-        state = fitting.state / "state.pt"
+    def fit(self, classifier: Classifier, train: TrainingClips, valid: TrainingClips, context: FitContext) -> Fitted:
+        state = context.state / "state.pt"
         if state.is_file():
             kept = torch.load(state, weights_only=True)
             torch.save(kept | {"scale": torch.zeros_like(kept["scale"])}, state)
-        return super().fit(classifier, train, valid, fitting)
+        return super().fit(classifier, train, valid, context)
 
 
 class ReturnsNothing(Good):
-    def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> Any:
-        super().fit(classifier, train, valid, fitting)
+    def fit(self, classifier: Classifier, train: TrainingClips, valid: TrainingClips, context: FitContext) -> Any:
+        super().fit(classifier, train, valid, context)
 
 
 class BestOfNoEpoch(Good):
-    def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> Fitted:
-        fitted = super().fit(classifier, train, valid, fitting)
+    def fit(self, classifier: Classifier, train: TrainingClips, valid: TrainingClips, context: FitContext) -> Fitted:
+        fitted = super().fit(classifier, train, valid, context)
         return Fitted(fitted.epochs, 99, fitted.parameters, fitted.seconds)
 
 
@@ -124,9 +124,9 @@ class LoadsOnlyWhereItWasFitted(Good):
         if not hasattr(self, "fitted"):
             self.scale = torch.flip(self.scale, (0,))
 
-    def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> Fitted:
+    def fit(self, classifier: Classifier, train: TrainingClips, valid: TrainingClips, context: FitContext) -> Fitted:
         self.fitted = True
-        return super().fit(classifier, train, valid, fitting)
+        return super().fit(classifier, train, valid, context)
 
 
 class Unpickles(Good):
@@ -158,9 +158,9 @@ class HeedsNoDamage(Good):
 class KnowsOneClassifier(Good):
     """Keeps the classifier that it was fitted to, and asks it whichever it is given."""
 
-    def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> Fitted:
+    def fit(self, classifier: Classifier, train: TrainingClips, valid: TrainingClips, context: FitContext) -> Fitted:
         self.own = classifier
-        return super().fit(classifier, train, valid, fitting)
+        return super().fit(classifier, train, valid, context)
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         explanation = super().explain(classifier, batch, target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from xaibench.classifiers.front_end import FrontEnd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a classifier is trained from scratch unless the command line says otherwise.
 
@@ -93,6 +94,12 @@ class Classifier(nn.Module):
     def probabilities(self, x: Tensor) -> Tensor:
         """Probabilities (batch, classes) at the classifier's temperature."""
         return torch.softmax(self.temperature * self.logits(x), dim=-1)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of its parameters; of its buffers where it has none, and else the CPU."""
+        tensor = next(chain(self.parameters(), self.buffers()), None)
+        return torch.device("cpu") if tensor is None else tensor.device
 
     @property
     def parameter_count(self) -> int:

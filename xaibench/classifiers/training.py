@@ -44,8 +44,8 @@ class Progress:
     best_accuracy: float
 
 
-@dataclass(frozen=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
     """What, beside the data, decides the trained weights on one machine.
 
     Attributes:
@@ -89,16 +89,16 @@ class Settings:
 class _Trainer:
     """Model, its moving average, optimiser and best state: all that a checkpoint must hold."""
 
-    def __init__(self, settings: Settings, dataset: Dataset, steps: int) -> None:
-        torch.manual_seed(settings.seed)
-        self.settings = settings
-        self.identity = settings.identity() | {"data": dataset.fingerprint()}
-        self.model = checkpoint.build(settings.classifier, dataset.classes)
-        self.origin = _initialise(self.model, settings.init) if settings.init else ""
-        self.model.to(settings.device)
-        self.teacher, self.taught_by = _teacher(settings, self.model.classes)
+    def __init__(self, config: TrainingConfig, dataset: Dataset, steps: int) -> None:
+        torch.manual_seed(config.seed)
+        self.config = config
+        self.identity = config.identity() | {"data": dataset.fingerprint()}
+        self.model = checkpoint.build(config.classifier, dataset.classes)
+        self.origin = _initialise(self.model, config.init) if config.init else ""
+        self.model.to(config.device)
+        self.teacher, self.taught_by = _teacher(config, self.model.classes)
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True)
-        recipe = settings.recipe
+        recipe = config.recipe
         matrices = [p for p in self.model.parameters() if p.ndim > 1]
         vectors = [p for p in self.model.parameters() if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
@@ -135,21 +135,21 @@ class _Trainer:
 
     def run_epoch(self, magnitude: Tensor, labels: Tensor) -> float:
         """Mean training loss of one pass; every draw depends on (seed, epoch) alone."""
-        settings = self.settings
-        generator = torch.Generator().manual_seed(settings.seed * 100_003 + self.epoch)
-        torch.manual_seed(settings.seed * 100_003 + self.epoch)
+        config = self.config
+        generator = torch.Generator().manual_seed(config.seed * 100_003 + self.epoch)
+        torch.manual_seed(config.seed * 100_003 + self.epoch)
         self.model.train()
         # On the device: asking for every step's loss would make the processor wait for every step.
-        total = torch.zeros((), dtype=torch.float64, device=settings.device)
-        shift = settings.recipe.frequency_shift
+        total = torch.zeros((), dtype=torch.float64, device=config.device)
+        shift = config.recipe.frequency_shift
         indices = torch.randperm(len(labels), generator=generator).split(BATCH_SIZE)
-        for index, loaded in zip(indices, batches(magnitude, indices, settings.device), strict=True):
+        for index, loaded in zip(indices, batches(magnitude, indices, config.device), strict=True):
             one_hot = functional.one_hot(labels[index], len(self.model.classes)).float()
-            x, target = augment(loaded, one_hot.to(settings.device), generator, shift)
+            x, target = augment(loaded, one_hot.to(config.device), generator, shift)
             if self.teacher is not None:
                 with torch.no_grad():
                     target = (target + self.teacher.probabilities(x)) / 2
-            with torch.autocast(settings.device.type, settings.precision, enabled=settings.precision != torch.float32):
+            with torch.autocast(config.device.type, config.precision, enabled=config.precision != torch.float32):
                 logits = self.model.logits(x)
             loss = functional.cross_entropy(
                 self.model.temperature * logits.float(), target, label_smoothing=LABEL_SMOOTHING
@@ -167,7 +167,7 @@ class _Trainer:
     def validate(self, x: Tensor, labels: Tensor) -> float:
         """Accuracy of the averaged weights, kept if the best so far (ties: the lower loss)."""
         average = cast(Classifier, self.average.module)
-        accuracy, loss = measure(average, x, labels, self.settings.device)
+        accuracy, loss = measure(average, x, labels, self.config.device)
         if (accuracy, -loss) > (self.best["accuracy"], -self.best["loss"]):
             state = {key: value.detach().clone() for key, value in average.state_dict().items()}
             self.best = {"accuracy": accuracy, "loss": loss, "epoch": self.epoch, "state": state}
@@ -187,14 +187,14 @@ def _initialise(model: Classifier, reference: str) -> str:
     return _origin(card)
 
 
-def _teacher(settings: Settings, classes: tuple[str, ...]) -> tuple[Classifier | None, str]:
+def _teacher(config: TrainingConfig, classes: tuple[str, ...]) -> tuple[Classifier | None, str]:
     """The classifier to learn from, frozen, and what it is."""
-    if settings.teacher is None:
+    if config.teacher is None:
         return None, ""
-    teacher, card = checkpoint.load(checkpoint.find(settings.teacher))
+    teacher, card = checkpoint.load(checkpoint.find(config.teacher))
     if card.classes != classes:
-        raise CheckpointError(f"{settings.teacher} knows other classes ({card.dataset}'s); choose another --teacher")
-    return teacher.to(settings.device), _origin(card)
+        raise CheckpointError(f"{config.teacher} knows other classes ({card.dataset}'s); choose another --teacher")
+    return teacher.to(config.device), _origin(card)
 
 
 def _origin(card: checkpoint.Card) -> str:
@@ -219,7 +219,7 @@ def magnitudes(dataset: Dataset, clips: Sequence[Clip]) -> tuple[Tensor, Tensor]
 
 def train(
     dataset: Dataset,
-    settings: Settings,
+    config: TrainingConfig,
     folder: Path,
     report: Callable[[Progress], None],
 ) -> checkpoint.Card:
@@ -227,7 +227,7 @@ def train(
 
     Args:
         dataset: clips in official folds.
-        settings: what decides the result.
+        config: what decides the result.
         folder: where the checkpoint goes; holds the resumable state until training ends.
         report: called after every epoch.
 
@@ -238,19 +238,19 @@ def train(
         CheckpointError: `folder` holds the state of a training with other settings.
         DataError: a fold has no clips.
     """
-    train_x, train_y = magnitudes(dataset, dataset.in_folds(settings.split.train))
-    valid_x, valid_y = magnitudes(dataset, dataset.in_folds(settings.split.validation))
+    train_x, train_y = magnitudes(dataset, dataset.in_folds(config.split.train))
+    valid_x, valid_y = magnitudes(dataset, dataset.in_folds(config.split.validation))
     valid_x = torch.log1p(valid_x)
-    steps = settings.recipe.epochs * math.ceil(len(train_y) / BATCH_SIZE)
-    trainer = _Trainer(settings, dataset, steps)
+    steps = config.recipe.epochs * math.ceil(len(train_y) / BATCH_SIZE)
+    trainer = _Trainer(config, dataset, steps)
     folder.mkdir(parents=True, exist_ok=True)
     _resume(trainer, folder / STATE)
-    while trainer.epoch < settings.recipe.epochs:
+    while trainer.epoch < config.recipe.epochs:
         started = time.perf_counter()
         loss = trainer.run_epoch(train_x, train_y)
         accuracy = trainer.validate(valid_x, valid_y)
         trainer.seconds += time.perf_counter() - started
-        report(Progress(trainer.epoch, settings.recipe.epochs, loss, accuracy, trainer.best["accuracy"]))
+        report(Progress(trainer.epoch, config.recipe.epochs, loss, accuracy, trainer.best["accuracy"]))
         if trainer.epoch % 5 == 0:
             temporary = folder / (STATE + ".tmp")
             torch.save(trainer.state(), temporary)
@@ -276,40 +276,40 @@ def _resume(trainer: _Trainer, path: Path) -> None:
 
 
 def _finish(trainer: _Trainer, dataset: Dataset, valid: tuple[Tensor, Tensor], folder: Path) -> checkpoint.Card:
-    settings = trainer.settings
+    config = trainer.config
     best = copy.deepcopy(cast(Classifier, trainer.average.module))
     best.load_state_dict(trainer.best["state"])
     card = checkpoint.Card(
-        classifier=settings.classifier,
+        classifier=config.classifier,
         dataset=dataset.name,
         dataset_fingerprint=dataset.fingerprint(),
         data_licence=dataset.licence,
         classes=dataset.classes,
         temperature=best.temperature,
-        train_folds=settings.split.train,
-        validation_folds=settings.split.validation,
-        test_folds=settings.split.test,
-        seed=settings.seed,
+        train_folds=config.split.train,
+        validation_folds=config.split.validation,
+        test_folds=config.split.test,
+        seed=config.seed,
         initialised_from=trainer.origin,
         taught_by=trainer.taught_by,
-        epochs=settings.recipe.epochs,
+        epochs=config.recipe.epochs,
         best_epoch=trainer.best["epoch"],
         validation_accuracy=math.nan,
         test_accuracy=math.nan,
         parameters=best.parameter_count,
         seconds=round(trainer.seconds, 1),
-        command=settings.command,
+        command=config.command,
         versions=provenance.versions(),
     )
     checkpoint.save(folder, best, card)
     # The card's accuracies are those of the rounded weights that others will load.
     rounded, _ = checkpoint.load(folder)
-    rounded.to(settings.device)
-    test_x, test_y = magnitudes(dataset, dataset.in_folds(settings.split.test))
+    rounded.to(config.device)
+    test_x, test_y = magnitudes(dataset, dataset.in_folds(config.split.test))
     card = replace(
         card,
-        validation_accuracy=measure(rounded, *valid, settings.device)[0],
-        test_accuracy=measure(rounded, torch.log1p(test_x), test_y, settings.device)[0],
+        validation_accuracy=measure(rounded, *valid, config.device)[0],
+        test_accuracy=measure(rounded, torch.log1p(test_x), test_y, config.device)[0],
     )
     checkpoint.save(folder, best, card)
     return card

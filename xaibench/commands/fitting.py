@@ -79,7 +79,13 @@ def fit(
     where = options.open_device(device, deterministic)
     (loaded,) = load_classifiers([classifier], source, (), where)
     folder = fitting.folder_of(out, dataset, loaded.label, method)
-    order = fitting.Order(method, chosen, seed, precision.dtype, shlex.join(["xaibench", *sys.argv[1:]]))
+    config = fitting.FittingConfig(
+        method=method,
+        settings=chosen,
+        seed=seed,
+        precision=precision.dtype,
+        command=shlex.join(["xaibench", *sys.argv[1:]]),
+    )
     with progress() as bar:
         task = bar.add_task("reading sound", total=None)
 
@@ -90,7 +96,7 @@ def fit(
             if not sys.stderr.isatty():  # a log has no bar
                 notes().print(f"epoch {epoch.epoch} of at most {epoch.epochs} · {text}", soft_wrap=True)
 
-        card = fitting.fit(explainer, loaded, source, order, folder, report)
+        card = fitting.fit(explainer, loaded, source, config, folder, report)
     best = [losses["valid"] for losses in card.losses if losses["epoch"] == card.best_epoch]
     loss = f"loss {best[0]:.4f} on fold 4 (epoch {card.best_epoch} of {len(card.losses)}, chosen there)" if best else ""
     measures = [f"{name.replace('_', ' ')} {value:.2f}" for name, value in card.measures.items()]

@@ -80,7 +80,7 @@ def train(
         recipe = replace(recipe, learning_rate=learning_rate)
     recipe = replace(recipe, frequency_shift=frequency_shift)
     folder = out or Path("checkpoints") / dataset / classifier
-    settings = trainer.Settings(
+    config = trainer.TrainingConfig(
         classifier=classifier,
         dataset=dataset,
         seed=seed,
@@ -100,7 +100,7 @@ def train(
             if not sys.stderr.isatty() and step.epoch % 10 == 0:  # a log has no bar
                 notes().print(f"epoch {step.epoch} of {step.epochs} · {text}", soft_wrap=True)
 
-        card = trainer.train(source, settings, folder, report)
+        card = trainer.train(source, config, folder, report)
     output().print(
         f"{classifier} on {dataset}: accuracy {card.validation_accuracy:.4f} on fold 4 (epoch {card.best_epoch} of "
         f"{card.epochs}, chosen there), {card.test_accuracy:.4f} on fold 5; {card.seconds:.0f} s",

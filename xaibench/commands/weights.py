@@ -104,8 +104,10 @@ def add(
     if not isinstance(explainer, TrainableExplainer):
         raise UnsupportedPairError(f"{method} has no weights; use it with 'xaibench run --method {method}'")
     command = shlex.join(["xaibench", *sys.argv[1:]])
-    request = adding.Request(method, classifier, source.expanduser(), explainers, command)
-    added = adding.add(request, explainer, force)
+    config = adding.AddExplainerConfig(
+        method=method, classifier=classifier, source=source.expanduser(), root=explainers, command=command
+    )
+    added = adding.add(config, explainer, force)
     card = added.card
     output().print(
         f"added {method} for {card.classifier}: {card.parameters:,} parameters, from {card.origin}",

@@ -14,8 +14,8 @@ from xaibench.storage import provenance
 UNKNOWN = "unknown"  # the folder of a classifier whose dataset is not known
 
 
-@dataclass(frozen=True)
-class Request:
+@dataclass(frozen=True, kw_only=True)
+class AddExplainerConfig:
     """What to take over.
 
     Attributes:
@@ -41,11 +41,11 @@ class Added:
     card: fitting.ExplainerCard
 
 
-def add(request: Request, explainer: TrainableExplainer, force: bool = False) -> Added:
+def add(config: AddExplainerConfig, explainer: TrainableExplainer, force: bool = False) -> Added:
     """Import weights for a classifier and keep them where runs look for them.
 
     Args:
-        request: what to take over.
+        config: what to take over.
         explainer: of the method, just made.
         force: replace weights that the method has already for this classifier.
 
@@ -54,23 +54,23 @@ def add(request: Request, explainer: TrainableExplainer, force: bool = False) ->
             they do not fit each other.
         UnsupportedPairError: the method knows no other project's format, or makes no sense for the classifier.
     """
-    home = _home(request.classifier)
+    home = _home(config.classifier)
     # In the class order of its own training, which a run changes to the dataset's.
     classifier, its_card = checkpoint.load(home)
     refusal = explainer.refusal(classifier, has_ground_truth=False)
     if refusal is not None:
-        raise UnsupportedPairError(f"{request.method} cannot be used for {request.classifier}: it {refusal}")
+        raise UnsupportedPairError(f"{config.method} cannot be used for {config.classifier}: it {refusal}")
     known = home in {
         checkpoint.added_folder(its_card.classifier),
         checkpoint.shipped_folder(its_card.classifier, its_card.dataset),
     }
     label = its_card.classifier if known else f"{its_card.classifier}@{its_card.weights_sha256[:8]}"
-    folder = fitting.folder_of(request.root, its_card.dataset or UNKNOWN, label, request.method)
+    folder = fitting.folder_of(config.root, its_card.dataset or UNKNOWN, label, config.method)
     if (folder / fitting.CARD).is_file() and not force:
-        raise CheckpointError(f"{folder} holds weights of {request.method} for {label} already; give --force")
-    imported = explainer.import_checkpoint(request.source, classifier)
+        raise CheckpointError(f"{folder} holds weights of {config.method} for {label} already; give --force")
+    imported = explainer.import_checkpoint(config.source, classifier)
     card = fitting.ExplainerCard(
-        method=request.method,
+        method=config.method,
         classifier=label,
         classifier_sha256=its_card.weights_sha256,
         dataset=its_card.dataset,
@@ -87,9 +87,9 @@ def add(request: Request, explainer: TrainableExplainer, force: bool = False) ->
         best_epoch=0,
         losses=[],
         measures={},
-        command=request.command,
+        command=config.command,
         versions=provenance.versions(),
-        origin=str(Path(request.source).resolve()),
+        origin=str(Path(config.source).resolve()),
         source_sha256={path.name: checkpoint.file_hash(path) for path in imported.files},
     )
     return Added(folder, fitting.keep(explainer, card, folder))

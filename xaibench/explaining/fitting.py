@@ -18,7 +18,7 @@ from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import CheckpointError, UnsupportedPairError
 from xaibench.explaining.explainer import Explainer
-from xaibench.explaining.trainable import Clips, Epoch, Fitting, Setting, TrainableExplainer
+from xaibench.explaining.trainable import Epoch, FitContext, Setting, TrainableExplainer, TrainingClips
 from xaibench.sound.dataset import OFFICIAL, Dataset, Split, data_option
 from xaibench.storage import cards, provenance
 from xaibench.storage.atomic import write_atomically
@@ -74,8 +74,8 @@ class ExplainerCard:
     source_sha256: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Order:
+@dataclass(frozen=True, kw_only=True)
+class FittingConfig:
     """What to fit, and what the card says of it beside.
 
     Attributes:
@@ -104,7 +104,7 @@ def fit(
     explainer: TrainableExplainer,
     loaded: LoadedClassifier,
     dataset: Dataset,
-    order: Order,
+    config: FittingConfig,
     folder: Path,
     report: Callable[[Epoch], None],
 ) -> ExplainerCard:
@@ -114,7 +114,7 @@ def fit(
         explainer: made, not yet fitted.
         loaded: the classifier.
         dataset: sound in official folds.
-        order: what decides the result.
+        config: what decides the result.
         folder: where weights and card go.
         report: called after every epoch.
 
@@ -125,33 +125,39 @@ def fit(
     """
     refusal = explainer.refusal(loaded.classifier, dataset.has_ground_truth)
     if refusal is not None:
-        raise UnsupportedPairError(f"{order.method} cannot be fitted here: it {refusal}")
-    train = Clips.of(dataset, dataset.in_folds(order.split.train))
-    valid = Clips.of(dataset, dataset.in_folds(order.split.validation))
+        raise UnsupportedPairError(f"{config.method} cannot be fitted here: it {refusal}")
+    train = TrainingClips.of(dataset, dataset.in_folds(config.split.train))
+    valid = TrainingClips.of(dataset, dataset.in_folds(config.split.validation))
     state = folder / _STATE
-    _claim(state, _identity(loaded, dataset, order))
-    device = next(loaded.classifier.parameters()).device
-    fitting = Fitting(order.settings, order.seed, device, order.precision, state, report)
-    fitted = explainer.fit(loaded.classifier, train, valid, fitting)
+    _claim(state, _identity(loaded, dataset, config))
+    context = FitContext(
+        settings=config.settings,
+        seed=config.seed,
+        device=loaded.classifier.device,
+        precision=config.precision,
+        state=state,
+        report=report,
+    )
+    fitted = explainer.fit(loaded.classifier, train, valid, context)
     card = ExplainerCard(
-        method=order.method,
+        method=config.method,
         classifier=loaded.label,
         classifier_sha256=loaded.sha256,
         dataset=dataset.name,
         dataset_fingerprint=dataset.fingerprint(),
         data_licence=dataset.licence,
-        train_folds=order.split.train,
-        validation_folds=order.split.validation,
-        seed=order.seed,
-        precision=str(order.precision).removeprefix("torch."),
-        settings=order.settings,
+        train_folds=config.split.train,
+        validation_folds=config.split.validation,
+        seed=config.seed,
+        precision=str(config.precision).removeprefix("torch."),
+        settings=config.settings,
         parameters=fitted.parameters,
         seconds=round(fitted.seconds, 1),
-        device=provenance.device_name(device),
+        device=provenance.device_name(loaded.classifier.device),
         best_epoch=fitted.best_epoch,
         losses=[{"epoch": e.epoch, "train": e.train_loss, "valid": e.valid_loss} for e in fitted.epochs],
         measures=fitted.measures,
-        command=order.command,
+        command=config.command,
         classes=tuple(loaded.classifier.classes),
         versions=provenance.versions(),
     )
@@ -281,18 +287,18 @@ def found(root: Path = ROOT) -> list[Path]:
     return [path.parent for base in (Path(root), shipped) for path in sorted(base.glob(f"*/*/*/{CARD}"))]
 
 
-def _identity(loaded: LoadedClassifier, dataset: Dataset, order: Order) -> dict[str, Any]:
+def _identity(loaded: LoadedClassifier, dataset: Dataset, config: FittingConfig) -> dict[str, Any]:
     """What a fit that goes on must share with the interrupted one."""
     official = {
-        "method": order.method,
+        "method": config.method,
         "classifier_sha256": loaded.sha256,
         "data": dataset.fingerprint(),
-        "settings": order.settings,
-        "seed": order.seed,
-        "precision": str(order.precision),
+        "settings": config.settings,
+        "seed": config.seed,
+        "precision": str(config.precision),
     }
-    folds = [list(order.split.train), list(order.split.validation)]
-    return official if order.split == OFFICIAL else official | {"folds": folds}
+    folds = [list(config.split.train), list(config.split.validation)]
+    return official if config.split == OFFICIAL else official | {"folds": folds}
 
 
 def _claim(state: Path, identity: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ Setting = bool | int | float
 
 
 @dataclass(frozen=True)
-class Clips:
+class TrainingClips:
     """Sound to fit on, in memory.
 
     Attributes:
@@ -37,7 +37,7 @@ class Clips:
         return len(self.ids)
 
     @classmethod
-    def of(cls, dataset: Dataset, clips: Sequence[Clip]) -> Clips:
+    def of(cls, dataset: Dataset, clips: Sequence[Clip]) -> TrainingClips:
         """The named clips of a dataset."""
         x = [audio.spectrogram(torch.from_numpy(dataset.waveform(clip))[None]) for clip in clips]
         return cls(torch.cat(x), tuple(clip.id for clip in clips))
@@ -61,8 +61,8 @@ class Epoch:
     measures: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Fitting:
+@dataclass(frozen=True, kw_only=True)
+class FitContext:
     """How to fit, and where to keep what a killed process must not lose.
 
     Attributes:
@@ -129,7 +129,7 @@ class TrainableExplainer(Explainer):
     fittable: ClassVar[bool] = True
 
     @abc.abstractmethod
-    def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> Fitted:
+    def fit(self, classifier: Classifier, train: TrainingClips, valid: TrainingClips, context: FitContext) -> Fitted:
         """Fit to a frozen classifier, or go on where an interrupted fit stopped.
 
         The classifier stays as it is. On one CPU and number of threads, the same arguments give the
@@ -139,7 +139,7 @@ class TrainableExplainer(Explainer):
             classifier: in evaluation mode, without parameter gradients.
             train: clips to learn from.
             valid: clips to stop early by.
-            fitting: settings, seed, device, and where to keep state.
+            context: settings, seed, device, and where to keep state.
         """
 
     @abc.abstractmethod

@@ -18,7 +18,7 @@ from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.forward import automatic_batch_size
 from xaibench.classifiers.training import BATCH_SIZE
-from xaibench.explaining.trainable import Clips, Fitting, TrainableExplainer
+from xaibench.explaining.trainable import FitContext, TrainableExplainer, TrainingClips
 from xaibench.papers.paper import Architecture
 from xaibench.papers.steps import Request, Step, recipe, settings, untrained
 from xaibench.scoring.config import MethodOnClassifier
@@ -136,11 +136,18 @@ def _measure(request: Request, one: Architecture, classifier: Classifier, trains
         explainer = registry.create("methods", method)
         if isinstance(explainer, TrainableExplainer):
             chosen = dict(type(explainer).settings) | dict(request.paper.brief[method])
-            clips = Clips(noise.cpu(), tuple(f"noise-{i}" for i in range(MEASURED_CLIPS)))
+            clips = TrainingClips(noise.cpu(), tuple(f"noise-{i}" for i in range(MEASURED_CLIPS)))
             with tempfile.TemporaryDirectory() as folder, _counted(classifier) as count, measure_peak(device) as added:
-                fitting = Fitting(chosen, request.seed, device, request.precision, Path(folder), lambda epoch: None)
+                context = FitContext(
+                    settings=chosen,
+                    seed=request.seed,
+                    device=device,
+                    precision=request.precision,
+                    state=Path(folder),
+                    report=lambda epoch: None,
+                )
                 started = time.perf_counter()
-                fitted = explainer.fit(classifier, clips, clips, fitting)
+                fitted = explainer.fit(classifier, clips, clips, context)
                 seconds = time.perf_counter() - started
             passed = 2 * MEASURED_CLIPS * len(fitted.epochs)
             fit_seconds[method], fit_forwards[method] = seconds / passed, count[0] / passed

@@ -241,7 +241,7 @@ def _classifier(
     folder, origin = _known(request, fold, one)
     if not origin:
         step = Step("train", fold, one)
-        order = training.Settings(
+        config = training.TrainingConfig(
             classifier=one.sizes[request.size],
             dataset=request.dataset.name,
             seed=request.seed,
@@ -257,8 +257,8 @@ def _classifier(
             text = f"loss {epoch.loss:.3f}, validation {epoch.validation_accuracy:.3f}"
             report(Tick(step, epoch.epoch, epoch.epochs, text))
 
-        report(Tick(step, 0, order.recipe.epochs, "reading sound"))
-        training.train(request.dataset, order, folder, tell)
+        report(Tick(step, 0, config.recipe.epochs, "reading sound"))
+        training.train(request.dataset, config, folder, tell)
     loaded, card = _subject(request, one, folder)
     own = one.family not in request.given and origin != "shipped weights"
     if own and card.dataset_fingerprint != request.dataset.fingerprint():
@@ -294,8 +294,14 @@ def _explainer(
     if root is None:
         root = _fold_folder(request, fold) / "explainers"
         step = Step("fit", fold, one, method)
-        chosen = settings(request, method)
-        order = fitting.Order(method, chosen, request.seed, request.precision, request.command, request.split(fold))
+        config = fitting.FittingConfig(
+            method=method,
+            settings=settings(request, method),
+            seed=request.seed,
+            precision=request.precision,
+            command=request.command,
+            split=request.split(fold),
+        )
 
         def tell(epoch: Epoch) -> None:
             text = f"loss {epoch.train_loss:.3f}, validation {epoch.valid_loss:.3f}"
@@ -303,7 +309,7 @@ def _explainer(
 
         report(Tick(step, 0, 1, "reading sound"))
         folder = fitting.folder_of(root, request.dataset.name, loaded.label, method)
-        fitting.fit(registry.create("methods", method), loaded, request.dataset, order, folder, tell)
+        fitting.fit(registry.create("methods", method), loaded, request.dataset, config, folder, tell)
     card = fitting.bind(method, registry.create("methods", method), loaded, request.dataset.name, root)
     return root, card
 

@@ -190,7 +190,7 @@ class _Part:
 
     def _prepare(self) -> Clean:
         if self._clean is None:
-            config, device = self.config, next(self.loaded.classifier.parameters()).device
+            config, device = self.config, self.loaded.classifier.device
             x = config.protocol.spectrogram(self._waveform).to(device)
             ground_truth = None
             if config.dataset.has_ground_truth:

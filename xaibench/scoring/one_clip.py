@@ -109,7 +109,7 @@ def illustrate(
     for pair in pairs:
         classifier = pair.loaded.classifier
         if pair.loaded.label not in known:
-            device = next(classifier.parameters()).device
+            device = classifier.device
             forwarder = Forwarder(classifier, automatic_batch_size(device))
             batch = Batch(x.to(device), (clip_id,), seed)
             silence = forwarder.logits(torch.zeros_like(batch.x))[0]

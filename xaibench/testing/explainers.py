@@ -195,6 +195,5 @@ class _Reseeded(Batch):
 
 
 def _on_device_of(classifier: Classifier, batch: Batch) -> Batch:
-    device = next(classifier.parameters()).device
     assert batch.ground_truth is not None
-    return replace(batch, x=batch.x.to(device), ground_truth=batch.ground_truth.to(device))
+    return replace(batch, x=batch.x.to(classifier.device), ground_truth=batch.ground_truth.to(classifier.device))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import CheckpointError
-from xaibench.explaining.trainable import Clips, Epoch, Fitted, Fitting, TrainableExplainer
+from xaibench.explaining.trainable import Epoch, FitContext, Fitted, TrainableExplainer, TrainingClips
 from xaibench.sound.batch import Batch
 from xaibench.sound.randomness import seeded
 from xaibench.testing.common import close
@@ -60,7 +60,7 @@ def check_fit(method: TrainableExplainer, classifier: Classifier, batch: Batch, 
             maps = fitter.maps(method, root / "once", seed=0)
         with unchanged(classifier, batch, target, "a second fit()"):
             again = fitter.maps(_fresh(method), root / "twice", seed=1)
-        assert close(maps, again), "two fits with the same seed gave two maps; draw only from fitting.seed"
+        assert close(maps, again), "two fits with the same seed gave two maps; draw only from context.seed"
         _check_goes_on(fitter, _fresh(method), root / "stopped", maps)
         _check_other_weights(method, fitter, maps)
         _check_files(method, fitter, root, maps)
@@ -72,7 +72,8 @@ class _Fitter:
     def __init__(self, classifier: Classifier, batch: Batch, target: Tensor) -> None:
         self.classifier, self.batch, self.target = classifier, batch, target
         sound = toy_batch(8)
-        self.train, self.valid = Clips(sound.x[:6], sound.clip_ids[:6]), Clips(sound.x[6:], sound.clip_ids[6:])
+        self.train = TrainingClips(sound.x[:6], sound.clip_ids[:6])
+        self.valid = TrainingClips(sound.x[6:], sound.clip_ids[6:])
 
     def maps(self, method: TrainableExplainer, state: Path, seed: int, stop: bool = False) -> Tensor:
         """Maps after a fit, whose every draw should come from its own seed, not from the global one given."""
@@ -85,11 +86,16 @@ class _Fitter:
                 raise _Stop
 
         settings = method.settings | ({"epochs": EPOCHS} if "epochs" in method.settings else {})
-        device = next(self.classifier.parameters()).device
+        context = FitContext(
+            settings=settings,
+            seed=0,
+            device=self.classifier.device,
+            precision=torch.float32,
+            state=state,
+            report=report,
+        )
         with seeded(seed):
-            fitted = method.fit(
-                self.classifier, self.train, self.valid, Fitting(settings, 0, device, torch.float32, state, report)
-            )
+            fitted = method.fit(self.classifier, self.train, self.valid, context)
         assert isinstance(fitted, Fitted), f"fit() returned {type(fitted).__name__}, expected Fitted"
         numbers = {epoch.epoch for epoch in fitted.epochs}
         assert not numbers or fitted.best_epoch in numbers, f"best_epoch {fitted.best_epoch} is none of the epochs"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from xaibench import Classifier, Clips, Fitting, check_explainer, check_metric, toy_batch, toy_classifier
+from xaibench import Classifier, FitContext, TrainingClips, check_explainer, check_metric, toy_batch, toy_classifier
 
 from xaibench_band_occlusion.class_contrast import ClassContrast
 from xaibench_band_occlusion.explainer import BandOcclusion
@@ -43,8 +43,11 @@ class Alternating(Classifier):
 
 def test_the_contrast_of_a_class_is_its_mean_spectrum_less_that_of_all(tmp_path: Path) -> None:
     classifier, batch, method = Alternating(), toy_batch(6), ClassContrast()
-    clips = Clips(batch.x, batch.clip_ids)
-    method.fit(classifier, clips, clips, Fitting({}, 0, torch.device("cpu"), torch.float32, tmp_path, print))
+    clips = TrainingClips(batch.x, batch.clip_ids)
+    context = FitContext(
+        settings={}, seed=0, device=torch.device("cpu"), precision=torch.float32, state=tmp_path, report=print
+    )
+    method.fit(classifier, clips, clips, context)
     attribution = method.explain(classifier, batch, torch.tensor([0, 1, 2, 0, 1, 2])).map
     spectra = batch.x.mean(dim=2)
     for i, label in enumerate([0, 1, 2, 0, 1, 2]):

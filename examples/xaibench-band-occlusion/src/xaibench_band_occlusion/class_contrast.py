@@ -9,7 +9,16 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from xaibench import Batch, CheckpointError, Classifier, Clips, Explanation, Fitted, Fitting, TrainableExplainer
+from xaibench import (
+    Batch,
+    CheckpointError,
+    Classifier,
+    Explanation,
+    FitContext,
+    Fitted,
+    TrainableExplainer,
+    TrainingClips,
+)
 
 WEIGHTS = "contrast.safetensors"
 
@@ -23,16 +32,16 @@ class ClassContrast(TrainableExplainer):
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         return Explanation(batch.x * self.contrast[target][:, :, None], batch.picture_shape)
 
-    def fit(self, classifier: Classifier, train: Clips, valid: Clips, fitting: Fitting) -> Fitted:
+    def fit(self, classifier: Classifier, train: TrainingClips, valid: TrainingClips, context: FitContext) -> Fitted:
         started = time.perf_counter()
         with torch.no_grad():
-            parts = [classifier.logits(x.to(fitting.device)).argmax(dim=1).cpu() for x in train.x.split(16)]
+            parts = [classifier.logits(x.to(context.device)).argmax(dim=1).cpu() for x in train.x.split(16)]
         predicted, spectra = torch.cat(parts), train.x.mean(dim=2)
         # A class that was never predicted has no contrast: its maps are zero.
         contrast = torch.zeros(len(classifier.classes), spectra.shape[1])
         for label in predicted.unique().tolist():
             contrast[label] = spectra[predicted == label].mean(dim=0) - spectra.mean(dim=0)
-        self.contrast = contrast.to(fitting.device)
+        self.contrast = contrast.to(context.device)
         return Fitted((), 0, contrast.numel(), time.perf_counter() - started)
 
     def save(self, folder: Path) -> None:
@@ -45,4 +54,4 @@ class ClassContrast(TrainableExplainer):
             raise CheckpointError(f"{folder / WEIGHTS} is missing or damaged; fit it again") from error
         if len(contrast) != len(classifier.classes):
             raise CheckpointError(f"{folder / WEIGHTS} is for {len(contrast)} classes, not {len(classifier.classes)}")
-        self.contrast = contrast.to(next(classifier.parameters()).device)
+        self.contrast = contrast.to(classifier.device)

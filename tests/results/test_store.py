@@ -34,6 +34,7 @@ INFO = PartInfo(
         native_shape=(8, 16),
     ),
     audio_sha256="def",
+    ground_truth_sha256="",
     code_sha256="ghi",
     metrics_sha256={"sparseness": "jkl"},
     versions={"torch": "2.11"},

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,7 +26,8 @@ from xaibench.results.store import PART_CLIPS
 from xaibench.scoring.evaluate import LoadedClassifier
 from xaibench.sound.dataset import Clip
 from xaibench.sound.synth import Synth
-from xaibench.storage import provenance
+from xaibench.storage import identity
+from xaibench.storage.identity import Identity
 
 
 def test_a_metric_added_later_keeps_the_earlier_ones(tmp_path: Path, synth: Synth, loaded: LoadedClassifier) -> None:
@@ -88,16 +90,33 @@ def test_what_would_mix_two_runs_is_refused(
     for changed, name in (("methods", "occlusion"), ("metrics", "metric sparseness")):
         leaf = type(getattr(config, changed)[name.split()[-1]])
         with monkeypatch.context() as patch:
-            patch.setattr(provenance, "code_hash", partial(other_code, leaf, provenance.code_hash))
+            patch.setattr(identity, "of_object", partial(other_code, leaf, identity.of_object))
             with pytest.raises(
-                ResultsError, match=f"other code of {name}, or of xaibench; .*delete .*occlusion to score"
+                ResultsError, match=f"other code of {name}, of cnn, or of xaibench; .*delete .*occlusion to score"
             ):
                 run(config, loaded, tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def other_code(changed: type, code_hash: Callable[[type], str], leaf: type) -> str:
-    return "new" if leaf is changed else code_hash(leaf)
+def other_code(changed: type, of_object: Callable[[Any], Identity], thing: Any) -> Identity:
+    return Identity("new") if type(thing) is changed else of_object(thing)
+
+
+class Holding(registry.load("methods", "energy")):  # type: ignore[misc]
+    """A method that holds what nobody can identify."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+def test_what_cannot_be_identified_is_computed_again_and_a_line_says_so(
+    tmp_path: Path, synth: Synth, loaded: LoadedClassifier
+) -> None:
+    config = config_of(synth, {"holding": Holding()}, ["sparseness"], 1)
+    for _ in range(2):
+        events = run(config, loaded, tmp_path)
+        assert [event.kind for event in events] == ["not reused", "scored"]
+        assert "_thread.lock" in events[0].reason
 
 
 RUN = (

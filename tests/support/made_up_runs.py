@@ -81,6 +81,7 @@ def write_run(
             weights_sha256=sha256,
             method=replace(facts, **(info or {}).get(key, {})),
             audio_sha256="a",
+            ground_truth_sha256="",
             code_sha256="c",
             metrics_sha256={},
             versions={},

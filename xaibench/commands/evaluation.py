@@ -166,6 +166,9 @@ def run(
         def report(event: Event) -> None:
             if event.kind == "failed":
                 failures[event.classifier, event.method] = event.reason
+            elif event.kind == "not reused":
+                text = f"nothing of {event.method} on {event.classifier} is used again: {event.reason}"
+                notes().print(text, style="yellow", markup=False, soft_wrap=True)
             bar.update(task, advance=event.clips, description=f"{event.classifier} · {event.method}")
 
         for loaded in loaded_classifiers:

@@ -102,8 +102,10 @@ class PartInfo:
         weights_sha256: hash of its weights alone.
         method: what the explainer is.
         audio_sha256: hash of the clips' samples.
-        code_sha256: hash of xaibench's and the method's source.
-        metrics_sha256: likewise, of each metric.
+        ground_truth_sha256: hash of what is known of the clips; empty where nothing is.
+        code_sha256: identity (storage.identity) of the method, the classifier's code, the protocol and the engine;
+            empty where it cannot be told, and the part is never used again.
+        metrics_sha256: likewise, of each metric and the engine.
         explain_seconds, score_seconds: wall time for the part's clips.
         peak_memory_bytes: most memory that explaining added, or None where the system cannot say.
     """
@@ -113,6 +115,7 @@ class PartInfo:
     weights_sha256: str
     method: MethodFacts
     audio_sha256: str
+    ground_truth_sha256: str
     code_sha256: str
     metrics_sha256: dict[str, str]
     versions: dict[str, str]

@@ -24,6 +24,7 @@ from xaibench.explaining.explanation import Explanation, defects
 from xaibench.results.store import EQUAL_AREA, SOFT, MethodFacts, PartInfo, RunFolder
 from xaibench.scoring.config import MethodOnClassifier, RunConfig, applicable, methods_on
 from xaibench.scoring.context import Clean, ScoringContext
+from xaibench.scoring.identities import Identities
 from xaibench.scoring.memory import measure_peak
 from xaibench.scoring.metric import Metric, Scores
 from xaibench.sound.batch import Batch
@@ -36,11 +37,12 @@ class Event:
     """What just happened to one (classifier, method) on one part, for whoever shows progress.
 
     Attributes:
-        kind: "scored", "found" (an earlier run had it), or "failed".
-        reason: one line, where failed.
+        kind: "scored", "found" (an earlier run had it), "failed", or "not reused": nothing that was computed of the
+            method earlier is used again, because nobody can tell that it would be the same.
+        reason: one line, where failed or not reused.
     """
 
-    kind: Literal["scored", "found", "failed"]
+    kind: Literal["scored", "found", "failed", "not reused"]
     classifier: str
     method: str
     clips: int
@@ -77,9 +79,14 @@ def evaluate(config: RunConfig, loaded: LoadedClassifier, folder: RunFolder, rep
         )
     temperature = config.protocol.temperature
     forwarder = Forwarder(loaded.classifier, config.batch_size, config.precision, config.compiled, temperature)
+    identities = Identities(config, loaded)
+    for pair in found:
+        doubt = identities.method(pair).doubt
+        if doubt:
+            report(Event("not reused", loaded.label, pair.label, 0, doubt))
     failed: set[str] = set()
     for index, clips in enumerate(config.parts):
-        part = _Part(config, loaded, folder, forwarder, index, clips)
+        part = _Part(config, loaded, folder, forwarder, identities, index, clips)
         for pair in found:
             if pair.label in failed:
                 continue
@@ -98,23 +105,26 @@ class _Part:
         loaded: LoadedClassifier,
         folder: RunFolder,
         forwarder: Forwarder,
+        identities: Identities,
         index: int,
         clips: Sequence[Clip],
     ) -> None:
         self.config, self.loaded, self.folder = config, loaded, folder
-        self.forwarder, self.index, self.clips = forwarder, index, clips
+        self.forwarder, self.identities, self.index, self.clips = forwarder, identities, index, clips
         self._clean: Clean | None = None
         self._made: tuple[Explainer, list[Made]] | None = None
 
     def score(self, pair: MethodOnClassifier) -> Event:
         label, name, method = self.loaded.label, pair.label, pair.method
-        earlier = self.folder.finished(label, name, self.index)
+        # What cannot be identified is never taken for the same again.
+        earlier = self.folder.finished(label, name, self.index) if self.identities.method(pair).known else None
         wanted = dict(self.config.metrics)
         if earlier is not None:
             rows, info = earlier
-            self._check_same(name, method, info)
+            self._check_same(pair, info)
             known = set(rows["metric"])
-            if set(applicable(wanted, self.config.dataset, pair)) <= known:
+            needed = applicable(wanted, self.config.dataset, pair)
+            if set(needed) <= known and all(self.identities.metric(*one).known for one in needed.items()):
                 return Event("found", label, name, len(self.clips))
             # Rescored whole, so that a part is always one method's one pass.
             wanted |= {metric: registry.create("metrics", metric) for metric in known - set(wanted)}
@@ -122,7 +132,7 @@ class _Part:
         before = self.forwarder.count
         explainer = BoundExplainer(method, self.forwarder)
         try:
-            made = self._explained(explainer, clean)
+            made = self._explained(pair, explainer, clean)
             explanation = Explanation(
                 torch.cat([one.explanation.map for one in made]), made[0].explanation.native_shape
             )
@@ -142,8 +152,9 @@ class _Part:
             weights_sha256=self.loaded.sha256,
             method=facts,
             audio_sha256=self._audio_sha256,
-            code_sha256=provenance.code_hash(type(method)),
-            metrics_sha256={metric: provenance.code_hash(type(one)) for metric, one in sorted(metrics.items())},
+            ground_truth_sha256=self._ground_truth_sha256,
+            code_sha256=self.identities.method(pair).sha256,
+            metrics_sha256={name: self.identities.metric(name, metrics[name]).sha256 for name in sorted(metrics)},
             versions=provenance.versions(),
             device=provenance.device_name(clean.batch.x.device),
             batch_size=self.forwarder.batch_size,
@@ -155,27 +166,30 @@ class _Part:
         self.folder.write(label, name, self.index, rows, info)
         return Event("scored", label, name, len(self.clips))
 
-    def _check_same(self, name: str, method: Explainer, info: PartInfo) -> None:
-        """Parts of different weights or parameters must not end in one table."""
+    def _check_same(self, pair: MethodOnClassifier, info: PartInfo) -> None:
+        """Refuse a part that was made of anything else: what would differ must not end in one table."""
+        name = pair.label
         path = self.folder.part(self.loaded.label, name, self.index)
         if info.classifier_sha256 != self.loaded.identity:
             raise ResultsError(
                 f"{path} was scored with another {self.loaded.label} (weights, temperature or classes differ); "
                 "choose another --out"
             )
-        if info.method.parameters != provenance.plain(method.parameters):
+        if info.method.parameters != provenance.plain(pair.method.parameters):
             raise ResultsError(f"{path} was made with other parameters of {name}; choose another --out")
         if info.audio_sha256 != self._audio_sha256:
             raise ResultsError(f"{path} was made with other sound in the same clips; choose another --out")
-        code = {name: (info.code_sha256, provenance.code_hash(type(method)))}
+        if info.ground_truth_sha256 != self._ground_truth_sha256:
+            raise ResultsError(f"{path} was made with another ground truth of the same clips; choose another --out")
+        code = {name: (info.code_sha256, self.identities.method(pair).sha256)}
         for metric, then in info.metrics_sha256.items():
             if metric in self.config.metrics:
-                code[f"metric {metric}"] = then, provenance.code_hash(type(self.config.metrics[metric]))
+                code[f"metric {metric}"] = then, self.identities.metric(metric, self.config.metrics[metric]).sha256
         for what, (then, now) in code.items():
             if then != now:
                 raise ResultsError(
-                    f"{path} was made by other code of {what}, or of xaibench; choose another --out, or delete "
-                    f"{path.parent} to score it again"
+                    f"{path} was made by other code of {what}, of {self.loaded.label}, or of xaibench; choose another "
+                    f"--out, or delete {path.parent} to score it again"
                 )
 
     @cached_property
@@ -188,14 +202,23 @@ class _Part:
     def _audio_sha256(self) -> str:
         return hashlib.sha256(self._waveform.numpy().tobytes()).hexdigest()
 
+    @cached_property
+    def _ground_truth(self) -> Tensor | None:
+        dataset = self.config.dataset
+        if not dataset.has_ground_truth:
+            return None
+        return torch.stack([torch.from_numpy(dataset.ground_truth(clip)) for clip in self.clips])
+
+    @cached_property
+    def _ground_truth_sha256(self) -> str:
+        known = self._ground_truth
+        return "" if known is None else hashlib.sha256(known.numpy().tobytes()).hexdigest()
+
     def _prepare(self) -> Clean:
         if self._clean is None:
             config, device = self.config, self.loaded.classifier.device
             x = config.protocol.spectrogram(self._waveform).to(device)
-            ground_truth = None
-            if config.dataset.has_ground_truth:
-                known = [torch.from_numpy(config.dataset.ground_truth(clip)) for clip in self.clips]
-                ground_truth = torch.stack(known).to(device)
+            ground_truth = None if self._ground_truth is None else self._ground_truth.to(device)
             batch = Batch(x, tuple(clip.id for clip in self.clips), config.seed, ground_truth)
             silence = self.forwarder.logits(torch.zeros_like(x[:1]))[0]
             stem = None
@@ -204,21 +227,21 @@ class _Part:
             self._clean = Clean(batch, self.forwarder.logits(x), silence, self._waveform, stem)
         return self._clean
 
-    def _explained(self, explainer: BoundExplainer, clean: Clean) -> list[Made]:
+    def _explained(self, pair: MethodOnClassifier, explainer: BoundExplainer, clean: Clean) -> list[Made]:
         """Explain every clip once; a method's soft mask, which comes after its equal areas, shares the maps."""
         if self._made is None or self._made[0] is not explainer.method:
-            made = [self._explain(explainer, clean, i) for i in range(len(self.clips))]
+            made = [self._explain(pair, explainer, clean, i) for i in range(len(self.clips))]
             self._made = explainer.method, made
         return self._made[1]
 
-    def _explain(self, explainer: BoundExplainer, clean: Clean, index: int) -> Made:
+    def _explain(self, pair: MethodOnClassifier, explainer: BoundExplainer, clean: Clean, index: int) -> Made:
         """One clip's map, alone: its rounding must not depend on which clips it is computed with.
 
         Masks cut at a rank, so a last bit of a map can move bins across the cut and change scores.
         """
         clip = clean.batch.slice(index, index + 1)
-        cache = self.config.cache
-        content = self._content(explainer.method, clip, int(clean.target[index])) if cache else {}
+        cache = self.config.cache if self.identities.explanation(pair).known else None
+        content = self._content(pair, clip, int(clean.target[index])) if cache else {}
         found = cache.find(content) if cache else None
         if found is not None:
             return on_device(found, clip.x.device)
@@ -230,7 +253,7 @@ class _Part:
             cache.keep(content, made)
         return made
 
-    def _content(self, method: Explainer, clip: Batch, target: int) -> dict[str, Any]:
+    def _content(self, pair: MethodOnClassifier, clip: Batch, target: int) -> dict[str, Any]:
         """All that an explanation depends on."""
         return {
             "classifier": self.loaded.identity,
@@ -241,8 +264,8 @@ class _Part:
             "clip": clip.clip_ids[0],
             "seed": clip.seed,
             "target": target,
-            "method": describe(method),
-            "code": provenance.code_hash(type(method)),
+            "method": describe(pair.method),
+            "code": self.identities.explanation(pair).sha256,
             "versions": provenance.versions(),
             "device": provenance.device_name(clip.x.device),
         }

@@ -1,0 +1,233 @@
+"""What a module's code depends on, read from its source without running it.
+
+The closure of a module is the module, the packages around it, and all modules of the same or another local
+package that it imports, directly or not. Each counts by its syntax tree without docstrings and comments, so that
+a wheel and a checkout of the same commit are the same code. Installed libraries count by their version, and the
+packages of plugins by their data files too.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import platform
+import sys
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+CORE = "xaibench"
+# Strings that a class says of itself; they are printed and decide no value.
+DESCRIPTIVE = frozenset({"title", "reference", "description", "formula", "traps", "cost"})
+# The public names and the version number decide no value.
+_FACES = frozenset({CORE, f"{CORE}._version"})
+_DYNAMIC = frozenset({"__import__", "import_module", "exec", "eval", "load_module", "exec_module", "run_path"})
+_NOT_DATA = frozenset({".py", ".pyc", ".pyi"})
+
+
+@dataclass
+class Closure:
+    """What was found of a module.
+
+    Attributes:
+        modules: SHA-256 of the syntax tree of each local module, by its name.
+        libraries: version of each installed library, by the name that is imported.
+        files: SHA-256 of each data file of the plugins' packages, by its path inside the package.
+        doubts: why the closure may not be whole; empty where it is.
+    """
+
+    modules: dict[str, str] = field(default_factory=dict)
+    libraries: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    doubts: list[str] = field(default_factory=list)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all of it."""
+        found = [sorted(part.items()) for part in (self.modules, self.libraries, self.files)]
+        return hashlib.sha256(repr(found).encode()).hexdigest()
+
+
+@cache
+def closure_of(module: str) -> Closure:
+    """Find the closure of a module by its name; nothing that is not imported yet runs, but for packages around it."""
+    found = Closure()
+    open_names = [module]
+    while open_names:
+        name = open_names.pop()
+        if name not in found.modules and name not in _FACES:
+            open_names += _add(found, name, top_of(module))
+    for top in sorted({top_of(name) for name in found.modules} - {CORE}):
+        found.files |= _data_files(top)
+    return found
+
+
+def _add(found: Closure, name: str, own: str) -> list[str]:
+    """Add a module, or the library that it belongs to; return the names that it imports."""
+    top = top_of(name)
+    if top in sys.stdlib_module_names:
+        return []
+    path = source_of(name)
+    if top not in {own, CORE} and (path is None or _is_installed(path)):
+        found.libraries[top] = library_version(top)
+        return []
+    if path is None:
+        if importlib.util.find_spec(top) is None:
+            found.libraries[top] = "missing"
+        elif _spec_origin(name) is not None:
+            found.doubts.append(f"{name} is no Python source")
+        return []
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError) as error:
+        found.doubts.append(f"{path} cannot be read ({type(error).__name__})")
+        return []
+    stripped = _Strip().visit(tree)
+    found.modules[name] = hashlib.sha256(ast.dump(stripped, annotate_fields=False).encode()).hexdigest()
+    if top != CORE:
+        found.doubts += [f"{name} imports or runs code by name ({call})" for call in sorted(set(_dynamic(stripped)))]
+    is_package = path.name == "__init__.py"
+    around = [name.rpartition(".")[0]] if "." in name and name.rpartition(".")[0] != CORE else []
+    return around + list(_imported(stripped, name, is_package, own))
+
+
+class _Strip(ast.NodeTransformer):
+    """Drops what decides no value: docstrings, what is only for type checkers, what classes say of themselves."""
+
+    def _body(self, node: ast.AST) -> ast.AST:
+        self.generic_visit(node)
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [one for one in body if not _is_text(one)] or [ast.Pass()]  # type: ignore[attr-defined]
+        return node
+
+    visit_Module = visit_FunctionDef = visit_AsyncFunctionDef = _body
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        self._body(node)
+        node.body = [one for one in node.body if not _describes(one)] or [ast.Pass()]
+        return node
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        if ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}:
+            return [self.visit(one) for one in node.orelse]
+        return self.generic_visit(node)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _describes(node: ast.stmt) -> bool:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    names = {target.id for target in targets if isinstance(target, ast.Name)}
+    value = getattr(node, "value", None)
+    return bool(names) and names <= DESCRIPTIVE and isinstance(value, ast.Constant) and isinstance(value.value, str)
+
+
+def _imported(tree: ast.AST, module: str, is_package: bool, own: str) -> Iterator[str]:
+    """Yield the names of all modules that may be imported, inside functions too."""
+    package = module if is_package else module.rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                steps = package.split(".")
+                base = ".".join([*steps[: len(steps) - node.level + 1], *([base] if base else [])])
+            for alias in node.names:
+                yield from _meant(base, alias.name, own)
+
+
+def _meant(base: str, name: str, own: str) -> Iterator[str]:
+    """Yield the modules meant by `from base import name`."""
+    home = getattr(sys.modules.get(CORE), "_HOMES", {}).get(name) if base == CORE else None
+    if home is not None:  # a public name
+        yield home
+        return
+    yield base
+    if top_of(base) in sys.stdlib_module_names:
+        return
+    path = source_of(base)
+    local = path is not None and (top_of(base) in {own, CORE} or not _is_installed(path))
+    if path is not None and local and path.name == "__init__.py" and source_of(f"{base}.{name}") is not None:
+        yield f"{base}.{name}"
+
+
+def _dynamic(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            is_method = isinstance(node.func, ast.Attribute) and name in {"eval", "exec"}  # model.eval()
+            if name in _DYNAMIC and not is_method:
+                yield name
+
+
+@cache
+def source_of(name: str) -> Path | None:
+    """Return the Python source of a module, or None where it has none or cannot be found."""
+    origin = _spec_origin(name)
+    return Path(origin) if origin is not None and origin.endswith(".py") else None
+
+
+def _spec_origin(name: str) -> str | None:
+    module = sys.modules.get(name)
+    file = getattr(module, "__file__", None)
+    if file is not None:
+        return str(file)
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, AttributeError, ValueError):
+        return None
+    return spec.origin if spec is not None and spec.has_location else None
+
+
+def is_library(module: str) -> bool:
+    """Tell whether a module belongs to Python or to an installed library, so that a version says what it holds."""
+    path = source_of(module) or source_of(top_of(module))
+    return top_of(module) in sys.stdlib_module_names or path is None or _is_installed(path)
+
+
+@cache
+def _is_installed(path: Path) -> bool:
+    """Tell whether a file lies where installers put libraries, so that its version says what it holds."""
+    resolved = path.resolve()
+    places = {sysconfig.get_paths()[key] for key in ("purelib", "platlib", "stdlib", "platstdlib")}
+    return any(resolved.is_relative_to(Path(place).resolve()) for place in places) or "site-packages" in resolved.parts
+
+
+@cache
+def library_version(module: str) -> str:
+    """Return the version of the distribution that a module belongs to; Python's own modules count as one library."""
+    top = top_of(module)
+    if not top or top in sys.stdlib_module_names:
+        return platform.python_version()
+    try:
+        return metadata.version(top)
+    except metadata.PackageNotFoundError:
+        names = metadata.packages_distributions().get(top, [])
+        return " ".join(f"{name} {metadata.version(name)}" for name in sorted(set(names))) or "unknown"
+
+
+def _data_files(top: str) -> dict[str, str]:
+    """Hash everything but Python source below a package."""
+    path = source_of(top)
+    if path is None or path.name != "__init__.py":
+        return {}
+    root = path.parent
+    found = {}
+    for file in sorted(root.rglob("*")):
+        name = file.relative_to(root)
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in name.parts)
+        if file.is_file() and file.suffix not in _NOT_DATA and not hidden:
+            found[f"{top}/{name.as_posix()}"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return found
+
+
+def top_of(name: str) -> str:
+    """Return the top-level package of a module."""
+    return name.partition(".")[0]

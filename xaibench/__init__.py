@@ -12,6 +12,7 @@ from xaibench._version import __version__ as __version__
 _HOMES = {
     "AudioError": "xaibench.errors",
     "Batch": "xaibench.sound.batch",
+    "Capability": "xaibench.classifiers.capabilities",
     "CheckpointError": "xaibench.errors",
     "CheckpointFormat": "xaibench.classifiers.checkpoint_format",
     "Classifier": "xaibench.classifiers.base",
@@ -48,6 +49,7 @@ _HOMES = {
 
 if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test compares the two
     from xaibench.classifiers.base import Classifier as Classifier
+    from xaibench.classifiers.capabilities import Capability as Capability
     from xaibench.classifiers.checkpoint_format import CheckpointFormat as CheckpointFormat
     from xaibench.classifiers.checkpoint_format import ForeignCheckpoint as ForeignCheckpoint
     from xaibench.errors import AudioError as AudioError

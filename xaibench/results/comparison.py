@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,6 @@ from xaibench.results import store
 from xaibench.results.areas import PRIMARY_AREA
 from xaibench.results.statistics import ALPHA, Floats, flips_for, holm, mean_interval, sign_flip_p
 from xaibench.results.store import SOFT
-
-if TYPE_CHECKING:
-    from xaibench.scoring.metric import Metric
 
 # The control that every method has to beat: a mask of the same area at random bins, which is what
 # a map that knows nothing of the classifier amounts to.
@@ -80,14 +77,24 @@ def compare(runs: list[Path]) -> pd.DataFrame:
     return lines.sort_values(order, ignore_index=True)[list(COLUMNS)]
 
 
-def metric_class(name: str) -> type[Metric]:
-    """The metric of a row, which knows its title, family and direction.
+class MetricFacts(Protocol):
+    """What a metric's class says of itself, as far as comparisons and reports read it."""
+
+    title: str
+    family: str
+    higher_is_better: bool
+    needs_ground_truth: bool
+
+
+def metric_class(name: str) -> MetricFacts:
+    """Load the class of a row's metric, which knows its title, family and direction.
 
     Raises:
         ResultsError: it is not installed here.
     """
     try:
-        return registry.load("metrics", name)
+        found: MetricFacts = registry.load("metrics", name)
+        return found
     except RegistryError as error:
         raise ResultsError(
             f"the results hold the metric '{name}', whose direction is unknown here ({error}); "

@@ -1,8 +1,8 @@
-"""Noisy copies of each clip and how far explanations move to them: made once, read by every robustness metric.
+"""Noisy copies of each clip, and how much explanations change on them; computed once for all robustness metrics.
 
-A copy is drawn uniformly from the spectrograms that differ from the clip by at most a radius in every bin and
-are themselves spectrograms: no bin goes below 0. In 221,103 dimensions the copies of one radius are all alike,
-so the radius grows from copy to copy instead: together they are a sample of the ball of the largest radius.
+A copy is drawn uniformly from the spectrograms that differ from the clip by at most a radius in every bin and have no
+bin below 0. In 221,103 dimensions all copies of one radius are alike. The radius therefore grows from copy to copy, so
+that the copies together sample the ball of the largest radius.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from xaibench.scoring.context import Perturbation, ScoringContext
 from xaibench.sound.batch import Batch
 
 COPIES = 8
-RADIUS = 0.1  # of the largest copy, as a share of the clip's range
-FLOOR = 1e-6  # what relative changes divide by instead of 0, Agarwal et al.'s epsilon
+RADIUS = 0.1  # of the noisiest copy, as a share of the clip's range
+FLOOR = 1e-6  # replaces 0 as a divisor of relative changes; Agarwal et al.'s epsilon
 
 _CONSTANT = "every bin of the clip is equal: noise relative to its range changes nothing"
 _ZERO = "the map is zero everywhere"
@@ -36,7 +36,7 @@ class Noisy(Perturbation):
     draw: int
 
     def apply(self, context: ScoringContext) -> Tensor:
-        # Asked for by the maps and by the probabilities of every method; drawing costs a third of a gradient.
+        # Every method needs it twice, for maps and for probabilities, and drawing costs a third of a gradient.
         kept = context.clean.inputs
         if self not in kept:
             kept[self] = self._draw(context.clean.batch)
@@ -55,9 +55,9 @@ class Noisy(Perturbation):
 
 @dataclass(frozen=True)
 class Moves:
-    """What changes from a clip x to its copies x', e and e' being the signed maps of the class predicted for x.
+    """Changes from a clip x to its copies x'. e and e' are the signed maps for the class predicted for x.
 
-    All but the reasons are float64 (copies, batch); norms are Euclidean, over the bins.
+    All attributes except `reasons` are float64 (copies, batch). Norms are Euclidean, over the bins.
 
     Attributes:
         reasons: per clip, why its maps cannot be compared, or None.
@@ -79,17 +79,17 @@ class Moves:
 
 
 def copies() -> list[Perturbation]:
-    """All noisy copies, least noise first."""
+    """Return all noisy copies, least noise first."""
     return [Noisy(draw) for draw in range(COPIES)]
 
 
 def moves(context: ScoringContext) -> Moves:
-    """How far maps and inputs move; the method is asked once for each copy."""
+    """Compare the maps and inputs of all copies with the clip's; the method is called once for each copy."""
     return context.shared(("xaibench.metrics._neighbours", "moves"), lambda: _compare(context))
 
 
 def same_prediction(context: ScoringContext) -> Tensor:
-    """Where a copy is classified as its clip is, bool (copies, batch)."""
+    """Tell which copies are classified as their clip is, bool (copies, batch)."""
     return torch.stack([context.logits(one).argmax(dim=1) == context.target for one in copies()])
 
 
@@ -101,7 +101,7 @@ def _compare(context: ScoringContext) -> Moves:
         _CONSTANT if same else _ZERO if empty else None for same, empty in zip(constant, zero, strict=True)
     ]
     found = []
-    # The maps of one copy become a few numbers before the next copy's are made: all of them might not fit.
+    # The maps of one copy become a few numbers before the next copy's are made, because all might not fit in memory.
     for copy in copies():
         x = copy.apply(context)
         answer = context.explainer.explain(batch, target, x=x).map
@@ -112,7 +112,7 @@ def _compare(context: ScoringContext) -> Moves:
 
 
 def _move(x: Tensor, x_copy: Tensor, e: Tensor, e_copy: Tensor) -> Tensor:
-    """One clip's and one copy's numbers, in the order of Moves, (6,), from (freq, time) each."""
+    """Compare one copy with its clip, all (freq, time), and return the numbers in the order of Moves, (6,)."""
     x, x_copy, e, e_copy = (one.flatten().double() for one in (x, x_copy, e, e_copy))
     # In units of their peaks, so that neither the floor nor the cosine depends on the scale of a method's maps.
     peaked, peaked_copy = e / _peak(e), e_copy / _peak(e_copy)
@@ -125,13 +125,13 @@ def _move(x: Tensor, x_copy: Tensor, e: Tensor, e_copy: Tensor) -> Tensor:
             (e_move / peaked.masked_fill(e == 0, FLOOR)).norm(),
             x_move.norm(),
             (x_move / x.masked_fill(x == 0, FLOOR)).norm(),
-            # A map that is zero everywhere points nowhere: at a right angle to any other.
+            # A map that is zero everywhere has no direction: it counts as orthogonal to any other.
             1 - peaked.dot(peaked_copy) / (size * torch.where(size_copy == 0, 1.0, size_copy)),
         ]
     )
 
 
 def _peak(values: Tensor) -> Tensor:
-    """The largest magnitude; 1 where all are 0."""
+    """Return the largest magnitude, or 1 if all are 0."""
     peak = values.abs().amax()
     return torch.where(peak == 0, 1.0, peak)

@@ -1,4 +1,4 @@
-"""Untrained weights in place of trained ones, group by group, and the trained ones back afterwards."""
+"""Replace trained weights by random ones, group by group, and restore the trained ones afterwards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Layer = tuple[str, nn.Module]
 
 @contextmanager
 def restored(classifier: nn.Module) -> Iterator[None]:
-    """Parameters and buffers may be overwritten inside; afterwards, after an exception too, they are the former ones.
+    """Restore parameters and buffers at the end of the block, even after an exception; inside they may be overwritten.
 
     A deep copy would be the alternative, but hooks that a classifier has on its own modules would
     then write into the original.
@@ -36,7 +36,7 @@ def restored(classifier: nn.Module) -> Iterator[None]:
             tensor.data = content.clone()
         yield
     finally:
-        # A stranger's reset_parameters may have put new tensors into the slots.
+        # A plugin's reset_parameters may have put new tensors into the slots.
         for slot, former in zip(slots, names, strict=True):
             slot.update(former)
         for tensor, content in zip(tensors, contents, strict=True):
@@ -44,7 +44,7 @@ def restored(classifier: nn.Module) -> Iterator[None]:
 
 
 def reset(module: nn.Module, seed: int) -> None:
-    """The module's own initialisation, drawn on the CPU, so that a GPU gets the same weights."""
+    """Initialise a module by its own `reset_parameters`, on the CPU, so that a GPU gets the same weights."""
     device = next((tensor.device for tensor in (*module.parameters(), *module.buffers())), torch.device("cpu"))
     module.cpu()
     with seeded(seed % 2**32), torch.no_grad():  # 32 bits: other seeds would be other weights than the results'
@@ -53,11 +53,11 @@ def reset(module: nn.Module, seed: int) -> None:
 
 
 def randomise(layers: Iterable[Layer], seed: int) -> None:
-    """Draw the weights of layers anew; what a layer gets depends on nothing but the seed and its name.
+    """Draw random weights for layers; the weights of a layer depend only on the seed and the layer's name.
 
     A layer that cannot initialise itself (a bare nn.Parameter: class tokens, position embeddings,
     class vectors), or whose `reset_parameters` leaves a parameter as it was (weight normalisation),
-    gets normal values of the trained ones' mean and standard deviation.
+    gets normal values with the mean and standard deviation of the trained ones.
     """
     for name, module in layers:
         trained = {key: tensor.detach().clone() for key, tensor in module.named_parameters(recurse=False)}
@@ -74,16 +74,16 @@ def randomise(layers: Iterable[Layer], seed: int) -> None:
 
 
 def layers(classifier: nn.Module) -> list[Layer]:
-    """All modules with something of their own to randomise, in order of registration."""
+    """Return all modules that have something of their own to randomise, in order of registration."""
     return _Part("", classifier).layers
 
 
 def stages(classifier: nn.Module) -> list[list[Layer]]:
-    """Five or six groups of layers, where there are as many, the output's first; for any module tree.
+    """Divide a classifier into five or six groups of layers (fewer if there are fewer layers), the output's first.
 
-    The largest module is opened until there are at least five groups; the smallest neighbours are
-    then put together until there are at most six, the output's group excepted. Order is that of
-    registration, which is the order of computation wherever a classifier is written top to bottom.
+    The largest module is split into its children until there are at least five groups. The smallest neighbours are
+    then joined until there are at most six; the output's group is left alone. The order is that of
+    registration, which is the order of computation in a classifier that is written top to bottom.
     """
     parts = [_Part("", classifier)]
     while len(groups := _groups(parts)) < FEWEST_STAGES:
@@ -101,7 +101,7 @@ def stages(classifier: nn.Module) -> list[list[Layer]]:
 
 
 def _groups(parts: Sequence[_Part]) -> list[list[Layer]]:
-    """The parts' layers; a part without a matrix, a lone normalisation, belongs to the part before it."""
+    """Group the parts' layers; a part without a matrix (a single normalisation) joins the part before it."""
     groups: list[list[Layer]] = []
     for part in parts:
         vectors_only = all(tensor.ndim < 2 for _, module in part.layers for tensor in module.parameters(recurse=False))
@@ -114,7 +114,7 @@ def _groups(parts: Sequence[_Part]) -> list[list[Layer]]:
 
 @dataclass(frozen=True)
 class _Part:
-    """A module with all in it, or (`alone`) the tensors that are its own."""
+    """A module with everything in it, or (`alone`) only the tensors of its own."""
 
     name: str
     module: nn.Module
@@ -132,7 +132,7 @@ class _Part:
 
     @property
     def inside(self) -> list[_Part]:
-        """Its own tensors and its children, or nothing where there are no children to open."""
+        """The module's own tensors and its children; empty if it has no children."""
         if self.alone:
             return []
         prefix = f"{self.name}." if self.name else ""
@@ -143,7 +143,7 @@ class _Part:
 
 
 def _has_own(module: nn.Module) -> bool:
-    """Parameters, or statistics that `reset_parameters` forgets."""
+    """Tell whether a module has parameters of its own, or statistics that `reset_parameters` resets."""
     resettable = hasattr(module, "reset_parameters") and any(True for _ in module.buffers(recurse=False))
     return resettable or any(True for _ in module.parameters(recurse=False))
 

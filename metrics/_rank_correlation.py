@@ -1,4 +1,4 @@
-"""Spearman's rank correlation of importance maps: one sort a map, ties at their average rank."""
+"""Spearman's rank correlation of importance maps, with one sort per map and ties at their average rank."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from xaibench.scoring.float_keys import ascending, behind_of, keys_of
 
 @dataclass(frozen=True)
 class Ranks:
-    """The ranks of a batch of maps, kept to be correlated with many others.
+    """The ranks of a batch of maps, to be correlated with many other batches.
 
     Attributes:
-        centred: of each bin, less the mean rank, float64 (batch, bins).
-        norm: Euclidean norm of a clip's centred ranks, (batch,); 0 where the map is constant.
+        centred: rank of each bin minus the mean rank, float64 (batch, bins).
+        norm: Euclidean norm of each clip's centred ranks, (batch,); 0 where the map is constant.
     """
 
     centred: Tensor
@@ -24,17 +24,17 @@ class Ranks:
 
     @classmethod
     def of(cls, importance: Tensor) -> Ranks:
-        """Ranks of non-negative maps, float32 (batch, freq, time)."""
+        """Rank non-negative maps, float32 (batch, freq, time)."""
         index, centred = _ordered(importance)
         return cls(torch.empty_like(centred).scatter_(1, index, centred), _norm(centred))
 
     @property
     def constant(self) -> Tensor:
-        """Where the map has no order, bool (batch,)."""
+        """Which maps are constant, bool (batch,)."""
         return self.norm == 0
 
     def correlate(self, importance: Tensor) -> Tensor:
-        """Rank correlation with non-negative maps (batch, freq, time): (batch,), NaN where either is constant."""
+        """Correlate with the ranks of non-negative maps (batch, freq, time): (batch,), NaN where either is constant."""
         index, centred = _ordered(importance)
         return (self.centred.gather(1, index) * centred).sum(dim=1) / (self.norm * _norm(centred))
 
@@ -44,14 +44,14 @@ def _norm(centred: Tensor) -> Tensor:
 
 
 def _ordered(importance: Tensor) -> tuple[Tensor, Tensor]:
-    """Bins in ascending order of importance, and their average ranks less the mean rank, each (batch, bins)."""
+    """Sort the bins by importance; return their indices and average ranks minus the mean rank, each (batch, bins)."""
     flat = importance.float().flatten(1)
     size = flat.shape[1]
     keys = ascending(keys_of(flat, torch.arange(size, device=flat.device)))
     level = keys >> 32  # the values' bits, equal where the values are
     first = torch.ones_like(level, dtype=torch.bool)
     first[:, 1:] = level[:, 1:] != level[:, :-1]
-    # Groups of equal values, of all clips in one row; no group goes over from one clip to the next.
+    # Groups of equal values, of all clips in one row; no group reaches from one clip into the next.
     start = first.flatten().nonzero()[:, 0]
     count = torch.diff(start, append=start.new_tensor([first.numel()]))
     rank = (start % size).double() + (count - 1) / 2 - (size - 1) / 2

@@ -1,7 +1,7 @@
-"""Axioms: what an attribution must satisfy to mean what it says.
+"""Axioms: conditions that an attribution should satisfy by its definition.
 
-Both read the signed attribution, and the function that the attribution methods attribute: the predicted class's logit
-at the temperature, against silence.
+Both metrics use the signed attribution, and the function that the methods attribute: the predicted class's logit at
+the temperature, with silence as the baseline.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from xaibench.scoring.metric import Metric, Scores, scores
 
 from ._cells import CELLS_PER_SIDE, CellsSilenced, cell_count, cell_means, drops
 
-LEAST_CHANGE = 0.01  # of the logit at the temperature, 1% of odds: rounding is 1e-6, and dividing by less amplifies it
-INSIGNIFICANT = 1e-5  # of the largest cell's attribution, and of probability; Quantus's threshold
+LEAST_CHANGE = 0.01  # of the logit at the temperature, 1% of odds; division by less would amplify rounding (1e-6)
+INSIGNIFICANT = 1e-5  # relative to the largest cell's attribution, and in probability; Quantus's threshold
 _MOST_CELLS = CELLS_PER_SIDE**2
 
 
@@ -27,7 +27,7 @@ class OneCellSilenced(CellsSilenced):
     """The spectrogram without one of its cells.
 
     Attributes:
-        cell: its number; nothing is silenced where the grid has fewer cells.
+        cell: number of the cell; nothing is silenced if the spectrogram has fewer cells.
     """
 
     depends_on_map = False
@@ -43,11 +43,11 @@ class Completeness(Metric):
     title = "Complete"
     family = "axioms"
     reference = "Sundararajan et al., Integrated Gradients, arXiv 1703.01365, proposition 1"
-    description = "how far the attributions are from adding up to what the clip adds to the logit of silence"
+    description = "how far the attributions are from adding up to the logit of the clip minus that of silence"
     formula = "|sum of A - (f(x) - f(silence))| / |f(x) - f(silence)|, A signed, f the logit of c at the temperature"
     traps = (
-        "means nothing for maps that do not claim to add up (attention, saliency, GradCAM, PIQ), and a mean over clips "
-        "is ruled by those that the classifier tells least from silence: read medians"
+        "means nothing for maps that do not claim to add up (attention, saliency, GradCAM, PIQ); the clips whose logit "
+        "is nearest to that of silence dominate a mean over clips, so read medians"
     )
     higher_is_better = False
     bounds = (0.0, float("inf"))
@@ -56,7 +56,7 @@ class Completeness(Metric):
     def score(self, context: ScoringContext, area: float | None) -> Scores:
         change = context.of_target(context.clean.logits) - context.clean.silence[context.target]
         total = context.attribution.flatten(1).double().sum(dim=1)
-        reason = f"the clip's logit is that of silence, to less than {LEAST_CHANGE}"
+        reason = f"the clip's logit differs from that of silence by less than {LEAST_CHANGE}"
         return scores((total - change).abs() / change.abs(), change.abs() < LEAST_CHANGE, reason)
 
 
@@ -64,12 +64,12 @@ class NonSensitivity(Metric):
     title = "Non-Sens"
     family = "axioms"
     reference = "Nguyen and Rodriguez Martinez, arXiv 2007.07584: non-sensitivity"
-    description = "share of cells that have no attribution although they matter, or have some although they do not"
+    description = "share of cells that have no attribution although they matter, or have one although they do not"
     formula = (
         "share of 12 x 12 cells where exactly one holds: mean |A| is at most 1e-5 of the largest cell's; "
         "|p_c(x) - p_c(x without the cell)| < 1e-5"
     )
-    traps = "only zeros count: a map that is small and wrong everywhere has 0; a sparse map has many cells without any"
+    traps = "only zeros count: a map that is small and wrong everywhere scores 0; a sparse map has many zero cells"
     higher_is_better = False
     bounds = (0.0, 1.0)
     cost = f"{_MOST_CELLS}"

@@ -1,4 +1,4 @@
-"""How few bins an importance map needs."""
+"""Complexity: how few bins hold the importance of a map."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
 
-NEGLIGIBLE = 1e-5  # of the map's largest value: Quantus's eps
+NEGLIGIBLE = 1e-5  # relative to the map's largest value; Quantus's eps
 
 _ZERO_MAP = "the importance map is zero everywhere"
 
@@ -18,9 +18,9 @@ class Sparseness(Metric):
     reference = (
         "Chalasani et al., arXiv 1810.06583, after Hurley and Rickard, arXiv 0811.4706: the Gini index of the map"
     )
-    description = "0 when all bins matter alike, towards 1 when few do"
+    description = "0 when all bins are equally important, near 1 when few bins have all the importance"
     formula = "1 - 2 sum_k a_(k) / sum(a) * (n - k + 1/2) / n over the ascending map a_(1..n)"
-    traps = "says nothing about whether they are the right bins; the oracle's value is the scale"
+    traps = "says nothing about whether they are the right bins; compare with the oracle's value"
     higher_is_better = True
     bounds = (0.0, 1.0)
     cost = "0"
@@ -30,8 +30,8 @@ class Sparseness(Metric):
         ordered = context.ranking.ascending.double()
         size = ordered.shape[1]
         total = ordered.sum(dim=1)
-        # Largest less smallest, second largest less second smallest, ...: no term is negative, so
-        # rounding never takes the uniform map below 0, as summing signed terms did (-2.5e-13).
+        # Largest minus smallest, second largest minus second smallest, ...: no term is negative, so the uniform
+        # map never falls below 0 by rounding. Summing signed terms gave -2.5e-13.
         spread = (ordered.flip(1) - ordered)[:, : size // 2]
         weight = torch.arange(size - 1, 0, -2, dtype=torch.float64, device=ordered.device)
         return scores((spread * weight).sum(dim=1) / (size * total), total == 0, _ZERO_MAP)
@@ -41,9 +41,9 @@ class Complexity(Metric):
     title = "COMP"
     family = "complexity"
     reference = "Bhatt et al., arXiv 2005.00631: the entropy of the map normalised to sum 1"
-    description = "0 when one bin has all the importance, log(bins) = 12.3 when all share it alike"
+    description = "0 when one bin has all the importance, log(bins) = 12.3 when all bins have the same"
     formula = "-sum_i s_i log s_i, s = a / sum(a)"
-    traps = "natural logarithm; depends on the grid's size, so never compare across grids"
+    traps = "natural logarithm; depends on the number of bins, so never compare spectrograms of different sizes"
     higher_is_better = False
     bounds = (0.0, float("inf"))
     cost = "0"
@@ -62,7 +62,7 @@ class EffectiveComplexity(Metric):
     reference = "Nguyen and Rodriguez Martinez, arXiv 2007.07584, as Quantus's EffectiveComplexity counts it"
     description = "how many bins have more than a negligible importance"
     formula = f"number of bins i with a_i > {NEGLIGIBLE:g} max(a)"
-    traps = "a faint floor counts as much as a peak: most maps of gradients reach nearly all bins of the grid"
+    traps = "a faint floor counts as much as a peak: most gradient maps reach nearly all bins"
     higher_is_better = False
     bounds = (0.0, float("inf"))
     cost = "0"
@@ -77,9 +77,9 @@ class MaskArea(Metric):
     title = "Area"
     family = "complexity"
     reference = "the mean of the mask, as L-MAC (arXiv 2403.13086) penalises it"
-    description = "share of the bins that a method's own soft mask keeps: what its other scores were bought with"
+    description = "share of the bins that a method's own soft mask keeps"
     formula = "mean of M over all bins, M the soft mask from 0 to 1"
-    traps = "a mask of ones keeps every decision and explains nothing: read no score of a soft mask without its area"
+    traps = "a mask of ones keeps every decision and explains nothing: never read a soft mask's scores without its area"
     higher_is_better = False
     bounds = (0.0, 1.0)
     cost = "0"

@@ -1,7 +1,7 @@
-"""Faithfulness as correlation: do parts that the map calls important change the prediction more when they change?
+"""Faithfulness as correlation: parts with more importance should change the prediction more when they are changed.
 
-Parts are random subsets of cells of a regular grid (`_cells`), or bands of bins in order of importance: silencing
-single bins of 221,103 changes nothing. A correlation is undefined where either side does not vary.
+Parts are random subsets of the 12 x 12 cells (`_cells`), or bands of bins in order of importance, because silencing
+one bin of 221,103 changes nothing. A correlation is undefined where either side does not vary.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from ._cells import RandomCellsSilenced, drops, subset_sums
 SUBSET = 0.20  # of the cells, in faithfulness_correlation
 SUBSET_DRAWS = 50
 SENSITIVITY_SHARES = (0.05, 0.10, 0.20, 0.40)
-SENSITIVITY_DRAWS = 20  # of each share; at 20% the first of faithfulness_correlation's
+SENSITIVITY_DRAWS = 20  # for each share; at 20% they are the first draws of faithfulness_correlation
 BANDS = len(CURVE_AREAS) - 1
 REPLACEMENTS = 3  # random values tried for each band
 
-ROUNDING = 1e-6  # probabilities come from float32 logits: smaller differences change with the batch size
+ROUNDING = 1e-6  # probabilities come from float32 logits, so smaller differences change with the batch size
 
 _CONSTANT_MAP = "the map is the same everywhere: nothing to correlate with"
 _CONSTANT_SUMS = "all parts hold the same importance: nothing to correlate with"
-_CONSTANT_DROPS = "the probability changes alike whichever part changes: nothing to correlate with"
+_CONSTANT_DROPS = "the probability changes equally whichever part is changed: nothing to correlate with"
 
 
 @dataclass(frozen=True)
 class BandSilenced(Perturbation):
-    """The spectrogram without one band of its bins in order of importance.
+    """The spectrogram without one band of bins, in order of importance.
 
     Attributes:
         band: 0 for the most important twentieth of the bins, 19 for the least.
@@ -49,7 +49,7 @@ class BandSilenced(Perturbation):
 
 @dataclass(frozen=True)
 class BandReplaced(Perturbation):
-    """The spectrogram with one band of its bins, in order of |attribution|, replaced by values of bins drawn from it.
+    """The spectrogram with one band of bins, in order of |attribution|, replaced by values drawn from the clip.
 
     Attributes:
         band: 0 for the twentieth of the bins with the largest |attribution|, 19 for the smallest.
@@ -68,12 +68,12 @@ class FaithfulnessCorrelation(Metric):
     title = "Faith-Corr"
     family = "faithfulness"
     reference = "Bhatt, Weller, Moura, arXiv 2005.00631, equation 1"
-    description = "whether parts that hold more attribution lower the predicted class's probability more when silenced"
+    description = "whether parts with more attribution lower the predicted class's probability more when silenced"
     formula = (
         f"Pearson correlation over {SUBSET_DRAWS} random subsets S of {SUBSET:.0%} of 12 x 12 cells between the sum "
         "of a over S and p_c(x) - p_c(x without S); a signed, or |a| of a sensitivity map"
     )
-    traps = "cells are coarse: where within its cell a map is sharp does not count"
+    traps = "cells are coarse: the position of a peak within its cell does not count"
     higher_is_better = True
     bounds = (-1.0, 1.0)
     cost = f"{SUBSET_DRAWS} (shared)"
@@ -99,7 +99,8 @@ class SensitivityN(Metric):
         "sensitivity map"
     )
     traps = (
-        "few draws of each size: one clip's value is noisy, a mean over clips is not; Quantus correlates across clips"
+        "there are few draws of each size: one clip's value is noisy, a mean over clips is not; Quantus correlates "
+        "across clips"
     )
     higher_is_better = True
     bounds = (-1.0, 1.0)
@@ -121,12 +122,12 @@ class FaithfulnessEstimate(Metric):
     title = "Faith-Est"
     family = "faithfulness"
     reference = "Alvarez-Melis and Jaakkola, arXiv 1806.07538: faithfulness; bands as Quantus makes them"
-    description = "whether more important twentieths of the bins lower the predicted class's probability more"
+    description = "whether more important bands of bins lower the predicted class's probability more when silenced"
     formula = (
         f"Pearson correlation over {BANDS} bands of 5% of the bins, in order of importance a, between the sum of a "
         "over the band and p_c(x) - p_c(x without the band)"
     )
-    traps = "of a sparse map all bands but the first hold next to nothing: one band then decides"
+    traps = "in a sparse map all bands except the first hold almost nothing, and one band decides"
     higher_is_better = True
     bounds = (-1.0, 1.0)
     cost = f"{BANDS}"
@@ -144,13 +145,13 @@ class MonotonicityCorrelation(Metric):
     title = "Mono-Corr"
     family = "faithfulness"
     reference = "Nguyen and Rodriguez Martinez, arXiv 2007.07584: monotonicity"
-    description = "whether the prediction depends more on bins that the map calls more important"
+    description = "whether the prediction depends more on bins with a larger attribution"
     formula = (
         f"Spearman correlation over {BANDS} bands of 5% of the bins, in order of |a|, between the sum of |a| over the "
         f"band and the mean of (p_c(x) - p_c(x with the band's values drawn from the clip's))^2 over {REPLACEMENTS} "
         "draws; a signed"
     )
-    traps = f"ranks of means over {REPLACEMENTS} draws: bands that matter alike are ordered by chance"
+    traps = f"ranks of means over {REPLACEMENTS} draws: bands that matter equally are ordered by chance"
     higher_is_better = True
     bounds = (-1.0, 1.0)
     cost = f"{BANDS * REPLACEMENTS}"
@@ -162,26 +163,26 @@ class MonotonicityCorrelation(Metric):
         size = context.attribution.abs()
         sums = _band_sums(size, _ranking_by_size(context))
         squares = drops(context, self.perturbations(())).square().view(-1, BANDS, REPLACEMENTS).mean(dim=2)
-        # Else the ranks of bands that change nothing would be those of rounding.
+        # Without this, the ranks of bands that change nothing would be those of rounding.
         changes = torch.where(squares.sqrt() > ROUNDING, squares, 0.0)
         return _defined(spearman(sums, changes), size, [sums], [changes.sqrt()])
 
 
 def pearson(a: Tensor, b: Tensor) -> Tensor:
-    """Correlation of float64 (batch, n) with (batch, n): (batch,), NaN where one is constant."""
+    """Correlate the rows of float64 (batch, n) with those of (batch, n): (batch,), NaN where one is constant."""
     a, b = (values - values.mean(dim=1, keepdim=True) for values in (a, b))
-    # Scaled first: squares of maps up to the largest float32, and down to denormals, stay in float64's range.
+    # Scaled first, so that squares of any float32 map, denormal or huge, stay in float64's range.
     a, b = (values / values.abs().amax(dim=1, keepdim=True) for values in (a, b))
     return ((a * b).sum(dim=1) / (a.square().sum(dim=1) * b.square().sum(dim=1)).sqrt()).clamp(-1, 1)
 
 
 def spearman(a: Tensor, b: Tensor) -> Tensor:
-    """Rank correlation of (batch, n) with (batch, n), equal values sharing their mean rank: (batch,)."""
+    """Correlate the ranks of (batch, n) and (batch, n), row by row; equal values share their mean rank: (batch,)."""
     return pearson(_mid_ranks(a), _mid_ranks(b))
 
 
 def _mid_ranks(values: Tensor) -> Tensor:
-    """Ranks within each row, float64, equal values sharing their mean rank; up to one constant."""
+    """Rank the values within each row, up to a constant, float64; equal values share their mean rank."""
     below = values[:, None, :] < values[:, :, None]
     equal = values[:, None, :] == values[:, :, None]
     return below.double().sum(dim=2) + equal.double().sum(dim=2) / 2
@@ -192,15 +193,16 @@ def _draws(share: float, count: int) -> list[RandomCellsSilenced]:
 
 
 def _contribution(context: ScoringContext) -> Tensor:
-    """What the map says of how far each bin raises p_c: the definitions sum it, so its sign counts.
+    """Return each bin's contribution to p_c. The definitions sum it, so its sign counts.
 
-    A sensitivity map's sign says in which direction to move a bin, not what the bin does for the class.
+    The sign of a sensitivity map is the direction in which to change a bin, not the bin's effect on the class;
+    the importance is used instead.
     """
     return context.importance if context.explainer.method.polarity == "absolute" else context.attribution
 
 
 def _ranking_by_size(context: ScoringContext) -> Ranking:
-    """Order of the bins by |attribution|: a bin that speaks against the class matters as well."""
+    """Rank the bins by |attribution|, because a bin that speaks against the class matters as well."""
 
     def compute() -> Ranking:
         size = context.attribution.abs()
@@ -210,7 +212,7 @@ def _ranking_by_size(context: ScoringContext) -> Ranking:
 
 
 def _resampled(context: ScoringContext, draw: int) -> Tensor:
-    """Spectrograms of values drawn from each clip's own bins, with replacement, (batch, freq, time)."""
+    """Draw spectrograms from the values of each clip's own bins, with replacement, (batch, freq, time)."""
 
     def compute() -> Tensor:
         batch = context.clean.batch
@@ -226,21 +228,21 @@ def _resampled(context: ScoringContext, draw: int) -> Tensor:
 
 
 def _band(ranking: Ranking, band: int) -> Tensor:
-    """Bool mask (batch, freq, time) of one band, as wide as one step of the deletion curve."""
+    """Return the mask of one band, as wide as one step of the deletion curve, bool (batch, freq, time)."""
     return ranking.top(CURVE_AREAS[band + 1]) & ~ranking.top(CURVE_AREAS[band])
 
 
 def _band_sums(maps: Tensor, ranking: Ranking) -> Tensor:
-    """Sums of maps (batch, freq, time) over each band, float64 (batch, bands)."""
+    """Sum maps (batch, freq, time) over each band, float64 (batch, bands)."""
     sums = [maps.masked_fill(~_band(ranking, band), 0.0).flatten(1).double().sum(dim=1) for band in range(BANDS)]
     return torch.stack(sums, dim=1)
 
 
 def _defined(values: Tensor, maps: Tensor, sums: Sequence[Tensor], changes: Sequence[Tensor]) -> Scores:
-    """Correlations (batch,) of sums with changes, each (batch, parts); undefined where one of them is constant."""
+    """Turn correlations (batch,) into scores; undefined where map, sums or changes (batch, parts) are constant."""
     flat = maps.flatten(1)
     constant = (flat == flat[:, :1]).all(dim=1)
-    # Equal sums differ by the rounding of float64.
+    # Equal sums may differ by the rounding of float64.
     same_sums = torch.stack([_spread(one) <= 1e-12 * one.abs().amax(dim=1) for one in sums]).any(dim=0)
     same_changes = torch.stack([_spread(one) <= ROUNDING for one in changes]).any(dim=0)
     reasons = [
@@ -251,5 +253,5 @@ def _defined(values: Tensor, maps: Tensor, sums: Sequence[Tensor], changes: Sequ
 
 
 def _spread(values: Tensor) -> Tensor:
-    """Largest less smallest value of each row, (batch,)."""
+    """Return the largest minus the smallest value of each row, (batch,)."""
     return values.amax(dim=1) - values.amin(dim=1)

@@ -1,7 +1,7 @@
-"""Faithfulness by masking: what the classifier says of the kept and of the removed part.
+"""Faithfulness by masking: how the probability changes when the most important bins are kept or removed.
 
-c is the class predicted for the clean clip, p the softmax at the classifier's temperature, kept
-and removed the spectrogram times the mask and times its complement.
+c is the class predicted for the clean clip, and p the softmax at the classifier's temperature. kept and removed are
+the spectrogram times the mask and times its complement.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class FidelityIn(_Masking):
     reference = "Paissan et al., PIQ, arXiv 2303.12659; Della Libera et al., arXiv 2402.02754"
     description = "1 if the most important bins alone keep the prediction, else 0"
     formula = "1 if argmax p(kept) = c, else 0"
-    traps = "a masked spectrogram is unlike any training clip: a classifier may name one class for any sparse input"
+    traps = "a masked spectrogram is unlike any training clip; a classifier may predict one class for any sparse input"
     higher_is_better = True
     bounds = (0.0, 1.0)
 
@@ -60,9 +60,9 @@ class FaithfulnessKept(_Masking):
     formula = "p_c(x) - p_c(kept)"
     traps = (
         "the opposite polarity of faithfulness: a mask that loses the class scores high. The paper calls it "
-        "faithfulness and higher better; it is here to be laid beside published numbers"
+        "faithfulness and takes higher as better; use it only to compare with published numbers"
     )
-    higher_is_better = True  # as the paper's table reads it
+    higher_is_better = True  # as in the paper's table
     bounds = (-1.0, 1.0)
     in_default_set = False
 
@@ -75,7 +75,7 @@ class AverageDrop(_Masking):
     reference = "Chattopadhyay et al., Grad-CAM++, arXiv 1710.11063"
     description = "percentage of the predicted class's probability lost when only the most important bins are left"
     formula = "100 max(0, p_c(x) - p_c(kept)) / p_c(x)"
-    traps = "blind to gains: pair it with AG"
+    traps = "it does not see gains: read it together with AG"
     higher_is_better = False
     bounds = (0.0, 100.0)
 
@@ -88,7 +88,7 @@ class AverageDrop(_Masking):
 class AverageIncrease(_Masking):
     title = "AI"
     reference = "Chattopadhyay et al., Grad-CAM++, arXiv 1710.11063"
-    description = "100 if the most important bins alone are classified with more confidence than the whole, else 0"
+    description = "100 if the most important bins alone are classified with more confidence than the whole clip, else 0"
     formula = "100 if p_c(kept) > p_c(x), else 0"
     traps = "a rise of 0.0001 counts as much as one of 0.5"
     higher_is_better = True
@@ -103,7 +103,7 @@ class AverageGain(_Masking):
     reference = "Zhang et al., Opti-CAM, arXiv 2301.07002"
     description = "percentage of the missing confidence that is gained when only the most important bins are left"
     formula = "100 max(0, p_c(kept) - p_c(x)) / (1 - p_c(x))"
-    traps = "divides by 1 - p_c(x): clips classified with near certainty weigh most"
+    traps = "it divides by 1 - p_c(x), so clips classified with near certainty weigh most"
     higher_is_better = True
     bounds = (0.0, 100.0)
 
@@ -134,7 +134,10 @@ class DeletionAuc(_Curve):
     reference = "Petsiuk et al., RISE, arXiv 1806.07421"
     description = "mean probability of the predicted class while its bins are silenced, most important first"
     formula = "area under p_c(removed) over areas 0, 5, ..., 100%, by the trapezoid rule"
-    traps = "silencing is no sound either: a low area may show fragility, not faithfulness; compare with random"
+    traps = (
+        "a silenced spectrogram is not a natural sound: a low area may show a fragile classifier, not a faithful map; "
+        "compare with random"
+    )
     higher_is_better = False
     part = "removed"
 
@@ -144,6 +147,6 @@ class InsertionAuc(_Curve):
     reference = "Petsiuk et al., RISE, arXiv 1806.07421"
     description = "mean probability of the predicted class while its bins are revealed in silence, most important first"
     formula = "area under p_c(kept) over areas 0, 5, ..., 100%, by the trapezoid rule"
-    traps = "the first steps are sparse sound that the classifier was never trained on"
+    traps = "the first steps are sparse sounds, on which the classifier was never trained"
     higher_is_better = True
     part = "kept"

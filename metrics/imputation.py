@@ -1,7 +1,7 @@
-"""Remove and debias: the most important bins replaced by what their neighbours suggest, not by silence.
+"""Remove and debias (ROAD): replace the most important bins by values predicted from their neighbours.
 
-A hole in a spectrogram is unlike any training clip, and its outline tells where the map pointed. Rong et al. fill it
-so that each missing bin is the weighted mean of its eight neighbours, missing ones included, plus a little noise.
+A silenced hole in a spectrogram is unlike any training clip, and its outline shows where the map pointed. Rong et al.
+fill it so that each missing bin is the weighted mean of its eight neighbours, missing ones included, plus some noise.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch import Tensor
 from xaibench.scoring.context import Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
 
-NOISE = 0.01  # standard deviation, in log magnitude, of what is added to each imputed bin
-TOLERANCE = 1e-7  # of the loudest bin: the imputation is solved to a few times this
+NOISE = 0.01  # standard deviation of the noise added to each imputed bin, in log magnitude
+TOLERANCE = 1e-7  # relative to the loudest bin; the imputation is solved to a few times this
 MOST_STEPS = 300  # 14 to 26 are needed, whatever the mask
 
-_DAMPING = 0.8  # of the Jacobi smoother: below 1 for a nine-point mean, so that the cycle is positive definite
+_DAMPING = 0.8  # of the Jacobi smoother; below 1 for a nine-point mean, so that the cycle is positive definite
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Imputed(Perturbation):
     def apply(self, context: ScoringContext) -> Tensor:
         x = context.clean.batch.x
         missing = context.ranking.top(self.area)
-        # A magnitude is not negative: noise on an imputed silence must not make it so.
+        # Noise on an imputed silence must not make a magnitude negative.
         return torch.where(missing, (linear_imputation(x, missing) + NOISE * _noise(context)).clamp(min=0), x)
 
 
@@ -47,7 +47,7 @@ class Road(Metric):
     reference = "Rong et al., ROAD, arXiv 2202.00449, section 4 (noisy linear imputation, most relevant first)"
     description = "1 if the prediction survives when the most important bins are imputed from their neighbours, else 0"
     formula = "1 if argmax p(imputed) = c, else 0; most important bins by noisy linear imputation"
-    traps = "one clip's value is 0 or 1; a wide hole is filled smoothly from its rim, which no sound does"
+    traps = "one clip's value is 0 or 1; a wide hole is filled smoothly from its edges, unlike any natural sound"
     higher_is_better = False
     bounds = (0.0, 1.0)
     cost = "1 per area"
@@ -63,37 +63,37 @@ class Road(Metric):
 
 
 def linear_imputation(x: Tensor, missing: Tensor) -> Tensor:
-    """Spectrograms in which every missing bin is the weighted mean of its eight neighbours.
+    """Fill spectrograms so that every missing bin is the weighted mean of its eight neighbours.
 
-    Direct neighbours weigh 1/6 and diagonal ones 1/12, over the sum of the weights inside the grid (Rong et al.,
-    section 4.2). That is one sparse, symmetric, positive definite linear system per clip, here solved by conjugate
-    gradients with a multigrid cycle as preconditioner: some twenty steps for scattered and for solid masks alike.
+    Direct neighbours weigh 1/6 and diagonal ones 1/12, over the sum of the weights inside the spectrogram (Rong et
+    al., section 4.2). This is one sparse, symmetric, positive definite linear system per clip. It is solved by
+    conjugate gradients with a multigrid cycle as preconditioner, in about twenty steps, whatever the mask.
 
     Args:
         x: float (batch, freq, time).
         missing: bool, same shape; at least one bin of each clip is not missing.
 
     Returns:
-        As x, float32 (batch, freq, time); bins that are not missing are x's.
+        Filled spectrograms, float32 (batch, freq, time); bins that are not missing keep their values.
     """
-    if x.is_cpu:  # clip by clip: its vectors then fit the processor's cache
+    if x.is_cpu:  # clip by clip, so that its vectors fit the processor's cache
         return torch.cat([_solve(x[i : i + 1], missing[i : i + 1]) for i in range(len(x))])
     return _solve(x, missing)
 
 
 class _Level(NamedTuple):
-    """One grid: 1 where a bin, or a tent around a node, is unknown, else 0; and the weights around each node."""
+    """One multigrid level: 1 where a bin, or a tent around a node, is unknown, else 0; and the weights around each."""
 
     unknown: Tensor
     diagonal: Tensor
 
     def apply(self, values: Tensor) -> Tensor:
-        """The system's matrix times values that are 0 where known: what a bin lacks of its neighbours' mean."""
+        """Multiply the system's matrix by values that are 0 where known."""
         return self.unknown * (self.diagonal * values - _neighbours(values))
 
 
 def _solve(x: Tensor, missing: Tensor) -> Tensor:
-    """Conjugate gradients in double precision; the preconditioner needs no more than single."""
+    """Solve by conjugate gradients in double precision; single precision is enough for the preconditioner."""
     coarser = _levels(missing)
     finest = _Level(*(tensor.double() for tensor in coarser[0]))
     known = x.double().masked_fill(missing, 0.0)
@@ -115,10 +115,10 @@ def _solve(x: Tensor, missing: Tensor) -> Tensor:
 
 
 def _levels(missing: Tensor) -> list[_Level]:
-    """The system on ever coarser grids, down to the last with unknowns, float32.
+    """Build the system on ever coarser levels, down to the last with unknowns, float32.
 
-    A node of a coarser grid stands for a tent over its neighbours, and takes part where the tent lies within the hole:
-    so every grid has the same matrix, and silently leaves what is near the rim to the finer ones.
+    A node of a coarser level stands for a tent over its neighbours, and is used where the tent lies within the hole.
+    Every level therefore has the same matrix, and bins near the edge of the hole are left to the finer levels.
     """
     unknown = missing.float()
     levels = []
@@ -132,7 +132,7 @@ def _levels(missing: Tensor) -> list[_Level]:
 
 
 def _cycle(levels: Sequence[_Level], residual: Tensor) -> Tensor:
-    """One symmetric multigrid V-cycle: roughly what the system's inverse makes of the residual."""
+    """Run one symmetric multigrid V-cycle, which approximates the system's inverse times the residual."""
     level, coarser = levels[0], levels[1:]
     smoother = _DAMPING * level.unknown / level.diagonal
     found = smoother * residual
@@ -144,9 +144,9 @@ def _cycle(levels: Sequence[_Level], residual: Tensor) -> Tensor:
 
 
 def _neighbours(values: Tensor) -> Tensor:
-    """Sums of the eight neighbours: 1/6 of direct ones, 1/12 of diagonal ones, nothing beyond the grid.
+    """Sum the eight neighbours of each bin: 1/6 of direct ones, 1/12 of diagonal ones, nothing beyond the edges.
 
-    That is [1 2 1] along either axis less 4 in the centre, over 12.
+    This is [1 2 1] along either axis minus 4 in the centre, over 12.
     """
     padded = F.pad(values, (1, 1, 1, 1))
     rows = padded[:, :-2] + padded[:, 2:]
@@ -156,14 +156,14 @@ def _neighbours(values: Tensor) -> Tensor:
 
 
 def _restricted(values: Tensor) -> Tensor:
-    """Sums under the tents (1/2, 1, 1/2 along either axis) around every second bin."""
+    """Sum under the tents (1/2, 1, 1/2 along either axis) around every second bin."""
     padded = F.pad(values, (1, 1, 1, 1))
     rows = padded[:, 1:-1:2] + (padded[:, :-2:2] + padded[:, 2::2]) / 2
     return rows[:, :, 1:-1:2] + (rows[:, :, :-2:2] + rows[:, :, 2::2]) / 2
 
 
 def _prolonged(nodes: Tensor, shape: torch.Size) -> Tensor:
-    """The tents' sum: the transpose of `_restricted`."""
+    """Add up the tents of the nodes; the transpose of `_restricted`."""
     fine = nodes.new_zeros(len(nodes), 2 * nodes.shape[1] + 1, 2 * nodes.shape[2] + 1)
     fine[:, 1::2, 1::2] = nodes
     fine[:, :-1:2] += fine[:, 1::2] / 2
@@ -178,12 +178,12 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _ratio(a: Tensor, b: Tensor) -> Tensor:
-    """a / b for each clip, (batch, 1, 1); 0 where nothing is left to solve."""
+    """Divide a by b for each clip, (batch, 1, 1); 0 where nothing is left to solve."""
     return torch.where(b > 0, a / b, 0.0)[:, None, None]
 
 
 def _noise(context: ScoringContext) -> Tensor:
-    """Standard normal draws that belong to each clip, the same at every area, float32 (batch, freq, time)."""
+    """Draw standard normal noise that belongs to each clip, the same at every area, float32 (batch, freq, time)."""
 
     def compute() -> Tensor:
         batch = context.clean.batch

@@ -1,8 +1,8 @@
-"""What SpeechBrain's ESC-50 recipes print, clip by clip: the metrics of the protocol legacy-speechbrain.
+"""Metrics of the protocol legacy-speechbrain: the values that SpeechBrain's ESC-50 recipes print, clip by clip.
 
-Sources: the recipes `interpret_amt.py` and `train_piq.py` of the source paper (arXiv 2402.02754); their
-facts are listed in docs/protocols.md. p = softmax of the raw cosines, c the class predicted for the clean
-clip, kept = mask * x and removed = (1 - mask) * x on the log1p magnitude x.
+Sources: the recipes `interpret_amt.py` and `train_piq.py` of the source paper (arXiv 2402.02754); docs/protocols.md
+lists the facts. p is the softmax of the raw cosines, c the class predicted for the clean clip, kept = mask * x and
+removed = (1 - mask) * x on the log1p magnitude x.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from xaibench.scoring.context import Part, Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
 
 QUANTILE = 0.90
-EPS = 1e-10  # what the recipes add to a denominator
-SPARSENESS_OFFSET = 1e-7  # what Quantus's Sparseness adds to every value
-COMPLEXITY_OFFSET = 1e-12  # what Quantus's Complexity adds inside the logarithm
+EPS = 1e-10  # added by the recipes to a denominator
+SPARSENESS_OFFSET = 1e-7  # added by Quantus's Sparseness to every value
+COMPLEXITY_OFFSET = 1e-12  # added by Quantus's Complexity inside the logarithm
 
 
 def recipe_mask(context: ScoringContext) -> Tensor:
-    """The recipes' mask, float32 (batch, freq, time): a native mask as it is, any other map at its quantile.
+    """Return the recipes' mask, float32 (batch, freq, time): a soft mask as it is, any other map cut at its quantile.
 
-    Not an equal-area mask: bins at the quantile are all kept, so ties enlarge it.
+    This is not a mask of equal area: all bins at the quantile are kept, so ties enlarge it.
     """
     maps = context.importance
     if context.explainer.method.native_mask:
@@ -68,14 +68,14 @@ class _Legacy(Metric):
 
 
 class _OfMaps(_Legacy):
-    """Printed by `interpret_amt.py`, which explains by a map that becomes a mask at its quantile."""
+    """Base of the metrics that `interpret_amt.py` prints; there a map becomes a mask at its quantile."""
 
     def applies_to(self, method: Explainer) -> bool:
         return not method.native_mask
 
 
 class _OfMasks(_Legacy):
-    """Printed by `train_piq.py`, whose interpreter gives a soft mask."""
+    """Base of the metrics that `train_piq.py` prints; its interpreter gives a soft mask."""
 
     def applies_to(self, method: Explainer) -> bool:
         return method.native_mask
@@ -86,7 +86,7 @@ class LegacyInputFidelity(_Legacy):
     reference = "compute_fidelity of SpeechBrain's ESC-50 recipes; Paissan et al., PIQ, arXiv 2303.12659"
     description = "1 if the kept part alone keeps the prediction, else 0"
     formula = "1 if argmax p(kept) = c, else 0"
-    traps = "a classifier may name one class for any sparse input; no control is printed beside it"
+    traps = "a classifier may predict one class for any sparse input; the recipes print no control"
     higher_is_better = True
     bounds = (0.0, 1.0)
 
@@ -100,10 +100,10 @@ class LegacyFaithfulnessKept(_OfMaps):
     description = "the predicted class's probability lost when only the kept part is left"
     formula = "p_c(x) - p_c(kept)"
     traps = (
-        "the opposite of faithfulness: a mask that loses the class scores high, and the paper calls high better; "
-        "at temperature 1 it cannot leave a few hundredths"
+        "the opposite of faithfulness: a mask that loses the class scores high, and the paper takes high as better; "
+        "at temperature 1 it stays within a few hundredths"
     )
-    higher_is_better = True  # as the paper's table reads it
+    higher_is_better = True  # as in the paper's table
     bounds = (-1.0, 1.0)
 
     def score(self, context: ScoringContext, area: float | None) -> Scores:
@@ -115,7 +115,7 @@ class LegacyFaithfulnessRemoved(_OfMasks):
     reference = "compute_faithfulness of SpeechBrain's train_piq.py"
     description = "the predicted class's probability lost when the mask's complement is left"
     formula = "p_c(x) - p_c(removed)"
-    traps = "a soft mask removes a share of every bin; at temperature 1 it cannot leave a few hundredths"
+    traps = "a soft mask removes a share of every bin; at temperature 1 it stays within a few hundredths"
     higher_is_better = True
     bounds = (-1.0, 1.0)
     part = "removed"
@@ -127,7 +127,7 @@ class LegacyFaithfulnessRemoved(_OfMasks):
 class LegacyAverageIncrease(_OfMasks):
     title = "AI (legacy)"
     reference = "compute_AI of SpeechBrain's train_piq.py; Chattopadhyay et al., arXiv 1710.11063"
-    description = "100 if the kept part is classified with more confidence than the whole, else 0"
+    description = "100 if the kept part is classified with more confidence than the whole clip, else 0"
     formula = "100 if p_c(kept) > p_c(x), else 0"
     traps = "a rise of 0.0001 counts as much as one of 0.5"
     higher_is_better = True
@@ -140,7 +140,7 @@ class LegacyAverageIncrease(_OfMasks):
 class LegacyAverageDrop(_OfMasks):
     title = "AD (legacy)"
     reference = "compute_AD of SpeechBrain's train_piq.py, which takes the softmax of probabilities"
-    description = "percentage lost of a second softmax's value when only the kept part is left"
+    description = "percentage of a second softmax's value that is lost when only the kept part is left"
     formula = f"100 max(0, q_c(x) - q_c(kept)) / (q_c(x) + {EPS:g}), q = softmax(p)"
     traps = "the second softmax flattens: q_c is never less than 1/e of another q_c, so no drop exceeds 63.3"
     higher_is_better = False
@@ -157,7 +157,7 @@ class LegacyAverageGain(_OfMasks):
     reference = "compute_AG of SpeechBrain's train_piq.py; Zhang et al., Opti-CAM, arXiv 2301.07002"
     description = "percentage of the missing confidence that the kept part gains"
     formula = f"100 max(0, p_c(kept) - p_c(x)) / (1 - p_c(x) + {EPS:g})"
-    traps = "at temperature 1 there is always much to gain and hardly any way to gain it"
+    traps = "at temperature 1 much confidence is missing, and the kept part can hardly gain any of it"
     higher_is_better = True
     bounds = (0.0, 100.0)
 
@@ -182,7 +182,7 @@ class LegacySparseness(_OfMasks):
         ordered = (recipe_mask(context).flatten(1).double() + SPARSENESS_OFFSET).sort(dim=1).values
         size = ordered.shape[1]
         weight = torch.arange(1 - size, size, 2, dtype=torch.float64, device=ordered.device)
-        # Rounding can take a constant mask a hair below its 0.
+        # By rounding, a constant mask can fall slightly below 0.
         gini = ((ordered * weight).sum(dim=1) / (size * ordered.sum(dim=1))).clamp(min=0)
         return scores(gini, _silent(context), _ZERO_MASK)
 
@@ -210,9 +210,11 @@ class LegacyComplexity(_OfMasks):
 class LegacyMaskFraction(_Legacy):
     title = "mask fraction (legacy)"
     reference = "the mask of SpeechBrain's ESC-50 recipes"
-    description = "mean of the mask: the share of bins kept, or a soft mask's mean"
+    description = "mean of the mask: the share of bins kept, or the mean of a soft mask"
     formula = f"mean(mask), mask = [map >= {QUANTILE:g} quantile of the map], or the soft mask"
-    traps = "no score: it says at what area the others were read; ties at the quantile raise it above 0.1"
+    traps = (
+        "not a score: it is the area at which the other metrics were computed; ties at the quantile raise it above 0.1"
+    )
     higher_is_better = False
     bounds = (0.0, 1.0)
     cost = "0"

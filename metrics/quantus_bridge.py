@@ -1,8 +1,8 @@
-"""Any metric of Quantus 0.6 by its name, without code: quantus:Selectivity, quantus:ROAD,percentages=[10,20].
+"""Bridge to the metrics of Quantus 0.6, by name: quantus:Selectivity, quantus:ROAD,percentages=[10,20].
 
-Quantus is given one clip at a time, so that a value belongs to its clip: by default it normalises maps
-by the largest value of a batch. Its forward passes go straight to a float32 copy of the classifier; they
-are neither shared with other metrics nor counted.
+Quantus gets one clip at a time, because by default it normalises maps by the largest value of a batch, and a value
+would then depend on the other clips. Its forward passes go to a float32 copy of the classifier; they are neither
+shared with other metrics nor counted.
 """
 
 from __future__ import annotations
@@ -28,29 +28,28 @@ from xaibench.scoring.metric import Metric, Scores
 from xaibench.sound.batch import clip_seed
 from xaibench.sound.randomness import seeded
 
-_OF_SEVERAL_CLIPS = "compares the clips of a batch with each other, so that no value belongs to one clip"
+_OF_SEVERAL_CLIPS = "compares the clips of a batch with each other, so a single clip has no value"
 _REFUSED = {
     "BatchSufficiency": _OF_SEVERAL_CLIPS,
     "Consistency": _OF_SEVERAL_CLIPS,
     "Focus": "needs mosaics made of several clips",
     "InputInvariance": "shifts the bias of a first convolution, and these classifiers begin with a resizing",
     "ModelParameterRandomisation": "is the old name of MPRT; use quantus:MPRT",
-    "SensitivityN": "correlates over the clips of a batch, so that no value belongs to one clip",
-    "SmoothMPRT": "explains with Captum itself and never asks the method",
+    "SensitivityN": "correlates over the clips of a batch, so a single clip has no value",
+    "SmoothMPRT": "explains with Captum itself and never calls the method",
     "Sufficiency": _OF_SEVERAL_CLIPS,
 }
-# Quantus 0.6 says "lower" of the fall of the logit when the most relevant regions go first.
+# Quantus 0.6 declares "lower", but the value is the drop of the logit when the most relevant regions are removed first.
 _HIGHER_THOUGH_DECLARED_LOWER = frozenset({"RegionPerturbation"})
 _FAMILIES = {"axiomatic": "axioms"}  # the others have the same names here
-_NO_EVIDENCE = "the clip has no bin in which the event is loudest"
+_NO_GROUND_TRUTH = "the clip has no bin in which the event is loudest"
 
 
 def bridge(rest: str) -> type[Metric]:
-    """Any metric of Quantus by its class, with settings if they follow: quantus:MaxSensitivity,nr_samples=10.
+    """Any metric of Quantus, by its class and optional settings: quantus:MaxSensitivity,nr_samples=10.
 
     Raises:
-        RegistryError: Quantus is not installed, or has no such metric or setting, or none that has a
-            value per clip.
+        RegistryError: Quantus is not installed, it has no such metric or setting, or the metric has no value per clip.
     """
     name, _, arguments = rest.partition(",")
     kinds = _kinds()
@@ -69,7 +68,7 @@ def bridge(rest: str) -> type[Metric]:
         "family": _FAMILIES.get(family, family),
         "reference": "Hedström et al., Quantus, JMLR 24(34), 2023, which names the metric's own paper",
         "description": " ".join((inspect.getdoc(kind) or name).partition("\n\n")[0].split()),
-        "formula": f"as Quantus computes {name}; where it returns a curve or one value a layer, their mean",
+        "formula": f"as Quantus computes {name}; where it returns a curve or one value per layer, the mean",
         "higher_is_better": kind.score_direction.value == "higher" or name in _HIGHER_THOUGH_DECLARED_LOWER,
         "needs_ground_truth": family == "localisation",
     }
@@ -77,11 +76,11 @@ def bridge(rest: str) -> type[Metric]:
 
 
 class QuantusMetric(Metric):
-    """A Quantus metric, asked about one clip at a time.
+    """A metric of Quantus, computed for one clip at a time.
 
     Attributes:
         kind: the class in Quantus.
-        settings: arguments of its constructor beyond the defaults.
+        settings: arguments of its constructor that differ from the defaults.
     """
 
     kind: ClassVar[type]
@@ -89,15 +88,15 @@ class QuantusMetric(Metric):
     bounds = (-math.inf, math.inf)
     cost = "as many as Quantus needs, one clip at a time; not counted"
     traps = (
-        "the direction is that of Quantus's default settings; settings are Quantus's defaults but for the size of "
-        "a step, one spectrum, and the number of classes; a constant map is undefined, as Quantus refuses it"
+        "the direction is that of Quantus's default settings; settings are Quantus's defaults, except for the size of "
+        "a step (one spectrum) and the number of classes; a constant map is undefined, because Quantus refuses it"
     )
 
     def __init__(self) -> None:
-        self._make(self.settings)  # what Quantus has against the settings, it says now
+        self._make(self.settings)  # wrong settings are refused now
 
     def score(self, context: ScoringContext, area: float | None) -> Scores:
-        # A copy, since Quantus leaves its hooks behind when a forward pass fails.
+        # A copy, because Quantus leaves its hooks behind when a forward pass fails.
         model = _Logits(copy.deepcopy(context.classifier)).eval()
         values, reasons = [], []
         for i in range(len(context)):
@@ -113,7 +112,7 @@ class QuantusMetric(Metric):
     def _of_clip(self, context: ScoringContext, index: int, model: _Logits) -> float:
         clip = context.clean.batch.slice(index, index + 1)
         if self.needs_ground_truth and clip.ground_truth is not None and not clip.ground_truth.any():
-            raise _UndefinedError(_NO_EVIDENCE)
+            raise _UndefinedError(_NO_GROUND_TRUTH)
         polarity, device = context.explainer.method.polarity, clip.x.device
 
         def explain(model: nn.Module, inputs: np.ndarray, targets: np.ndarray, **_: Any) -> np.ndarray:
@@ -153,7 +152,7 @@ class QuantusMetric(Metric):
         return self.kind(**settings, disable_warnings=True, display_progressbar=False)
 
     def _fitted(self, context: ScoringContext) -> dict[str, Any]:
-        """The settings, and those whose default only fits Quantus's own examples."""
+        """Return the settings, completed by two whose default fits only Quantus's own examples."""
         fitting = {
             "features_in_step": context.clean.batch.picture_shape[0],
             "num_classes": context.clean.logits.shape[1],
@@ -163,17 +162,17 @@ class QuantusMetric(Metric):
 
     @property
     def _reads_importance(self) -> bool:
-        """Whether Quantus takes absolute values, or asks where the map is large: what counts of it is meant."""
+        """Whether the metric gets the importance, because it takes absolute values or uses the ground truth."""
         absolute = _parameters(self.kind).get("abs")
         return self.needs_ground_truth or self.settings.get("abs", absolute is not None and absolute.default)
 
     def _map(self, attribution: Tensor, polarity: Polarity, x: np.ndarray, when: str = "") -> np.ndarray:
-        """The map as Quantus gets it, a copy, float64 (1, 1, freq, time)."""
+        """Copy the map for Quantus, float64 (1, 1, freq, time)."""
         (defect,) = defects(attribution)
         if defect is not None:
             raise _UndefinedError(when + defect)
         read = _channel(importance(attribution, polarity) if self._reads_importance else attribution).astype(np.float64)
-        # Quantus asserts both; said here, it is the clip that has no value and not the run that fails.
+        # Quantus asserts both. Checked here, the clip has no value, and the run does not fail.
         if read.min() == read.max():
             raise _UndefinedError(when + "the map is constant, which Quantus refuses")
         if read.max() < 0:
@@ -187,7 +186,7 @@ class _Logits(nn.Module):
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         self.classifier = classifier
-        # Quantus drops a last module that is a softmax; one inside the classifier is to stay.
+        # Quantus drops a last module that is a softmax; a softmax inside the classifier must stay.
         self.output = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -196,7 +195,7 @@ class _Logits(nn.Module):
 
 
 class _UndefinedError(Exception):
-    """Why a clip has no value."""
+    """The reason why a clip has no value."""
 
 
 def _quantus() -> ModuleType:
@@ -209,7 +208,7 @@ def _quantus() -> ModuleType:
 
 
 def _kinds() -> dict[str, Any]:
-    """All metric classes of Quantus by name."""
+    """Return all metric classes of Quantus by name."""
     quantus = _quantus()
     base = quantus.Metric
     return {
@@ -220,17 +219,17 @@ def _kinds() -> dict[str, Any]:
 
 
 def _parameters(kind: Any) -> dict[str, inspect.Parameter]:
-    """What a user may set: arguments of the constructor."""
+    """Return the arguments of the constructor that a user may set."""
     fixed = {"disable_warnings", "display_progressbar"}
     found = inspect.signature(kind).parameters
     return {key: one for key, one in found.items() if one.kind is not one.VAR_KEYWORD and key not in fixed}
 
 
 def _settings(name: str, kind: Any, text: str) -> dict[str, Any]:
-    """What "nr_samples=10,percentages=[10,20],order=lerf" says; a name stands for its letters.
+    """Parse settings such as "nr_samples=10,percentages=[10,20],order=lerf"; a bare name is a string.
 
     Raises:
-        RegistryError: not of this form, or Quantus has no such setting, or the value is of another type.
+        RegistryError: the text has another form, Quantus has no such setting, or a value has the wrong type.
     """
     try:
         call = ast.parse(f"f({text})", mode="eval").body
@@ -260,11 +259,11 @@ def _of_its_kind(value: Any, default: bool | int | float) -> bool:
 
 
 def _channel(values: Tensor) -> np.ndarray:
-    """A copy (batch, 1, freq, time): Quantus works in place."""
+    """Copy values to (batch, 1, freq, time), because Quantus works in place."""
     return values.detach().cpu().numpy()[:, None].copy()
 
 
 def _mean(found: Any) -> float:
-    """One number of what Quantus returns for one clip: a value, a curve, or values by layer or percentage."""
+    """Average what Quantus returns for one clip: a value, a curve, or values by layer or percentage."""
     parts = list(found.values()) if isinstance(found, dict) else found
     return float(np.concatenate([np.ravel(np.asarray(part, dtype=np.float64)) for part in parts]).mean())

@@ -1,4 +1,4 @@
-"""Whether the map depends on what the classifier has learned, and on the class that is explained.
+"""Randomisation: whether the map depends on the classifier's weights, and on the class that is explained.
 
 a is the importance map, c the class predicted for the clean clip, rho Spearman's rank correlation.
 """
@@ -31,9 +31,11 @@ class _Randomisation(Metric):
 class ParameterRandomisation(_Randomisation):
     title = "MPRT"
     reference = "Adebayo et al., Sanity Checks for Saliency Maps, arXiv 1810.03292, cascading randomisation"
-    description = "how alike the map stays while the classifier's weights are drawn anew, from the output to the input"
+    description = "similarity of the map to that of a classifier with ever more random weights, from the output on"
     formula = "mean over stages s of rho(a, a of the classifier whose stages from the output to s are random)"
-    traps = "a method that ignores the classifier scores 1, one that answers with noise 0: low is not faithful"
+    traps = (
+        "a method that ignores the classifier scores 1, one that returns noise 0: a low value does not mean faithful"
+    )
     higher_is_better = False
     bounds = (-1.0, 1.0)
     cost = f"0, and up to {MOST_STAGES} explanations"
@@ -56,9 +58,9 @@ class ParameterRandomisation(_Randomisation):
 class EfficientParameterRandomisation(_Randomisation):
     title = "eMPRT"
     reference = "Hedstroem et al., Sanity Checks Revisited, arXiv 2401.06465: efficient MPRT"
-    description = "by how much the map grows more complex once all weights of the classifier are random"
+    description = "by how much the map becomes more complex when all weights of the classifier are random"
     formula = f"(H(random) - H(trained)) / H(trained), H the entropy of the signed map's {HISTOGRAM_BINS}-bin histogram"
-    traps = "a few extreme values make the histogram, and H, small: the rise can be large for that alone"
+    traps = "a few extreme values make H small; the rise can be large for that reason alone"
     higher_is_better = True
     bounds = (-1.0, float("inf"))
     cost = "0, and 1 explanation (shared)"
@@ -77,9 +79,9 @@ class EfficientParameterRandomisation(_Randomisation):
 class RandomLogit(_Randomisation):
     title = "Logit"
     reference = "Sixt et al., When Explanations Lie, arXiv 1912.09818: random logit test"
-    description = "how alike the maps for the predicted class and for another one are"
+    description = "similarity of the maps for the predicted class and for another class"
     formula = "rho(a of c, a of d), d a class drawn from the others for each clip"
-    traps = "classes that share their evidence rightly share a map; a method that ignores the class scores 1"
+    traps = "classes that are recognised by the same bins rightly share a map; a method that ignores the class scores 1"
     higher_is_better = False
     bounds = (-1.0, 1.0)
     cost = "0, and 1 explanation"
@@ -91,7 +93,7 @@ class RandomLogit(_Randomisation):
 
 
 def other_classes(context: ScoringContext) -> Tensor:
-    """For each clip a class drawn from all but the predicted one, (batch,)."""
+    """Draw for each clip a class other than the predicted one, (batch,)."""
     others, batch = len(context.classifier.classes) - 1, context.clean.batch
     draws = [
         torch.randint(others, (), generator=batch.generator(i, "another class to explain")) for i in range(len(batch))
@@ -101,13 +103,13 @@ def other_classes(context: ScoringContext) -> Tensor:
 
 
 def mprt_by_layer(context: ScoringContext, seed: int = 42) -> dict[str, Tensor]:
-    """The rank correlations of MPRT one layer at a time, with the weights that Quantus's MPRT draws.
+    """Compute the rank correlations of MPRT layer by layer, with the weights that Quantus's MPRT draws.
 
-    Layers are the modules with `reset_parameters`, last registered first, each reset after seeding
-    with seed + 1 (layers of one shape thus get one set of weights); other parameters stay trained.
+    Layers are the modules with `reset_parameters`, in reverse order of registration. Each is reset after seeding
+    with seed + 1, so layers of one shape get the same weights. Other parameters stay trained.
 
     Returns:
-        By layer, from the output to the input: correlations (batch,), NaN where undefined.
+        Correlations (batch,) by layer, from the output to the input; NaN where undefined.
     """
     modules = [pair for pair in context.classifier.named_modules() if hasattr(pair[1], "reset_parameters")]
     found = {}
@@ -119,7 +121,7 @@ def mprt_by_layer(context: ScoringContext, seed: int = 42) -> dict[str, Tensor]:
 
 
 def _seed(context: ScoringContext) -> int:
-    """Of the random weights: one draw for all clips of a run."""
+    """Return the seed of the random weights, which are drawn once for all clips of a run."""
     return context.clean.batch.seed
 
 
@@ -128,7 +130,7 @@ def _explain(context: ScoringContext, target: Tensor | None = None) -> Explanati
 
 
 def _fully_random(context: ScoringContext) -> Explanation:
-    """Maps of the classifier without anything learned."""
+    """Explain the clips with all weights random."""
 
     def compute() -> Explanation:
         with restored(context.classifier):
@@ -139,7 +141,7 @@ def _fully_random(context: ScoringContext) -> Explanation:
 
 
 def _alike(context: ScoringContext, other: Explanation, situation: str) -> Scores:
-    """Rank correlation of the clips' importance with that of another explanation of them."""
+    """Correlate the ranks of the clips' importance with those of another explanation of them."""
     ranks = context.shared(("randomisation", "ranks"), lambda: Ranks.of(context.importance))
     values = ranks.correlate(importance(other.map, context.explainer.method.polarity))
     reasons = [
@@ -155,14 +157,14 @@ def _defects(explanation: Explanation, situation: str) -> list[str | None]:
 
 
 def _histogram_entropy(maps: Tensor) -> Tensor:
-    """Entropy in nats of the histogram of each map's values between its smallest and its largest, (batch,)."""
+    """Compute the entropy in nats of the histogram of each map's values, from smallest to largest, (batch,)."""
     counts = [_histogram(one) for one in maps.flatten(1).double().cpu().numpy()]
     share = torch.from_numpy(np.stack(counts)).to(maps.device).double() / maps[0].numel()
     return torch.special.entr(share).sum(dim=1)
 
 
 def _histogram(values: np.ndarray) -> np.ndarray:
-    if values.min() == values.max():  # numpy widens such a range by 1/2, which is nothing beside 1e30
+    if values.min() == values.max():  # numpy widens such a range by 1/2, which vanishes against 1e30
         return np.bincount([0], weights=[len(values)], minlength=HISTOGRAM_BINS)
     return np.histogram(values, HISTOGRAM_BINS)[0].astype(float)
 

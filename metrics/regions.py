@@ -1,8 +1,8 @@
-"""Faithfulness by region: cells of the spectrogram removed one after the other, most important first.
+"""Faithfulness by region: cells of the spectrogram are removed one after the other, most important first.
 
-Segments are the cells of a regular grid (`_cells`). SLIC, which the IROF paper uses on photographs, returns such a
-grid for a log spectrogram (`test_slic_of_a_spectrogram_is_a_regular_grid`), which has textures rather than outlines.
-Cells are ordered by their mean importance, which orders equal cells as their sum does and favours no larger one.
+The segments are the 12 x 12 cells (`_cells`). The IROF paper segments photographs with SLIC; for a log spectrogram SLIC
+returns a regular grid (`test_slic_of_a_spectrogram_is_a_regular_grid`), because a spectrogram has textures and no
+outlines. Cells are ordered by their mean importance, so that larger cells are not favoured.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from xaibench.scoring.metric import Metric, Scores, scores
 from ._cells import CellsSilenced, cell_count, cell_means, drops, on_bins
 
 IROF_STEPS = 48  # three of 144 cells each
-REGIONS = 36  # of 144 cells: a quarter of the clip, near to the 16% of Samek et al. and the 13% of Quantus
+REGIONS = 36  # of 144 cells, a quarter of the clip; Samek et al. use 16%, Quantus 13%
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class CellsReplacedByMean(Perturbation):
     """The spectrogram with its most important cells replaced by the clip's mean.
 
     Attributes:
-        step: of IROF_STEPS, which replace all cells.
+        step: number of the step, up to IROF_STEPS, at which all cells are replaced.
     """
 
     step: int
@@ -44,7 +44,7 @@ class TopCellsSilenced(CellsSilenced):
     """The spectrogram without its most important cells.
 
     Attributes:
-        count: how many; all, where there are fewer.
+        count: how many cells; all if there are fewer.
     """
 
     count: int
@@ -62,7 +62,9 @@ class Irof(Metric):
         f"1 - area under p_c(x_k) / p_c(x), k = 0..{IROF_STEPS}, by the trapezoid rule over the share of 12 x 12 cells "
         "replaced by the clip's mean; cells in order of mean a"
     )
-    traps = "the mean fill is noise of one level, not silence: a classifier may hear rain, and rain then scores below 0"
+    traps = (
+        "the mean fill is noise of one level, not silence: a classifier may hear rain, and clips of rain score below 0"
+    )
     higher_is_better = True
     bounds = (float("-inf"), 1.0)
     cost = f"{IROF_STEPS}"
@@ -85,7 +87,7 @@ class RegionPerturbation(Metric):
         f"mean over k = 0..{REGIONS} of p_c(x) - p_c(x without its k most important of 12 x 12 cells); "
         "cells in order of mean a"
     )
-    traps = "grows with the number of regions, so compare at the same one only; bounded by p_c(x)"
+    traps = "it grows with the number of regions, so compare equal numbers only; it is bounded by p_c(x)"
     higher_is_better = True
     bounds = (-1.0, 1.0)
     cost = f"{REGIONS}"
@@ -98,9 +100,9 @@ class RegionPerturbation(Metric):
 
 
 def _cell_ranks(context: ScoringContext) -> Tensor:
-    """Place of each cell in order of mean importance, 0 for the most important, (batch, cells).
+    """Rank the cells by mean importance, 0 for the most important, (batch, cells).
 
-    Equal cells are in a random order that belongs to the clip.
+    Cells of equal importance are in a random order that belongs to the clip.
     """
 
     def compute() -> Tensor:

@@ -1,4 +1,4 @@
-"""Whether the kept part, listened to, is the event."""
+"""Separation: whether the sound of the kept part is the event."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from xaibench.sound import audio
 _UNKNOWN = "the event's own sound is not known"
 _NO_EVENT = "the event's own sound is silence"
 _SILENT = "the kept part is silence"
-_ORTHOGONAL = "the kept part has nothing of the event: minus infinity"
-_EXACT = "the kept part is the event to the last bit: infinity"
+_ORTHOGONAL = "the kept part contains nothing of the event: minus infinity"
+_EXACT = "the kept part equals the event to the last bit: infinity"
 
 
 class ScaleInvariantSdr(Metric):
     title = "SI-SDR"
     family = "localisation"
     reference = "Le Roux et al., SDR - half-baked or well done?, arXiv 1811.02508, equations 3 to 5"
-    description = "how loud the event is in the sound of the most important bins, against all that is not the event"
+    description = "level of the event in the sound of the most important bins, relative to everything else in it"
     formula = "10 log10(|k s|^2 / |k s - y|^2) in dB, s the event's stem, y the sound of kept, k = <y, s> / <s, s>"
-    traps = "a small area cuts the event too: compare at one area, and with the oracle and random there"
+    traps = "a small area cuts the event too: compare at one area only, and with the oracle and random at this area"
     higher_is_better = True
     bounds = (float("-inf"), float("inf"))
     cost = "0"

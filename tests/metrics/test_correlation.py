@@ -250,7 +250,7 @@ def test_a_certain_classifier_leaves_nothing_to_correlate_with(name):
     result = metric(name).score(made, None)
     assert result.reasons[1] is None
     if name != "sensitivity_n":  # 40% of the cells may be all of the loud ones
-        assert "changes alike" in result.reasons[0]
+        assert "changes equally" in result.reasons[0]
 
 
 @pytest.mark.parametrize("name", CORRELATIONS)
@@ -259,7 +259,7 @@ def test_silence_has_no_correlation(name):
     x[1] = 0
     result = metric(name).score(context(LinearToy(), x, maps.abs()), None)
     assert result.reasons[0] is None
-    assert "changes alike" in result.reasons[1]
+    assert "changes equally" in result.reasons[1]
 
 
 def test_infidelity_of_a_zero_map_is_the_mean_squared_drop():

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from xaibench import cli, registry
-from xaibench.classifiers import checkpoint
+from xaibench.classifiers import references
 from xaibench.explaining.trainable import TrainingClips
 from xaibench.storage import hub
 
@@ -262,4 +262,4 @@ def test_fetch_without_network_says_what_to_do(reader: Reader, capsys: pytest.Ca
 
 def test_the_readme_runs_on_shipped_weights() -> None:
     """`xaibench run --method focalnet` needs the embedded set's FocalNet."""
-    assert ("synth", "focalnet-micro") in checkpoint.shipped()
+    assert ("synth", "focalnet-micro") in references.shipped()

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from xaibench import registry
-from xaibench.classifiers import checkpoint
+from xaibench.classifiers import checkpoint, references
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import CheckpointError, RegistryError
 from xaibench.sound import audio
@@ -20,7 +20,7 @@ from xaibench.sound.esc50 import Esc10
 from xaibench.sound.randomness import seeded
 from xaibench.sound.synth import Synth
 
-SHIPPED = checkpoint.shipped()
+SHIPPED = references.shipped()
 FLOORS = {
     "esc10": {"focalnet-micro": 0.78, "vit-micro": 0.78, "cnn-micro": 0.82},
     "synth": {"focalnet-micro": 0.95, "vit-micro": 0.95, "cnn-micro": 0.95},
@@ -217,16 +217,16 @@ def test_something_is_shipped() -> None:
     assert {name for _, name in SHIPPED} <= set(registry.names("classifiers"))
     size = 0
     for dataset, name in SHIPPED:
-        folder = checkpoint.shipped_folder(name, dataset)
+        folder = references.shipped_folder(name, dataset)
         assert folder is not None
         size += sum(path.stat().st_size for path in folder.iterdir())
     assert size <= 30e6
-    assert checkpoint.shipped_folder("cnn-base", "nothing") is None
+    assert references.shipped_folder("cnn-base", "nothing") is None
 
 
 @pytest.mark.parametrize(("dataset", "name"), SHIPPED)
 def test_shipped_cards_describe_their_weights(dataset: str, name: str) -> None:
-    folder = checkpoint.shipped_folder(name, dataset)
+    folder = references.shipped_folder(name, dataset)
     assert folder is not None
     classifier, found = checkpoint.load(folder)  # raises if the hash differs
     assert (found.dataset, found.classifier) == (dataset, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,13 +12,15 @@ import numpy as np
 import pytest
 import torch
 
+from xaibench import registry
 from xaibench.classifiers import checkpoint, training
 from xaibench.classifiers.base import Classifier, Recipe
 from xaibench.classifiers.cnn import CnnClassifier
 from xaibench.classifiers.front_end import MelResize
-from xaibench.errors import CheckpointError, DataError
+from xaibench.errors import CheckpointError, DataError, RegistryError
 from xaibench.sound.audio import CLIP_SAMPLES, SAMPLE_RATE
 from xaibench.sound.dataset import Clip, Dataset
+from xaibench.storage.user_folders import DATA_VARIABLE
 
 
 class Tones(Dataset):
@@ -39,9 +42,12 @@ class Tones(Dataset):
         return (0.4 * tone + 0.02 * rng.standard_normal(CLIP_SAMPLES)).astype(np.float32)
 
 
+SMALL = MelResize((32, 32))
+
+
 def tiny(name: str, classes: Sequence[str]) -> Classifier:
     """A network with batch norm and dropout that trains in seconds."""
-    return CnnClassifier(name, classes, MelResize((32, 32)), (8, 16))
+    return CnnClassifier(name, classes, SMALL, (8, 16))
 
 
 @pytest.fixture(autouse=True)
@@ -227,8 +233,41 @@ def test_a_training_cannot_start_from_another_architecture_or_nothing(tmp_path: 
     other = dataclasses.replace(config(), classifier="other", init=str(tmp_path / "first"))
     with pytest.raises(CheckpointError, match="holds a tiny, not a other"):
         training.train(Tones(), other, tmp_path / "second", ignore)
-    with pytest.raises(CheckpointError, match="neither a checkpoint folder nor shipped weights"):
+    with pytest.raises(RegistryError, match="unknown classifier 'nowhere'"):
         training.train(Tones(), dataclasses.replace(config(), init="nowhere"), tmp_path / "third", ignore)
+
+
+def test_a_training_can_start_from_a_name_and_learn_from_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    training.train(Tones(), config(epochs=1), tmp_path / "classifiers" / "mine", ignore)
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
+    named = dataclasses.replace(config(epochs=1, seed=5), init="mine", teacher="mine")
+    card = training.train(Tones(), named, tmp_path / "second", ignore)
+    sha256 = checkpoint.file_hash(tmp_path / "classifiers" / "mine" / checkpoint.WEIGHTS)
+    assert sha256 in card.initialised_from
+    assert sha256 in card.taught_by
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_training_can_start_from_another_project_s_classifier_if_its_tensors_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fits: bool
+) -> None:
+    training.train(Tones(), config(epochs=1), tmp_path / "theirs", ignore)
+    path = tmp_path / "theirs" / checkpoint.CARD
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"classifier": "theirs", "builder": "invented"}))
+
+    class Format:
+        def build(self, name: str, classes: Sequence[str], geometry: object) -> Classifier:
+            return tiny(name, classes)
+
+    monkeypatch.setattr(registry, "load", lambda group, name: Format())
+    if not fits:
+        monkeypatch.setattr(checkpoint, "build", lambda name, classes: CnnClassifier(name, classes, SMALL, (8, 17)))
+    started = dataclasses.replace(config(epochs=1), init=str(tmp_path / "theirs"))
+    if fits:
+        assert "theirs trained on tones" in training.train(Tones(), started, tmp_path / "out", ignore).initialised_from
+    else:
+        with pytest.raises(CheckpointError, match="holds a theirs, not a tiny; choose another --init"):
+            training.train(Tones(), started, tmp_path / "out", ignore)
 
 
 def test_a_teacher_gives_half_of_the_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

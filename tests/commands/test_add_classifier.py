@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from tests.support import recipes
 from tests.support.command_line import Command, assert_refused
-from xaibench.classifiers import checkpoint
+from xaibench.classifiers import checkpoint, references
 from xaibench.errors import CheckpointError
 from xaibench.results import store
 from xaibench.sound import audio
@@ -67,7 +67,7 @@ def test_added_it_is_listed_and_the_same_from_every_folder(
 
 def test_half_precision_stays_half_and_is_the_same(xaibench: Command, tmp_path: Path, reference_folder: Path) -> None:
     assert xaibench("classifiers", "add", "theirs", "--from", reference_folder / "vit").code == 0
-    folder = checkpoint.added_folder("theirs")
+    folder = references.added_folder("theirs")
     types = {tensor.dtype for tensor in load_file(folder / checkpoint.WEIGHTS).values()}
     assert types == {torch.float16, torch.int64}
     loaded, card = checkpoint.resolve("theirs", "esc10")
@@ -159,7 +159,7 @@ def test_an_added_name_goes_before_a_folder_called_so(xaibench: Command, tmp_pat
     recipes.write(tmp_path / "other", "focalnet")
     xaibench("classifiers", "add", "mine", "--from", "source")
     xaibench("classifiers", "add", "other-one", "--from", "other")
-    checkpoint.added_folder("other-one").rename(tmp_path / "mine")
+    references.added_folder("other-one").rename(tmp_path / "mine")
     assert checkpoint.resolve("mine", "esc10")[0].family == "vit"
     assert checkpoint.resolve("./mine", "esc10")[0].family == "focalnet"
 
@@ -185,7 +185,7 @@ def test_a_damaged_card_hides_no_other(xaibench: Command, tmp_path: Path) -> Non
     recipes.write(tmp_path / "source", "vit")
     for name in ("bad", "good"):
         xaibench("classifiers", "add", name, "--from", "source")
-    (checkpoint.added_folder("bad") / checkpoint.CARD).write_text("{")
+    (references.added_folder("bad") / checkpoint.CARD).write_text("{")
     listed = xaibench("classifiers")
     assert listed.code == 0
     assert "is not a checkpoint card" in " ".join(listed.out.split())
@@ -198,7 +198,7 @@ def test_a_damaged_card_hides_no_other(xaibench: Command, tmp_path: Path) -> Non
 def test_a_card_with_an_impossible_geometry(xaibench: Command, tmp_path: Path, geometry: Any) -> None:
     recipes.write(tmp_path / "source", "vit")
     xaibench("classifiers", "add", "mine", "--from", "source")
-    path = checkpoint.added_folder("mine") / checkpoint.CARD
+    path = references.added_folder("mine") / checkpoint.CARD
     path.write_text(json.dumps(json.loads(path.read_text()) | {"geometry": geometry}))
     with pytest.raises(
         CheckpointError, match=r"its geometry is that of no network|is not a checkpoint card \(geometry: "

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.command_line import Command
 from xaibench import registry
-from xaibench.classifiers import checkpoint
+from xaibench.classifiers import checkpoint, references
 
 
 @pytest.mark.parametrize("group", ["methods", "metrics", "classifiers", "datasets"])
@@ -31,7 +31,7 @@ def test_show_tells_references_and_needs(xaibench: Command) -> None:
     shown = xaibench("metrics", "show", "average_drop").out
     assert "lower" in shown
     assert "1710.11063" in shown
-    dataset, name = checkpoint.shipped()[0]
+    dataset, name = references.shipped()[0]
     _, card = checkpoint.resolve(name, dataset)
     shown = " ".join(xaibench("classifiers", "show", name).out.split())
     assert f"{card.test_accuracy:.3f} on fold 5" in shown

@@ -12,7 +12,7 @@ from torch import Tensor
 from tests.support import interpreters
 from tests.support.command_line import Command, assert_refused
 from xaibench import registry
-from xaibench.classifiers import checkpoint
+from xaibench.classifiers import checkpoint, references
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.class_order import in_order
 from xaibench.classifiers.loaded import LoadedClassifier
@@ -30,7 +30,7 @@ METHOD = "piq-speechbrain"
 def _nothing_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An added classifier `mine`, a folder `theirs` with an interpreter for it, and nothing else."""
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "data"))
-    interpreters.keep_classifier(checkpoint.added_folder("mine"), "mine")
+    interpreters.keep_classifier(references.added_folder("mine"), "mine")
     interpreters.write(tmp_path / "theirs")
 
 
@@ -63,7 +63,7 @@ def test_added_it_is_listed_and_belongs_to_its_classifier(xaibench: Command, tmp
     line = listed(xaibench("weights").out, "mine")
     assert line == f"{METHOD} mine unknown {card.parameters:,} elsewhere {folder}"
 
-    classifier, its_card = checkpoint.load(checkpoint.added_folder("mine"))
+    classifier, its_card = checkpoint.load(references.added_folder("mine"))
     loaded = LoadedClassifier("mine", in_order(classifier, ("dog", "rain", "sea_waves")), its_card.weights_sha256)
     explainer = registry.create("methods", METHOD)
     assert fitting.bind(METHOD, explainer, loaded, "esc10") == card
@@ -135,7 +135,7 @@ def test_what_is_refused_leaves_nothing(
 
 
 def test_a_damaged_card_hides_no_other(xaibench: Command, tmp_path: Path) -> None:
-    interpreters.keep_classifier(checkpoint.added_folder("other"), "other")
+    interpreters.keep_classifier(references.added_folder("other"), "other")
     for name in ("mine", "other"):
         assert xaibench("weights", "add", METHOD, "-c", name, "--from", "theirs").code == 0
     (tmp_path / "explainers" / "unknown" / "other" / METHOD / fitting.CARD).write_text("{")

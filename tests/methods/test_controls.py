@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from xaibench import registry
-from xaibench.classifiers import checkpoint
+from xaibench.classifiers import checkpoint, references
 from xaibench.results import store
 from xaibench.results.comparison import at_primary_area
 from xaibench.scoring.evaluate import LoadedClassifier, RunConfig, evaluate
@@ -16,7 +16,7 @@ CLIPS = 16
 LOCALISATION = [name for name in registry.names("metrics") if registry.load("metrics", name).needs_ground_truth]
 
 
-@pytest.mark.parametrize("name", [name for dataset, name in checkpoint.shipped() if dataset == "synth"])
+@pytest.mark.parametrize("name", [name for dataset, name in references.shipped() if dataset == "synth"])
 def test_the_oracle_beats_random(name: str, tmp_path: Path) -> None:
     source = Synth()
     classifier, card = checkpoint.resolve(name, "synth")

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from xaibench import registry
-from xaibench.classifiers import checkpoint
+from xaibench.classifiers import checkpoint, references
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.explaining import fitting
 
 NOWHERE = Path("nowhere")
-SHIPPED = checkpoint.shipped()
+SHIPPED = references.shipped()
 METHODS = ("piq", "lmac")
 MEGABYTES = 20
 
@@ -32,7 +32,7 @@ def test_every_shipped_classifier_has_one(dataset: str, name: str, method: str) 
 
 @pytest.mark.parametrize(("dataset", "name"), SHIPPED)
 def test_most_of_a_codebook_is_used(dataset: str, name: str) -> None:
-    folder = fitting.folder_of(checkpoint.shipped_folder(name, dataset).parent.parent, dataset, name, "piq")
+    folder = fitting.folder_of(references.shipped_folder(name, dataset).parent.parent, dataset, name, "piq")
     assert fitting.read_card(folder).measures["codes_in_use"] > 0.5
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tests.references.randomisation import REFERENCES, rank_correlation
 from tests.support.toy import LinearToy, ids
 from xaibench import registry
-from xaibench.classifiers import checkpoint
+from xaibench.classifiers import checkpoint, references
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.forward import Forwarder
 from xaibench.explaining.bound import BoundExplainer
@@ -314,7 +314,7 @@ def test_hooks_see_the_randomised_classifier_and_stay():
     assert len(classifier.linear._forward_hooks) == 1
 
 
-@pytest.mark.parametrize(("dataset", "name"), checkpoint.shipped())
+@pytest.mark.parametrize(("dataset", "name"), references.shipped())
 def test_stages_of_the_shipped_classifiers(dataset, name):
     classifier, _ = checkpoint.resolve(name, dataset)
     stages = WEIGHTS.stages(classifier)

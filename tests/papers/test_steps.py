@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from xaibench.classifiers import checkpoint, training
+from xaibench.classifiers import checkpoint, references, training
 from xaibench.classifiers.base import Classifier, Recipe
 from xaibench.classifiers.cnn import CnnClassifier
 from xaibench.classifiers.front_end import MelResize
@@ -27,7 +27,7 @@ from xaibench.sound.subset import Few
 from xaibench.sound.synth import Synth
 
 FOLDS = (1, 2, 3, 4, 5)
-SHIPPED = checkpoint.find("synth/cnn-micro").parent
+SHIPPED = references.find("synth/cnn-micro", None).parent
 BRIEF = {"epochs": 1, "decoder_width": 2, "codes": 8, "code_size": 4}
 PAPER = Paper(
     name="toy-1999",

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from xaibench import registry
-from xaibench.classifiers import checkpoint
+from xaibench.classifiers import checkpoint, references
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import UnsupportedPairError
 from xaibench.explaining import fitting
@@ -16,7 +16,7 @@ from xaibench.scoring.protocol import DEFAULT
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = [
-    (dataset, name) for dataset, name in checkpoint.shipped() if (ROOT / f"results/leaderboard-{dataset}.md").exists()
+    (dataset, name) for dataset, name in references.shipped() if (ROOT / f"results/leaderboard-{dataset}.md").exists()
 ]
 LOCALISATION = [name for name in registry.names("metrics") if registry.load("metrics", name).needs_ground_truth]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xaibench import registry
-from xaibench.classifiers import checkpoint
+from xaibench.classifiers import checkpoint, references
 from xaibench.classifiers.base import COSINE_SCALE
 from xaibench.classifiers.checkpoint_format import CheckpointFormat
 from xaibench.errors import CheckpointError
@@ -91,7 +91,7 @@ def add(config: AddClassifierConfig, force: bool = False) -> Added:
         origin=found.origin,
         source_sha256={path.name: checkpoint.file_hash(path) for path in found.files},
     )
-    folder = checkpoint.added_folder(config.name)
+    folder = references.added_folder(config.name)
     checkpoint.save(folder, classifier, card, found.precision)
     return Added(folder, checkpoint.read_card(folder), found.assumed_classes)
 
@@ -101,8 +101,8 @@ def _check_name(name: str, force: bool) -> None:
         raise CheckpointError(f"'{name}' cannot be a name; use letters, digits, dots, dashes and underscores")
     if name in registry.names("classifiers"):
         raise CheckpointError(f"'{name}' is the name of a registered classifier; choose another")
-    if name in checkpoint.added() and not force:
-        origin = checkpoint.read_card(checkpoint.added_folder(name)).origin
+    if name in references.added() and not force:
+        origin = checkpoint.read_card(references.added_folder(name)).origin
         raise CheckpointError(f"'{name}' has been added already, from {origin}; choose another name, or give --force")
 
 

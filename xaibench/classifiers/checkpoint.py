@@ -8,7 +8,6 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from xaibench import registry
+from xaibench.classifiers import references
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.checkpoint_format import CheckpointFormat
+from xaibench.classifiers.references import CARD
 from xaibench.errors import CheckpointError, one_line
-from xaibench.sound.dataset import data_option
 from xaibench.storage import cards
-from xaibench.storage.user_folders import data_folder
 
 WEIGHTS = "model.safetensors"
-CARD = "card.json"
 
 
 @dataclass(frozen=True)
@@ -149,63 +147,11 @@ def build(name: str, classes: Sequence[str]) -> Classifier:
     return registry.load("classifiers", name)(classes)
 
 
-def shipped_folder(name: str, dataset: str) -> Path | None:
-    """Folder of the weights shipped for a classifier and a dataset, if there are any."""
-    folder = Path(str(resources.files("xaibench"))) / "weights" / dataset / name
-    return folder if (folder / CARD).is_file() else None
-
-
-def find(reference: str) -> Path:
-    """The checkpoint folder meant by a path, or by DATASET/CLASSIFIER of shipped weights.
+def resolve(reference: str, dataset: str) -> tuple[Classifier, Card]:
+    """Load the classifier that a user means by a reference, as `references.find` reads it.
 
     Raises:
-        CheckpointError: neither.
+        RegistryError: a name that is unknown.
+        CheckpointError: no such weights are shipped, or they are damaged.
     """
-    if (Path(reference) / CARD).is_file():
-        return Path(reference)
-    dataset, _, name = reference.partition("/")
-    folder = shipped_folder(name, dataset) if name else None
-    if folder is None:
-        known = ", ".join(f"{data}/{classifier}" for data, classifier in shipped())
-        raise CheckpointError(f"{reference} is neither a checkpoint folder nor shipped weights; shipped: {known}")
-    return folder
-
-
-def shipped() -> list[tuple[str, str]]:
-    """(dataset, classifier) of all shipped weights."""
-    root = Path(str(resources.files("xaibench"))) / "weights"
-    return sorted((card.parent.parent.name, card.parent.name) for card in root.glob(f"*/*/{CARD}"))
-
-
-def added_folder(name: str) -> Path:
-    """Where `xaibench classifiers add` keeps, or would keep, the classifier of a name."""
-    return data_folder() / "classifiers" / name
-
-
-def added() -> list[str]:
-    """Names of the classifiers that were added."""
-    return sorted(card.parent.name for card in added_folder("").glob(f"*/{CARD}"))
-
-
-def resolve(name: str, dataset: str) -> tuple[Classifier, Card]:
-    """The classifier meant by a registry name (its shipped weights), an added one's, or a checkpoint folder.
-
-    Raises:
-        RegistryError: neither a folder nor a registered or added name.
-        CheckpointError: no weights are shipped for this dataset.
-    """
-    if os.sep in name:
-        return load(Path(name))
-    # A registered or added name is never a folder that happens to be called so; ./NAME is.
-    if name not in registry.names("classifiers"):
-        for folder in (added_folder(name), Path(name)):
-            if (folder / CARD).is_file():
-                return load(folder)
-    registry.entry("classifiers", name)
-    shipped_weights = shipped_folder(name, dataset)
-    if shipped_weights is None:
-        raise CheckpointError(
-            f"no weights of {name} are shipped for {dataset}; train them with 'xaibench train --classifier {name} "
-            f"--dataset {dataset}{data_option(dataset)}' and give the folder it prints as --classifier"
-        )
-    return load(shipped_weights)
+    return load(references.find(reference, dataset))

@@ -7,6 +7,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
+from xaibench.classifiers import checkpoint, references
 from xaibench.classifiers.base import Classifier
 
 
@@ -32,3 +35,21 @@ class LoadedClassifier:
         model = self.classifier
         facts = [self.sha256, model.name, model.temperature, list(model.classes), self.geometry]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def load(reference: str, dataset: str, device: torch.device) -> tuple[LoadedClassifier, checkpoint.Card]:
+    """Load the classifier that a user means, with its name in the results, and its card.
+
+    Args:
+        reference: a name, DATASET/NAME or a folder, as `references.find` reads it.
+        dataset: on which it is used.
+        device: where to compute.
+
+    Raises:
+        RegistryError: a name that is unknown.
+        CheckpointError: no such weights are shipped, or they are damaged.
+    """
+    folder = references.find(reference, dataset)
+    classifier, card = checkpoint.load(folder)
+    label = references.label_of(folder, card.classifier, card.weights_sha256, dataset)
+    return LoadedClassifier(label, classifier.to(device), card.weights_sha256, card.geometry), card

@@ -49,10 +49,10 @@ class TrainingConfig:
     """What, beside the data, decides the trained weights on one machine.
 
     Attributes:
-        init: checkpoint to start from, all but its head: a folder, DATASET/CLASSIFIER of shipped weights,
-            or an image backbone of transformers (folder, or OWNER/NAME on the hub); None to start from
-            random weights.
-        teacher: checkpoint, named likewise, of a classifier whose probabilities on the augmented clips
+        init: classifier to start from, all but its head: a name, DATASET/NAME or a folder, as
+            `references.find` reads it, or an image backbone of transformers (folder, or OWNER/NAME on the
+            hub); None to start from random weights.
+        teacher: classifier, named likewise but no image backbone, whose probabilities on the augmented clips
             are half of the target (distillation as in DeiT, arXiv 2012.12877); None for labels alone.
         split: folds to train on, to select the epoch by, and to report.
     """
@@ -94,7 +94,7 @@ class _Trainer:
         self.config = config
         self.identity = config.identity() | {"data": dataset.fingerprint()}
         self.model = checkpoint.build(config.classifier, dataset.classes)
-        self.origin = _initialise(self.model, config.init) if config.init else ""
+        self.origin = _initialise(self.model, config.init, config.dataset) if config.init else ""
         self.model.to(config.device)
         self.teacher, self.taught_by = _teacher(config, self.model.classes)
         self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True)
@@ -174,24 +174,35 @@ class _Trainer:
         return accuracy
 
 
-def _initialise(model: Classifier, reference: str) -> str:
+def _initialise(model: Classifier, reference: str, dataset: str) -> str:
     """Take over the weights of a checkpoint, except the head, and say whose they were."""
     folder = pretrained.folder_of(reference, model.name)
     if folder is not None:
         return pretrained.initialise(model, folder, reference)
-    source, card = checkpoint.load(checkpoint.find(reference))
-    if card.classifier != model.name:
+    source, card = checkpoint.resolve(reference, dataset)
+    body = _body(source)
+    # A classifier of another project has a name of its user's own; what counts is whether its tensors fit.
+    same = _shapes(body) == _shapes(_body(model)) if card.builder else card.classifier == model.name
+    if not same or source.family != model.family:
         raise CheckpointError(f"{reference} holds a {card.classifier}, not a {model.name}; choose another --init")
-    body = {key: value for key, value in source.state_dict().items() if not key.startswith("head.")}
     model.load_state_dict(body, strict=False)
     return _origin(card)
+
+
+def _body(model: Classifier) -> dict[str, Tensor]:
+    """All tensors but the head's."""
+    return {key: value for key, value in model.state_dict().items() if not key.startswith("head.")}
+
+
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {key: value.shape for key, value in tensors.items()}
 
 
 def _teacher(config: TrainingConfig, classes: tuple[str, ...]) -> tuple[Classifier | None, str]:
     """The classifier to learn from, frozen, and what it is."""
     if config.teacher is None:
         return None, ""
-    teacher, card = checkpoint.load(checkpoint.find(config.teacher))
+    teacher, card = checkpoint.resolve(config.teacher, config.dataset)
     if card.classes != classes:
         raise CheckpointError(f"{config.teacher} knows other classes ({card.dataset}'s); choose another --teacher")
     return teacher.to(config.device), _origin(card)

@@ -27,37 +27,37 @@ def load_classifiers(
     Raises:
         CheckpointError: there are no such weights, or they are for other classes.
     """
-    from xaibench.classifiers import checkpoint
-    from xaibench.classifiers.loaded import LoadedClassifier
+    from xaibench.classifiers import references
+    from xaibench.classifiers.class_order import in_order
+    from xaibench.classifiers.loaded import load
     from xaibench.errors import CheckpointError
     from xaibench.sound.dataset import data_option
 
     if not names or ALL in names:
-        names = [name for data, name in checkpoint.shipped() if data == source.name]
+        names = [name for data, name in references.shipped() if data == source.name]
         if not names:
             where = f"{source.name}{data_option(source.name)}"
             raise CheckpointError(
                 f"no weights are shipped for {source.name}; train some with 'xaibench train --classifier cnn-micro "
                 f"--dataset {where}' and give the folder it prints as --classifier"
             )
-    loaded_classifiers = []
+    found: dict[str, LoadedClassifier] = {}
     for name in dict.fromkeys(names):
-        classifier, card = checkpoint.resolve(name, source.name)
+        loaded, card = load(name, source.name, device)
+        if loaded.label in found:  # cnn-micro and synth/cnn-micro, perhaps
+            continue
         if card.builder and sorted(card.classes) == sorted(source.classes):
-            from xaibench.classifiers.class_order import in_order
-
             # Another project numbers its classes in its own way, a dataset by its targets.
-            classifier = in_order(classifier, source.classes)
-        if classifier.classes != source.classes:
+            in_order(loaded.classifier, source.classes)
+        if loaded.classifier.classes != source.classes:
             raise CheckpointError(
                 f"{name} was trained on the {len(card.classes)} classes of {card.dataset}, "
                 f"{source.name} has {len(source.classes)} others; choose another --classifier or --dataset"
             )
-        label = label_of(name, card)
         if card.dataset == source.name:
-            warn_of_seen_folds(label, "trained", folds, card)
-        loaded_classifiers.append(LoadedClassifier(label, classifier.to(device), card.weights_sha256, card.geometry))
-    return loaded_classifiers
+            warn_of_seen_folds(loaded.label, "trained", folds, card)
+        found[loaded.label] = loaded
+    return list(found.values())
 
 
 def warn_of_seen_folds(label: str, done: str, folds: Sequence[int], card: Card | ExplainerCard) -> None:
@@ -69,8 +69,3 @@ def warn_of_seen_folds(label: str, done: str, folds: Sequence[int], card: Card |
         if seen:
             text = f"{label} was {what} fold {', '.join(map(str, seen))}: it has seen the clips that are scored there"
             notes().print(text, style="yellow", markup=False, soft_wrap=True)
-
-
-def label_of(name: str, card: Card) -> str:
-    """Return the classifier's name in results: its registry name if the weights are shipped, else name@hash."""
-    return name if name == card.classifier else f"{card.classifier}@{card.weights_sha256[:8]}"

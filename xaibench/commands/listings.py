@@ -124,11 +124,11 @@ def _metric_details(name: str, metric: Any) -> dict[str, object]:
 
 
 def _cards(name: str) -> dict[str, Any]:
-    from xaibench.classifiers import checkpoint
+    from xaibench.classifiers import checkpoint, references
 
     found = {}
-    for dataset, classifier in checkpoint.shipped():
-        folder = checkpoint.shipped_folder(classifier, dataset)
+    for dataset, classifier in references.shipped():
+        folder = references.shipped_folder(classifier, dataset)
         if classifier == name and folder is not None:
             found[dataset] = checkpoint.read_card(folder)
     return found
@@ -154,25 +154,25 @@ def _classifier_details(name: str, factory: Any) -> dict[str, object]:
 
 
 def _added() -> list[str]:
-    from xaibench.classifiers import checkpoint
+    from xaibench.classifiers import references
 
-    return checkpoint.added()
+    return references.added()
 
 
 def _added_line(name: str) -> str:
-    from xaibench.classifiers import checkpoint
+    from xaibench.classifiers import checkpoint, references
 
     try:
-        card = checkpoint.read_card(checkpoint.added_folder(name))
+        card = checkpoint.read_card(references.added_folder(name))
     except CheckpointError as error:  # one damaged card must not hide the others
         return str(error)
     return f"{len(card.classes)} classes, {card.parameters:,} parameters. Added from {card.origin}."
 
 
 def _added_details(name: str) -> dict[str, object]:
-    from xaibench.classifiers import checkpoint
+    from xaibench.classifiers import checkpoint, references
 
-    folder = checkpoint.added_folder(name)
+    folder = references.added_folder(name)
     card = checkpoint.read_card(folder)
     return {
         "name": name,

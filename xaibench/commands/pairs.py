@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xaibench import registry
-from xaibench.commands.classifiers import label_of
 from xaibench.errors import UnsupportedPairError, XaibenchError
 
 if TYPE_CHECKING:
@@ -68,9 +67,9 @@ class Pairing:
 
     def _free(self, methods: dict[str, Explainer], classifier: str | None) -> list[Pair]:
         """Pair the methods with one classifier: the named one, or the first shipped one that they all fit."""
-        from xaibench.classifiers import checkpoint
+        from xaibench.classifiers import references
 
-        names = [classifier] if classifier else [name for data, name in checkpoint.shipped() if data == self.dataset]
+        names = [classifier] if classifier else [name for data, name in references.shipped() if data == self.dataset]
         if not names:
             raise XaibenchError(f"no weights are shipped for {self.dataset}; give --classifier a checkpoint folder")
         reasons: list[str] = []
@@ -88,13 +87,10 @@ class Pairing:
         raise UnsupportedPairError(f"no classifier fits: {'; '.join(dict.fromkeys(reasons))}")
 
     def _subject(self, name: str) -> LoadedClassifier:
-        from xaibench.classifiers import checkpoint
-        from xaibench.classifiers.loaded import LoadedClassifier
+        from xaibench.classifiers.loaded import load
 
         if name not in self._known:
-            model, card = checkpoint.resolve(name, self.dataset)
-            label = label_of(name, card)
-            self._known[name] = LoadedClassifier(label, model.to(self.device), card.weights_sha256, card.geometry)
+            self._known[name], _ = load(name, self.dataset, self.device)
         return self._known[name]
 
     def _bound(self, name: str, unbound: Explainer, loaded: LoadedClassifier) -> Explainer:

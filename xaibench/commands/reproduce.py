@@ -177,7 +177,7 @@ def _given(
     Raises:
         XaibenchError: they are not of the paper's families, or there are several folds to test.
     """
-    from xaibench.classifiers import checkpoint
+    from xaibench.classifiers import checkpoint, references
     from xaibench.commands.classifiers import load_classifiers
 
     if not names:
@@ -186,11 +186,12 @@ def _given(
         raise XaibenchError("--classifier gives one classifier, --folds all needs one for every fold; leave one out")
     families = [one.family for one in plan.architectures]
     found: dict[str, tuple[LoadedClassifier, Card]] = {}
-    for name, loaded in zip(names, load_classifiers(names, source, folds, device), strict=True):
+    for name in dict.fromkeys(names):
+        (loaded,) = load_classifiers([name], source, folds, device)
         family = loaded.classifier.family
         if family not in families or family in found:
             raise XaibenchError(f"{name} is a {family}; the paper has one each of {', '.join(families)}")
-        found[family] = (loaded, checkpoint.resolve(name, source.name)[1])
+        found[family] = (loaded, checkpoint.read_card(references.find(name, source.name)))
     return found
 
 

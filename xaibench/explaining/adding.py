@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from xaibench.classifiers import checkpoint
+from xaibench.classifiers import checkpoint, references
 from xaibench.errors import CheckpointError, UnsupportedPairError
 from xaibench.explaining import fitting
 from xaibench.explaining.trainable import TrainableExplainer
@@ -20,7 +20,7 @@ class AddExplainerConfig:
 
     Attributes:
         method: registry name.
-        classifier: an added classifier's name, a checkpoint folder, or DATASET/CLASSIFIER of shipped weights.
+        classifier: a name, DATASET/NAME or a folder, as `references.find` reads it.
         source: folder with the other project's files.
         root: folder of the user's fitted explainers.
         command: recorded in the card.
@@ -54,17 +54,13 @@ def add(config: AddExplainerConfig, explainer: TrainableExplainer, force: bool =
             they do not fit each other.
         UnsupportedPairError: the method knows no other project's format, or makes no sense for the classifier.
     """
-    home = _home(config.classifier)
+    home = references.find(config.classifier, None)
     # In the class order of its own training, which a run changes to the dataset's.
     classifier, its_card = checkpoint.load(home)
     refusal = explainer.refusal(classifier, has_ground_truth=False)
     if refusal is not None:
         raise UnsupportedPairError(f"{config.method} cannot be used for {config.classifier}: it {refusal}")
-    known = home in {
-        checkpoint.added_folder(its_card.classifier),
-        checkpoint.shipped_folder(its_card.classifier, its_card.dataset),
-    }
-    label = its_card.classifier if known else f"{its_card.classifier}@{its_card.weights_sha256[:8]}"
+    label = references.label_of(home, its_card.classifier, its_card.weights_sha256, its_card.dataset)
     folder = fitting.folder_of(config.root, its_card.dataset or UNKNOWN, label, config.method)
     if (folder / fitting.CARD).is_file() and not force:
         raise CheckpointError(f"{folder} holds weights of {config.method} for {label} already; give --force")
@@ -93,9 +89,3 @@ def add(config: AddExplainerConfig, explainer: TrainableExplainer, force: bool =
         source_sha256={path.name: checkpoint.file_hash(path) for path in imported.files},
     )
     return Added(folder, fitting.keep(explainer, card, folder))
-
-
-def _home(reference: str) -> Path:
-    """The checkpoint folder of a classifier."""
-    folder = checkpoint.added_folder(reference)
-    return folder if reference in checkpoint.added() else checkpoint.find(reference)

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from xaibench import registry
-from xaibench.classifiers import checkpoint, training
+from xaibench.classifiers import checkpoint, references, training
 from xaibench.classifiers.base import Classifier, Recipe
 from xaibench.classifiers.forward import automatic_batch_size
 from xaibench.classifiers.loaded import LoadedClassifier
@@ -217,7 +217,7 @@ def _known(request: Request, fold: int, one: Architecture) -> tuple[Path, str]:
         return folder, "trained earlier"
     shipped = None
     if not request.smoke and not request.pretrained:
-        shipped = checkpoint.shipped_folder(name, request.dataset.name)
+        shipped = references.shipped_folder(name, request.dataset.name)
     if shipped is not None:
         card = checkpoint.read_card(shipped)
         if (card.train_folds, card.validation_folds, card.test_folds) == (split.train, split.validation, split.test):

@@ -6,11 +6,13 @@ import abc
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from xaibench import registry
 from xaibench.errors import DataError, RegistryError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TRAIN_FOLDS = (1, 2, 3)
 VALIDATION_FOLDS = (4,)

@@ -1,0 +1,108 @@
+"""Which weights a classifier's name means: shipped ones, added ones, or those of a checkpoint folder."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from xaibench import registry
+from xaibench.errors import CheckpointError
+from xaibench.sound.dataset import data_option
+from xaibench.storage.user_folders import data_folder
+
+CARD = "card.json"
+
+
+def find(reference: str, dataset: str | None) -> Path:
+    """Find the checkpoint folder that a user means.
+
+    Args:
+        reference: the name of a registered classifier (its weights shipped for the dataset), DATASET/NAME of
+            shipped weights, the name of an added classifier, or a checkpoint folder. A name comes before a
+            folder that happens to be called so; ./NAME is the folder.
+        dataset: whose shipped weights the name of a registered classifier means; None where no dataset is known.
+
+    Raises:
+        RegistryError: a name that is unknown.
+        CheckpointError: no such weights are shipped, or the folder is no checkpoint.
+    """
+    if reference in registry.names("classifiers"):
+        return _shipped(reference, dataset)
+    if reference in added():
+        return added_folder(reference)
+    owner, slash, name = reference.partition("/")
+    if (owner, name) in shipped():
+        return _root() / owner / name
+    folder = Path(reference).expanduser()
+    if (folder / CARD).is_file():
+        return folder
+    if not slash:
+        registry.entry("classifiers", reference)  # raises with the nearest name
+    if owner in registry.names("datasets") and not folder.exists():
+        raise CheckpointError(f"no weights of {name} are shipped for {owner}; there are {_listed(shipped())}")
+    raise CheckpointError(
+        f"{reference} holds no {CARD}; expected a folder written by 'xaibench train', a name that "
+        "'xaibench classifiers' lists, or DATASET/NAME of shipped weights"
+    )
+
+
+def label_of(folder: Path, classifier: str, sha256: str, dataset: str) -> str:
+    """Say how results call the classifier of a checkpoint folder.
+
+    Args:
+        folder: where `find` found it.
+        classifier, sha256: name and hash of the weights, from the card.
+        dataset: on which it is used.
+
+    Returns:
+        The plain name of added weights and of those shipped for the dataset; of others NAME@HASH, since
+        many weights may have that name.
+    """
+    plain = folder in (added_folder(classifier), shipped_folder(classifier, dataset))
+    return classifier if plain else f"{classifier}@{sha256[:8]}"
+
+
+def shipped() -> list[tuple[str, str]]:
+    """(dataset, classifier) of all shipped weights."""
+    return sorted((card.parent.parent.name, card.parent.name) for card in _root().glob(f"*/*/{CARD}"))
+
+
+def shipped_folder(name: str, dataset: str) -> Path | None:
+    """Folder of the weights shipped for a classifier and a dataset, if there are any."""
+    folder = _root() / dataset / name
+    return folder if (folder / CARD).is_file() else None
+
+
+def added() -> list[str]:
+    """Names of the classifiers that were added."""
+    return sorted(card.parent.name for card in added_folder("").glob(f"*/{CARD}"))
+
+
+def added_folder(name: str) -> Path:
+    """Where `xaibench classifiers add` keeps, or would keep, the classifier of a name."""
+    return data_folder() / "classifiers" / name
+
+
+def _root() -> Path:
+    return Path(str(resources.files("xaibench"))) / "weights"
+
+
+def _shipped(name: str, dataset: str | None) -> Path:
+    """The folder of weights shipped for a registered classifier."""
+    of_name = [(data, classifier) for data, classifier in shipped() if classifier == name]
+    if dataset is None:
+        if len(of_name) > 1:
+            raise CheckpointError(f"weights of {name} are shipped for several datasets; give {_listed(of_name)}")
+        dataset = of_name[0][0] if of_name else "DATASET"
+    folder = shipped_folder(name, dataset)
+    if folder is None:
+        others = f" (there are {_listed(of_name)})" if of_name else ""
+        raise CheckpointError(
+            f"no weights of {name} are shipped for {dataset}{others}; train them with 'xaibench train --classifier "
+            f"{name} --dataset {dataset}{data_option(dataset)}' and give the folder it prints"
+        )
+    return folder
+
+
+def _listed(weights: list[tuple[str, str]]) -> str:
+    return ", ".join(f"{dataset}/{name}" for dataset, name in weights) or "none"

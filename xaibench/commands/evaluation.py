@@ -37,8 +37,9 @@ def run(
         typer.Option(
             "--classifier",
             "-c",
-            help="Classifier or checkpoint folder, repeatable. Default: all whose weights are shipped for the dataset.",
-            metavar="NAME|FOLDER",
+            help="Classifier: a name from [bold]xaibench classifiers[/bold], shipped weights of another dataset, or a "
+            "checkpoint folder. Repeatable. Default: all whose weights are shipped for the dataset.",
+            metavar=options.CLASSIFIER,
         ),
     ] = None,
     dataset: options.DatasetOption = "synth",

@@ -32,7 +32,7 @@ def explain(
             "--classifier",
             "-c",
             help="Classifier of the methods that name none. Default: the first shipped one that all of them fit.",
-            metavar="NAME|FOLDER",
+            metavar=options.CLASSIFIER,
         ),
     ] = None,
     dataset: Annotated[

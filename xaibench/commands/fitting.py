@@ -23,9 +23,7 @@ def fit(
     ],
     classifier: Annotated[
         str,
-        typer.Option(
-            "--classifier", "-c", help="Classifier or checkpoint folder that it will explain.", metavar="NAME|FOLDER"
-        ),
+        typer.Option("--classifier", "-c", help="Classifier that it will explain.", metavar=options.CLASSIFIER),
     ],
     dataset: options.DatasetOption = "synth",
     data_dir: options.DataDirOption = None,

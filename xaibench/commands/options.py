@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ALL = "all"
 EXPLAINERS = Path("explainers")  # fitting.ROOT, whose module imports torch
 DEFAULT = "default"
+# A registered classifier with its weights for the dataset, or an added one; shipped weights; a checkpoint folder.
+CLASSIFIER = "NAME|DATASET/NAME|FOLDER"
 STANDARD = "standard"  # scoring.protocol.DEFAULT, whose module imports torch
 
 DatasetOption = Annotated[

@@ -47,7 +47,7 @@ def reproduce(
             "--classifier",
             "-c",
             help="Load this classifier instead of training one of its family; repeatable.",
-            metavar="NAME|FOLDER",
+            metavar=choices.CLASSIFIER,
         ),
     ] = None,
     pretrained: Annotated[

@@ -36,17 +36,16 @@ def train(
     init: Annotated[
         str | None,
         typer.Option(
-            help="Start from the weights of a checkpoint, without its head: a folder, shipped weights such as "
-            "esc10/vit-micro, or an image model of transformers such as microsoft/focalnet-base.",
-            metavar="FOLDER|DATASET/CLASSIFIER|OWNER/NAME",
+            help="Start from the weights of this classifier, without its head: as [bold]run --classifier[/bold] takes "
+            "it, such as esc10/vit-micro, or an image model of transformers such as microsoft/focalnet-base.",
+            metavar=f"{options.CLASSIFIER}|OWNER/NAME",
         ),
     ] = None,
     teacher: Annotated[
         str | None,
         typer.Option(
-            help="Train half on the probabilities of this checkpoint: a folder, or shipped weights such as "
-            "synth/cnn-micro.",
-            metavar="FOLDER|DATASET/CLASSIFIER",
+            help="Train half on the probabilities of this classifier, such as synth/cnn-micro.",
+            metavar=options.CLASSIFIER,
         ),
     ] = None,
     precision: Annotated[

@@ -20,8 +20,8 @@ def validate(
         typer.Option(
             "--classifier",
             "-c",
-            help="Classifier or checkpoint folder for synth, repeatable. Default: all whose weights are shipped.",
-            metavar="NAME|FOLDER",
+            help="Classifier for synth, repeatable. Default: all whose weights are shipped.",
+            metavar=options.CLASSIFIER,
         ),
     ] = None,
     metric: options.MetricOption = None,

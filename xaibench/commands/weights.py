@@ -77,9 +77,8 @@ def add(
         typer.Option(
             "--classifier",
             "-c",
-            help="Classifier to which it was fitted: a name from [bold]xaibench classifiers add[/bold], or a "
-            "checkpoint folder.",
-            metavar="NAME|FOLDER",
+            help="Classifier to which it was fitted, such as a name from [bold]xaibench classifiers add[/bold].",
+            metavar=options.CLASSIFIER,
         ),
     ],
     source: Annotated[Path, typer.Option("--from", help="Folder with the other project's files.", metavar="FOLDER")],

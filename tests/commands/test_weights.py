@@ -122,7 +122,7 @@ def test_others_are_replaced_only_by_force(xaibench: Command, tmp_path: Path) ->
         ("saliency", "mine", "theirs", "saliency has no weights; use it with 'xaibench run --method saliency'"),
         ("piq", "mine", "theirs", "PIQ reads no weights of other projects; fit it with 'xaibench fit'"),
         (METHOD, "mine", "nowhere", "nowhere/psi_model.ckpt is missing"),
-        (METHOD, "nobody", "theirs", "nobody is neither a checkpoint folder nor shipped weights"),
+        (METHOD, "nobody", "theirs", "unknown classifier 'nobody'; see 'xaibench classifiers'"),
         (METHOD, "esc10/focalnet-micro", "theirs", "reads a FocalNet or ViT of the original recipes, which"),
         ("piq-speechbrian", "mine", "theirs", f"did you mean '{METHOD}'?"),
     ],

@@ -124,6 +124,7 @@ def inference(
             dataset_fingerprint=source.fingerprint(),
             folds=TEST_FOLDS,
             limit=count,
+            clips=count,
             seed=0,
             protocol=STANDARD.id,
         )

@@ -34,6 +34,19 @@ class ResultsError(XaibenchError):
 
 
 def one_line(error: BaseException, line: int = 0) -> str:
-    """The first (or, with -1, the last) line of what an error says; its kind where it says nothing."""
-    lines = str(error).strip().splitlines()
+    """Return the first (or, with -1, the last) line of what an error says; its kind where it says nothing."""
+    lines = _text(error).strip().splitlines()
     return lines[line].strip() if lines else type(error).__name__
+
+
+def named(error: BaseException) -> str:
+    """Return the kind of an error and the first line of what it says."""
+    kind, line = type(error).__name__, one_line(error)
+    return kind if line == kind else f"{kind}: {line}"
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # a stranger's exception may not even print
+        return ""

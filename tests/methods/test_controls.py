@@ -26,7 +26,13 @@ def test_the_oracle_beats_random(name: str, tmp_path: Path) -> None:
         dataset=source, clips=source.in_folds([5])[:CLIPS], methods=methods, metrics=metrics, seed=0, batch_size=16
     )
     manifest = store.Manifest(
-        dataset="synth", dataset_fingerprint=source.fingerprint(), folds=(5,), limit=CLIPS, seed=0, protocol=STANDARD.id
+        dataset="synth",
+        dataset_fingerprint=source.fingerprint(),
+        folds=(5,),
+        limit=CLIPS,
+        clips=CLIPS,
+        seed=0,
+        protocol=STANDARD.id,
     )
     folder = store.RunFolder(tmp_path, manifest)
     evaluate(plan, LoadedClassifier(name, classifier, card.weights_sha256), folder, lambda event: None)

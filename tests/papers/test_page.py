@@ -14,8 +14,8 @@ from xaibench.classifiers import checkpoint
 from xaibench.papers import page as reproduction_table
 from xaibench.papers.paper import ACCURACY, Facts, Paper
 from xaibench.papers.steps import Outcome
+from xaibench.results.parts import EQUAL_AREA, SOFT
 from xaibench.results.statistics import holm
-from xaibench.results.store import EQUAL_AREA, SOFT
 
 RECORDINGS = 8
 LABELS = {"focalnet": "focalnet-micro", "vit": "vit-micro"}

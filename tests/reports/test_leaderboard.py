@@ -64,8 +64,10 @@ def test_a_method_scored_on_fewer_clips_is_marked(tmp_path: Path) -> None:
 
 def test_a_metric_scored_on_fewer_clips_is_marked(tmp_path: Path) -> None:
     """A metric that was added to a finished run, and stopped."""
-    methods: dict[str, Scores] = {"a": {FF: noise(1, 0.8), SPS: noise(2, 0.9, clips=16)}, "b": {FF: noise(3, 0.8)}}
-    table = leaderboard.board(compare([write_run(tmp_path / "run", methods)]), "synth", "cnn-micro")
+    first: dict[str, Scores] = {"a": {FF: noise(1, 0.8, 16), SPS: noise(2, 0.9, 16)}, "b": {FF: noise(3, 0.8, 16)}}
+    rest: dict[str, Scores] = {"a": {FF: noise(4, 0.8)}, "b": {FF: noise(5, 0.8)}}
+    runs = [write_run(tmp_path / "first", first), write_run(tmp_path / "rest", rest, first_clip=16)]
+    table = leaderboard.board(compare(runs), "synth", "cnn-micro")
     cells = {row.name: dict(zip(table.columns, row.cells, strict=True)) for row in table.rows}
     assert set(cells) == {"a", "b"}
     assert tables.PARTIAL in cells["a"]["SPS ↑"].tail

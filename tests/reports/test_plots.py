@@ -10,7 +10,7 @@ from matplotlib.text import Text
 
 from xaibench.reports import leaderboard, plots
 from xaibench.results.comparison import at_primary_area
-from xaibench.results.store import SCHEMA
+from xaibench.results.parts import SCHEMA
 
 METHODS = ["occlusion", "saliency", "gradcam", "uniform", "random"]
 

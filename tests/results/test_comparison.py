@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.made_up_runs import AD, CLIPS, FF, SPS, Scores, cell, five_methods, noise, write_run
 from xaibench.errors import ResultsError
-from xaibench.results import store
+from xaibench.results import parts, store
 from xaibench.results.comparison import COLUMNS, compare
 from xaibench.results.store import RunFolder
 
@@ -75,15 +75,15 @@ def test_pairs_are_compared_where_both_are_defined(tmp_path: Path) -> None:
 
 
 def test_a_metric_of_flipped_sign_and_direction_gives_the_same_verdicts(tmp_path: Path) -> None:
-    values = {name: noise(i, 0.02 * i) for i, name in enumerate(["a", "b", "c", "random", "uniform"])}
+    values = {name: noise(i, 0.4 + 0.02 * i) for i, name in enumerate(["a", "b", "c", "random", "uniform"])}
     methods: dict[str, Scores] = {
-        name: {("insertion_auc", None): v, ("deletion_auc", None): -v} for name, v in values.items()
+        name: {("insertion_auc", None): v, ("deletion_auc", None): 1 - v} for name, v in values.items()
     }
     found = compare([write_run(tmp_path / "run", methods)])
     up, down = cell(found, "insertion_auc"), cell(found, "deletion_auc")
     verdicts = ["rank", "tied_with", "better_than_random"]
     pd.testing.assert_frame_equal(up[verdicts], down[verdicts])
-    np.testing.assert_allclose(up["low"], -down["high"])
+    np.testing.assert_allclose(up["low"], 1 - down["high"])
 
 
 def test_noise_seldom_beats_random(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_the_order_of_clips_and_methods_changes_nothing(tmp_path: Path) -> None:
     reordered = store.read_rows(tmp_path / "one").sample(frac=1, random_state=0)
     run = RunFolder(tmp_path / "two", store.read_manifest(tmp_path / "one"))
     for method, rows in reordered.groupby("method", sort=False):
-        info = store.read_info(tmp_path / "one" / "cnn-micro" / str(method) / "part-000.parquet")
+        info = parts.read_info(tmp_path / "one" / "cnn-micro" / str(method) / "part-000.parquet")
         run.write("cnn-micro", str(method), 0, rows, info)
     one, two = compare([tmp_path / "one"]), compare([tmp_path / "two"])
     pd.testing.assert_frame_equal(one, two)
@@ -139,7 +139,7 @@ def test_soft_masks_are_ranked_among_themselves_and_change_nothing_for_the_other
     equal: dict[str, Scores] = {
         "piq": {FF: noise(1, 0.5), SPS: noise(7, 0.5)},
         "lmac": {FF: noise(2, 0.3), SPS: noise(8, 0.5)},
-        "random": {FF: noise(3), SPS: noise(9)},
+        "random": {FF: noise(3), SPS: noise(9, 0.3)},
     }
     # Better than all masks of equal area, and worse: neither may count.
     soft: dict[str, Scores] = {"piq-soft": {soft_ff: noise(4, 0.6)}, "lmac-soft": {soft_ff: noise(5, 0.95)}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from xaibench.errors import ResultsError
-from xaibench.results import store
-from xaibench.results.store import Manifest, MethodFacts, PartInfo, RunFolder
+from xaibench.results import parts, store
+from xaibench.results.parts import MethodFacts, PartInfo
+from xaibench.results.store import Manifest, RunFolder
 
 MANIFEST = Manifest(
-    dataset="synth", dataset_fingerprint="0123", folds=(4, 5), limit=None, seed=0, protocol="standard-1"
+    dataset="synth", dataset_fingerprint="0123", folds=(4, 5), limit=None, clips=3, seed=0, protocol="standard-1"
 )
 INFO = PartInfo(
     clips=2,
@@ -36,7 +38,7 @@ INFO = PartInfo(
     audio_sha256="def",
     ground_truth_sha256="",
     code_sha256="ghi",
-    metrics_sha256={"sparseness": "jkl"},
+    metrics_sha256={"faithfulness": "j", "sparseness": "k"},
     versions={"torch": "2.11"},
     device="cpu",
     batch_size=16,
@@ -91,14 +93,15 @@ def test_a_part_is_read_as_it_was_written(folder: RunFolder) -> None:
     found = folder.finished("cnn-micro", "saliency", 0)
     assert found is not None
     table, info = found
-    assert info == INFO
+    digest = hashlib.sha256(folder.part("cnn-micro", "saliency", 0).read_bytes()).hexdigest()
+    assert info == replace(INFO, scores_sha256=digest)
     expected = rows()
     pd.testing.assert_frame_equal(table.drop(columns="reason"), expected.drop(columns="reason"), check_dtype=False)
     assert table["reason"].dropna().to_dict() == expected["reason"].dropna().to_dict() == {3: "the map is zero"}
     assert table["value"][0] == 0.1 + 0.2, "full doubles, not rounded"
     stored = pq.read_table(folder.part("cnn-micro", "saliency", 0))
-    assert stored.schema.names == store.SCHEMA.names
-    assert stored.schema.types == store.SCHEMA.types
+    assert stored.schema.names == parts.SCHEMA.names
+    assert stored.schema.types == parts.SCHEMA.types
     assert stored.column("value").null_count == 1, "undefined is null, not NaN"
     assert not np.isnan(stored.column("value").drop_null().to_numpy()).any()
     assert stored.column("area").null_count == 2
@@ -159,14 +162,31 @@ def bare_method(path: Path) -> None:
     info.write_text(json.dumps(json.loads(info.read_text()) | {"method": {}}))
 
 
-def no_info(path: Path) -> None:
-    """Scores of unknown origin."""
-    path.with_suffix(".json").unlink()
+def one_bit(path: Path) -> None:
+    """A flipped bit in what is described as something else."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def other_scores(path: Path) -> None:
+    """Scores that are whole, but of another part."""
+    path.write_bytes(path.with_name("part-001.parquet").read_bytes())
 
 
 @pytest.mark.parametrize(
     "damage",
-    [break_scores, empty_scores, other_columns, fewer_columns, break_info, empty_info, bare_method, no_info],
+    [
+        break_scores,
+        empty_scores,
+        other_columns,
+        fewer_columns,
+        break_info,
+        empty_info,
+        bare_method,
+        one_bit,
+        other_scores,
+    ],
     ids=lambda damage: damage.__name__,
 )
 def test_a_damaged_part_counts_as_not_written_and_is_never_read(folder: RunFolder, damage: Any) -> None:
@@ -175,7 +195,8 @@ def test_a_damaged_part_counts_as_not_written_and_is_never_read(folder: RunFolde
     assert folder.finished("cnn-micro", "saliency", 0) is None
     assert folder.finished("cnn-micro", "random", 0) is not None
     with pytest.raises(
-        ResultsError, match=r"part-000\.(parquet|json) is damaged .*; delete it and run again"
+        ResultsError,
+        match=r"part-000\.(parquet|json) (is damaged|does not hold .*) .*; delete it and run again",
     ) as caught:
         store.read_rows(folder.path)
     assert "\n" not in str(caught.value)
@@ -189,7 +210,7 @@ def test_a_damaged_part_counts_as_not_written_and_is_never_read(folder: RunFolde
 def test_a_part_killed_between_its_two_files_is_not_finished(
     tmp_path: Path, folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = store.write_atomically, []
+    real, calls = parts.write_atomically, []
 
     def once(path: Path, data: bytes) -> None:
         calls.append(path)
@@ -197,7 +218,7 @@ def test_a_part_killed_between_its_two_files_is_not_finished(
             raise KeyboardInterrupt
         real(path, data)
 
-    monkeypatch.setattr(store, "write_atomically", once)
+    monkeypatch.setattr(parts, "write_atomically", once)
     with pytest.raises(KeyboardInterrupt):
         folder.write("cnn-micro", "gradcam", 0, rows("gradcam"), INFO)
     assert folder.finished("cnn-micro", "gradcam", 0) is None
@@ -250,7 +271,7 @@ def test_find_runs(folder: RunFolder, tmp_path: Path) -> None:
 
 def test_read_rows(folder: RunFolder, tmp_path: Path) -> None:
     table = store.read_rows(folder.path)
-    assert list(table.columns) == store.SCHEMA.names
+    assert list(table.columns) == parts.SCHEMA.names
     assert len(table) == 10  # 2 metrics of 2 + 1 + 2 clips
     assert set(table["method"]) == {"saliency", "random"}
     assert table["value"].isna().sum() == (table["reason"].notna()).sum()

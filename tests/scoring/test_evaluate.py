@@ -14,7 +14,7 @@ import torch
 from tests.support.evaluating import assert_same, config_of, run, values
 from xaibench import registry
 from xaibench.errors import UnsupportedPairError
-from xaibench.results import store
+from xaibench.results import parts, store
 from xaibench.results.areas import AREAS
 from xaibench.scoring import evaluate as engine
 from xaibench.scoring.evaluate import LoadedClassifier
@@ -140,7 +140,7 @@ def test_a_second_run_finds_everything_and_computes_nothing(
 
 
 def test_provenance_of_a_part(scored: Path, synth: Synth, loaded: LoadedClassifier) -> None:
-    info = store.read_info(scored / "cnn" / "gradcam" / "part-000.parquet")
+    info = parts.read_info(scored / "cnn" / "gradcam" / "part-000.parquet")
     assert info.clips == 9
     assert info.weights_sha256 == loaded.sha256
     assert info.classifier_sha256 == loaded.identity

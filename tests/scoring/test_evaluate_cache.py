@@ -68,6 +68,7 @@ def run(
             dataset_fingerprint=source.fingerprint(),
             folds=(5,),
             limit=3,
+            clips=3,
             seed=seed,
             protocol=STANDARD.id,
         ),

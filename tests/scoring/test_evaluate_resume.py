@@ -22,7 +22,7 @@ from tests.support.evaluating import assert_same, config_of, run, values
 from xaibench import registry
 from xaibench.errors import ResultsError
 from xaibench.results import store
-from xaibench.results.store import PART_CLIPS
+from xaibench.results.parts import PART_CLIPS
 from xaibench.scoring.evaluate import LoadedClassifier
 from xaibench.sound.dataset import Clip
 from xaibench.sound.synth import Synth

@@ -17,7 +17,7 @@ from xaibench.classifiers.base import Classifier
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.results import store
-from xaibench.results.store import PART_CLIPS
+from xaibench.results.parts import PART_CLIPS
 from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.evaluate import LoadedClassifier
 from xaibench.scoring.metric import Metric, Scores, scores
@@ -90,6 +90,18 @@ class Silent(_Method):
         raise RuntimeError
 
 
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+class Unprintable(_Method):
+    """Exceptions that cannot be printed."""
+
+    def map(self, batch: Batch) -> Any:
+        raise Unspeakable
+
+
 @pytest.mark.parametrize(
     ("method", "reason"),
     [
@@ -98,7 +110,8 @@ class Silent(_Method):
         (Nothing(), "explain() returned NoneType, expected an Explanation"),
         (Integers(), "the map is torch.int64, expected a floating-point tensor"),
         (Unserialisable(), "TypeError: Object of type Tensor is not JSON serializable"),
-        (Silent(), "RuntimeError:"),
+        (Silent(), "RuntimeError"),
+        (Unprintable(), "Unspeakable"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Explainer) else "",
 )

@@ -88,7 +88,13 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, list
     folder = RunFolder(
         tmp_path_factory.mktemp("odd"),
         Manifest(
-            dataset="synth", dataset_fingerprint=source.fingerprint(), folds=(5,), limit=1, seed=0, protocol=STANDARD.id
+            dataset="synth",
+            dataset_fingerprint=source.fingerprint(),
+            folds=(5,),
+            limit=1,
+            clips=1,
+            seed=0,
+            protocol=STANDARD.id,
         ),
     )
     events: list[Event] = []

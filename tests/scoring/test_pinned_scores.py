@@ -66,7 +66,13 @@ def test_scores_are_those_of_before(protocol: str, classifier: str, esc50_folder
     )
     model, card = checkpoint.resolve(classifier, "esc10")
     manifest = Manifest(
-        dataset="esc10", dataset_fingerprint=source.fingerprint(), folds=(5,), limit=CLIPS, seed=0, protocol=rules.id
+        dataset="esc10",
+        dataset_fingerprint=source.fingerprint(),
+        folds=(5,),
+        limit=CLIPS,
+        clips=CLIPS,
+        seed=0,
+        protocol=rules.id,
     )
     events: list[Event] = []
     loaded = LoadedClassifier(classifier, model, card.weights_sha256)

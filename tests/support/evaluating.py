@@ -47,6 +47,7 @@ def open_folder(path: Path, config: RunConfig) -> RunFolder:
             dataset_fingerprint=fingerprint,
             folds=(5,),
             limit=len(config.clips),
+            clips=len(config.clips),
             seed=config.seed,
             protocol=STANDARD.id,
         ),

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from xaibench.results.comparison import compare
-from xaibench.results.store import EQUAL_AREA, SOFT, Manifest, MethodFacts, PartInfo, RunFolder
+from xaibench.results.parts import EQUAL_AREA, SOFT, MethodFacts, PartInfo
+from xaibench.results.store import Manifest, RunFolder
 
 Scores = dict[tuple[str, float | None], np.ndarray]
 CLIPS, RECORDINGS = 40, 25
@@ -36,7 +37,13 @@ def write_run(
         conditions: of the manifest, instead of the usual ones.
     """
     manifest = Manifest(
-        dataset=dataset, dataset_fingerprint="fingerprint", folds=(5,), limit=None, seed=0, protocol=protocol
+        dataset=dataset,
+        dataset_fingerprint="fingerprint",
+        folds=(5,),
+        limit=None,
+        clips=clips_of(methods),
+        seed=0,
+        protocol=protocol,
     )
     run = RunFolder(folder, replace(manifest, **conditions))
     for key, scores in methods.items():
@@ -52,7 +59,7 @@ def write_run(
                         "clip": [f"clip{i:03d}" for i in clips],
                         "src_file": [f"recording{i % RECORDINGS}" for i in clips],
                         "label": "dog",
-                        "predicted": "dog",
+                        "predicted": np.where(clips % 4 != 0, "dog", "cat"),
                         "correct": clips % 4 != 0,
                         "classifier": classifier,
                         "method": method,
@@ -83,7 +90,7 @@ def write_run(
             audio_sha256="a",
             ground_truth_sha256="",
             code_sha256="c",
-            metrics_sha256={},
+            metrics_sha256={metric: "m" for metric, _ in scores},
             versions={},
             device="cpu",
             batch_size=8,
@@ -96,8 +103,15 @@ def write_run(
     return folder
 
 
+def clips_of(methods: dict[str, Scores]) -> int:
+    """How many clips the longest of them has."""
+    return max(len(values) for scores in methods.values() for values in scores.values())
+
+
 def noise(seed: int, mean: float = 0.0, clips: int = CLIPS) -> np.ndarray:
-    return mean + np.random.default_rng(seed).normal(0, 0.1, clips)
+    """Values around a mean; a mean between 0 and 1 keeps them there."""
+    values = mean + np.random.default_rng(seed).normal(0, 0.1, clips)
+    return values.clip(0.0, 1.0) if 0 < mean < 1 else values
 
 
 FF, AD, SPS = ("faithfulness", 0.1), ("average_drop", 0.1), ("sparseness", None)

@@ -18,7 +18,7 @@ from xaibench.errors import ResultsError
 from xaibench.reports import leaderboard, tables
 from xaibench.results import store as results
 from xaibench.results.comparison import at_primary_area, compare
-from xaibench.results.store import SCHEMA
+from xaibench.results.parts import SCHEMA
 from xaibench.testing import check_explainer, toy_batch, toy_classifier
 from xaibench.validation import assess as validation
 from xaibench.validation import figure as validation_plot

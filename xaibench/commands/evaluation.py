@@ -153,6 +153,7 @@ def run(
             dataset_fingerprint=source.fingerprint(),
             folds=chosen,
             limit=limit,
+            clips=len(clips),
             seed=seed,
             protocol=rules.id,
             precision=str(precision),

@@ -81,6 +81,7 @@ def validate(
             dataset_fingerprint=source.fingerprint(),
             folds=assess.FOLDS,
             limit=limit,
+            clips=len(clips),
             seed=seed,
             protocol=protocol.default().id,
         ),

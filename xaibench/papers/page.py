@@ -13,8 +13,8 @@ from xaibench.papers.paper import ACCURACY, Claim, Paper
 from xaibench.papers.steps import Outcome
 from xaibench.reports.tables import MISSING
 from xaibench.results.areas import PRIMARY_AREA
+from xaibench.results.parts import SOFT
 from xaibench.results.statistics import ALPHA, holm, mean_interval, sign_flip_p
-from xaibench.results.store import SOFT
 
 CONTROL_MASK = "top 10%"
 YARDSTICK = "random"  # the control that an explanation must beat to say anything

@@ -201,6 +201,7 @@ def _open(request: Request, fold: int) -> RunFolder:
         dataset_fingerprint=data.fingerprint(),
         folds=(fold,),
         limit=None,
+        clips=len(data.in_folds((fold,))),
         seed=request.seed,
         protocol=protocol.default().id,
     )

@@ -23,9 +23,9 @@ from xaibench.reports.tables import (
     Row,
     Table,
 )
-from xaibench.results import store
 from xaibench.results.comparison import BASELINE, at_equal_area, at_primary_area, metric_class, sign
-from xaibench.results.store import SOFT
+from xaibench.results.parts import SOFT
+from xaibench.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
     import rich.table
@@ -176,7 +176,7 @@ def write_tables(comparison: pd.DataFrame, folder: Path, unproven: Collection[st
         }
         for suffix, content in contents.items():
             path = folder / f"leaderboard-{dataset}.{suffix}"
-            store.write_atomically(path, content.encode())
+            write_atomically(path, content.encode())
             written.append(path)
     return written
 

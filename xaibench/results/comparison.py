@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from xaibench import registry
 from xaibench.errors import RegistryError, ResultsError
-from xaibench.results import store
+from xaibench.results import parts, store
 from xaibench.results.areas import PRIMARY_AREA
+from xaibench.results.parts import SOFT
 from xaibench.results.statistics import ALPHA, Floats, flips_for, holm, mean_interval, sign_flip_p
-from xaibench.results.store import SOFT
 
 # The control that every method has to beat: a mask of the same area at random bins, which is what
 # a map that knows nothing of the classifier amounts to.
@@ -164,9 +164,9 @@ def _read_costs(runs: list[Path]) -> pd.DataFrame:
     return merged.drop(columns=["seconds", "clips", "memory"])
 
 
-def _read_infos(run: Path) -> list[tuple[Path, store.PartInfo]]:
+def _read_infos(run: Path) -> list[tuple[Path, parts.PartInfo]]:
     """Paths of all parts and what each was made with."""
-    return [(path, store.read_info(path)) for path in sorted(Path(run).glob("*/*/part-*.parquet"))]
+    return [(path, parts.read_info(path)) for path in store.parts_of(run)]
 
 
 def _check_conditions(runs: list[Path]) -> None:
@@ -191,7 +191,7 @@ def _check_classifiers(runs: list[Path]) -> None:
         dataset = store.read_manifest(run).dataset
         for path, info in _read_infos(run):
             classifier = path.parent.parent.name
-            for clip in store.read_part(path)["clip"].unique().to_pylist():
+            for clip in parts.read_part(path)[0]["clip"].unique().to_pylist():
                 other, where = known.setdefault((dataset, classifier, clip), (info.classifier_sha256, path))
                 if other != info.classifier_sha256:
                     raise ResultsError(

@@ -1,133 +1,54 @@
-"""Per-clip rows on disk: Parquet parts of a fixed number of clips, and what they depend on.
+"""Run folders: per-clip scores on disk, part by part, and what all parts share.
 
-A run folder holds `manifest.json` and, for every classifier and method,
-`CLASSIFIER/METHOD/part-000.parquet` (scores: the same bytes whether or not the run was
-interrupted) beside `part-000.json` (seconds, memory and versions, which are never the same twice).
+A run folder holds `manifest.json` and, for every classifier and method, parts as `results.parts` describes them:
+`CLASSIFIER/METHOD/part-000.parquet` and `part-000.json`, and METHOD-soft for a method's own mask. Several processes
+may fill one folder at once: a part is locked while it is being made (`.locks/`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from xaibench.errors import ResultsError
-from xaibench.storage.atomic import write_atomically
+from xaibench.results.checks import problems
+from xaibench.results.parts import PartInfo, read_info, read_part, write_part
+from xaibench.storage.atomic import remove_leftovers, write_atomically
 
-PART_CLIPS = 16
 MANIFEST = "manifest.json"
-VALIDATION = "validation"  # folder of runs whose methods are yardsticks of the metrics
+VALIDATION = "validation"  # folder of runs whose methods are reference maps of the metrics
 REPRODUCTIONS = "reproductions"  # folder of runs that repeat a paper, with classifiers of their own
-SCHEMA = pa.schema(
-    [
-        ("dataset", pa.string()),
-        ("fold", pa.int16()),
-        ("clip", pa.string()),
-        ("src_file", pa.string()),
-        ("label", pa.string()),
-        ("predicted", pa.string()),
-        ("correct", pa.bool_()),
-        ("classifier", pa.string()),
-        ("method", pa.string()),
-        ("mask", pa.string()),  # EQUAL_AREA, or SOFT: the method's own mask, of any size
-        ("protocol", pa.string()),
-        ("metric", pa.string()),
-        ("area", pa.float64()),  # share of bins in the mask; null where the metric has no mask
-        ("value", pa.float64()),  # null where undefined
-        ("reason", pa.string()),  # why undefined; null where defined
-    ]
-)
-
-
-# The column `mask`: scored by the top bins of a map, or by the mask that the map itself is.
-EQUAL_AREA = "equal area"
-SOFT = "soft"
+_LOCKS = ".locks"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What all parts of a run folder share; two runs with different manifests never mix."""
+    """What all parts of a run folder share; two runs with different manifests never mix.
+
+    Attributes:
+        clips: how many are scored.
+    """
 
     dataset: str
     dataset_fingerprint: str
     folds: tuple[int, ...]
     limit: int | None
+    clips: int
     seed: int
     protocol: str
     precision: str = "float32"
     compiled: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class MethodFacts:
-    """What the results say of a method.
-
-    Attributes:
-        name: registry name.
-        title: the name used in papers.
-        polarity: which part of its map counts.
-        control: whether it is a control.
-        parameters: all that decides its maps beside classifier and clip.
-        code: module and class.
-        native_shape: (freq, time) resolution at which it computes its maps.
-        mask: EQUAL_AREA or SOFT.
-        training_seconds: wall time of fitting it, or None where nothing is fitted or nobody knows.
-        trained_parameters: numbers that fitting found, or None where nothing is fitted.
-    """
-
-    name: str
-    title: str
-    polarity: str
-    control: bool
-    parameters: dict[str, Any]
-    code: str
-    native_shape: tuple[int, int]
-    mask: str = EQUAL_AREA
-    training_seconds: float | None = None
-    trained_parameters: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PartInfo:
-    """What a part cost and what it was made with.
-
-    Attributes:
-        classifier_sha256: hash of the classifier: of its weights, temperature, classes and geometry.
-        weights_sha256: hash of its weights alone.
-        method: what the explainer is.
-        audio_sha256: hash of the clips' samples.
-        ground_truth_sha256: hash of what is known of the clips; empty where nothing is.
-        code_sha256: identity (storage.identity) of the method, the classifier's code, the protocol and the engine;
-            empty where it cannot be told, and the part is never used again.
-        metrics_sha256: likewise, of each metric and the engine.
-        explain_seconds, score_seconds: wall time for the part's clips.
-        peak_memory_bytes: most memory that explaining added, or None where the system cannot say.
-    """
-
-    clips: int
-    classifier_sha256: str
-    weights_sha256: str
-    method: MethodFacts
-    audio_sha256: str
-    ground_truth_sha256: str
-    code_sha256: str
-    metrics_sha256: dict[str, str]
-    versions: dict[str, str]
-    device: str
-    batch_size: int
-    explain_seconds: float
-    score_seconds: float
-    forwards: int
-    peak_memory_bytes: int | None
-
-
-_PART_INFO = TypeAdapter(PartInfo)
+_MANIFEST = TypeAdapter(Manifest)
 
 
 class RunFolder:
@@ -148,6 +69,7 @@ class RunFolder:
                         f"{self.path} holds a run with {key} {getattr(other, key)}, this one has {value}; "
                         "choose another --out"
                     )
+            remove_leftovers(self.path)
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -156,25 +78,53 @@ class RunFolder:
             raise ResultsError(f"{self.path} cannot be written ({error.strerror}); choose another --out") from error
 
     def part(self, classifier: str, method: str, index: int) -> Path:
-        """Path of one part's scores."""
+        """Return the path of one part's scores."""
         return self.path / classifier / method / f"part-{index:03d}.parquet"
 
-    def finished(self, classifier: str, method: str, index: int) -> tuple[pd.DataFrame, PartInfo] | None:
-        """A part written earlier, or None; a damaged part counts as not written."""
-        path = self.part(classifier, method, index)
+    @contextlib.contextmanager
+    def claim(self, classifier: str, method: str, index: int, wait: bool) -> Iterator[bool]:
+        """Keep other processes from making the same part inside the block.
+
+        Args:
+            classifier, method, index: which part.
+            wait: for another process that is making it; else give False at once.
+
+        Yields:
+            Whether the part is this process's to make.
+        """
+        folder = self.path / _LOCKS / classifier / method
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{index:03d}.lock", timeout=-1 if wait else 0)
         try:
-            return read_part(path).to_pandas(), read_info(path)
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def finished(self, classifier: str, method: str, index: int) -> tuple[pd.DataFrame, PartInfo] | None:
+        """Read a part written earlier, or return None; a damaged part counts as not written."""
+        try:
+            table, info = read_part(self.part(classifier, method, index))
         except ResultsError:
             return None
+        return table.to_pandas(), info
 
     def write(self, classifier: str, method: str, index: int, rows: pd.DataFrame, info: PartInfo) -> None:
-        """Write a part; the scores appear last and whole."""
-        path = self.part(classifier, method, index)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path.with_suffix(".json"), (json.dumps(asdict(info), indent=2) + "\n").encode())
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False), sink, compression="zstd")
-        write_atomically(path, sink.getvalue().to_pybytes())
+        """Write a part; the description appears last and whole."""
+        write_part(self.part(classifier, method, index), rows, info)
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """List the paths of the scores of all finished parts, by classifier, method and number of the part.
+
+    A part is finished when its description is there.
+    """
+    found = [path.with_suffix(".parquet") for path in Path(folder).glob("*/*/part-*.json")]
+    return sorted(found, key=lambda path: (path.parts[:-1], len(path.stem), path.stem))
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -185,40 +135,12 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = Path(folder) / MANIFEST
     try:
-        content = json.loads(path.read_text())
-        return Manifest(**content | {"folds": tuple(content["folds"])})
+        return _MANIFEST.validate_json(path.read_bytes())
     except OSError:
         raise ResultsError(f"{folder} holds no {MANIFEST}; expected a folder written by 'xaibench run'") from None
-    except (ValueError, TypeError, KeyError) as error:
-        raise ResultsError(f"{path} is not a run manifest: {error}") from error
-
-
-def read_part(path: Path) -> pa.Table:
-    """The scores of one part, columns as in SCHEMA.
-
-    Raises:
-        ResultsError: the file is missing, damaged, or has other columns.
-    """
-    try:
-        # Not pq.read_table: it would take a folder named "seed=1" for a column, and fill missing ones with nulls.
-        with pq.ParquetFile(path) as file:
-            table = file.read()
-        return table.cast(SCHEMA)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ResultsError(f"{path} is damaged ({error}); delete it and run again") from error
-
-
-def read_info(path: Path) -> PartInfo:
-    """What a part (the path of its scores) cost and was made with.
-
-    Raises:
-        ResultsError: the file beside the scores is missing or damaged.
-    """
-    path = path.with_suffix(".json")
-    try:
-        return _PART_INFO.validate_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ResultsError(f"{path} is damaged ({' '.join(str(error).split())}); delete it and run again") from error
+    except ValueError as error:
+        words = " ".join(str(error).split())
+        raise ResultsError(f"{path} is not a run manifest: {words}") from error
 
 
 def find_runs(root: Path) -> list[Path]:
@@ -242,12 +164,17 @@ def read_rows(folder: Path) -> pd.DataFrame:
     Raises:
         ResultsError: a part is damaged, or there is none.
     """
-    parts = sorted(Path(folder).glob("*/*/part-*.parquet"))
+    parts = parts_of(folder)
     if not parts:
         raise ResultsError(f"{folder} holds no scores yet; finish it with 'xaibench run --out {folder}'")
+    manifest, tables = read_manifest(folder), []
     for path in parts:
-        read_info(path)  # scores of unknown origin are not scores
-    return pa.concat_tables([read_part(path) for path in parts]).to_pandas()
+        table, info = read_part(path)
+        wrong = problems(path, table.to_pandas(), info, manifest.dataset, manifest.protocol)
+        if wrong:
+            raise ResultsError(f"{path} is malformed ({wrong[0]}); 'xaibench verify {folder}' tells all")
+        tables.append(table)
+    return pa.concat_tables(tables).to_pandas()
 
 
 def read_costs(folder: Path) -> pd.DataFrame:
@@ -261,7 +188,7 @@ def read_costs(folder: Path) -> pd.DataFrame:
         ResultsError: a part is damaged.
     """
     records = []
-    for path in sorted(Path(folder).glob("*/*/part-*.parquet")):
+    for path in parts_of(folder):
         info = read_info(path)
         records.append(
             {

@@ -16,7 +16,7 @@ from xaibench.explaining import fitting
 from xaibench.explaining.cache import ExplanationCache
 from xaibench.explaining.explainer import Explainer
 from xaibench.results.areas import AREAS
-from xaibench.results.store import PART_CLIPS
+from xaibench.results.parts import PART_CLIPS
 from xaibench.scoring import protocol as protocols
 from xaibench.scoring.metric import Metric
 from xaibench.scoring.protocol import Protocol

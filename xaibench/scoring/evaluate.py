@@ -16,12 +16,13 @@ from torch import Tensor
 from xaibench import registry
 from xaibench.classifiers.forward import Forwarder
 from xaibench.classifiers.loaded import LoadedClassifier
-from xaibench.errors import ResultsError, UnsupportedPairError, XaibenchError, one_line
+from xaibench.errors import ResultsError, UnsupportedPairError, XaibenchError, named, one_line
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.cache import Made, on_device
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation, defects
-from xaibench.results.store import EQUAL_AREA, SOFT, MethodFacts, PartInfo, RunFolder
+from xaibench.results.parts import EQUAL_AREA, SOFT, MethodFacts, PartInfo
+from xaibench.results.store import RunFolder
 from xaibench.scoring.config import MethodOnClassifier, RunConfig, applicable, methods_on
 from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.scoring.identities import Identities
@@ -85,15 +86,22 @@ def evaluate(config: RunConfig, loaded: LoadedClassifier, folder: RunFolder, rep
         if doubt:
             report(Event("not reused", loaded.label, pair.label, 0, doubt))
     failed: set[str] = set()
-    for index, clips in enumerate(config.parts):
-        part = _Part(config, loaded, folder, forwarder, identities, index, clips)
-        for pair in found:
-            if pair.label in failed:
-                continue
-            event = part.score(pair)
-            if event.kind == "failed":
-                failed.add(pair.label)
-            report(event)
+    todo = {index: list(found) for index in range(len(config.parts))}
+    # What another process is making is passed over first, and waited for in the end: it may be given up.
+    for wait in (False, True):
+        for index, pairs in todo.items():
+            part = _Part(config, loaded, folder, forwarder, identities, index, config.parts[index])
+            for pair in list(pairs):
+                if pair.label in failed:
+                    continue
+                with folder.claim(loaded.label, pair.label, index, wait) as mine:
+                    if not mine:
+                        continue
+                    event = part.score(pair)
+                pairs.remove(pair)
+                if event.kind == "failed":
+                    failed.add(pair.label)
+                report(event)
 
 
 class _Part:
@@ -144,7 +152,7 @@ class _Part:
             return Event("failed", label, name, len(self.clips), one_line(error))
         except Exception as error:
             # A stranger's plugin may raise anything; what others have computed must not be lost.
-            return Event("failed", label, name, len(self.clips), f"{type(error).__name__}: {one_line(error)}")
+            return Event("failed", label, name, len(self.clips), named(error))
         peaks = [one.peak_bytes for one in made if one.peak_bytes is not None]
         info = PartInfo(
             clips=len(self.clips),
@@ -327,7 +335,7 @@ def _score(name: str, metric: Metric, context: ScoringContext, area: float | Non
     try:
         scored = metric.score(context, area)
     except Exception as error:
-        raise XaibenchError(f"metric {name} failed: {type(error).__name__}: {error}") from error
+        raise XaibenchError(f"metric {name} failed: {named(error)}") from error
     if not isinstance(scored, Scores):
         raise XaibenchError(f"metric {name} failed: score() returned {type(scored).__name__}, expected Scores")
     if tuple(scored.values.shape) != (len(context),) or len(scored.reasons) != len(context):

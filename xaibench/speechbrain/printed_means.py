@@ -22,7 +22,7 @@ def printed(rows: pd.DataFrame, batch_clips: int = BATCH_CLIPS) -> pd.DataFrame:
     over batches too. The last batch is smaller and so weighs its clips more.
 
     Args:
-        rows: per-clip rows in the order of the run's clips, columns as in `results.store.SCHEMA`.
+        rows: per-clip rows in the order of the run's clips, columns as in `results.parts.SCHEMA`.
         batch_clips: clips in one batch.
 
     Returns:

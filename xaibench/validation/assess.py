@@ -26,11 +26,12 @@ from xaibench.explaining.explanation import Explanation
 from xaibench.reports import tables
 from xaibench.reports.leaderboard import metric_heading, metric_order
 from xaibench.reports.tables import MISSING, UNPROVEN, Cell, Row, Table
-from xaibench.results import store
+from xaibench.results import parts, store
 from xaibench.results.comparison import at_primary_area, metric_class
 from xaibench.results.statistics import ALPHA, Floats, flips_for, holm, mean_interval, sign_flip_p
 from xaibench.scoring import protocol
 from xaibench.sound.batch import Batch
+from xaibench.storage.atomic import write_atomically
 
 DATASET = "synth"
 FOLDS = (5,)
@@ -203,11 +204,11 @@ def real_methods(root: Path, weights: dict[str, str]) -> pd.DataFrame:
         if manifest.dataset != DATASET or manifest.protocol != protocol.default().id or manifest.precision != "float32":
             continue
         for path in sorted(run.glob("*/*/part-*.parquet")):
-            info = store.read_info(path)
+            info = parts.read_info(path)
             if not info.method.control and weights.get(path.parent.parent.name) == info.classifier_sha256:
-                frames.append(store.read_part(path).to_pandas())
+                frames.append(parts.read_part(path)[0].to_pandas())
     if not frames:
-        return pd.DataFrame(columns=store.SCHEMA.names)
+        return pd.DataFrame(columns=parts.SCHEMA.names)
     return pd.concat(frames, ignore_index=True).drop_duplicates(["classifier", "method", "metric", "area", "clip"])
 
 
@@ -364,7 +365,7 @@ def write(assessment: pd.DataFrame, folder: Path) -> list[Path]:
     written = []
     for suffix, content in contents.items():
         written.append(folder / f"validation-{DATASET}.{suffix}")
-        store.write_atomically(written[-1], content.encode())
+        write_atomically(written[-1], content.encode())
     return written + write_plot(assessment, folder / f"validation-{DATASET}")
 
 

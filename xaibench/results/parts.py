@@ -1,0 +1,169 @@
+"""Parts: the scores of up to 16 clips by one method on one classifier, and the description beside them.
+
+The scores (`part-000.parquet`) are the same bytes whether or not the run was interrupted; the description
+(`part-000.json`) holds their SHA-256, what made them, and what that cost. It is written last: a part without it is
+not finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter
+
+from xaibench.errors import ResultsError
+from xaibench.storage.atomic import write_atomically
+
+PART_CLIPS = 16
+# The column `mask`: scored by the top bins of a map, or by the mask that the map itself is.
+EQUAL_AREA = "equal area"
+SOFT = "soft"
+SCHEMA = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("fold", pa.int16()),
+        ("clip", pa.string()),
+        ("src_file", pa.string()),
+        ("label", pa.string()),
+        ("predicted", pa.string()),
+        ("correct", pa.bool_()),
+        ("classifier", pa.string()),
+        ("method", pa.string()),
+        ("mask", pa.string()),  # EQUAL_AREA, or SOFT: the method's own mask, of any size
+        ("protocol", pa.string()),
+        ("metric", pa.string()),
+        ("area", pa.float64()),  # share of bins in the mask; null where the metric has no mask
+        ("value", pa.float64()),  # null where undefined
+        ("reason", pa.string()),  # why undefined; null where defined
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodFacts:
+    """What the results say of a method.
+
+    Attributes:
+        name: registry name.
+        title: the name used in papers.
+        polarity: which part of its map counts.
+        control: whether it is a control.
+        parameters: all that decides its maps beside classifier and clip.
+        code: module and class.
+        native_shape: (freq, time) resolution at which it computes its maps.
+        mask: EQUAL_AREA or SOFT.
+        training_seconds: wall time of fitting it, or None where nothing is fitted or nobody knows.
+        trained_parameters: numbers that fitting found, or None where nothing is fitted.
+    """
+
+    name: str
+    title: str
+    polarity: str
+    control: bool
+    parameters: dict[str, Any]
+    code: str
+    native_shape: tuple[int, int]
+    mask: str = EQUAL_AREA
+    training_seconds: float | None = None
+    trained_parameters: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartInfo:
+    """What a part cost and what it was made with.
+
+    Attributes:
+        classifier_sha256: hash of the classifier: of its weights, temperature, classes and geometry.
+        weights_sha256: hash of its weights alone.
+        method: what the explainer is.
+        audio_sha256: hash of the clips' samples.
+        ground_truth_sha256: hash of what is known of the clips; empty where nothing is.
+        code_sha256: identity (storage.identity) of the method, the classifier's code, the protocol and the engine;
+            empty where it cannot be told, and the part is never used again.
+        metrics_sha256: likewise, of each metric and the engine.
+        explain_seconds, score_seconds: wall time for the part's clips.
+        peak_memory_bytes: most memory that explaining added, or None where the system cannot say.
+        scores_sha256: hash of the file with the scores.
+    """
+
+    clips: int
+    classifier_sha256: str
+    weights_sha256: str
+    method: MethodFacts
+    audio_sha256: str
+    ground_truth_sha256: str
+    code_sha256: str
+    metrics_sha256: dict[str, str]
+    versions: dict[str, str]
+    device: str
+    batch_size: int
+    explain_seconds: float
+    score_seconds: float
+    forwards: int
+    peak_memory_bytes: int | None
+    scores_sha256: str = ""
+
+
+_PART_INFO = TypeAdapter(PartInfo)
+
+
+def write_part(path: Path, rows: pd.DataFrame, info: PartInfo) -> None:
+    """Write the scores of a part, and then its description."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False), sink, compression="zstd")
+    data = sink.getvalue().to_pybytes()
+    # Until the new description is there, the old one must not stand beside new scores.
+    path.with_suffix(".json").unlink(missing_ok=True)
+    write_atomically(path, data)
+    info = replace(info, scores_sha256=hashlib.sha256(data).hexdigest())
+    write_atomically(path.with_suffix(".json"), (json.dumps(asdict(info), indent=2) + "\n").encode())
+
+
+def read_part(path: Path) -> tuple[pa.Table, PartInfo]:
+    """Read the scores of a part, columns as in SCHEMA, and its description.
+
+    Raises:
+        ResultsError: a file is missing or damaged, the scores have other columns, or are not the ones described.
+    """
+    info = read_info(path)
+    try:
+        data = path.read_bytes()
+        # Not pq.read_table: it would take a folder named "seed=1" for a column, and fill missing ones with nulls.
+        with pq.ParquetFile(pa.BufferReader(data)) as file:
+            table = file.read().cast(SCHEMA)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ResultsError(f"{path} is damaged ({_words(error)}); delete it and run again") from error
+    if hashlib.sha256(data).hexdigest() != info.scores_sha256:
+        raise ResultsError(
+            f"{path} does not hold the scores that its description names (SHA-256 differs); delete it and run again"
+        )
+    return table, info
+
+
+def read_info(path: Path) -> PartInfo:
+    """Read what a part (the path of its scores) cost and was made with.
+
+    Raises:
+        ResultsError: the file beside the scores is missing or damaged.
+    """
+    path = path.with_suffix(".json")
+    try:
+        return _PART_INFO.validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ResultsError(
+            f"{path.with_suffix('.parquet')} has no description: its run was stopped; give the same command again"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{path} is damaged ({_words(error)}); delete it and run again") from error
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,143 @@
+"""Check a run folder: is everything there, is it what was written, and does it agree?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from xaibench import registry
+from xaibench.errors import RegistryError, ResultsError
+from xaibench.results import parts, store
+from xaibench.results.checks import problems
+from xaibench.results.parts import PartInfo
+from xaibench.results.store import Manifest
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was found in a run folder.
+
+    Attributes:
+        parts: how many were read.
+        pairs: pairs of a method (or its soft mask) and a classifier.
+        findings: what is wrong, a line each; empty where nothing is.
+        unchecked: what could not be checked here, a line each.
+    """
+
+    parts: int
+    pairs: int
+    findings: tuple[str, ...]
+    unchecked: tuple[str, ...]
+
+
+def verify(folder: Path) -> Verified:
+    """Check structure, hashes, completeness, ranges, and the agreement of rows, paths and descriptions of a run.
+
+    Raises:
+        ResultsError: the folder holds no run.
+    """
+    folder = Path(folder)
+    manifest = store.read_manifest(folder)
+    findings, made = _strays(folder), defaultdict[tuple[str, str], list[_Part]](list)
+    paths = store.parts_of(folder)
+    for path in paths:
+        where = path.relative_to(folder)
+        try:
+            table, info = parts.read_part(path)
+        except ResultsError as error:
+            findings.append(str(error))
+            continue
+        rows = table.to_pandas()
+        findings += [f"{where}: {text}" for text in problems(path, rows, info, manifest.dataset, manifest.protocol)]
+        if not set(rows["fold"].dropna()) <= set(manifest.folds):
+            findings.append(f"{where}: it has clips of other folds than {', '.join(map(str, manifest.folds))}")
+        made[path.parent.parent.name, path.parent.name].append(_Part(path, rows, info))
+    for pair in made.values():
+        findings += _of_pair(folder, pair, manifest)
+    findings += _of_classifiers(made)
+    metrics = sorted({metric for pair in made.values() for one in pair for metric in one.info.metrics_sha256})
+    return Verified(len(paths), len(made), tuple(findings), tuple(_not_installed(metrics)))
+
+
+@dataclass(frozen=True)
+class _Part:
+    path: Path
+    rows: pd.DataFrame
+    info: PartInfo
+
+    @property
+    def number(self) -> int:
+        return int(self.path.stem.removeprefix("part-"))
+
+
+def _strays(folder: Path) -> list[str]:
+    """Find scores without a description, and files that are no part."""
+    found = []
+    for path in sorted(folder.glob("*/*/*")):
+        if path.name.startswith("."):
+            continue
+        where = path.relative_to(folder)
+        digits = path.stem.removeprefix("part-")
+        if path.suffix not in {".parquet", ".json"} or not digits.isdecimal():
+            found.append(f"{where}: it is no part of a run")
+        elif path.suffix == ".parquet" and not path.with_suffix(".json").is_file():
+            found.append(f"{where}: it has no description; its run was stopped, give the same command again")
+    return found
+
+
+def _of_pair(folder: Path, made: list[_Part], manifest: Manifest) -> list[str]:
+    """Compare the parts of one method on one classifier with each other, and with what the run is of."""
+    found = []
+    where = made[0].path.parent.relative_to(folder)
+    numbers = sorted(one.number for one in made)
+    count = -(-manifest.clips // parts.PART_CLIPS)
+    missing = sorted(set(range(count)) - set(numbers))
+    if missing:
+        found.append(f"{where}: {len(missing)} of {count} parts are not there (part {missing[0]}, ...); finish the run")
+    clips = [clip for one in made for clip in one.rows["clip"].unique()]
+    if not missing and len(clips) != manifest.clips:
+        found.append(f"{where}: it has {len(clips)} clips, the run is of {manifest.clips}")
+    if len(set(clips)) != len(clips):
+        found.append(f"{where}: a clip is in two of its parts")
+    first = made[0]
+    for one in made[1:]:
+        for what, same in {
+            "metrics": set(one.info.metrics_sha256) == set(first.info.metrics_sha256),
+            "parameters": one.info.method == first.info.method,
+            "weights": one.info.classifier_sha256 == first.info.classifier_sha256,
+            "code": one.info.code_sha256 == first.info.code_sha256,
+        }.items():
+            if not same:
+                found.append(f"{where}: {one.path.name} was made with other {what} than {first.path.name}")
+    return found
+
+
+def _of_classifiers(made: dict[tuple[str, str], list[_Part]]) -> list[str]:
+    """Find clips of which two methods say that one classifier predicts other classes, or hears other sound."""
+    found = []
+    known: dict[tuple[str, str], tuple[str, str]] = {}
+    sound: dict[int, tuple[str, str]] = {}
+    for (classifier, method), pair in made.items():
+        for one in pair:
+            other = sound.setdefault(one.number, (one.info.audio_sha256, method))
+            if other[0] != one.info.audio_sha256:
+                found.append(f"{classifier}/{method}: {one.path.name} is of other sound than that of {other[1]}")
+            facts = one.rows.drop_duplicates("clip")
+            for clip, predicted in zip(facts["clip"], facts["predicted"], strict=True):
+                said = known.setdefault((classifier, clip), (predicted, method))
+                if said[0] != predicted:
+                    found.append(f"{classifier}/{method}: {clip} is {predicted}, and {said[0]} in {said[1]}")
+    return found
+
+
+def _not_installed(metrics: list[str]) -> list[str]:
+    found = []
+    for metric in metrics:
+        try:
+            registry.load("metrics", metric)
+        except RegistryError:
+            found.append(f"{metric} is not installed here: whether its values are within its range was not checked")
+    return found

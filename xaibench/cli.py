@@ -19,6 +19,7 @@ from xaibench.commands import (
     reproduce,
     training,
     validation,
+    verify,
     weights,
 )
 from xaibench.commands.console import notes
@@ -50,6 +51,7 @@ def _main(
 app.command("run")(evaluation.run)
 app.command("compare")(comparing.compare)
 app.command("leaderboard")(comparing.leaderboard)
+app.command("verify")(verify.verify)
 app.command("validate")(validation.validate)
 app.command("explain")(explain.explain)
 for group in registry.LISTED:

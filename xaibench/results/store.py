@@ -144,7 +144,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def find_runs(root: Path) -> list[Path]:
-    """Run folders at or below a folder, but for those that belong to a validation or to a paper's reproduction.
+    """Find the run folders at or below a folder, but for those of a validation or of a paper's reproduction below it.
 
     Raises:
         ResultsError: none is there.

@@ -77,9 +77,9 @@ def _strays(folder: Path) -> list[str]:
     """Find scores without a description, and files that are no part."""
     found = []
     for path in sorted(folder.glob("*/*/*")):
-        if path.name.startswith("."):
-            continue
         where = path.relative_to(folder)
+        if any(name.startswith(".") for name in where.parts):
+            continue
         digits = path.stem.removeprefix("part-")
         if path.suffix not in {".parquet", ".json"} or not digits.isdecimal():
             found.append(f"{where}: it is no part of a run")

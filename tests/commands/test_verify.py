@@ -1,0 +1,63 @@
+"""`xaibench verify`, and scoring again, through the program."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import Command
+from xaibench.results.parts import read_part, write_part
+
+RUN = ("run", "-m", "energy", "-m", "random", "-c", "cnn-micro", "--limit", 17, "--metric", "sparseness")
+
+
+@pytest.fixture
+def folder(xaibench: Command, tmp_path: Path) -> Path:
+    """Two parts each of two methods that ask no classifier about anything but the clean clip."""
+    done = xaibench(*RUN, "--device", "cpu", "--out", "made")
+    assert done.code == 0, done.err
+    return tmp_path / "made"
+
+
+def test_a_run_verifies_and_comes_out_again(xaibench: Command, folder: Path) -> None:
+    done = xaibench("verify", folder)
+    assert done.code == 0, done.err + done.out
+    assert "4 parts of 2 pairs: all as it should be" in done.out
+    done = xaibench("verify", folder, "--rescore", 3, "--device", "cpu")
+    assert done.code == 0, done.err + done.out
+    assert "scored again: all as it should be" in done.out
+
+
+def test_what_does_not_come_out_is_a_finding(xaibench: Command, folder: Path) -> None:
+    path = folder / "cnn-micro" / "energy" / "part-000.parquet"
+    table, info = read_part(path)
+    rows = table.to_pandas()
+    rows.loc[3, "value"] += 1e-12
+    write_part(path, rows, info)
+    assert xaibench("verify", folder).code == 0, "nobody can see it"
+    done = xaibench("verify", folder, "--rescore", 100, "--device", "cpu")
+    assert done.code == 1
+    (line,) = [line for line in done.out.splitlines() if "when scored again" in line]
+    assert "cnn-micro/energy/part-000.parquet" in line and "sparseness of " in line
+
+
+def test_four_processes_fill_one_folder(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['xaibench', *sys.argv[1:]];"
+        "import torch; torch.set_num_threads(1); from xaibench import cli; cli.main()"
+    )
+    command = [sys.executable, "-c", code, *map(str, RUN), "--device", "cpu", "--out", "made"]
+    started = [
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    ended = [(process.communicate()[1], process.returncode) for process in started]
+    assert [code for _, code in ended] == [0] * 4, ended
+    made = tmp_path / "made"
+    assert sorted(path.name for path in (made / "cnn-micro" / "energy").iterdir()) == [
+        *("part-000.json", "part-000.parquet", "part-001.json", "part-001.parquet"),
+    ]
+    assert not list(made.rglob("*.tmp"))

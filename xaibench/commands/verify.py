@@ -1,0 +1,94 @@
+"""`xaibench verify`: is a run folder what it should be?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xaibench.commands import options
+from xaibench.commands.console import notes, output, progress
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(help="Run folder, or folder with run folders below it.", metavar="FOLDER")],
+    rescore: Annotated[
+        int, typer.Option(help="Score the parts of so many random (clip, method) pairs again.", min=0, metavar="N")
+    ] = 0,
+    classifier: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--classifier",
+            "-c",
+            help="For --rescore: classifiers of the run that are neither shipped nor added, repeatable.",
+            metavar="NAME|FOLDER",
+        ),
+    ] = None,
+    data_dir: options.DataDirOption = None,
+    seed: options.SeedOption = 0,
+    device: options.DeviceOption = "auto",
+    explainers: options.ExplainersOption = options.EXPLAINERS,
+) -> None:
+    """Check runs: structure, hashes, completeness, ranges, and the agreement of rows, paths and descriptions.
+
+    With --rescore, some of the scores are computed again. On the same device, with the same number of threads and
+    the same versions they must be equal to the digit, else within 1e-4 of the metric's range. The exit code is 0
+    if nothing is wrong, else 1, with one line for each finding.
+
+    [bold]Examples[/bold]
+
+    xaibench verify results/runs/synth-fold5
+
+    xaibench verify results/runs/esc10-fold5 --rescore 50 --data-dir ESC-50-master
+    """
+    from xaibench.results import store
+    from xaibench.results.verify import verify as check
+
+    wrong = 0
+    for run in store.find_runs(folder):
+        with notes().status(f"reading {run}"):
+            found = check(run)
+        findings = list(found.findings)
+        for line in found.unchecked:
+            notes().print(f"{run}: {line}", style="yellow", markup=False, soft_wrap=True)
+        again = ""
+        if rescore and not findings:
+            scored, lines = _rescore(run, rescore, classifier or [], data_dir, seed, device, explainers)
+            findings += lines
+            again = f", {scored} scored again"
+        for line in findings:
+            output().print(f"{run}: {line}", style="red", markup=False, soft_wrap=True)
+        verdict = f"{len(findings)} findings" if findings else "all as it should be"
+        output().print(
+            f"{run}: {found.parts} parts of {found.pairs} pairs{again}: {verdict}", markup=False, soft_wrap=True
+        )
+        wrong += len(findings)
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _rescore(
+    run: Path, count: int, names: list[str], data_dir: Path | None, seed: int, device: str, explainers: Path
+) -> tuple[int, list[str]]:
+    """Return how many parts were scored again, and a line for each that came out otherwise."""
+    from xaibench.commands.classifiers import load_classifiers
+    from xaibench.results import store
+    from xaibench.scoring.rescore import Rescored
+    from xaibench.scoring.rescore import rescore as score_again
+
+    manifest = store.read_manifest(run)
+    source = options.open_dataset(manifest.dataset, data_dir)
+    where = options.open_device(device)
+    labels = sorted({path.parent.parent.name for path in store.parts_of(run)})
+    plain = [label for label in labels if "@" not in label and label not in names]
+    loaded = {one.label: one for one in load_classifiers([*names, *plain], source, manifest.folds, where)}
+    with progress() as bar:
+        task = bar.add_task("scoring again", total=count)
+
+        def report(one: Rescored) -> None:
+            bar.update(task, advance=1, description=one.part)
+
+        found = score_again(run, count, source, loaded, explainers, seed, report)
+        bar.update(task, completed=count)
+    return len(found), [f"{one.part}: {one.finding}" for one in found if one.finding]

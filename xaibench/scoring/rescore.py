@@ -1,0 +1,178 @@
+"""Score parts of a run anew, and compare: does what is written still come out?"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from xaibench import registry
+from xaibench.classifiers.loaded import LoadedClassifier
+from xaibench.errors import RegistryError, ResultsError, XaibenchError, one_line
+from xaibench.results import store
+from xaibench.results.parts import PartInfo, read_part
+from xaibench.results.store import RunFolder
+from xaibench.scoring.config import RunConfig
+from xaibench.scoring.evaluate import Event, evaluate
+from xaibench.scoring.protocol import Protocol
+from xaibench.sound.dataset import Dataset
+from xaibench.storage import provenance
+
+# What another device, another number of threads or other versions may change, as a share of a metric's scale.
+TOLERANCE = 1e-4
+_KEY = ["metric", "area", "clip"]
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """What became of one part.
+
+    Attributes:
+        part: its path inside the run folder.
+        exact: whether it had to be the same to the digit: same device, threads and versions.
+        finding: what is wrong, in one line; empty where it came out the same.
+    """
+
+    part: str
+    exact: bool
+    finding: str
+
+
+def rescore(
+    folder: Path,
+    count: int,
+    dataset: Dataset,
+    loaded: Mapping[str, LoadedClassifier],
+    explainers: Path,
+    seed: int,
+    report: Callable[[Rescored], None],
+) -> list[Rescored]:
+    """Draw (clip, method) pairs of a run, and score the parts that hold them again.
+
+    Args:
+        folder: of the run.
+        count: pairs to draw; a part that is drawn twice is scored once.
+        dataset: the run's sound.
+        loaded: its classifiers, by their label in the results.
+        explainers: folder with the weights that the user fitted.
+        seed: of the draw.
+        report: called after every part.
+
+    Raises:
+        ResultsError: the folder holds no run, or a part is damaged.
+    """
+    manifest = store.read_manifest(folder)
+    if dataset.fingerprint() != manifest.dataset_fingerprint:
+        raise ResultsError(f"{folder} is of other clips than this {dataset.name}; choose another --data-dir")
+    drawn: dict[Path, None] = {}
+    pairs = [(path, i) for path in store.parts_of(folder) for i in range(read_part(path)[1].clips)]
+    for path, _ in random.Random(seed).sample(pairs, min(count, len(pairs))):
+        drawn[path] = None
+    found = []
+    for path in sorted(drawn):
+        one = _one(folder, path, manifest, dataset, loaded, explainers)
+        report(one)
+        found.append(one)
+    return found
+
+
+def _one(
+    folder: Path,
+    path: Path,
+    manifest: store.Manifest,
+    dataset: Dataset,
+    loaded: Mapping[str, LoadedClassifier],
+    explainers: Path,
+) -> Rescored:
+    table, info = read_part(path)
+    rows = table.to_pandas()
+    where = str(path.relative_to(folder))
+    label = path.parent.parent.name
+    if label not in loaded:
+        return Rescored(where, False, f"no classifier {label} is here; give it with --classifier")
+    classifier = loaded[label]
+    if classifier.identity != info.classifier_sha256:
+        return Rescored(where, False, f"{label} has other weights, temperature or classes here")
+    exact = info.device == provenance.device_name(classifier.classifier.device) and (
+        info.versions == provenance.versions()
+    )
+    try:
+        again = _score_again(rows, info, manifest, dataset, classifier, explainers)
+    except XaibenchError as error:
+        return Rescored(where, exact, one_line(error))
+    return Rescored(where, exact, _difference(rows, again, exact))
+
+
+def _score_again(
+    rows: pd.DataFrame,
+    info: PartInfo,
+    manifest: store.Manifest,
+    dataset: Dataset,
+    loaded: LoadedClassifier,
+    explainers: Path,
+) -> pd.DataFrame:
+    by_id = {clip.id: clip for clip in dataset.clips}
+    config = RunConfig(
+        dataset=dataset,
+        clips=[by_id[clip] for clip in rows["clip"].drop_duplicates()],
+        methods={info.method.name: registry.create("methods", info.method.name)},
+        metrics={name: registry.create("metrics", name) for name in sorted(set(rows["metric"]))},
+        seed=manifest.seed,
+        batch_size=info.batch_size,
+        precision=getattr(torch, manifest.precision),
+        compiled=manifest.compiled,
+        protocol=_protocol(manifest.protocol),
+        explainers=explainers,
+    )
+    events: list[Event] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        run = RunFolder(Path(temporary), replace(manifest, clips=len(config.clips)))
+        evaluate(config, loaded, run, events.append)
+        reasons = [event.reason for event in events if event.kind == "failed"]
+        if reasons:
+            raise ResultsError(f"it cannot be scored again: {reasons[0]}")
+        found = store.read_rows(run.path)
+        parameters = [read_part(path)[1].method.parameters for path in store.parts_of(run.path)]
+    if provenance.plain(info.method.parameters) not in parameters:
+        raise ResultsError(f"it was made with other parameters of {info.method.name} than those here")
+    return found[found["mask"] == info.method.mask]
+
+
+def _protocol(identifier: str) -> Protocol:
+    for name in registry.names("protocols"):
+        protocol: Protocol = registry.load("protocols", name)
+        if protocol.id == identifier:
+            return protocol
+    raise RegistryError(f"no protocol with the id {identifier} is installed here")
+
+
+def _difference(rows: pd.DataFrame, again: pd.DataFrame, exact: bool) -> str:
+    """Say where two tables differ; empty where they do not."""
+    before, after = (
+        table.fillna({"area": -1.0}).set_index(_KEY)[["value", "predicted"]].sort_index() for table in (rows, again)
+    )
+    if list(before.index) != list(after.index):
+        return "other metrics, areas or clips come out"
+    if (before["predicted"] != after["predicted"]).any():
+        return "the classifier predicts other classes"
+    old, new = (table["value"].to_numpy(float) for table in (before, after))
+    gap = np.where(np.isnan(old) & np.isnan(new), 0.0, np.abs(old - new))
+    scale = np.array([_scale(metric) for metric in before.index.get_level_values("metric")])
+    allowed = np.zeros_like(scale) if exact else TOLERANCE * np.maximum(scale, np.abs(old))
+    worst = int(np.nanargmax(np.where(np.isnan(gap), np.inf, gap - allowed)))
+    if np.isnan(gap[worst]) or gap[worst] > allowed[worst]:
+        metric, area, clip = before.index[worst]
+        at = "" if area < 0 else f" at {area:g}"
+        return f"{metric}{at} of {clip} is {old[worst]:.17g}, and {new[worst]:.17g} when scored again"
+    return ""
+
+
+def _scale(metric: str) -> float:
+    low, high = registry.load("metrics", metric).bounds
+    return high - low if np.isfinite(high - low) else 1.0

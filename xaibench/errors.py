@@ -29,6 +29,10 @@ class ExplanationError(XaibenchError):
     """An explainer broke its contract (wrong shape, wrong type)."""
 
 
+class IsolationError(XaibenchError):
+    """An explainer, a metric or a classifier changed what others are scored with."""
+
+
 class ResultsError(XaibenchError):
     """A results folder cannot be read, or belongs to a run with other settings."""
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.forward import Forwarder
+from xaibench.classifiers.isolation import Guard
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation, validate
 from xaibench.sound.batch import Batch
@@ -20,11 +21,13 @@ class BoundExplainer:
     Attributes:
         method: the explainer.
         forwarder: the classifier under explanation, in micro-batches.
+        guard: watches that the method leaves everything as it was.
     """
 
-    def __init__(self, method: Explainer, forwarder: Forwarder) -> None:
+    def __init__(self, method: Explainer, forwarder: Forwarder, guard: Guard | None = None) -> None:
         self.method = method
         self.forwarder = forwarder
+        self.guard = guard or Guard(forwarder.classifier)
 
     def explain(
         self, batch: Batch, target: Tensor, x: Tensor | None = None, classifier: Classifier | None = None
@@ -39,13 +42,16 @@ class BoundExplainer:
 
         Raises:
             ExplanationError: the method breaks its contract.
+            IsolationError: it changes the classifier, the clips, or the state of the process.
         """
         asked = batch if x is None else replace(batch, x=x)
         model = classifier or self.forwarder.classifier
 
         def work(start: int, stop: int) -> Explanation:
             piece = asked.slice(start, stop)
-            return validate(self.method.explain(model, piece, target[start:stop]), tuple(piece.x.shape))
+            with self.guard.watched("explain()", piece, target):
+                explanation = self.method.explain(model, piece, target[start:stop])
+            return validate(explanation, tuple(piece.x.shape))
 
         pieces = self.forwarder.in_micro_batches(len(asked), work)
         return replace(pieces[0], map=torch.cat([piece.map.detach() for piece in pieces]).float())

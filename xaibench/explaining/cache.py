@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,13 @@ class Made:
     Attributes:
         seconds: wall time of making it, then, on this kind of device.
         peak_bytes: memory that it added, or None where the system could not say.
+        found: whether it comes from a cache.
     """
 
     explanation: Explanation
     seconds: float
     peak_bytes: int | None
+    found: bool = False
 
 
 class ExplanationCache:
@@ -52,7 +54,7 @@ class ExplanationCache:
         with contextlib.suppress(Exception), safetensors.safe_open(self._files.path(name), "pt") as file:
             about = json.loads(file.metadata()["about"])
             explanation = Explanation(file.get_tensor("map"), tuple(about["native_shape"]))
-            made = Made(explanation, float(about["seconds"]), about["peak_bytes"])
+            made = Made(explanation, float(about["seconds"]), about["peak_bytes"], True)
             self._files.was_read(name)
             return made
         return None
@@ -74,4 +76,4 @@ def _name(content: dict[str, Any]) -> str:
 def on_device(made: Made, device: torch.device) -> Made:
     """The same with its map on a device."""
     moved = Explanation(made.explanation.map.to(device), made.explanation.native_shape)
-    return Made(moved, made.seconds, made.peak_bytes)
+    return replace(made, explanation=moved)

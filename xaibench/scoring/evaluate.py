@@ -15,8 +15,9 @@ from torch import Tensor
 
 from xaibench import registry
 from xaibench.classifiers.forward import Forwarder
+from xaibench.classifiers.isolation import Clips, Guard
 from xaibench.classifiers.loaded import LoadedClassifier
-from xaibench.errors import ResultsError, UnsupportedPairError, XaibenchError, named, one_line
+from xaibench.errors import IsolationError, ResultsError, UnsupportedPairError, XaibenchError, named, one_line
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.cache import Made, on_device
 from xaibench.explaining.explainer import Explainer
@@ -80,7 +81,7 @@ def evaluate(config: RunConfig, loaded: LoadedClassifier, folder: RunFolder, rep
         )
     temperature = config.protocol.temperature
     forwarder = Forwarder(loaded.classifier, config.batch_size, config.precision, config.compiled, temperature)
-    identities = Identities(config, loaded)
+    guard, identities = Guard(loaded.classifier), Identities(config, loaded)
     for pair in found:
         doubt = identities.method(pair).doubt
         if doubt:
@@ -90,7 +91,7 @@ def evaluate(config: RunConfig, loaded: LoadedClassifier, folder: RunFolder, rep
     # What another process is making is passed over first, and waited for in the end: it may be given up.
     for wait in (False, True):
         for index, pairs in todo.items():
-            part = _Part(config, loaded, folder, forwarder, identities, index, config.parts[index])
+            part = _Part(config, loaded, folder, forwarder, guard, identities, index, config.parts[index])
             for pair in list(pairs):
                 if pair.label in failed:
                     continue
@@ -113,12 +114,14 @@ class _Part:
         loaded: LoadedClassifier,
         folder: RunFolder,
         forwarder: Forwarder,
+        guard: Guard,
         identities: Identities,
         index: int,
         clips: Sequence[Clip],
     ) -> None:
         self.config, self.loaded, self.folder = config, loaded, folder
-        self.forwarder, self.identities, self.index, self.clips = forwarder, identities, index, clips
+        self.forwarder, self.guard, self.identities = forwarder, guard, identities
+        self.index, self.clips = index, clips
         self._clean: Clean | None = None
         self._made: tuple[Explainer, list[Made]] | None = None
 
@@ -138,7 +141,7 @@ class _Part:
             wanted |= {metric: registry.create("metrics", metric) for metric in known - set(wanted)}
         clean = self._prepare()
         before = self.forwarder.count
-        explainer = BoundExplainer(method, self.forwarder)
+        explainer = BoundExplainer(method, self.forwarder, self.guard)
         try:
             made = self._explained(pair, explainer, clean)
             explanation = Explanation(
@@ -147,12 +150,11 @@ class _Part:
             started = time.perf_counter()
             metrics = applicable(wanted, self.config.dataset, pair)
             rows = self._rows(pair, explainer, explanation, clean, metrics)
+            self.guard.check(f"scoring {name}", self._pristine)
             facts = facts_of(pair, explanation)
-        except XaibenchError as error:
-            return Event("failed", label, name, len(self.clips), one_line(error))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             # A stranger's plugin may raise anything; what others have computed must not be lost.
-            return Event("failed", label, name, len(self.clips), named(error))
+            return Event("failed", label, name, len(self.clips), self._reason(name, error))
         peaks = [one.peak_bytes for one in made if one.peak_bytes is not None]
         info = PartInfo(
             clips=len(self.clips),
@@ -173,6 +175,18 @@ class _Part:
         )
         self.folder.write(label, name, self.index, rows, info)
         return Event("scored", label, name, len(self.clips))
+
+    def _reason(self, name: str, error: BaseException) -> str:
+        """Say why a method failed; what it has changed before that is put back, and not used."""
+        reason = one_line(error) if isinstance(error, XaibenchError) else named(error)
+        spoiled = isinstance(error, IsolationError)
+        try:
+            self.guard.check(f"before that {name}", self._pristine)
+        except IsolationError as more:
+            spoiled, reason = True, f"{reason}; {one_line(more)}"
+        if spoiled:  # what was computed meanwhile may be of another classifier, or of other clips
+            self._clean, self._made = None, None
+        return reason
 
     def _check_same(self, pair: MethodOnClassifier, info: PartInfo) -> None:
         """Refuse a part that was made of anything else: what would differ must not end in one table."""
@@ -232,15 +246,26 @@ class _Part:
             stem = None
             if config.dataset.has_ground_truth:
                 stem = torch.stack([torch.from_numpy(config.dataset.stem(clip)) for clip in self.clips])
-            self._clean = Clean(batch, self.forwarder.logits(x), silence, self._waveform, stem)
+            logits = self.forwarder.logits(x)
+            self._clean = Clean(batch, logits, silence, self._waveform, stem)
+            self._pristine = Clips(batch, self._clean.target)
         return self._clean
 
     def _explained(self, pair: MethodOnClassifier, explainer: BoundExplainer, clean: Clean) -> list[Made]:
         """Explain every clip once; a method's soft mask, which comes after its equal areas, shares the maps."""
         if self._made is None or self._made[0] is not explainer.method:
             made = [self._explain(pair, explainer, clean, i) for i in range(len(self.clips))]
+            self.guard.check(f"{pair.name}'s explain()", self._pristine)  # before anything is kept
+            for index, one in enumerate(made):
+                self._keep(pair, clean, index, one)
             self._made = explainer.method, made
         return self._made[1]
+
+    def _keep(self, pair: MethodOnClassifier, clean: Clean, index: int, made: Made) -> None:
+        cache = self.config.cache if self.identities.explanation(pair).known else None
+        if cache is not None and not made.found:
+            clip = clean.batch.slice(index, index + 1)
+            cache.keep(self._content(pair, clip, int(clean.target[index])), made)
 
     def _explain(self, pair: MethodOnClassifier, explainer: BoundExplainer, clean: Clean, index: int) -> Made:
         """One clip's map, alone: its rounding must not depend on which clips it is computed with.
@@ -256,10 +281,7 @@ class _Part:
         with measure_peak(clip.x.device) as peak:
             started = time.perf_counter()
             explanation = explainer.explain(clip, clean.target[index : index + 1])
-        made = Made(explanation, time.perf_counter() - started, peak.added_bytes)
-        if cache:
-            cache.keep(content, made)
-        return made
+        return Made(explanation, time.perf_counter() - started, peak.added_bytes)
 
     def _content(self, pair: MethodOnClassifier, clip: Batch, target: int) -> dict[str, Any]:
         """All that an explanation depends on."""
@@ -295,7 +317,8 @@ class _Part:
         frames = []
         for name, metric in sorted(metrics.items()):
             for area in pair.areas if metric.per_area else (None,):
-                scored = _score(name, metric, context, area)
+                with self.guard.watched(f"metric {name}", clean.batch, clean.target):
+                    scored = _score(name, metric, context, area)
                 frames.append(self._frame(pair, name, area, scored, broken))
         return pd.concat(frames, ignore_index=True)
 

@@ -34,6 +34,15 @@ def random_states() -> RandomStates:
     return RandomStates(torch.get_rng_state(), cuda, np.random.get_state(), random.getstate())
 
 
+def restore(states: RandomStates) -> None:
+    """Put all global random states back to what they were."""
+    torch.set_rng_state(states.torch)
+    if states.cuda:
+        torch.cuda.set_rng_state_all(states.cuda)
+    np.random.set_state(states.numpy)
+    random.setstate(states.python)
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed all global random states inside, and put the former ones back afterwards, after an exception too."""
@@ -44,8 +53,4 @@ def seeded(seed: int) -> Iterator[None]:
     try:
         yield
     finally:
-        torch.set_rng_state(former.torch)
-        if former.cuda:
-            torch.cuda.set_rng_state_all(former.cuda)
-        np.random.set_state(former.numpy)
-        random.setstate(former.python)
+        restore(former)

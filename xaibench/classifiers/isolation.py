@@ -1,0 +1,253 @@
+"""Nothing that is called may change what others are scored with: classifier, clips, and the state of the process.
+
+After every call the cheap signs are read (version counters, modes, hooks, submodules, the process's settings). Some
+writes leave none of them (`parameter.data.mul_()`, `parameter.detach().numpy()`), so weights, buffers and clips are
+also compared with a pristine copy, once for each method and part. What was changed is put back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from xaibench.classifiers.base import Classifier
+from xaibench.errors import IsolationError
+from xaibench.sound.batch import Batch
+from xaibench.sound.randomness import random_states, restore
+
+_OF_CLASSIFIER = ("name", "family", "classes", "temperature", "capabilities")
+_MAPPINGS = ("_parameters", "_buffers", "_modules")
+
+
+class Guard:
+    """Watches one classifier, and the clips and the process around it, while other people's code runs.
+
+    Args:
+        classifier: as it must stay.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self._modules = [_Module(name, module) for name, module in classifier.named_modules()]
+        self._facts = {name: getattr(classifier, name) for name in _OF_CLASSIFIER}
+        self._tensors = [_Kept(name, tensor) for name, tensor in _tensors(classifier)]
+
+    @contextmanager
+    def watched(self, what: str, batch: Batch, target: Tensor) -> Iterator[None]:
+        """Watch a call for signs that it changes something; what it changed is put back.
+
+        Args:
+            what: is called, for the error.
+            batch, target: what it is given.
+
+        Raises:
+            IsolationError: the call, which may have failed too, has left something changed.
+        """
+        given = _given(batch, target)
+        versions = [_version(tensor) for tensor in given.values()]
+        process = _Process()
+        try:
+            yield
+        finally:
+            changed = process.changes() + self._signs()
+            after = [_version(tensor) for tensor in given.values()]
+            changed += [name for name, one, other in zip(given, versions, after, strict=True) if one != other]
+            if changed:
+                process.put_back()
+                self.put_back()
+                raise IsolationError(_sentence(what, changed))
+
+    def check(self, what: str, clips: Clips) -> None:
+        """Compare weights, buffers and clips with what they were, number by number; what changed is put back.
+
+        Raises:
+            IsolationError: something is other than it was.
+        """
+        changed = [one.name for one in self._tensors if not one.same()] + clips.changes()
+        if changed:
+            self.put_back()
+            clips.put_back()
+            raise IsolationError(_sentence(what, changed))
+
+    def put_back(self) -> None:
+        """Make the classifier what it was."""
+        for module in self._modules:
+            module.put_back()
+        for name, value in self._facts.items():
+            setattr(self._classifier, name, value)
+        for tensor in self._tensors:
+            tensor.put_back()
+
+    def _signs(self) -> list[str]:
+        changed = [sign for module in self._modules for sign in module.changes()]
+        changed += [
+            f"the classifier's {name}"
+            for name, value in self._facts.items()
+            if getattr(self._classifier, name) != value
+        ]
+        return changed + [one.name for one in self._tensors if one.signs()]
+
+
+class Clips:
+    """A pristine copy of a batch and its targets."""
+
+    def __init__(self, batch: Batch, target: Tensor) -> None:
+        self._kept = [_Kept(name, tensor) for name, tensor in _given(batch, target).items()]
+
+    def changes(self) -> list[str]:
+        """Name what is other than it was."""
+        return [one.name for one in self._kept if not one.same()]
+
+    def put_back(self) -> None:
+        """Make the clips what they were."""
+        for one in self._kept:
+            one.put_back()
+
+
+@dataclass
+class _Kept:
+    """A tensor and what it was."""
+
+    name: str
+    tensor: Tensor
+
+    def __post_init__(self) -> None:
+        self._copy = self.tensor.detach().clone()
+        self._asks_gradient = self.tensor.requires_grad
+        self._version = _version(self.tensor)
+
+    def signs(self) -> bool:
+        tensor = self.tensor
+        return (
+            _version(tensor) != self._version
+            or tensor.requires_grad != self._asks_gradient
+            or tensor.grad is not None
+            or bool(tensor._backward_hooks)
+        )
+
+    def same(self) -> bool:
+        return _equal(self.tensor.detach(), self._copy)
+
+    def put_back(self) -> None:
+        if not self.same():
+            self.tensor.data = self._copy.clone()
+        if self.tensor.is_leaf:
+            self.tensor.requires_grad_(self._asks_gradient)
+        self.tensor.grad = None
+        self.tensor._backward_hooks = None
+        self._version = _version(self.tensor)
+
+
+class _Module:
+    """The structure of one module: its mode, what hangs on it, and its hooks."""
+
+    def __init__(self, name: str, module: nn.Module) -> None:
+        self.name, self._module = name or "the classifier", module
+        self._training = module.training
+        self._forward = vars(module).get("forward")
+        self._mappings = {key: dict(vars(module)[key]) for key in _MAPPINGS}
+        self._hooks = {key: dict(value) for key, value in _hooks(module).items()}
+
+    def changes(self) -> list[str]:
+        found = []
+        if self._module.training != self._training:
+            found.append(f"the training mode of {self.name}")
+        if vars(self._module).get("forward") is not self._forward:
+            found.append(f"forward() of {self.name}")
+        for key, before in self._mappings.items():
+            now = vars(self._module)[key]
+            if now.keys() != before.keys() or any(now[name] is not before[name] for name in before):
+                found.append(f"{key.removeprefix('_')} of {self.name}")
+        if any(list(value) != list(self._hooks[key]) for key, value in _hooks(self._module).items()):
+            found.append(f"hooks of {self.name}")
+        return found
+
+    def put_back(self) -> None:
+        self._module.training = self._training
+        if self._forward is None:
+            vars(self._module).pop("forward", None)
+        for key, before in self._mappings.items():
+            now = vars(self._module)[key]
+            now.clear()
+            now.update(before)
+        for key, value in _hooks(self._module).items():
+            value.clear()
+            value.update(self._hooks[key])
+
+
+class _Process:
+    """Settings and random states of the process."""
+
+    def __init__(self) -> None:
+        self._random = random_states()
+        self._settings = _settings()
+
+    def changes(self) -> list[str]:
+        now, states = _settings(), random_states()
+        found = [name for name, value in self._settings.items() if now[name] != value]
+        if not torch.equal(states.torch, self._random.torch) or any(
+            not torch.equal(one, other) for one, other in zip(states.cuda, self._random.cuda, strict=False)
+        ):
+            found.append("torch's global random state (draw from batch.generator instead)")
+        same_numpy = (
+            np.array_equal(states.numpy[1], self._random.numpy[1]) and states.numpy[2:] == self._random.numpy[2:]
+        )
+        if not same_numpy:
+            found.append("numpy's global random state (draw from batch.generator instead)")
+        if states.python != self._random.python:
+            found.append("Python's global random state (draw from batch.generator instead)")
+        return found
+
+    def put_back(self) -> None:
+        torch.set_default_dtype(self._settings["torch's default dtype"])
+        torch.set_grad_enabled(self._settings["torch's gradient mode"])
+        torch.set_num_threads(self._settings["torch's number of threads"])
+        torch.use_deterministic_algorithms(self._settings["torch's determinism"])
+        restore(self._random)
+
+
+def _settings() -> dict[str, Any]:
+    return {
+        "torch's default dtype": torch.get_default_dtype(),
+        "torch's gradient mode": torch.is_grad_enabled(),
+        "torch's number of threads": torch.get_num_threads(),
+        "torch's determinism": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+def _given(batch: Batch, target: Tensor) -> dict[str, Tensor]:
+    found = {"batch.x": batch.x, "the target": target}
+    return found if batch.ground_truth is None else found | {"batch.ground_truth": batch.ground_truth}
+
+
+def _tensors(classifier: Classifier) -> Iterator[tuple[str, Tensor]]:
+    yield from classifier.named_parameters()
+    yield from classifier.named_buffers()
+
+
+def _hooks(module: nn.Module) -> dict[str, Any]:
+    return {key: value for key, value in vars(module).items() if key.endswith("_hooks") and value is not None}
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    if torch.equal(one, other):
+        return True
+    missing = one.isnan()
+    return torch.equal(missing, other.isnan()) and torch.equal(one[~missing], other[~missing])
+
+
+def _sentence(what: str, changed: list[str]) -> str:
+    listed = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+    return f"{what} leaves changed: {listed}; it must leave all as it was (it has been put back)"

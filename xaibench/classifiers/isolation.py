@@ -35,7 +35,7 @@ class Guard:
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
         self._modules = [_Module(name, module) for name, module in classifier.named_modules()]
-        self._facts = {name: getattr(classifier, name) for name in _OF_CLASSIFIER}
+        self._facts = _facts(classifier)
         self._tensors = [_Kept(name, tensor) for name, tensor in _tensors(classifier)]
 
     @contextmanager
@@ -51,11 +51,12 @@ class Guard:
         """
         given = _given(batch, target)
         versions = [_version(tensor) for tensor in given.values()]
-        process = _Process()
+        # As they are now: a metric may ask about the classifier with other weights, inside its own `with`.
+        process, signs = _Process(), _Signs(self._classifier)
         try:
             yield
         finally:
-            changed = process.changes() + self._signs()
+            changed = process.changes() + signs.changes(self._tensors)
             after = [_version(tensor) for tensor in given.values()]
             changed += [name for name, one, other in zip(given, versions, after, strict=True) if one != other]
             if changed:
@@ -84,14 +85,24 @@ class Guard:
         for tensor in self._tensors:
             tensor.put_back()
 
-    def _signs(self) -> list[str]:
+
+class _Signs:
+    """The cheap signs of a classifier at one moment."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self._modules = [_Module(name, module) for name, module in classifier.named_modules()]
+        self._facts = _facts(classifier)
+        self._tensors = [(name, tensor, _sign(tensor)) for name, tensor in _tensors(classifier)]
+
+    def changes(self, pristine: list[_Kept]) -> list[str]:
+        """Name what has changed since; what was written to and holds its pristine numbers again has not."""
+        now = _facts(self._classifier)
         changed = [sign for module in self._modules for sign in module.changes()]
-        changed += [
-            f"the classifier's {name}"
-            for name, value in self._facts.items()
-            if getattr(self._classifier, name) != value
-        ]
-        return changed + [one.name for one in self._tensors if one.signs()]
+        changed += [f"the classifier's {name}" for name, value in self._facts.items() if now[name] != value]
+        written = {name for name, tensor, sign in self._tensors if _sign(tensor)[0] != sign[0]}
+        changed += [name for name, tensor, sign in self._tensors if _sign(tensor)[1:] != sign[1:]]
+        return changed + [one.name for one in pristine if one.name in written and not one.same()]
 
 
 class Clips:
@@ -120,16 +131,6 @@ class _Kept:
     def __post_init__(self) -> None:
         self._copy = self.tensor.detach().clone()
         self._asks_gradient = self.tensor.requires_grad
-        self._version = _version(self.tensor)
-
-    def signs(self) -> bool:
-        tensor = self.tensor
-        return (
-            _version(tensor) != self._version
-            or tensor.requires_grad != self._asks_gradient
-            or tensor.grad is not None
-            or bool(tensor._backward_hooks)
-        )
 
     def same(self) -> bool:
         return _equal(self.tensor.detach(), self._copy)
@@ -141,7 +142,6 @@ class _Kept:
             self.tensor.requires_grad_(self._asks_gradient)
         self.tensor.grad = None
         self.tensor._backward_hooks = None
-        self._version = _version(self.tensor)
 
 
 class _Module:
@@ -233,6 +233,14 @@ def _tensors(classifier: Classifier) -> Iterator[tuple[str, Tensor]]:
 
 def _hooks(module: nn.Module) -> dict[str, Any]:
     return {key: value for key, value in vars(module).items() if key.endswith("_hooks") and value is not None}
+
+
+def _facts(classifier: Classifier) -> dict[str, Any]:
+    return {name: getattr(classifier, name) for name in _OF_CLASSIFIER}
+
+
+def _sign(tensor: Tensor) -> tuple[int, bool, bool, int]:
+    return _version(tensor), tensor.requires_grad, tensor.grad is None, len(tensor._backward_hooks or ())
 
 
 def _version(tensor: Tensor) -> int:

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
-from xaibench.errors import RegistryError
+from xaibench.errors import RegistryError, named, one_line
 
 Group = Literal[
     "methods",
@@ -105,10 +105,8 @@ def load(group: Group, name: str) -> Any:
         return found if name == point.name else found(name.partition(_BRIDGE_MARK)[2])
     except RegistryError:
         raise
-    except Exception as error:
-        raise RegistryError(
-            f"{_SINGULAR[group]} '{name}' of {_origin(point)} does not load: {type(error).__name__}: {error}"
-        ) from error
+    except (Exception, SystemExit) as error:
+        raise RegistryError(f"{_SINGULAR[group]} '{name}' of {_origin(point)} does not load: {named(error)}") from error
 
 
 def create(group: Group, name: str) -> Any:
@@ -120,7 +118,22 @@ def create(group: Group, name: str) -> Any:
     kind = load(group, name)
     try:
         return kind()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise RegistryError(
-            f"{_SINGULAR[group]} '{name}' of {origin(group, name)} cannot be made: {type(error).__name__}: {error}"
+            f"{_SINGULAR[group]} '{name}' of {origin(group, name)} cannot be made: {named(error)}"
         ) from error
+
+
+def create_all(group: Group) -> tuple[dict[str, Any], dict[str, str]]:
+    """Make all explainers or metrics; one broken plugin costs itself alone.
+
+    Returns:
+        What could be made, by name, and why the others could not, in a line each.
+    """
+    made, broken = {}, {}
+    for name in names(group):
+        try:
+            made[name] = create(group, name)
+        except RegistryError as error:
+            broken[name] = one_line(error)
+    return made, broken

@@ -15,8 +15,7 @@ from xaibench.results import store
 
 PLUGIN = """
 import torch
-from xaibench.explainer import Explainer
-from xaibench.explanation import Explanation
+from xaibench import Explainer, Explanation
 
 class Odd(Explainer):
     title = "Odd"
@@ -30,23 +29,37 @@ class Fails(Odd):
 
 class Hollow(Odd):
     def explain(self, classifier, batch, target):
-        return Explanation(batch.x * float("nan"), batch.grid)
+        return Explanation(batch.x * float("nan"), batch.picture_shape)
 
 class WithGradient(Odd):
     def explain(self, classifier, batch, target):
-        return Explanation(batch.x.clone().requires_grad_() * 2, batch.grid)
+        return Explanation(batch.x.clone().requires_grad_() * 2, batch.picture_shape)
 
 class Abstract(Odd):
+    pass
+
+class Leaves(Fails):
+    def __init__(self):
+        raise SystemExit(0)
+
+class LeavesLater(Odd):
+    def explain(self, classifier, batch, target):
+        raise SystemExit(0)
+
+class Stranger:
     pass
 """
 
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A stranger's package with one good and four bad explainers."""
+    """A stranger's package with one good explainer and many bad ones."""
     (tmp_path / "odd_plugin.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(tmp_path)
-    names = {"fails": "Fails", "hollow": "Hollow", "with-gradient": "WithGradient", "abstract": "Abstract"}
+    names = {
+        **{"fails": "Fails", "hollow": "Hollow", "with-gradient": "WithGradient", "abstract": "Abstract"},
+        **{"leaves": "Leaves", "leaves-later": "LeavesLater", "stranger": "Stranger", "../../escaped": "WithGradient"},
+    }
     points = [EntryPoint(name, f"odd_plugin:{kind}", "xaibench.methods") for name, kind in names.items()]
     points.append(EntryPoint("absent", "package_nobody_has:Method", "xaibench.methods"))
     real = registry.entry_points
@@ -86,3 +99,30 @@ def test_bad_plugins_are_named_and_the_rest_is_saved(
     assert listing.code == 0
     assert "does not load: ModuleNotFoundError" in listing.out
     assert "vit-rollout" in listing.out
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_plugin_costs_itself_alone_whatever_it_does(xaibench: Command, weights: Path, tmp_path: Path) -> None:
+    run = ("run", "-c", weights, "--limit", 1, "--metric", "sparseness", "--device", "cpu", "--out", "in/made")
+    named = ("energy", "leaves-later", "stranger", "../../escaped")
+    done = xaibench(*run, *(part for name in named for part in ("-m", name)))
+    assert done.code == 2
+    refusals = " ".join(done.err.split())
+    assert "stranger cannot run here: it is no Explainer but a Stranger" in refusals or "escaped cannot run" in refusals
+    done = xaibench(*run, "-m", "all")
+    assert done.code == 2, "some failed"
+    said = " ".join(done.err.split())
+    for line in (
+        "left out: leaves (method 'leaves' of odd_plugin:Leaves cannot be made: SystemExit: 0)",
+        "left out: absent (method 'absent' of package_nobody_has:Method does not load: ModuleNotFoundError",
+        "left out: abstract (",
+        "left out: ../../escaped on",
+        "left out: stranger on",
+        "failed: leaves-later on",
+    ):
+        assert line in said, line
+    scored = set(store.read_rows(tmp_path / "in" / "made")["method"])
+    assert {"energy", "random", "saliency", "gradcam", "with-gradient"} <= scored
+    assert not scored & {"leaves", "leaves-later", "stranger", "../../escaped", "fails", "absent"}
+    outside = [path for path in tmp_path.rglob("*escaped*") if "in" not in path.parts]
+    assert not outside and not list(tmp_path.parent.glob("escaped*"))

@@ -101,7 +101,12 @@ def run(
 
     rules = registry.load("protocols", protocol)
     methods = _chosen_methods(method)
-    plan_methods = {name: registry.create("methods", name) for name in methods}
+    if ALL in method:
+        plan_methods, broken = registry.create_all("methods")
+        options.say_left_out(broken)
+        methods = list(plan_methods)
+    else:
+        plan_methods = {name: registry.create("methods", name) for name in methods}
     plan_metrics = options.metrics(metric or [], family or [], rules.name)
     source = options.open_dataset(dataset, data_dir)
     where = options.open_device(device, deterministic)

@@ -13,7 +13,7 @@ from rich.table import Table
 from xaibench import registry
 from xaibench.commands import add_classifier
 from xaibench.commands.console import output
-from xaibench.errors import CheckpointError, RegistryError
+from xaibench.errors import CheckpointError, RegistryError, named
 from xaibench.registry import Group
 
 
@@ -59,6 +59,8 @@ def _line(group: Group, name: str, line: Callable[[str, Any], str]) -> str:
         return escape(line(name, registry.load(group, name)))
     except RegistryError as error:  # one broken plugin must not hide the others
         return escape(str(error))
+    except Exception as error:
+        return escape(f"is no {group.removesuffix('s')}: {named(error)}")
 
 
 def _summary(entry: Any) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xaibench.commands.console import notes
 from xaibench.errors import DataError, XaibenchError
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ def metrics(names: Sequence[str], families: Sequence[str], protocol: str = STAND
                 f"use --protocol {metric.protocol}"
             )
     if families or {ALL, DEFAULT} & set(names):
-        every = {name: registry.create("metrics", name) for name in registry.names("metrics")}
+        every, broken = registry.create_all("metrics")
+        say_left_out(broken)
         every = {name: metric for name, metric in every.items() if metric.protocol == protocol}
         known = sorted({metric.family for metric in every.values()})
         for family in families:
@@ -112,6 +114,12 @@ def metrics(names: Sequence[str], families: Sequence[str], protocol: str = STAND
             if in_set or metric.family in families:
                 chosen[name] = metric
     return dict(sorted(chosen.items()))
+
+
+def say_left_out(broken: Mapping[str, str]) -> None:
+    """Print which plugins could not be made, and why; the others go on without them."""
+    for name, reason in broken.items():
+        notes().print(f"left out: {name} ({reason})", style="yellow", markup=False, soft_wrap=True)
 
 
 def open_dataset(name: str, data_dir: Path | None) -> Dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from xaibench.scoring import protocol as protocols
 from xaibench.scoring.metric import Metric
 from xaibench.scoring.protocol import Protocol
 from xaibench.sound.dataset import Clip, Dataset
+from xaibench.storage.cards import NAME
 
 _SOFT_SUFFIX = "-soft"
 
@@ -98,8 +100,8 @@ def methods_on(config: RunConfig, loaded: LoadedClassifier) -> tuple[list[Method
     """
     found, refused = [], {}
     for name, unbound in config.methods.items():
-        reason = unbound.refusal(loaded.classifier, config.dataset.has_ground_truth)
-        if config.protocol.name not in unbound.protocols:
+        reason = _unfit(name, unbound) or unbound.refusal(loaded.classifier, config.dataset.has_ground_truth)
+        if reason is None and config.protocol.name not in unbound.protocols:
             reason = f"is not scored by the protocol {config.protocol.name}"
         if reason is not None:
             refused[name] = reason
@@ -119,6 +121,15 @@ def methods_on(config: RunConfig, loaded: LoadedClassifier) -> tuple[list[Method
         masks = [whole, soft] if method.native_mask else [whole]
         found += [one for one in masks if applicable(config.metrics, config.dataset, one)]
     return found, refused
+
+
+def _unfit(name: str, method: object) -> str | None:
+    """Say why something is no method to score at all, or nothing."""
+    if not re.fullmatch(NAME, name):
+        return "has a name that cannot be that of a folder; use letters, digits, dots, dashes and underscores"
+    if not isinstance(method, Explainer):
+        return f"is no Explainer but a {type(method).__name__}; derive its class from xaibench.Explainer"
+    return None
 
 
 def applicable(metrics: dict[str, Metric], dataset: Dataset, pair: MethodOnClassifier) -> dict[str, Metric]:

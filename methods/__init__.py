@@ -1,1 +1,1 @@
-"""Built-in explainers, one family a file, each registered by an entry point."""
+"""Built-in explainers, one family per file, each registered by an entry point."""

@@ -1,4 +1,4 @@
-"""What the Captum methods share: the function they attribute, and memory-sized batches."""
+"""Common parts of the Captum methods: the function that they attribute, and a batch size that fits into memory."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from xaibench.classifiers.base import Classifier
 from xaibench.sound.batch import Batch
 from xaibench.sound.randomness import seeded
 
-# Attributed inputs in flight at once; gradients keep every activation, so this bounds memory.
+# Number of inputs attributed at once. Gradients keep every activation, so this limits the memory.
 INTERNAL_BATCH = 16
 
 
 class TargetScore(nn.Module):
-    """Log-probability-free score that is attributed: the logits (batch, classes) at the temperature.
+    """The score that is attributed: the logits (batch, classes) at the temperature.
 
-    Captum picks the target's column. Logits rather than probabilities: a saturated softmax has no
+    Captum picks the target's column. Logits are attributed and not probabilities, because a saturated softmax has no
     gradient left (Simonyan et al., arXiv 1312.6034, section 3).
     """
 
@@ -35,8 +35,8 @@ class TargetScore(nn.Module):
 def per_clip(batch: Batch, target: Tensor, purpose: str, attribute: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """Attribute clip by clip, each with the global random states seeded for that clip.
 
-    Captum draws from the global states of torch and of numpy (GradientShap's points on the line);
-    this makes its draws a function of (seed, clip, purpose) and leaves the states as they were.
+    Captum draws from the global states of torch and numpy (GradientShap's points on the line). The seeding makes its
+    draws a function of (seed, clip, purpose), and the states are restored afterwards.
     """
     maps = []
     for i in range(len(batch)):
@@ -47,7 +47,7 @@ def per_clip(batch: Batch, target: Tensor, purpose: str, attribute: Callable[[Te
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence Captum's notes on the hooks it sets; it removes them itself."""
+    """Silence Captum's warnings about the hooks it sets; it removes them itself."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Setting (forward, )?backward hooks")
         yield

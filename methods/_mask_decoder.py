@@ -1,4 +1,4 @@
-"""From a classifier's feature maps to a mask on the spectrogram's grid."""
+"""Decoder from a classifier's feature maps to a mask of the size of its image."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch.nn import functional
 
 
 class MaskDecoder(nn.Module):
-    """Doubles the deepest map's size until it is the classifier's image, taking in shallower maps on the way.
+    """Network that doubles the size of the deepest map up to the classifier's image, and adds shallower maps.
 
-    Sizes may be odd and need not divide the image's: every step resizes to an explicit size.
+    Sizes may be odd and need not divide the image's, because every step resizes to an explicit size.
 
     Args:
-        channels: of the maps, shallow to deep.
-        sizes: (h, w) of the maps, likewise.
+        channels: channels of the maps, shallow to deep.
+        sizes: (h, w) of the maps, in the same order.
         image_size: (height, width) of the mask.
-        width: channels at half the image's size, doubled at each half of that; at most 4 times `width`.
+        width: channels at half the image's size; they double each time the size halves, up to 4 times `width`.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class MaskDecoder(nn.Module):
         return fits[0] if fits else len(self.sizes) - 1
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Logits of a mask (batch, height, width) over the image, of maps (batch, channels, h, w), shallow to deep."""
+        """Return logits of a mask (batch, height, width) for maps (batch, channels, h, w), shallow to deep."""
         features: Tensor | None = None
         for step, (size, convolution) in enumerate(zip(self.sizes, self.steps, strict=True)):
             taken = [
@@ -59,14 +59,14 @@ class MaskDecoder(nn.Module):
             ]
             if features is not None:
                 taken.append(_resize(features, size))
-            # Where nothing of this size comes in, there is always the step before.
+            # If no map enters at this size, there is always the step before.
             features = convolution(torch.stack(taken).sum(dim=0) if len(taken) > 1 else taken[0])
         assert features is not None
         return self.last(features)[:, 0]
 
 
 def _doublings(size: tuple[int, int], largest: tuple[int, int]) -> list[tuple[int, int]]:
-    """Sizes from `size` to `largest`, each at most twice the one before."""
+    """List sizes from `size` to `largest`, each at most twice the one before."""
     height, width = min(size[0], largest[0]), min(size[1], largest[1])
     found = [(height, width)]
     while (height, width) != largest:

@@ -10,22 +10,22 @@ from torch.nn import functional
 
 from xaibench.errors import CheckpointError
 
-KERNEL, STRIDE = 4, 2  # of the convolutions around the codebook
+KERNEL, STRIDE = 4, 2  # of the two convolutions around the codebook
 # Kernel (time, freq) and stride of the decoder's transposed convolutions, each padded by one.
 DECODER = (((3, 3), (4, 5)), ((4, 1), (2, 2)), ((4, 1), (2, 2)), ((4, 2), (2, 2)))
 LAST_KERNEL = (10, 8)
-FEATURE_SIZE = (14, 14)  # what these strides turn into the grid, 431 x 513
+FEATURE_SIZE = (14, 14)  # from this size the strides lead to 431 x 513
 
 
 class RecipeInterpreter(nn.Module):
-    """Feature map to soft mask, through the nearest codes of the predicted class (arXiv 2303.12659).
+    """Network from a feature map to a soft mask, through the nearest codes of the predicted class (arXiv 2303.12659).
 
-    Axes are the recipe's, (time, freq). A feature map of 14 x 14 gives a mask of 431 x 513.
+    The axes are those of the recipe, (time, freq). A feature map of 14 x 14 gives a mask of 431 x 513.
 
     Args:
         dim: channels of the feature map, of the codes and of every hidden layer.
-        codes: vectors in the codebook.
-        classes: how many classes share them.
+        codes: number of vectors in the codebook.
+        classes: number of classes that share them.
     """
 
     code_class: Tensor
@@ -40,12 +40,12 @@ class RecipeInterpreter(nn.Module):
         for kernel, stride in DECODER:
             hidden += [nn.ConvTranspose2d(dim, dim, kernel, stride, padding=1), nn.ReLU(), nn.BatchNorm2d(dim)]
         self.decoder = nn.Sequential(*hidden, _ToOneChannel(dim, LAST_KERNEL))
-        # Derived from the sizes, so not part of the weights.
+        # Derived from the sizes, and therefore not part of the weights.
         self.register_buffer("code_class", code_classes(codes, classes), persistent=False)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # halves the decoder's time
 
     def forward(self, features: Tensor, target: Tensor) -> Tensor:
-        """Soft masks (batch, time, freq) in (0, 1).
+        """Return soft masks (batch, time, freq) in (0, 1).
 
         Args:
             features: (batch, dim, h, w), both even.
@@ -56,14 +56,14 @@ class RecipeInterpreter(nn.Module):
         return torch.sigmoid(self.decoder(self.up(quantised)))[:, 0]
 
     def nearest(self, features: Tensor, target: Tensor) -> Tensor:
-        """Index of the nearest code of the target's class at every place: (batch, h, w).
+        """Find the nearest code of the target's class at every position: indices (batch, h, w).
 
-        In double precision, since trained codes lie close together: float32 decides near ties by the
-        rounding of a matrix product.
+        The distances are in double precision. Trained codes lie close together, and in float32 the rounding of a matrix
+        product would decide near ties.
         """
         book = self.codebook.embedding.weight.double()
         places = features.permute(0, 2, 3, 1).double()
-        distance = book.square().sum(dim=1) - 2 * places @ book.T  # less |z|^2, the same for all codes
+        distance = book.square().sum(dim=1) - 2 * places @ book.T  # without |z|^2, which is the same for all codes
         others = self.code_class != target[:, None]
         return distance.masked_fill(others[:, None, None], float("inf")).argmin(dim=-1)
 
@@ -92,7 +92,7 @@ class _Adapter(nn.Module):
 
 
 class _ToOneChannel(nn.ConvTranspose2d):
-    """Transposed convolution to one channel as one product and a sum of shifts: four times as fast on a CPU."""
+    """Transposed convolution to one channel, as one product and a sum of shifts: four times as fast on a CPU."""
 
     def __init__(self, dim: int, kernel: tuple[int, int]) -> None:
         super().__init__(dim, 1, kernel, padding=1)
@@ -105,17 +105,17 @@ class _ToOneChannel(nn.ConvTranspose2d):
 
 
 def code_classes(codes: int, classes: int) -> Tensor:
-    """The class that each code belongs to, int64 (codes,): the codebook in as equal shares as it allows."""
+    """Assign codes to classes, int64 (codes,), in shares that are as equal as possible."""
     return torch.linspace(-0.5, classes - 0.51, codes).round().long()
 
 
 def from_state(state: Mapping[str, Tensor], classes: int, source: str) -> RecipeInterpreter:
-    """The frozen interpreter of a state dict, whose sizes are those of its codebook.
+    """Build the frozen interpreter of a state dict; the codebook gives its sizes.
 
     Args:
-        state: floating point tensors in float32.
-        classes: how many classes the classifier tells apart.
-        source: the file, for errors.
+        state: floating-point tensors in float32.
+        classes: number of classes of the classifier.
+        source: name of the file, for errors.
 
     Raises:
         CheckpointError: a key is missing or unknown, a shape does not fit, or a class has no code.
@@ -127,7 +127,7 @@ def from_state(state: Mapping[str, Tensor], classes: int, source: str) -> Recipe
             "the recipe's PIQ with vector quantisation"
         )
     codes, dim = book.shape
-    with torch.device("meta"):  # nothing is allocated for sizes that do not fit
+    with torch.device("meta"):  # no memory is allocated for sizes that do not fit
         wanted = RecipeInterpreter(dim, codes, 1).state_dict()
     missing, extra = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
     if missing or extra:

@@ -1,4 +1,4 @@
-"""Which bins of a clip are sound, as the losses of trained masks see it."""
+"""Loud bins of a clip, as used in the losses of trained masks."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ SOUND_THRESHOLD = 0.35
 
 
 def sound(x: Tensor) -> Tensor:
-    """1 where the log magnitude is at least SOUND_THRESHOLD of the clip's largest, else 0; (batch, freq, time)."""
+    """Mark bins of at least SOUND_THRESHOLD of the clip's largest log magnitude by 1, others by 0, same shape as x."""
     return (x >= SOUND_THRESHOLD * x.amax(dim=(1, 2), keepdim=True)).float()

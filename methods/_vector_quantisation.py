@@ -9,11 +9,13 @@ SHARED = -1  # owner of codes that every class may use
 
 
 class ClassCodebook(nn.Module):
-    """Nearest code among those of a clip's class (van den Oord et al., arXiv 1711.00937; PIQ, arXiv 2303.12659).
+    """Codebook in which a clip uses only the codes of its class and shared ones.
+
+    Source: van den Oord et al., arXiv 1711.00937; PIQ, arXiv 2303.12659.
 
     Args:
-        codes: how many there are, K.
-        shared: how many of them every class may use, beside its own equal share of the rest.
+        codes: number of codes, K.
+        shared: number of codes that every class may use, in addition to its own equal share of the others.
         size: length of a code.
         classes: number of classes.
 
@@ -37,27 +39,27 @@ class ClassCodebook(nn.Module):
         self.register_buffer("used", torch.zeros(codes, dtype=torch.long), persistent=False)
 
     def allowed(self, target: Tensor) -> Tensor:
-        """Which codes clips of classes `target` (batch,) may use, bool (batch, codes)."""
+        """Tell which codes clips of the classes `target` (batch,) may use, bool (batch, codes)."""
         return (self.owner == target[:, None]) | (self.owner == SHARED)
 
     def choose(self, features: Tensor, target: Tensor) -> Tensor:
-        """Index of the nearest allowed code for features (batch, size, h, w): (batch, h, w)."""
+        """Find the nearest allowed code for features (batch, size, h, w): indices (batch, h, w)."""
         flat = features.detach().flatten(2).transpose(1, 2).float()
         distance = torch.cdist(flat, self.weight.detach().expand(len(flat), -1, -1))
         distance = distance.masked_fill(~self.allowed(target)[:, None], float("inf"))
         return distance.argmin(dim=2).unflatten(1, features.shape[2:])
 
     def forward(self, features: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Quantise.
+        """Replace features by their nearest codes.
 
         Args:
             features: (batch, size, h, w).
             target: classes whose partition is used, (batch,).
 
         Returns:
-            Codes in place of the features, same shape, whose gradient is passed to the features as it
-            is; the codebook loss, whose gradient reaches only the codes; and the commitment loss,
-            whose gradient reaches only the features.
+            The codes, of the same shape as the features, whose gradient is passed to the features unchanged; the
+            codebook loss, whose gradient reaches only the codes; and the commitment loss, whose gradient reaches only
+            the features.
         """
         index = self.choose(features, target)
         if self.training:
@@ -72,15 +74,15 @@ class ClassCodebook(nn.Module):
     def renew(self, samples: Tensor, target: Tensor, generator: torch.Generator) -> int:
         """Move codes that were not used since the last call onto random features of their class.
 
-        A code far from all features is never nearest and would never learn.
+        A code that is far from all features is never the nearest one and would never learn.
 
         Args:
             samples: features (vectors, size).
-            target: the class of each, (vectors,).
-            generator: on the CPU.
+            target: class of each vector, (vectors,).
+            generator: random generator on the CPU.
 
         Returns:
-            How many codes were moved.
+            The number of codes that were moved.
         """
         moved = 0
         for code in (self.used == 0).nonzero()[:, 0].tolist():

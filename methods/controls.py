@@ -19,7 +19,7 @@ class _Control(Explainer):
 
 class Random(_Control):
     title = "Random"
-    description = "independent uniform noise in every bin: what an explanation must beat"
+    description = "independent uniform noise in every bin; an explanation must be better than this"
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         return Explanation(control_maps.random(batch), batch.picture_shape)
@@ -27,7 +27,7 @@ class Random(_Control):
 
 class Uniform(_Control):
     title = "Uniform"
-    description = "the same importance everywhere; its masks are random by the tie rule"
+    description = "the same importance everywhere; its masks are random, by the rule for ties"
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         return Explanation(control_maps.uniform(batch), (1, 1))
@@ -35,7 +35,7 @@ class Uniform(_Control):
 
 class Energy(_Control):
     title = "Energy"
-    description = "the spectrogram itself: the loudest bins matter most"
+    description = "the spectrogram itself: the loudest bins are the most important"
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         return Explanation(control_maps.energy(batch), batch.picture_shape)
@@ -43,7 +43,7 @@ class Energy(_Control):
 
 class Oracle(_Control):
     title = "Oracle"
-    description = "the known evidence, its loudest bins first; zero everywhere else"
+    description = "the spectrogram within the ground truth, and zero everywhere else"
     requires = frozenset({"ground_truth"})
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:

@@ -1,4 +1,4 @@
-"""FocalNet's modulation map: interpretable by design (arXiv 2402.02754)."""
+"""FocalNet's modulation map, which is part of the network by design (arXiv 2402.02754)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xaibench.sound.batch import Batch
 class FocalModulation(Explainer):
     title = "FocalNet modulation"
     reference = "Della Libera, Subakan, Ravanelli, arXiv 2402.02754; Yang et al., arXiv 2203.11926"
-    description = "L2 norm over channels of the last block's modulator: where the network gathers context from"
+    description = "L2 norm over channels of the last block's modulator, which shows where the network gathers context"
     polarity = "positive"
     requires = frozenset({"modulation"})
     protocols = frozenset({"standard", "legacy-speechbrain"})

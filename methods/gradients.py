@@ -1,6 +1,6 @@
-"""Gradient methods through Captum that work for every differentiable classifier.
+"""Gradient methods through Captum, for every differentiable classifier.
 
-The baseline is silence (x = 0) throughout: the masks of the metrics silence bins too.
+The baseline is always silence (x = 0), because the masks of the metrics silence bins too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Saliency(Explainer):
 class InputXGradient(Explainer):
     title = "Input x gradient"
     reference = "Shrikumar et al., arXiv 1605.01713"
-    description = "saliency times the spectrogram: the first-order effect of silencing a bin"
+    description = "gradient times spectrogram: the first-order effect of silencing a bin"
     polarity = "positive"
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:

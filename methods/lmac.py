@@ -15,7 +15,7 @@ from ._mask_decoder import MaskDecoder
 from ._mask_fitting import MaskExplainer, MaskNetwork
 from ._sound import sound
 
-# Clips whose kept part resembles the clip this much are drawn towards it, the others are left alone.
+# Fine-tuning draws a mask towards the clip's loud bins if the kept part resembles the clip at least this much.
 GUIDANCE_CORRELATION = 0.6
 
 
@@ -23,8 +23,8 @@ class LmacNetwork(MaskNetwork):
     """Decoder on the classifier's feature pyramid.
 
     Args:
-        classifier: whose feature maps it reads; tells channels and sizes.
-        settings: of Lmac.
+        classifier: the classifier whose feature maps it reads; their channels and sizes are taken from it.
+        settings: settings of Lmac.
     """
 
     def __init__(self, classifier: Classifier, settings: dict[str, Setting]) -> None:
@@ -48,15 +48,15 @@ class LmacNetwork(MaskNetwork):
         return int(epoch >= int(self.settings["epochs"]) - int(self.settings["guidance_epochs"]))
 
     def loss(self, classifier: Classifier, x: Tensor, target: Tensor, epoch: int) -> Tensor:
-        """Equation 3 of the paper, and with guidance that of its fine-tuning stage.
+        """Compute equation 3 of the paper; with guidance, that of its fine-tuning stage.
 
-        The likelihood of the removed part counts down to that of a guess: below, nothing is left to
-        destroy, and an unbounded reward would outweigh everything else.
+        The likelihood of the removed part counts only down to that of a guess. Below it nothing is left to
+        remove, and an unbounded reward would outweigh everything else.
         """
         weights = {name: float(value) for name, value in self.settings.items()}
         logits = classifier.front_end.to_picture(self.mask_logits(classifier, x, target).float())
         mask = torch.sigmoid(logits)
-        # On the linear magnitude, as native masks are scored and heard.
+        # On the linear magnitude, as soft masks are scored and as they sound.
         magnitude = torch.expm1(x)
         kept, removed = torch.log1p(mask * magnitude), torch.log1p((1 - mask) * magnitude)
         logs = classifier.log_probabilities(torch.cat([kept, removed])).float()
@@ -74,12 +74,12 @@ class LmacNetwork(MaskNetwork):
 
 
 def _total_variation(mask: Tensor) -> Tensor:
-    """Mean absolute step between neighbours along frequency and along time, (batch,)."""
+    """Average the absolute steps between neighbours along frequency and along time, (batch,)."""
     return mask.diff(dim=1).abs().mean(dim=(1, 2)) + mask.diff(dim=2).abs().mean(dim=(1, 2))
 
 
 def _guidance(logits: Tensor, kept: Tensor, x: Tensor) -> Tensor:
-    """Cross-entropy between mask and the loud bins of clips that the kept part resembles, (batch,); else 0."""
+    """Compute the cross-entropy between mask and loud bins for clips that the kept part resembles, (batch,); else 0."""
     resembles = nn.functional.cosine_similarity(kept.flatten(1), x.flatten(1)) >= GUIDANCE_CORRELATION
     distance = nn.functional.binary_cross_entropy_with_logits(logits, sound(x), reduction="none")
     return distance.mean(dim=(1, 2)) * resembles
@@ -89,7 +89,7 @@ class Lmac(MaskExplainer):
     title = "L-MAC"
     reference = "Paissan, Della Libera, Ravanelli, Subakan, arXiv 2403.13086"
     description = (
-        "mask decoded from the classifier's feature pyramid so that it keeps the decision and removing it does not"
+        "mask decoded from the classifier's feature pyramid so that it keeps the decision and its removal does not"
     )
     network = LmacNetwork
     settings = MaskExplainer.settings | {

@@ -1,4 +1,4 @@
-"""Occlusion through Captum: silence a window, see what the logit loses."""
+"""Occlusion through Captum: silence a window and measure the drop of the logit."""
 
 from __future__ import annotations
 

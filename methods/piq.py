@@ -15,16 +15,16 @@ from ._sound import sound
 from ._vector_quantisation import ClassCodebook
 
 COMMITMENT_WEIGHT = 0.25
-# Unused codes are moved while there is time left to learn around them.
+# Unused codes are moved until this share of the epochs, so that the network can still adapt to them.
 RENEW_UNTIL = 0.7
 
 
 class PiqNetwork(MaskNetwork):
-    """Adapter on the deepest feature map, codebook partitioned by class, decoder to a mask.
+    """Network of an adapter on the deepest feature map, a codebook divided by class, and a decoder to a mask.
 
     Args:
-        classifier: whose feature maps it reads; tells channels and sizes.
-        settings: of Piq.
+        classifier: the classifier whose feature maps it reads; their channels and sizes are taken from it.
+        settings: settings of Piq.
     """
 
     def __init__(self, classifier: Classifier, settings: dict[str, Setting]) -> None:
@@ -76,7 +76,8 @@ class PiqNetwork(MaskNetwork):
 
 
 class Adapter(nn.Module):
-    """From (batch, channels, h, w) of any scale to (batch, size, h, w): standardised, projected, one residual block."""
+    """Network from (batch, channels, h, w) of any scale to (batch, size, h, w): it standardises, projects, and adds
+    one residual block."""
 
     def __init__(self, channels: int, size: int) -> None:
         super().__init__()
@@ -97,6 +98,6 @@ class Adapter(nn.Module):
 class Piq(MaskExplainer):
     title = "PIQ"
     reference = "Paissan, Subakan, Ravanelli, arXiv 2303.12659"
-    description = "mask decoded from the classifier's features, quantised with the predicted class's own codes"
+    description = "mask decoded from the classifier's features, quantised with the codes of the predicted class"
     network = PiqNetwork
     settings = MaskExplainer.settings | {"codes": 1024, "shared_codes": 0, "code_size": 64, "decoder_width": 24}

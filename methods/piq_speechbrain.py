@@ -1,4 +1,4 @@
-"""PIQ as SpeechBrain's recipe trains it (arXiv 2303.12659, arXiv 2402.02754): imported, not fitted here."""
+"""PIQ as SpeechBrain's recipe trains it (arXiv 2303.12659, arXiv 2402.02754); imported, and not fitted here."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ CLASSES = "classes.json"
 
 
 class RecipePiq(TrainableExplainer):
-    """A psi_model.ckpt of the recipe for a classifier of the recipe; `load` or `import_checkpoint` first.
+    """The interpreter in a psi_model.ckpt of the recipe, for a classifier of the recipe.
 
-    The standard protocol scores it as it scores every mask: the recipe's classifiers take part there,
-    and their interpreter reads the features of whatever spectrogram they are given.
+    `load` or `import_checkpoint` comes before `explain`. The standard protocol scores it like every mask, because the
+    recipe's classifiers work there, and their interpreter reads the features of any spectrogram.
     """
 
     title = "PIQ (SpeechBrain)"
     reference = "Paissan et al., PIQ, arXiv 2303.12659; train_piq.py of SpeechBrain's ESC-50 recipes"
-    description = "a decoder's soft mask from the codes of the predicted class that are nearest to the last feature map"
+    description = "mask decoded from the codes of the predicted class that are nearest to the last feature map"
     polarity = "positive"
     native_mask = True
     protocols = frozenset({"standard", "legacy-speechbrain"})
@@ -55,20 +55,20 @@ class RecipePiq(TrainableExplainer):
         return super().refusal(classifier, has_ground_truth)
 
     def fit(self, classifier: Classifier, train: TrainingClips, valid: TrainingClips, context: FitContext) -> NoReturn:
-        """Refuse: the recipe's own code trains it.
+        """Refuse to fit, because the recipe's own code trains this explainer.
 
         Raises:
-            UnsupportedPairError: always; says what to do instead.
+            UnsupportedPairError: always; the message says what to do instead.
         """
         raise UnsupportedPairError(
-            f"{self.title} is trained by the recipe's own code; take over its {SOURCE} with 'xaibench weights add', "
+            f"{self.title} is trained by the recipe's own code; add its {SOURCE} with 'xaibench weights add', "
             "or fit PIQ here with 'xaibench fit --method piq'"
         )
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         if self._interpreter is None:
             raise CheckpointError(
-                f"{self.title} has no weights; take over a {SOURCE} for this classifier with 'xaibench weights add'"
+                f"{self.title} has no weights; add a {SOURCE} for this classifier with 'xaibench weights add'"
             )
         # Codes belong to classes in the order of the training, whatever order the logits are in.
         order = torch.tensor([self._classes.index(name) for name in classifier.classes], device=target.device)
@@ -77,16 +77,16 @@ class RecipePiq(TrainableExplainer):
         return Explanation(mask.transpose(1, 2).clone(), batch.picture_shape)
 
     def import_checkpoint(self, folder: Path, classifier: Classifier) -> Imported:
-        """Take over the recipe's psi_model.ckpt from the folder that holds it.
+        """Read the recipe's psi_model.ckpt from the folder that holds it.
 
         Args:
-            folder: with a state dict; no pickle of it runs.
-            classifier: a classifier of the recipe in the class order of its training, whose last feature
-                map it reads.
+            folder: folder with the state dict; no code in it is run.
+            classifier: a classifier of the recipe, with its classes in the order of its training, whose last feature
+                map the interpreter reads.
 
         Raises:
-            CheckpointError: the file is missing, no plain state dict, or does not fit the classifier.
-            UnsupportedPairError: the classifier is not the recipe's.
+            CheckpointError: the file is missing, is not a plain state dict, or does not fit the classifier.
+            UnsupportedPairError: the classifier is not one of the recipe.
         """
         path = Path(folder) / SOURCE
         if not path.is_file():
@@ -101,11 +101,11 @@ class RecipePiq(TrainableExplainer):
         assert self._interpreter is not None
         state = {key: _smallest(value).contiguous().clone() for key, value in self._interpreter.state_dict().items()}
         save_file(state, Path(folder) / WEIGHTS)
-        (Path(folder) / WEIGHTS).chmod(0o644)  # safetensors makes it private to its writer
+        (Path(folder) / WEIGHTS).chmod(0o644)  # safetensors makes the file readable by its owner only
         (Path(folder) / CLASSES).write_text(json.dumps(self._classes, indent=2) + "\n")
 
     def load(self, folder: Path, classifier: Classifier) -> None:
-        """Take over what `save` wrote, on the classifier's device.
+        """Load what `save` wrote, onto the classifier's device.
 
         Raises:
             CheckpointError: the files are damaged or do not fit the classifier.

@@ -1,4 +1,4 @@
-"""Rule-based backward passes through Captum; defined for networks whose only non-linearity is ReLU."""
+"""Rule-based backward passes through Captum. They are defined for networks whose only non-linearity is ReLU."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ._captum import TargetScore, quiet
 class DeepLift(Explainer):
     title = "DeepLIFT"
     reference = "Shrikumar, Greenside, Kundaje, arXiv 1704.02685 (rescale rule)"
-    description = "difference to silence propagated back by the rescale rule; sums to the logit's difference"
+    description = "difference from silence, propagated back by the rescale rule; sums to the logit's difference"
     polarity = "positive"
     requires = frozenset({"rectifiers"})
     parameters = {"baseline": "silence", "rule": "rescale"}
@@ -36,7 +36,7 @@ class DeepLift(Explainer):
 
 @contextmanager
 def _without_leftovers(classifier: Classifier) -> Iterator[None]:
-    """Drop the activations that DeepLIFT stores on each ReLU, which Captum leaves there after an exception."""
+    """Remove the activations that DeepLIFT stores on each ReLU, which Captum leaves there after an exception."""
     try:
         yield
     finally:
@@ -58,7 +58,7 @@ class GuidedBackprop(Explainer):
 
 
 def guided_backprop(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
-    """Guided gradients of spectrograms (batch, 513, 431), same shape, signed."""
+    """Compute guided gradients of spectrograms (batch, 513, 431), same shape, signed."""
     with quiet():
         return (
             captum.attr.GuidedBackprop(TargetScore(classifier)).attribute(x.clone().requires_grad_(), target).detach()

@@ -1,4 +1,4 @@
-"""Attention as explanation, for vision transformers with a CLS token."""
+"""Attention maps of vision transformers with a CLS token."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LastAttention(Explainer):
 class AttentionRollout(Explainer):
     title = "Attention rollout"
     reference = "Abnar, Zuidema, arXiv 2005.00928"
-    description = "product over blocks of half attention (mean over heads), half identity; its row of CLS"
+    description = "CLS row of the product over blocks of half the attention (mean over heads) and half the identity"
     polarity = "positive"
     requires = frozenset({"attentions"})
 
@@ -46,6 +46,6 @@ class AttentionRollout(Explainer):
 
 
 def _over_patches(classifier: Classifier, weights: Tensor) -> Explanation:
-    """Weights of the patches (batch, patches) as a map."""
+    """Turn weights of the patches (batch, patches) into maps."""
     maps = weights.unflatten(1, cast(Attentive, classifier).patch_grid).clone()
     return Explanation(classifier.front_end.to_picture(maps), (maps.shape[1], maps.shape[2]))

@@ -186,7 +186,7 @@ def test_saved_and_loaded_it_is_the_same(small_folder: Path, tmp_path: Path) -> 
 
 def test_without_weights_it_says_where_they_come_from() -> None:
     made = piq_speechbrain.RecipePiq()
-    with pytest.raises(CheckpointError, match=r"has no weights; take over a psi_model\.ckpt .*xaibench weights add"):
+    with pytest.raises(CheckpointError, match=r"has no weights; add a psi_model\.ckpt .*xaibench weights add"):
         explained(made, small_classifier())
     assert not made.fittable
     with pytest.raises(UnsupportedPairError, match=r"'xaibench weights add', or .*'xaibench fit --method piq'"):

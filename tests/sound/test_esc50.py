@@ -130,7 +130,7 @@ def test_a_fold_without_clips_is_refused_with_those_that_have_some(small_esc50):
 
 def test_evidence_is_refused(small_esc50):
     dataset = Esc50(small_esc50)
-    with pytest.raises(DataError, match="does not know the evidence"):
+    with pytest.raises(DataError, match="has no ground truth"):
         dataset.ground_truth(dataset.clips[0])
 
 

@@ -163,6 +163,12 @@ def test_values_count(one: Any, other: Any) -> None:
     assert first == identity.of_object([one]) != second
 
 
+def test_the_layout_of_a_tensor_in_memory_does_not_count() -> None:
+    for plain in (torch.arange(6.0).reshape(1, 6, 1, 1), torch.randn(2, 3, 4, 4), torch.tensor(3.0), torch.zeros(0)):
+        other = plain.to(memory_format=torch.channels_last) if plain.ndim == 4 else plain.clone()
+        assert identity.of_object(other) == identity.of_object(plain)
+
+
 @pytest.mark.parametrize("make", [lambda: (i for i in range(3)), lambda: sys.stdout, threading.Lock])
 def test_where_it_cannot_be_told_it_says_so(make: Callable[[], Any]) -> None:
     found = identity.of_object([make()])

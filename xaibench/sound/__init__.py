@@ -1,1 +1,1 @@
-"""What a clip is: reading sound, spectrograms, batches, datasets, and the random draws that belong to a clip."""
+"""Clips: reading sound, spectrograms, batches, datasets, and the random numbers that belong to a clip."""

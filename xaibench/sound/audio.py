@@ -1,4 +1,4 @@
-"""Read, resample and transform audio; every number of the shared time-frequency grid is here.
+"""Read, resample and transform audio. All numbers that define the spectrogram are here.
 
 Audio is mono float32 in [-1, 1] at 16 kHz, 5 s = 80,000 samples. The spectrogram is log1p of the
 STFT magnitude with axes (batch, freq, time) = (batch, 513, 431): n_fft 1024, Hamming window of
@@ -31,11 +31,11 @@ PICTURE_SHAPE = (N_FREQS, N_FRAMES)
 
 
 def decode(data: bytes, name: str) -> tuple[np.ndarray, int]:
-    """Decode any format libsndfile reads.
+    """Decode audio of any format that libsndfile reads.
 
     Args:
-        data: the file's bytes.
-        name: what to call the file in an error.
+        data: bytes of the file.
+        name: name of the file, for errors.
 
     Returns:
         Samples as float32 (samples, channels), and the sample rate in Hz.
@@ -48,7 +48,7 @@ def decode(data: bytes, name: str) -> tuple[np.ndarray, int]:
     try:
         samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
-        # libsndfile's own words, without the memory address that str(error) puts before them.
+        # libsndfile's own message, without the memory address that str(error) puts before it.
         reason = str(getattr(error, "error_string", error)).rstrip(".")
         raise AudioError(
             f"{name}: not audio that libsndfile can read ({reason}); expected wav, flac, ogg or mp3"
@@ -66,14 +66,14 @@ def to_clip(samples: np.ndarray, rate: int, limit: bool = True) -> np.ndarray:
     Args:
         samples: float32 (samples, channels).
         rate: sample rate in Hz.
-        limit: clip to [-1, 1], which resamplers and lossy decoders overshoot.
+        limit: whether to clip to [-1, 1], which resamplers and lossy decoders overshoot.
 
     Returns:
         float32 (80000,).
     """
     mono = torch.from_numpy(np.ascontiguousarray(samples.mean(axis=1, dtype=np.float32)))
     if rate != SAMPLE_RATE:
-        # Cutting first spares resampling what is thrown away; the margin keeps the filter's tail.
+        # Cut first, so that samples that are dropped are not resampled; the margin keeps the filter's tail.
         mono = mono[: int((CLIP_SECONDS + 1.0) * rate)]
         mono = torchaudio.functional.resample(mono, rate, SAMPLE_RATE)
     clip = np.zeros(CLIP_SAMPLES, dtype=np.float32)
@@ -109,7 +109,7 @@ def _window(device: torch.device) -> Tensor:
 
 
 def stft(waveform: Tensor) -> Tensor:
-    """Complex STFT of waveforms (batch, 80000): complex64 (batch, 513, 431)."""
+    """Compute the complex STFT of waveforms (batch, 80000): complex64 (batch, 513, 431)."""
     return torch.stft(
         waveform,
         N_FFT,
@@ -123,7 +123,7 @@ def stft(waveform: Tensor) -> Tensor:
 
 
 def istft(coefficients: Tensor) -> Tensor:
-    """Waveforms (batch, 80000) of complex coefficients (batch, 513, 431)."""
+    """Compute the waveforms (batch, 80000) of complex coefficients (batch, 513, 431)."""
     return torch.istft(
         coefficients,
         N_FFT,
@@ -136,16 +136,16 @@ def istft(coefficients: Tensor) -> Tensor:
 
 
 def spectrogram(waveform: Tensor) -> Tensor:
-    """Log1p STFT magnitude of waveforms (batch, 80000): float32 (batch, 513, 431)."""
+    """Compute log1p of the STFT magnitude of waveforms (batch, 80000): float32 (batch, 513, 431)."""
     return torch.log1p(stft(waveform).abs())
 
 
 def masked_audio(waveform: Tensor, mask: Tensor) -> Tensor:
-    """What is heard when the linear magnitude is multiplied by a mask and the phase is kept.
+    """Multiply the linear magnitude by a mask, keep the phase, and transform back to sound.
 
     Args:
         waveform: (batch, 80000).
-        mask: (batch, 513, 431), values in [0, 1].
+        mask: values in [0, 1], (batch, 513, 431).
 
     Returns:
         Waveforms (batch, 80000).

@@ -1,4 +1,4 @@
-"""A batch of clips as explainers see it, and the random streams that belong to each clip."""
+"""Batches of clips for explainers, and the random generators that belong to each clip."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def clip_seed(seed: int, clip_id: str, purpose: str) -> int:
-    """A 63-bit seed from (seed, clip, purpose): no score depends on batch, order, shard or resume."""
+    """Make a 63-bit seed from (seed, clip, purpose), so that no score depends on batch, order or resumed runs."""
     digest = hashlib.sha256(f"{seed}/{clip_id}/{purpose}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
@@ -22,8 +22,8 @@ class Batch:
     Attributes:
         x: log spectrograms, float32 (batch, 513, 431).
         clip_ids: one id per clip.
-        seed: the run's seed.
-        ground_truth: where the labelled event is, bool (batch, 513, 431); None when unknown.
+        seed: seed of the run.
+        ground_truth: bins in which the labelled event is the loudest sound, bool (batch, 513, 431); None when unknown.
     """
 
     x: Tensor
@@ -40,10 +40,10 @@ class Batch:
         return self.x.shape[1], self.x.shape[2]
 
     def generator(self, index: int, purpose: str) -> torch.Generator:
-        """A CPU generator that belongs to clip `index` and `purpose` alone."""
+        """Make a CPU generator whose numbers depend only on the seed, the clip `index` and `purpose`."""
         return torch.Generator().manual_seed(clip_seed(self.seed, self.clip_ids[index], purpose))
 
     def slice(self, start: int, stop: int) -> Batch:
-        """Clips [start, stop) as a batch of their own."""
+        """Return the clips [start, stop) as a batch of their own."""
         ground_truth = None if self.ground_truth is None else self.ground_truth[start:stop]
         return Batch(self.x[start:stop], self.clip_ids[start:stop], self.seed, ground_truth)

@@ -1,4 +1,4 @@
-"""What a dataset is to the benchmark: clips in official folds, their sound, perhaps their evidence."""
+"""Datasets: clips in official folds, their sound, and for some their ground truth."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEST_FOLDS = (5,)
 
 @dataclass(frozen=True)
 class Split:
-    """Which folds are learnt from, which choose the epoch, and which are only scored; the official ones by default."""
+    """Folds for training, for choosing the epoch, and for testing; the official ones by default."""
 
     train: tuple[int, ...] = TRAIN_FOLDS
     validation: tuple[int, ...] = VALIDATION_FOLDS
@@ -29,7 +29,7 @@ class Split:
 
     @classmethod
     def testing(cls, fold: int, folds: Sequence[int]) -> Split:
-        """The split that tests on one of `folds`: the fold before it validates (before the first, the last)."""
+        """Make the split that tests on `fold` and validates on the fold before it (before the first: the last)."""
         ordered = sorted(folds)
         before = ordered[ordered.index(fold) - 1]
         return cls(tuple(other for other in ordered if other not in {fold, before}), (before,), (fold,))
@@ -46,7 +46,7 @@ class Clip:
         id: unique within the dataset.
         fold: official fold, from 1.
         label: index into the dataset's classes.
-        src_file: the recording it was cut from; statistics resample recordings, not clips.
+        src_file: the recording from which it was cut; statistics resample recordings, not clips.
         filename: file name inside the dataset, or "" for generated sound.
     """
 
@@ -62,10 +62,10 @@ class Dataset(abc.ABC):
 
     Attributes:
         name: registry name.
-        licence: of the sound, carried by everything trained on it.
+        licence: licence of the sound; cards of everything trained on it repeat it.
         classes: class names in the order of the labels.
         clips: all clips, in a fixed order.
-        has_ground_truth: whether `ground_truth` and `stem` know the labelled event.
+        has_ground_truth: whether `ground_truth` and `stem` are known.
         reads_folder: whether it is read from a folder that its user names, and made as `Kind(folder)`;
             else it is generated, and made as `Kind()`.
     """
@@ -79,27 +79,35 @@ class Dataset(abc.ABC):
 
     @abc.abstractmethod
     def waveform(self, clip: Clip) -> np.ndarray:
-        """Float32 (80000,) samples of one clip, in [-1, 1]."""
+        """Return the samples of one clip, float32 (80000,), in [-1, 1]."""
 
     def unlimited_waveform(self, clip: Clip) -> np.ndarray:
-        """The samples before they are clipped to [-1, 1], which resamplers and lossy decoders overshoot."""
+        """Return the samples before they are clipped to [-1, 1], which resamplers and lossy decoders overshoot."""
         return self.waveform(clip)
 
     def ground_truth(self, clip: Clip) -> np.ndarray:
-        """Boolean (513, 431): True where the labelled event is louder than everything else."""
-        raise DataError(f"{self.name} does not know the evidence of its clips")
+        """Return bool (513, 431), True where the labelled event is louder than everything else.
+
+        Raises:
+            DataError: the dataset has no ground truth.
+        """
+        raise DataError(f"{self.name} has no ground truth; choose a dataset that has, such as synth")
 
     def stem(self, clip: Clip) -> np.ndarray:
-        """Float32 (80000,) samples of the labelled event alone, as loud as in the clip."""
-        raise DataError(f"{self.name} does not know the stems of its clips")
+        """Return the samples of the labelled event alone, as loud as in the clip, float32 (80000,).
+
+        Raises:
+            DataError: the dataset has no stems.
+        """
+        raise DataError(f"{self.name} has no stems; choose a dataset that has, such as synth")
 
     def fingerprint(self) -> str:
-        """Hash of the clip list; what two runs must share to be compared."""
+        """Return a hash of the clip list. Runs can be compared only if it is equal."""
         lines = "\n".join(f"{c.id},{c.fold},{c.label},{c.src_file}" for c in self.clips)
         return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
     def in_folds(self, folds: Sequence[int]) -> list[Clip]:
-        """Clips of the given folds, in dataset order.
+        """Return the clips of the given folds, in the order of the dataset.
 
         Raises:
             DataError: a fold has no clips.
@@ -114,7 +122,7 @@ class Dataset(abc.ABC):
 
 
 def data_option(name: str) -> str:
-    """What a command needs besides the name of a dataset, for remedies; empty where the dataset cannot be loaded."""
+    """Return the option that a command needs for a dataset, for error messages; empty if the dataset does not load."""
     try:
         kind = registry.load("datasets", name)
     except RegistryError:

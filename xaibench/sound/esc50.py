@@ -19,13 +19,13 @@ from xaibench.sound.dataset import Clip, Dataset
 from xaibench.storage.array_cache import cached
 
 COLUMNS = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
-# Another version may decode or resample to other samples.
+# Another version of these libraries may give other samples.
 DECODER = f"sndfile{soundfile.__libsndfile_version__}-torchaudio{metadata.version('torchaudio')}"
 REMEDY = "run 'xaibench data check PATH' for the whole list"
 
 
 class Esc50(Dataset):
-    """The 50-class dataset read from a folder; clips are in the order of the CSV.
+    """The dataset of 50 classes, read from a folder; the clips are in the order of the CSV.
 
     Raises:
         DataError: the folder, its CSV or a listed file is missing or inconsistent.
@@ -74,7 +74,7 @@ class Esc50(Dataset):
             data = path.read_bytes()
         except OSError as error:
             raise AudioError(f"{path}: cannot be read ({error.strerror or error})") from error
-        # Keyed by content: a replaced file is decoded again, a moved folder is not.
+        # The key is the content: a replaced file is decoded again, a moved folder is not.
         key = f"{hashlib.sha256(data).hexdigest()}-{DECODER}"
         return cached(kind, key, lambda: audio.to_clip(*audio.decode(data, str(path)), limit=limit))
 
@@ -91,7 +91,7 @@ class Esc10(Esc50):
 
 
 def read_metadata(folder: Path) -> pd.DataFrame:
-    """The metadata table with checked types.
+    """Read the metadata table and check its values.
 
     Raises:
         DataError: the folder or CSV is missing, empty, lacks a column, or a row has wrong values.
@@ -109,17 +109,17 @@ def read_metadata(folder: Path) -> pd.DataFrame:
 
 
 def metadata_path(folder: Path) -> Path:
-    """Where the metadata table of a folder lies."""
+    """Return the path of a folder's metadata table."""
     return Path(folder) / "meta" / "esc50.csv"
 
 
 def marked_esc10(table: pd.DataFrame) -> pd.Series:
-    """Which rows of a metadata table of strings belong to ESC-10."""
+    """Tell which rows of a metadata table of strings belong to ESC-10."""
     return table["esc10"].str.lower() == "true"
 
 
 def read_table(folder: Path) -> pd.DataFrame:
-    """The metadata table as strings, unchecked but for its columns; row i is line i + 2 of the file.
+    """Read the metadata table as strings, and check only its columns; row i is line i + 2 of the file.
 
     Raises:
         DataError: the folder or CSV is missing, unreadable, empty, or lacks a column.
@@ -130,7 +130,7 @@ def read_table(folder: Path) -> pd.DataFrame:
     if not path.is_file():
         raise DataError(f"{path} is missing; {folder} is not in ESC-50's layout (meta/esc50.csv, audio/)")
     try:
-        # Blank lines are read, so that the index counts lines, and dropped below.
+        # Blank lines are read, so that the index counts lines. They are dropped below.
         table = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False).fillna("")
     except pd.errors.EmptyDataError:
         raise DataError(f"{path} is empty; expected a header and one row per clip") from None
@@ -153,7 +153,7 @@ def read_table(folder: Path) -> pd.DataFrame:
 
 
 def row_problems(table: pd.DataFrame) -> list[str]:
-    """What is wrong with the rows of a metadata table of strings, one sentence a problem."""
+    """Describe what is wrong with the rows of a metadata table of strings, one sentence per problem."""
     problems = []
     category_of: dict[str, str] = {}
     target_of: dict[str, str] = {}
@@ -162,7 +162,7 @@ def row_problems(table: pd.DataFrame) -> list[str]:
         filename, fold, target, category = str(row.filename), str(row.fold), str(row.target), str(row.category)
         if not is_plain_name(filename):
             problems.append(f"line {line}: filename {filename!r} is not a plain file name")
-        # A clip is known by its name without the ending, so a.wav beside a.ogg is one clip twice.
+        # A clip's id is its file name without the ending, so a.wav and a.ogg would be one clip twice.
         clip = Path(filename).stem
         if clip in seen:
             problems.append(f"line {line}: {filename} is listed already in line {seen[clip]}")
@@ -184,5 +184,5 @@ def row_problems(table: pd.DataFrame) -> list[str]:
 
 
 def is_plain_name(filename: str) -> bool:
-    """Whether a listed name is a file in audio/ and cannot lead out of it."""
+    """Tell whether a listed name can only be a file in audio/, and not lead out of this folder."""
     return filename not in {"", "..", "."} and not any(mark in filename for mark in "/\\\0")

@@ -1,4 +1,4 @@
-"""Say exactly what is wrong with a folder in ESC-50's layout, and what part of the dataset it holds."""
+"""Check a folder in ESC-50's layout: what is wrong with it, and which part of the dataset it holds."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ TARGETS = {
     "esc50": tuple(str(target) for target in range(50)),
 }
 TITLES = {"esc10": "ESC-10", "esc50": "ESC-50"}
-# mp3 pads a clip by up to two blocks of 1152 samples; a clip cut short by accident loses more.
+# mp3 pads a clip by up to two blocks of 1152 samples; a clip that was cut short by accident lacks more.
 SECONDS_TOLERANCE = 0.1
 LISTED_NAMES = 6
 
 
 @dataclass
 class Report:
-    """What a folder holds and what is wrong with it.
+    """Content of a folder, and what is wrong with it.
 
     Attributes:
         folder: the folder that was checked.
         dataset: "esc50" or "esc10"; the counts below are of this dataset's clips.
-        clips: rows of the CSV.
-        classes: different targets.
-        recordings: different source files.
-        esc10_clips: rows that the CSV marks as ESC-10.
-        clips_per_fold: fold to number of clips.
+        clips: number of rows of the CSV.
+        classes: number of different targets.
+        recordings: number of different source files.
+        esc10_clips: number of rows that the CSV marks as ESC-10.
+        clips_per_fold: number of clips by fold.
         problems: what must be mended, one sentence each, with the file or line.
-        notes: what is worth knowing and no error.
+        notes: further facts that are not errors.
     """
 
     folder: Path
@@ -52,7 +52,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
-        """The counts and the verdict in one line."""
+        """Return the counts and the number of problems in one line."""
         folds = ", ".join(f"fold {fold}: {clips}" for fold, clips in self.clips_per_fold.items())
         found = len(self.problems)
         return (
@@ -75,8 +75,7 @@ def check(folder: Path, dataset: str = "esc50", advance: Callable[[int, int], No
         advance: called after every audio file with (done, total).
 
     Raises:
-        DataError: the dataset is not one in ESC-50's layout. What is wrong with the folder is
-            reported, never raised.
+        DataError: the dataset is not read from such a folder. Problems of the folder itself are reported, not raised.
     """
     if dataset not in TARGETS:
         raise DataError(f"'{dataset}' is not read from a folder; check knows {' and '.join(TARGETS)}")
@@ -107,17 +106,17 @@ def check(folder: Path, dataset: str = "esc50", advance: Callable[[int, int], No
 
 
 def _inconsistent_marks(table: pd.DataFrame) -> list[str]:
-    """Classes of which some rows are marked as ESC-10 and others are not."""
+    """Describe classes of which some rows are marked as ESC-10 and others are not."""
     marks = marked_esc10(table).groupby(table["category"]).nunique()
     return [f"category {name!r} is marked esc10 in some rows and not in others" for name in marks[marks > 1].index]
 
 
 def _crossing_recordings(table: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """Recordings cut into clips of different folds, which would be trained and tested on.
+    """Describe recordings with clips in different folds, so that training and test clips share a recording.
 
     Returns:
         Problems (two folds share a recording of one class) and notes (they share a recording of
-        different classes: the official ESC-50 itself has a few of these, such as 209698).
+        different classes; the official ESC-50 itself has a few of these, such as 209698).
     """
     problems, notes = [], []
     for recording, clips in table[table["src_file"] != ""].groupby("src_file"):
@@ -136,7 +135,7 @@ def _crossing_recordings(table: pd.DataFrame) -> tuple[list[str], list[str]]:
 def _file_problems(
     folder: Path, listed: pd.Series, wanted: pd.Series, advance: Callable[[int, int], None]
 ) -> list[str]:
-    """Files missing, not listed, or not five seconds of sound.
+    """Describe files that are missing, not listed, or not five seconds of sound.
 
     Args:
         folder: the folder that holds audio/.
@@ -147,7 +146,7 @@ def _file_problems(
     sounds = folder / "audio"
     if not sounds.is_dir():
         return [f"{sounds} is missing; put the clips that {metadata_path(folder)} lists there"]
-    # What the operating system hides (.DS_Store) was put there by the system, not by the user.
+    # Hidden files (.DS_Store) were put there by the operating system, not by the user.
     present = {path.name for path in sounds.iterdir() if not path.name.startswith(".")}
     unlisted = sorted(present - set(listed))
     problems = [f"audio/{name} is not listed in meta/esc50.csv" for name in unlisted]
@@ -162,7 +161,7 @@ def _file_problems(
 
 
 def _sound_problem(path: Path, name: str) -> str | None:
-    """What is wrong with one audio file, which errors call `name`."""
+    """Describe what is wrong with one audio file, called `name` in messages; None if nothing is."""
     if not path.is_file():
         return f"{name} is listed in meta/esc50.csv and missing"
     try:
@@ -187,7 +186,7 @@ def _is_complete(table: pd.DataFrame, dataset: str) -> bool:
 
 
 def _coverage(table: pd.DataFrame, dataset: str) -> list[str]:
-    """Where the clips differ from the official eight of every class in every fold."""
+    """Describe where the clips differ from the official eight clips per class and fold."""
     title, targets = TITLES[dataset], TARGETS[dataset]
     per_fold = CLIPS_PER_CLASS_AND_FOLD * len(targets)
     if _is_complete(table, dataset):

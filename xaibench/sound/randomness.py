@@ -1,4 +1,4 @@
-"""The global random states of torch, numpy and Python: read, seeded for a while, put back."""
+"""Read, seed and restore the global random states of torch, numpy and Python."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class RandomStates(NamedTuple):
     """The state of every global random generator.
 
     Attributes:
-        torch: of the CPU's generator.
-        cuda: of each GPU's generator; empty where no GPU is in use.
-        numpy: of `numpy.random`.
-        python: of `random`.
+        torch: state of the CPU's generator.
+        cuda: states of the GPUs' generators; empty where no GPU is in use.
+        numpy: state of `numpy.random`.
+        python: state of `random`.
     """
 
     torch: Tensor
@@ -45,10 +45,10 @@ def restore(states: RandomStates) -> None:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed all global random states inside, and put the former ones back afterwards, after an exception too."""
+    """Seed all global random states inside the block, and restore them afterwards, even after an exception."""
     former = random_states()
     torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)  # numpy takes no longer seeds
+    np.random.seed(seed % 2**32)  # numpy takes seeds of 32 bits
     random.seed(seed)
     try:
         yield

@@ -1,4 +1,4 @@
-"""A handful of a dataset's clips."""
+"""A small part of a dataset."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from xaibench.sound.dataset import Clip, Dataset
 
 
 class Few(Dataset):
-    """The first clips of every fold of a dataset, in turn of every class; else as the dataset is.
+    """The first clips of every fold of a dataset, taken from its classes in turn.
 
     Args:
-        dataset: where the clips come from.
-        per_fold: most clips of a fold.
+        dataset: the dataset from which the clips come.
+        per_fold: largest number of clips per fold.
     """
 
     def __init__(self, dataset: Dataset, per_fold: int) -> None:

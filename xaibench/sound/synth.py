@@ -1,9 +1,9 @@
-"""The embedded set: generated sound whose time-frequency evidence is known exactly.
+"""The embedded set: generated sound whose ground truth in time and frequency is known exactly.
 
-Ten event classes, each with a time-frequency shape of its own, at random onset, duration, pitch
-and 0 to 20 dB above a background that is drawn independently of the class. Nothing is downloaded:
-clip i is a function of (SEED, i) alone, so any clip can be made without the others. The sound is
-rounded to 16 bits; other machines' libm may differ in the last of these bits, no more.
+There are ten classes of events, each with a shape of its own in time and frequency. Onset, duration and pitch are
+random. An event is 0 to 20 dB above a background that is drawn independently of the class. Nothing is downloaded:
+clip i depends only on (SEED, i), so any clip can be made without the others. The sound is rounded to 16 bits; on
+other machines libm may change the last of these bits.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _seconds(n: int) -> np.ndarray:
 
 
 def _tone(frequency: np.ndarray | float, n: int) -> np.ndarray:
-    """Sine of a constant or sample-wise frequency in Hz, (n,)."""
+    """Make a sine of a constant or sample-wise frequency in Hz, (n,)."""
     return np.sin(2 * np.pi * np.cumsum(np.broadcast_to(frequency, n)) / SAMPLE_RATE)
 
 
@@ -46,19 +46,19 @@ def _band_noise(rng: Generator, n: int, low: float, high: float) -> np.ndarray:
 
 
 def rising_chirp(rng: Generator, n: int) -> np.ndarray:
-    """One exponential glide upwards by one to three octaves."""
+    """Make one exponential glide upwards by one to three octaves."""
     start = _uniform_log(rng, 250, 900)
     return _tone(start * 2 ** (rng.uniform(1, 3) * np.linspace(0, 1, n)), n)
 
 
 def falling_chirp(rng: Generator, n: int) -> np.ndarray:
-    """One exponential glide downwards by one to three octaves."""
+    """Make one exponential glide downwards by one to three octaves."""
     start = _uniform_log(rng, 2000, 7000)
     return _tone(start * 2 ** (-rng.uniform(1, 3) * np.linspace(0, 1, n)), n)
 
 
 def harmonic_stack(rng: Generator, n: int) -> np.ndarray:
-    """A steady pitch with six to twelve harmonics, each a little weaker than the one below."""
+    """Make a steady pitch with six to twelve harmonics, each a little weaker than the one below."""
     pitch = _uniform_log(rng, 150, 500)
     order = np.arange(1, int(rng.integers(6, 13)) + 1)
     order = order[order * pitch < 7500]
@@ -66,7 +66,7 @@ def harmonic_stack(rng: Generator, n: int) -> np.ndarray:
 
 
 def click_train(rng: Generator, n: int) -> np.ndarray:
-    """Broadband clicks of two milliseconds at a regular rate of 4 to 14 per second."""
+    """Make broadband clicks of two milliseconds at a regular rate of 4 to 14 per second."""
     period = int(SAMPLE_RATE / rng.uniform(4, 14))
     click = rng.standard_normal(32) * np.hanning(32)
     train = np.zeros(n)
@@ -75,27 +75,27 @@ def click_train(rng: Generator, n: int) -> np.ndarray:
 
 
 def siren(rng: Generator, n: int) -> np.ndarray:
-    """A tone whose frequency swings sinusoidally one to three times a second."""
+    """Make a tone whose frequency swings sinusoidally one to three times a second."""
     centre, rate = _uniform_log(rng, 700, 2500), rng.uniform(1, 3)
     swing = rng.uniform(0.25, 0.45) * np.sin(2 * np.pi * rate * _seconds(n) + rng.uniform(0, 2 * np.pi))
     return _tone(centre * (1 + swing), n)
 
 
 def noise_burst(rng: Generator, n: int) -> np.ndarray:
-    """Band-limited noise, half an octave to an octave wide."""
+    """Make band-limited noise, half an octave to an octave wide."""
     low = _uniform_log(rng, 500, 3500)
     return _band_noise(rng, n, low, min(low * 2 ** rng.uniform(0.5, 1), 7600))
 
 
 def beeps(rng: Generator, n: int) -> np.ndarray:
-    """A pure tone switched on and off three to seven times a second."""
+    """Make a pure tone that is switched on and off three to seven times a second."""
     gate = signal.square(2 * np.pi * rng.uniform(3, 7) * _seconds(n), duty=rng.uniform(0.35, 0.6)) > 0
     smooth = np.convolve(gate, np.hanning(160) / np.hanning(160).sum(), mode="same")
     return _tone(_uniform_log(rng, 800, 5000), n) * smooth
 
 
 def bells(rng: Generator, n: int) -> np.ndarray:
-    """Struck inharmonic partials that die away, one to three strikes."""
+    """Make one to three strikes of decaying inharmonic partials."""
     struck = np.zeros(n)
     base = _uniform_log(rng, 500, 1400)
     for onset in np.linspace(0, n, int(rng.integers(1, 4)), endpoint=False).astype(int):
@@ -107,7 +107,7 @@ def bells(rng: Generator, n: int) -> np.ndarray:
 
 
 def sweeping_noise(rng: Generator, n: int) -> np.ndarray:
-    """A narrow band of noise whose centre glides up or down by about two octaves."""
+    """Make a narrow band of noise whose centre glides up or down by about two octaves."""
     low, octaves = _uniform_log(rng, 500, 1200), rng.uniform(1.5, 2.5)
     path = np.linspace(0, 1, n) if rng.random() < 0.5 else np.linspace(1, 0, n)
     jitter = signal.lfilter([0.02], [1, -0.98], rng.standard_normal(n))
@@ -116,7 +116,7 @@ def sweeping_noise(rng: Generator, n: int) -> np.ndarray:
 
 
 def melody(rng: Generator, n: int) -> np.ndarray:
-    """A staircase of five to eight short notes with two harmonics each."""
+    """Make a staircase of five to eight short notes with two harmonics each."""
     base, count = _uniform_log(rng, 350, 1000), int(rng.integers(5, 9))
     steps = rng.integers(0, 13, count)
     steps[1:] = np.where(steps[1:] == steps[:-1], (steps[1:] + 5) % 13, steps[1:])
@@ -143,27 +143,27 @@ def _white(rng: Generator, n: int) -> np.ndarray:
 
 
 def _coloured(rng: Generator, n: int) -> np.ndarray:
-    """Noise whose power falls with frequency as f^-1 to f^-2."""
+    """Make noise whose power falls with frequency as f^-1 to f^-2."""
     spectrum = np.fft.rfft(rng.standard_normal(n))
     frequency = np.maximum(np.fft.rfftfreq(n, 1 / SAMPLE_RATE), 20.0)
     return np.fft.irfft(spectrum * frequency ** -rng.uniform(0.5, 1), n)
 
 
 def _hum(rng: Generator, n: int) -> np.ndarray:
-    """Mains hum with harmonics over quiet white noise."""
+    """Make mains hum with harmonics over quiet white noise."""
     mains = rng.choice([50.0, 60.0])
     hum = np.sum([_tone(mains * k, n) / k for k in range(1, 9)], axis=0)
     return hum + 0.3 * rng.standard_normal(n)
 
 
 def _crackle(rng: Generator, n: int) -> np.ndarray:
-    """Sparse irregular impulses over quiet noise."""
+    """Make sparse irregular impulses over quiet noise."""
     impulses = (rng.random(n) < rng.uniform(5, 30) / SAMPLE_RATE) * rng.standard_normal(n) * 20
     return np.convolve(impulses, np.exp(-np.arange(64) / 8.0))[:n] + 0.3 * rng.standard_normal(n)
 
 
 def _gusts(rng: Generator, n: int) -> np.ndarray:
-    """Low-pass noise whose loudness wanders slowly."""
+    """Make low-pass noise whose loudness varies slowly."""
     knots = rng.uniform(0.3, 1.0, 8)
     envelope = np.interp(np.linspace(0, 7, n), np.arange(8), knots)
     return envelope * _band_noise(rng, n, 60, rng.uniform(800, 2500)) + 0.05 * rng.standard_normal(n)
@@ -181,7 +181,7 @@ def _fade(n: int) -> np.ndarray:
 
 
 def stems(index: int, label: int) -> tuple[np.ndarray, np.ndarray]:
-    """Event and background of clip `index`, whose sum is the clip before 16-bit rounding.
+    """Make event and background of clip `index`; their sum is the clip before it is rounded to 16 bits.
 
     Returns:
         Two float64 arrays (80000,); the event is 0 to 20 dB above the background while it sounds.
@@ -200,7 +200,7 @@ def stems(index: int, label: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Synth(Dataset):
-    """The generated dataset: 400 clips, ten classes, five folds of 80, evidence known."""
+    """The generated dataset: 400 clips, ten classes, five folds of 80, with ground truth."""
 
     name = "synth"
     licence = "Apache-2.0 (generated by xaibench)"

@@ -1,1 +1,1 @@
-"""Where files live, and how they are written safely: caches, cards, the user's folders, the hub, provenance."""
+"""Files: caches, cards, the user's folders, the hub, provenance, and how to write files safely."""

@@ -1,4 +1,4 @@
-"""Arrays kept between runs: one .npy file an entry, written atomically, in the user's cache folder."""
+"""Arrays kept between runs, as one .npy file per entry, written atomically, in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CACHE_VARIABLE = "XAIBENCH_CACHE"
 
 
 def cache_folder() -> Path:
-    """The cache folder: $XAIBENCH_CACHE, or the platform's user cache."""
+    """Return the cache folder: $XAIBENCH_CACHE, or the platform's user cache."""
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("xaibench"))
 
 
@@ -28,14 +28,14 @@ def _files(folder: Path) -> FileCache:
 
 
 def cached(group: str, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
-    """The array stored under (group, key), made and stored on first use.
+    """Return the array stored under (group, key); make and store it on first use.
 
-    A damaged entry is made again. A cache that cannot be written (full disk, read-only home)
-    costs time, never the run. A group keeps to a limit: what was read longest ago goes.
+    A damaged entry is made again. If the cache cannot be written (full disk, read-only home), this costs time, but the
+    run goes on. The size of a group is limited; what was read longest ago is deleted.
     """
     files = _files(cache_folder() / group)
-    # A damaged file passes on whatever numpy's header parser trips over: ValueError, MemoryError for an
-    # absurd shape, tokenize.TokenError. All of them mean: make it again.
+    # For a damaged file numpy's header parser raises many errors: ValueError, MemoryError for an absurd shape,
+    # tokenize.TokenError. In all these cases the array is made again.
     with contextlib.suppress(Exception), files.path(key).open("rb") as file:
         array = np.lib.format.read_array(file, allow_pickle=False)
         files.was_read(key)

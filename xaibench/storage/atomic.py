@@ -1,4 +1,4 @@
-"""Files that are never half written."""
+"""Write files so that they are never half written."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _LEFT_BEHIND_SECONDS = 3600.0
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary file to write; it takes the place of `path`, whole and on the disk, when the block ends well.
+    """Give a temporary file to write, which replaces `path` when the block ends without an error.
 
-    A process that is killed inside leaves the old file, and a temporary one that `remove_leftovers` removes. The
-    temporary name is of this process alone, so that several may write the same file.
+    The new file is whole and synced to disk. A process that is killed inside the block leaves the old file, and a
+    temporary one that `remove_leftovers` removes. Each process has its own temporary name, so that several may write
+    the same file.
     """
     path = Path(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_SUFFIX)
@@ -26,7 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes it private to its writer
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes the file readable by its owner only
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
@@ -36,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a killed process, or a machine that loses power, leaves the old one or the new one."""
+    """Write a file so that a killed process, or a power failure, leaves either the old file or the new one."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
@@ -57,7 +58,7 @@ def _umask() -> int:
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk; where folders cannot be synced, go on."""
+    """Wait until a file, or the names in a folder, are on the disk; do nothing where a folder cannot be synced."""
     flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)
     with contextlib.suppress(PermissionError, IsADirectoryError):
         handle = os.open(path, flags)

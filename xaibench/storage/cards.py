@@ -1,4 +1,4 @@
-"""Cards: the JSON beside weights, read as if a stranger had written it."""
+"""Cards: the JSON files beside weights. They are not trusted; every value is checked when a card is read."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pydantic import StringConstraints, TypeAdapter, ValidationError
 from xaibench.errors import CheckpointError
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._@+-]*"
-# Names become parts of paths.
+# Names become parts of paths, so they must not contain separators.
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME}$")]
 NameOrNone = Annotated[str, StringConstraints(pattern=f"^({NAME})?$")]
 
 
 def read(path: Path, kind: type[Any], what: str, remedy: str) -> Any:
-    """A dataclass from a JSON file, with every value of its type.
+    """Read a dataclass from a JSON file, and check the type of every value.
 
     Args:
-        path: of the file.
+        path: path of the file.
         kind: the dataclass.
-        what: it is, in words.
-        remedy: what to do where it is not.
+        what: what the file should be, in words, for errors.
+        remedy: what the user can do about an error.
 
     Raises:
-        CheckpointError: it is missing, no JSON, or not what the dataclass says.
+        CheckpointError: the file is missing, is not JSON, or does not fit the dataclass.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

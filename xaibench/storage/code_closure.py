@@ -1,9 +1,9 @@
-"""What a module's code depends on, read from its source without running it.
+"""The closure of a module: all code on which it depends, found in its source without running it.
 
 The closure of a module is the module, the packages around it, and all modules of the same or another local
-package that it imports, directly or not. Each counts by its syntax tree without docstrings and comments, so that
-a wheel and a checkout of the same commit are the same code. Installed libraries count by their version, and the
-packages of plugins by their data files too.
+package that it imports, directly or not. Each is hashed by its syntax tree without docstrings and comments, so that
+a wheel and a checkout of the same commit are the same code. For installed libraries the version is hashed, and for
+packages of plugins the data files as well.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from importlib import metadata
 from pathlib import Path
 
 CORE = "xaibench"
-# Strings that a class says of itself; they are printed and decide no value.
+# Attributes that describe a class; they are printed and change no value.
 DESCRIPTIVE = frozenset({"title", "reference", "description", "formula", "traps", "cost"})
-# The public names and the version number decide no value.
+# Modules with the public names and the version number; they change no value.
 _FACES = frozenset({CORE, f"{CORE}._version"})
 _DYNAMIC = frozenset({"__import__", "import_module", "exec", "eval", "load_module", "exec_module", "run_path"})
 _NOT_DATA = frozenset({".py", ".pyc", ".pyi"})
@@ -31,13 +31,13 @@ _NOT_DATA = frozenset({".py", ".pyc", ".pyi"})
 
 @dataclass
 class Closure:
-    """What was found of a module.
+    """The closure of a module.
 
     Attributes:
         modules: SHA-256 of the syntax tree of each local module, by its name.
         libraries: version of each installed library, by the name that is imported.
         files: SHA-256 of each data file of the plugins' packages, by its path inside the package.
-        doubts: why the closure may not be whole; empty where it is.
+        doubts: reasons why the closure may be incomplete; empty where it is complete.
     """
 
     modules: dict[str, str] = field(default_factory=dict)
@@ -46,14 +46,14 @@ class Closure:
     doubts: list[str] = field(default_factory=list)
 
     def digest(self) -> str:
-        """Return the SHA-256 of all of it."""
+        """Return one SHA-256 of everything."""
         found = [sorted(part.items()) for part in (self.modules, self.libraries, self.files)]
         return hashlib.sha256(repr(found).encode()).hexdigest()
 
 
 @cache
 def closure_of(module: str) -> Closure:
-    """Find the closure of a module by its name; nothing that is not imported yet runs, but for packages around it."""
+    """Find the closure of a module by its name. Except for the packages around it, no module is imported for this."""
     found = Closure()
     open_names = [module]
     while open_names:
@@ -95,7 +95,7 @@ def _add(found: Closure, name: str, own: str) -> list[str]:
 
 
 class _Strip(ast.NodeTransformer):
-    """Drops what decides no value: docstrings, what is only for type checkers, what classes say of themselves."""
+    """Removal of code that changes no value: docstrings, code for type checkers, descriptive class attributes."""
 
     def _body(self, node: ast.AST) -> ast.AST:
         self.generic_visit(node)

@@ -1,4 +1,4 @@
-"""A folder of files kept between runs that does not outgrow a limit."""
+"""A folder of files kept between runs, of limited size."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ LIMIT_BYTES = 4 * 1024**3
 
 
 class FileCache:
-    """Files with one ending; the ones read longest ago go first when they grow too large together.
+    """Files with one ending in a folder. When they become too large together, those read longest ago are deleted.
 
     Args:
-        folder: where the files are; made on first use.
+        folder: folder of the files; made on first use.
         suffix: their ending, with its dot; nothing else in the folder is counted or deleted.
-        limit_bytes: how much they may take.
+        limit_bytes: largest total size in bytes.
     """
 
     def __init__(self, folder: Path, suffix: str, limit_bytes: int = LIMIT_BYTES) -> None:
@@ -26,16 +26,16 @@ class FileCache:
         self._size: int | None = None
 
     def path(self, name: str) -> Path:
-        """Where a file is, or would be."""
+        """Return the path of a file, whether it exists or not."""
         return self._folder / f"{name}{self._suffix}"
 
     def was_read(self, name: str) -> None:
-        """Make a file the last to go."""
+        """Mark a file as read now, so that it is deleted last."""
         with contextlib.suppress(OSError):
             os.utime(self.path(name))
 
     def write(self, name: str, data: bytes) -> None:
-        """Keep a file, whole or not at all; a folder that cannot be written costs time, never the run."""
+        """Write a file, whole or not at all; nothing happens, and no error is raised, if the folder is not writable."""
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._make_room(len(data))
@@ -52,12 +52,12 @@ class FileCache:
         if self._size is not None and self._size + size <= self._limit:
             self._size += size
             return
-        # Counted once, and again only when it may be too much: other processes write and delete as well.
+        # Counted once, and again only when the limit may be reached, because other processes write and delete as well.
         found = [(path, path.stat()) for path in self._folder.glob(f"*{self._suffix}")]
         self._size = sum(about.st_size for _, about in found) + size
         if self._size <= self._limit:
             return
-        # A tenth more than needed, so that a full folder is not sorted again for every file.
+        # Delete a tenth more than needed, so that a full folder is not sorted again for every file.
         for path, about in sorted(found, key=lambda one: one[1].st_mtime_ns):
             if self._size <= 0.9 * self._limit:
                 break

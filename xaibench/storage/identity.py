@@ -1,7 +1,7 @@
-"""One idea of identity: what a computed thing depends on, as a hash; or why that cannot be told.
+"""Identities: a hash of everything that a result depends on, or the reason why it cannot be determined.
 
-The explanation cache, resuming, and the comparison read identities. Two objects with the same identity compute the
-same; where no identity can be told, nothing that was computed earlier is used again.
+The explanation cache, resumed runs, and the comparison use identities. Two objects with the same identity compute the
+same. Where the identity cannot be determined, nothing that was computed earlier is used again.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _CLASS_NOISE = frozenset(
 
 @dataclass(frozen=True)
 class Identity:
-    """What something depends on.
+    """Identity of an object, of code, or of a result.
 
     Attributes:
-        sha256: equal for what computes the same; empty where it cannot be told.
-        doubt: why it cannot be told, in one line; empty where it can.
+        sha256: hash that is equal for things that compute the same; empty where it cannot be determined.
+        doubt: reason why it cannot be determined, in one line; empty where it can.
     """
 
     sha256: str
@@ -51,30 +51,30 @@ class Identity:
 
     @property
     def known(self) -> bool:
-        """Whether two equal hashes mean the same."""
+        """Whether the identity could be determined."""
         return not self.doubt
 
 
 def of_code(leaf: type | types.FunctionType) -> Identity:
-    """Identify the code of a class or function: its module's closure, or what it holds where it has no module file."""
+    """Identify the code of a class or function: its module's closure, or its own content if it has no module file."""
     look = _Look(leaf)
     return look.seen(look.code(leaf))
 
 
 def of_object(thing: Any) -> Identity:
-    """Identify an object: the code of its class, and all that it holds."""
+    """Identify an object by the code of its class and all of its content."""
     look = _Look(type(thing))
     return look.seen(look.value(thing))
 
 
 def of_module(name: str) -> Identity:
-    """Identify a module of this distribution, and all that it imports."""
+    """Identify a module of this distribution and all that it imports."""
     closure = closure_of(name)
     return Identity("", closure.doubts[0]) if closure.doubts else Identity(closure.digest())
 
 
 def joined(*parts: Identity) -> Identity:
-    """Identify what depends on several things."""
+    """Identify a result that depends on several things."""
     for part in parts:
         if not part.known:
             return part
@@ -82,16 +82,16 @@ def joined(*parts: Identity) -> Identity:
 
 
 class _Look:
-    """Walks through code and values; an object that it has met already stands for itself."""
+    """A walk through code and values; an object that was met before is replaced by its number."""
 
     def __init__(self, leaf: type | types.FunctionType) -> None:
         self.doubts: list[str] = []
         self._own = {CORE, top_of(leaf.__module__ or "")}
         self._met: dict[int, int] = {}
-        self._alive: list[Any] = []  # so that no id is used twice while looking
+        self._alive: list[Any] = []  # so that Python gives no id twice during the walk
 
     def seen(self, digest: str) -> Identity:
-        """Return the identity of what was looked at."""
+        """Return the identity of everything that was met."""
         return Identity("", self.doubts[0]) if self.doubts else Identity(digest)
 
     def value(self, thing: Any) -> str:
@@ -102,8 +102,9 @@ class _Look:
         if isinstance(thing, re.Pattern):
             return _hash("pattern", thing.pattern, str(thing.flags))
         if isinstance(thing, torch.Tensor):
-            array = thing.detach().cpu().contiguous()
-            data = array.view(torch.uint8).numpy() if array.numel() and array.dim() else array.reshape(-1).numpy()
+            # A copy, because `contiguous` keeps odd strides along axes of length one (channels_last).
+            array = thing.detach().cpu().clone(memory_format=torch.contiguous_format)
+            data = array.reshape(-1).view(torch.uint8).numpy()
             return _hash("tensor", str(thing.dtype), str(tuple(thing.shape)), data.tobytes())
         if isinstance(thing, np.ndarray | np.generic) and thing.dtype != object:
             return _hash("array", str(thing.dtype), str(thing.shape), thing.tobytes())
@@ -150,11 +151,11 @@ class _Look:
         closure = closure_of(module)
         self.doubts += closure.doubts
         own = _hash("code", module, leaf.__qualname__, closure.digest())
-        # What was made while the program ran holds values that no source shows.
+        # Code that was made while the program ran holds values that are not in the source.
         return own if _is_where_it_says(leaf) else _hash(own, self._live(leaf))
 
     def _live(self, leaf: type | types.FunctionType) -> str:
-        """Digest what a class or function holds: byte code, defaults, closure, and the globals that it names."""
+        """Digest the content of a class or function: byte code, defaults, closure, and the globals that it names."""
         if isinstance(leaf, types.FunctionType):
             names = sorted(_names(leaf.__code__) & set(leaf.__globals__))
             named = [(name, self.value(leaf.__globals__[name])) for name in names]
@@ -166,7 +167,7 @@ class _Look:
         return _hash("class", leaf.__qualname__, *bases, *(f"{key} {self.value(value)}" for key, value in own))
 
     def _named(self, thing: Any) -> str:
-        """Digest what a library made, by its name and the library's version."""
+        """Digest an object of a library by its name and the library's version."""
         module = thing.__name__ if isinstance(thing, types.ModuleType) else getattr(thing, "__module__", None) or ""
         name = "" if isinstance(thing, types.ModuleType) else getattr(thing, "__qualname__", repr(thing))
         if module in _SCRIPTS:

@@ -1,4 +1,4 @@
-"""What a number depends on beside its inputs: versions and the machine."""
+"""Provenance of numbers: versions of libraries, and the machine."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _PACKAGES = ("torch", "torchaudio", "transformers", "captum", "quantus", "numpy"
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, xaibench and the libraries that touch scores."""
+    """Return the versions of Python, xaibench and the libraries that can change scores."""
     return dict(_versions())
 
 
-@cache  # they are looked up on disk
+@cache  # the versions are looked up on disk
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "xaibench": __version__}
     for package in _PACKAGES:
@@ -32,7 +32,7 @@ def _versions() -> dict[str, str]:
 
 
 def device_name(device: torch.device) -> str:
-    """A device as people call it, such as "cpu (x86_64, 2 threads)"; of a GPU also whether it is deterministic."""
+    """Describe a device, such as "cpu (x86_64, 2 threads)"; for a GPU also whether it is deterministic."""
     if device.type == "cuda":
         mode = ", deterministic" if torch.are_deterministic_algorithms_enabled() else ""
         return f"cuda ({torch.cuda.get_device_name(device)}{mode})"
@@ -40,5 +40,5 @@ def device_name(device: torch.device) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Parameters as JSON would give them back: tuples become lists."""
+    """Return parameters as they come back from JSON: tuples become lists."""
     return json.loads(json.dumps(value))

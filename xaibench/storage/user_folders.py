@@ -1,4 +1,4 @@
-"""Where a user's own things live that must outlast the cache."""
+"""Folder of the user's own data, which is kept when the cache is deleted."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ DATA_VARIABLE = "XAIBENCH_DATA"
 
 
 def data_folder() -> Path:
-    """The data folder: $XAIBENCH_DATA, or the platform's user data folder."""
+    """Return the data folder: $XAIBENCH_DATA, or the platform's user data folder."""
     return Path(os.environ.get(DATA_VARIABLE) or platformdirs.user_data_dir("xaibench"))

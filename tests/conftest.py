@@ -1,4 +1,7 @@
-"""Fixtures of all tests: a cache of their own, and the real clips where there are any."""
+"""Fixtures of all tests: a cache of their own, and the real clips where there are any.
+
+What takes a second to import, torch above all, is imported where a fixture uses it.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +9,30 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import soundfile
-import torch
 
 from tests.support.command_line import Command, Done
 from xaibench import cli
-from xaibench.classifiers import checkpoint
-from xaibench.scoring.evaluate import LoadedClassifier
-from xaibench.sound.synth import Synth
 from xaibench.storage.array_cache import CACHE_VARIABLE
 from xaibench.storage.user_folders import DATA_VARIABLE
 
+if TYPE_CHECKING:
+    from xaibench.classifiers.loaded import LoadedClassifier
+    from xaibench.sound.synth import Synth
+
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# Two threads in all, also of the programs that tests start; read by torch and numpy when they are imported.
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))))
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache_and_threads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests never touch the user's cache and data, and share a machine politely: two threads in all."""
-    torch.set_num_threads(max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
+def _own_cache_and_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests never touch the user's cache and data."""
     with pytest.MonkeyPatch.context() as patch:
         if not os.environ.get(CACHE_VARIABLE):
             patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
@@ -78,12 +84,16 @@ def small_esc50(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def synth() -> Synth:
     """The embedded clips, whose evidence is known."""
+    from xaibench.sound.synth import Synth
+
     return Synth()
 
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder of a CNN for synth: the shipped weights, as a stranger's."""
+    from xaibench.classifiers import checkpoint
+
     classifier, card = checkpoint.resolve("cnn-micro", "synth")
     folder = tmp_path_factory.mktemp("weights") / "cnn"
     checkpoint.save(folder, classifier, card)
@@ -93,6 +103,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def loaded(weights: Path) -> LoadedClassifier:
     """The CNN under explanation."""
+    from xaibench.classifiers import checkpoint
+    from xaibench.classifiers.loaded import LoadedClassifier
+
     classifier, card = checkpoint.load(weights)
     return LoadedClassifier("cnn", classifier, card.weights_sha256)
 

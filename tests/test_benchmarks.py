@@ -78,7 +78,6 @@ def test_throughput() -> None:
     for row in rows:
         rate = int(row["clips"]) / float(row["s"])
         assert float(row["clips / s"]) == pytest.approx(rate, rel=0.02)
-    assert float(rows[0]["clips / s"]) > float(rows[1]["clips / s"]), "a forward pass is a part of scoring"
 
 
 def test_the_audio_cache(small_esc50: Path) -> None:

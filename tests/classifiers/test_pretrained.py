@@ -10,51 +10,48 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import (
-    FocalNetForImageClassification,
-    FocalNetModel,
-    PreTrainedModel,
-    ViTForImageClassification,
-    ViTModel,
-)
 
 from tests.support import recipes
+from tests.support.lazy import Lazy
 from xaibench.classifiers import checkpoint, pretrained, training
 from xaibench.classifiers.base import Classifier, Recipe
-from xaibench.classifiers.focalnet import FocalNetClassifier
 from xaibench.classifiers.front_end import LinearResize
-from xaibench.classifiers.vit import VitClassifier
 from xaibench.errors import CheckpointError
 from xaibench.sound import audio
 from xaibench.sound.dataset import Clip, Dataset
 from xaibench.sound.randomness import seeded
 from xaibench.storage import hub
 
+transformers = Lazy("transformers")
+focalnet = Lazy("xaibench.classifiers.focalnet")
+vit = Lazy("xaibench.classifiers.vit")
+
 
 def build(name: str, classes: Sequence[str]) -> Classifier:
     """Tiny classifiers of the geometry that `recipes` has, and one of none."""
     if name == "focalnet":
-        return FocalNetClassifier(name, classes, LinearResize((224, 224)), recipes.focalnet_config(), hidden=5)
+        return focalnet.FocalNetClassifier(name, classes, LinearResize((224, 224)), recipes.focalnet_config(), hidden=5)
     if name == "vit":
-        return VitClassifier(name, classes, LinearResize((64, 64)), recipes.vit_config(), hidden=5)
+        return vit.VitClassifier(name, classes, LinearResize((64, 64)), recipes.vit_config(), hidden=5)
     made = Classifier(name, "cnn", classes)
     made.head = torch.nn.Linear(1, 1)
     return made
 
 
-SAVED: dict[str, tuple[str, Any]] = {
-    "focalnet, classifier": ("focalnet", FocalNetForImageClassification),
-    "focalnet, bare": ("focalnet", FocalNetModel),
-    "vit, classifier": ("vit", ViTForImageClassification),
-    "vit, bare": ("vit", ViTModel),
+SAVED = {
+    "focalnet, classifier": ("focalnet", "FocalNetForImageClassification"),
+    "focalnet, bare": ("focalnet", "FocalNetModel"),
+    "vit, classifier": ("vit", "ViTForImageClassification"),
+    "vit, bare": ("vit", "ViTModel"),
 }
 
 
-def model_of(kind: str) -> PreTrainedModel:
+def model_of(kind: str) -> Any:
     """A random model of transformers around, or of, the backbone."""
     family, model = SAVED[kind]
     with seeded(11):
-        return model(recipes.focalnet_config() if family == "focalnet" else recipes.vit_config()).eval()
+        config = recipes.focalnet_config() if family == "focalnet" else recipes.vit_config()
+        return getattr(transformers, model)(config).eval()
 
 
 @pytest.fixture
@@ -176,12 +173,12 @@ def test_another_family_or_none(folder: Path) -> None:
     ],
 )
 def test_another_geometry(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
-    ViTModel(recipes.vit_config(**changes)).save_pretrained(tmp_path / "other")
+    transformers.ViTModel(recipes.vit_config(**changes)).save_pretrained(tmp_path / "other")
     assert_refused("vit", tmp_path / "other", words)
 
 
 def test_a_square_size_may_be_written_as_two_numbers(tmp_path: Path) -> None:
-    ViTModel(recipes.vit_config(image_size=[64, 64])).save_pretrained(tmp_path / "two")
+    transformers.ViTModel(recipes.vit_config(image_size=[64, 64])).save_pretrained(tmp_path / "two")
     pretrained.initialise(build("vit", ("a", "b")), tmp_path / "two", "x")
 
 

@@ -12,14 +12,16 @@ from safetensors.torch import load_file
 
 from tests.support import recipes
 from tests.support.command_line import Command, assert_refused
+from tests.support.lazy import Lazy
 from xaibench.classifiers import checkpoint, references
 from xaibench.errors import CheckpointError
 from xaibench.results import store
 from xaibench.sound import audio
 from xaibench.sound.esc50 import Esc10
-from xaibench.speechbrain.classifiers import load_recipe
 from xaibench.storage import hub
 from xaibench.storage.user_folders import DATA_VARIABLE, data_folder
+
+recipe = Lazy("xaibench.speechbrain.classifiers")
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +48,7 @@ def test_added_it_is_listed_and_the_same_from_every_folder(
     loaded, card = checkpoint.resolve("mine", "esc10")
     x = torch.rand(2, *audio.PICTURE_SHAPE)
     with torch.inference_mode():
-        assert torch.equal(loaded.logits(x), load_recipe(source).logits(x)), "single precision is kept"
+        assert torch.equal(loaded.logits(x), recipe.load_recipe(source).logits(x)), "single precision is kept"
     assert (loaded.name, loaded.temperature, loaded.classes) == ("mine", 30.0, recipes.CLASSES)
     assert not loaded.training
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
@@ -73,7 +75,7 @@ def test_half_precision_stays_half_and_is_the_same(xaibench: Command, tmp_path: 
     loaded, card = checkpoint.resolve("theirs", "esc10")
     x = torch.rand(1, *audio.PICTURE_SHAPE)
     with torch.inference_mode():
-        assert torch.equal(loaded.logits(x), load_recipe(reference_folder / "vit").logits(x))
+        assert torch.equal(loaded.logits(x), recipe.load_recipe(reference_folder / "vit").logits(x))
     assert (card.dataset, card.train_folds, card.test_folds) == ("esc10", (1, 2, 3), (5,))
     assert "ESC-10" in card.data_licence
 
@@ -92,7 +94,7 @@ def test_the_standard_protocol_takes_it(
     assert set(found["classifier"]) == {"theirs"}
     assert set(found["method"]) == {tap, "saliency", "gradcam"}
     # By name: the recipe numbers its classes otherwise than the dataset does.
-    original, source = load_recipe(reference_folder / family), Esc10(esc50_folder)
+    original, source = recipe.load_recipe(reference_folder / family), Esc10(esc50_folder)
     waveforms = torch.stack([torch.from_numpy(source.waveform(clip)) for clip in source.in_folds([5])[:2]])
     with torch.inference_mode():
         guesses = original.logits(audio.spectrogram(waveforms)).argmax(dim=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.support.lazy import Lazy
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.checkpoint import freeze
@@ -19,7 +19,7 @@ from xaibench.explaining.trainable import FitContext, TrainingClips
 from xaibench.sound.audio import PICTURE_SHAPE
 from xaibench.testing import toy_batch
 
-MaskDecoder = importlib.import_module("xaibench.methods._mask_decoder").MaskDecoder
+mask_decoder = Lazy("xaibench.methods._mask_decoder")
 Sizes = Sequence[tuple[int, int]]
 
 ODD: list[Sizes] = [
@@ -92,7 +92,7 @@ def test_a_mask_has_the_spectrograms_size(name: str, sizes: Sizes, front_end: Fr
 def test_every_map_of_a_pyramid_decides_the_mask(sizes: Sizes, tmp_path: Path) -> None:
     torch.manual_seed(0)
     channels = [3 + 2 * i for i in range(len(sizes))]
-    decoder = MaskDecoder(channels, sizes, (32, 48), 4).train()
+    decoder = mask_decoder.MaskDecoder(channels, sizes, (32, 48), 4).train()
     maps = [torch.randn(2, count, *size, requires_grad=True) for count, size in zip(channels, sizes, strict=True)]
     drawn = decoder(maps)
     assert drawn.shape == (2, 32, 48)
@@ -103,7 +103,7 @@ def test_every_map_of_a_pyramid_decides_the_mask(sizes: Sizes, tmp_path: Path) -
 
 @pytest.mark.parametrize("width", [4, 24])
 def test_the_width_is_a_parameter(width: int) -> None:
-    decoder = MaskDecoder([8], [(4, 8)], (128, 128), width)
+    decoder = mask_decoder.MaskDecoder([8], [(4, 8)], (128, 128), width)
     widths = [step[0].out_channels for step in decoder.steps]
     assert max(widths) == 4 * width
     assert decoder.sizes[-1] == (128, 128)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import pickle
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 from tests.references import legacy as slow
 from tests.support import interpreters
 from tests.support.interpreters import CLASSES, small_classifier, small_state
+from tests.support.lazy import Lazy
 from xaibench import cli
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
@@ -26,8 +26,8 @@ from xaibench.sound.batch import Batch
 from xaibench.storage.user_folders import DATA_VARIABLE
 from xaibench.testing import check_explainer
 
-piq_speechbrain = importlib.import_module("xaibench.methods.piq_speechbrain")
-_recipe_interpreter = importlib.import_module("xaibench.methods._recipe_interpreter")
+piq_speechbrain = Lazy("xaibench.methods.piq_speechbrain")
+_recipe_interpreter = Lazy("xaibench.methods._recipe_interpreter")
 METRICS = {
     "AI": "legacy_average_increase",
     "AD": "legacy_average_drop",

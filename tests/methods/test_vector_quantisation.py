@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-
 import numpy as np
 import pytest
 import torch
@@ -11,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-quantisation = importlib.import_module("xaibench.methods._vector_quantisation")
-ClassCodebook, SHARED = quantisation.ClassCodebook, quantisation.SHARED
+from tests.support.lazy import Lazy
+
+quantisation = Lazy("xaibench.methods._vector_quantisation")
 
 
 def codebook(codes: int, shared: int, size: int, classes: int, seed: int = 0):  # type: ignore[no-untyped-def]
     torch.manual_seed(seed)
-    return ClassCodebook(codes, shared, size, classes)
+    return quantisation.ClassCodebook(codes, shared, size, classes)
 
 
 def features_of(shape: tuple[int, ...], seed: int = 0) -> Tensor:
@@ -30,7 +29,7 @@ def by_loops(weight: np.ndarray, owner: np.ndarray, features: np.ndarray, target
     for clip, row, column in np.ndindex(*chosen.shape):
         best = np.inf
         for code in range(len(weight)):
-            if owner[code] not in (target[clip], SHARED):
+            if owner[code] not in (target[clip], quantisation.SHARED):
                 continue
             distance = float(((features[clip, :, row, column] - weight[code]) ** 2).sum())
             if distance < best:
@@ -89,7 +88,7 @@ def test_shared_codes_are_open_to_every_class() -> None:
     with torch.no_grad():
         book.weight[:] = 100.0
         book.weight[-1] = 0.0
-    assert book.owner[-2:].tolist() == [SHARED, SHARED]
+    assert book.owner[-2:].tolist() == [quantisation.SHARED] * 2
     for target in range(3):
         assert (book.choose(torch.zeros(1, 4, 2, 2), torch.tensor([target])) == 7).all()
 
@@ -97,8 +96,8 @@ def test_shared_codes_are_open_to_every_class() -> None:
 @pytest.mark.parametrize(("codes", "shared", "classes"), [(1024, 0, 10), (1024, 24, 50), (10, 0, 10), (11, 1, 3)])
 def test_every_class_has_its_equal_share(codes: int, shared: int, classes: int) -> None:
     owner = codebook(codes, shared, 2, classes).owner
-    assert int((owner == SHARED).sum()) == shared
-    counts = torch.bincount(owner[owner != SHARED], minlength=classes)
+    assert int((owner == quantisation.SHARED).sum()) == shared
+    counts = torch.bincount(owner[owner != quantisation.SHARED], minlength=classes)
     assert counts.sum() == codes - shared
     assert counts.min() >= 1
     assert counts.max() - counts.min() <= 1
@@ -107,7 +106,7 @@ def test_every_class_has_its_equal_share(codes: int, shared: int, classes: int) 
 @pytest.mark.parametrize(("codes", "shared"), [(9, 0), (12, 3), (12, 13), (12, -1), (0, 0)])
 def test_too_few_codes_for_the_classes_are_refused(codes: int, shared: int) -> None:
     with pytest.raises(ValueError, match=f"{codes} codes, {shared} of them shared"):
-        ClassCodebook(codes, shared, 4, 10)
+        quantisation.ClassCodebook(codes, shared, 4, 10)
 
 
 def gradients(loss: Tensor, *of: Tensor) -> list[Tensor | None]:
@@ -159,7 +158,7 @@ def test_renewal_moves_only_unused_codes_and_onto_features_of_their_class() -> N
             assert torch.equal(now, before[code])
             continue
         expected += 1
-        allowed = samples if owner[code] == SHARED else samples[of == owner[code]]
+        allowed = samples if owner[code] == quantisation.SHARED else samples[of == owner[code]]
         assert (allowed == now).all(dim=1).any()
     assert moved == expected > 0
     assert (book.used == 0).all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from tests.references import correlation as reference
 from tests.references.values import Clip
+from tests.support.lazy import Lazy
 from tests.support.toy import LinearToy, RegionToy, context, ids, probability_function
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
@@ -20,9 +20,9 @@ from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric
 from xaibench.testing import GradientTimesInput
 
-_cells = importlib.import_module("xaibench.metrics._cells")
-correlation = importlib.import_module("xaibench.metrics.correlation")
-infidelity = importlib.import_module("xaibench.metrics.infidelity")
+_cells = Lazy("xaibench.metrics._cells")
+correlation = Lazy("xaibench.metrics.correlation")
+infidelity = Lazy("xaibench.metrics.infidelity")
 
 CORRELATIONS = ["faithfulness_correlation", "sensitivity_n", "faithfulness_estimate", "monotonicity_correlation"]
 NAMES = [*CORRELATIONS, "infidelity"]

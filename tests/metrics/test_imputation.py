@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -13,12 +11,12 @@ from torch import Tensor
 
 from tests.references.regions import imputed, road, road_input
 from tests.references.values import Clip
+from tests.support.lazy import Lazy
 from tests.support.toy import LinearToy, RegionToy, context, ids, probability_function
 from xaibench import registry
 from xaibench.results.areas import AREAS
 
-Road = registry.load("metrics", "road")
-imputation = sys.modules[Road.__module__]
+imputation = Lazy("xaibench.metrics.imputation")
 
 
 def spectrograms(count: int, shape: tuple[int, int], seed: int = 0) -> Tensor:
@@ -132,7 +130,7 @@ def test_equals_the_reference(shape):
     found = []
     for area in AREAS:
         inputs = imputation.Imputed(area).apply(made)
-        values = Road().score(made, area).values
+        values = registry.create("metrics", "road").score(made, area).values
         for i in range(len(x)):
             noise = torch.randn(shape, generator=made.clean.batch.generator(i, "road/noise")).numpy()
             clip = Clip(x[i].numpy(), importance[i].numpy(), probabilities, known)
@@ -161,9 +159,11 @@ def test_direction():
     x[:, 10:12] += 2.0  # class 1's band
     right, wrong = torch.zeros(1, 24, 24), torch.zeros(1, 24, 24)
     right[:, 2:4] = wrong[:, 10:12] = 1.0
-    values = [float(Road().score(context(RegionToy(), x, m), 0.10).values) for m in (right, wrong)]
+    values = [
+        float(registry.create("metrics", "road").score(context(RegionToy(), x, m), 0.10).values) for m in (right, wrong)
+    ]
     assert values == [0.0, 1.0]
-    assert not Road.higher_is_better
+    assert not registry.load("metrics", "road").higher_is_better
 
 
 def test_draws_belong_to_the_clip():

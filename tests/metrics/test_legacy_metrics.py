@@ -1,4 +1,4 @@
-"""The metrics of legacy-speechbrain by hand, and against Quantus; tests/test_legacy.py has the original values."""
+"""The metrics of legacy-speechbrain by hand and against Quantus; test_protocol.py has the original values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import quantus
 import torch
 from torch import Tensor
 
@@ -23,7 +22,9 @@ from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.sound.batch import Batch
 
 CLIPS, PICTURE_SHAPE = 4, (513, 431)
-NAMES = [name for name in registry.names("metrics") if registry.load("metrics", name).protocol == "legacy-speechbrain"]
+NAMES = [name for name in registry.names("metrics") if name.startswith("legacy_")]
+OF_QUANTUS = {"legacy_sparseness": "Sparseness", "legacy_complexity": "Complexity"}
+BY_HAND = [name for name in NAMES if name not in OF_QUANTUS]
 
 
 class Map(Explainer):
@@ -82,10 +83,15 @@ def by_hand(made: ScoringContext, mask: Tensor) -> list[dict[str, float]]:
     return found
 
 
+def test_the_metrics_of_the_protocol_are_named_after_it() -> None:
+    every = registry.names("metrics")
+    assert [name for name in every if registry.load("metrics", name).protocol == "legacy-speechbrain"] == NAMES
+
+
 def test_every_metric_of_a_soft_mask_by_hand() -> None:
     made = context(SoftMask(), draws(2))
     expected = by_hand(made, draws(2))
-    for name in expected[0]:
+    for name in BY_HAND:
         assert score(name, made) == pytest.approx([one[name] for one in expected], abs=1e-6), name
 
 
@@ -106,12 +112,14 @@ def test_a_map_is_kept_where_it_reaches_its_quantile() -> None:
 
 
 def test_sparseness_and_complexity_are_quantus() -> None:
+    import quantus
+
     mask = draws(4) ** 4
     mask[3] = 0.47
     made = context(SoftMask(), mask)
     arguments: dict[str, Any] = {"model": None, "y_batch": np.zeros(CLIPS, int), "softmax": False, "device": "cpu"}
-    for name, kind in (("legacy_sparseness", quantus.Sparseness), ("legacy_complexity", quantus.Complexity)):
-        theirs = kind(abs=True, disable_warnings=True)(
+    for name, theirs_name in OF_QUANTUS.items():
+        theirs = getattr(quantus, theirs_name)(abs=True, disable_warnings=True)(
             x_batch=mask[:, None].numpy().copy(), a_batch=mask[:, None].double().numpy().copy(), **arguments
         )
         assert score(name, made) == pytest.approx(theirs, rel=1e-6, abs=1e-9), name
@@ -121,7 +129,7 @@ def test_a_mask_of_zeros_has_neither() -> None:
     mask = draws(5)
     mask[1] = 0.0
     made = context(SoftMask(), mask)
-    for name in ("legacy_sparseness", "legacy_complexity"):
+    for name in OF_QUANTUS:
         scored = registry.create("metrics", name).score(made, None)
         assert [reason is not None for reason in scored.reasons] == [False, True, False, False]
 

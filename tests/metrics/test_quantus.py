@@ -11,12 +11,14 @@ import warnings
 
 import numpy as np
 import pytest
-import quantus
 import torch
 from scipy.ndimage import gaussian_filter
 
+from tests.support.lazy import Lazy
 from tests.support.toy import LinearToy, context
 from xaibench import registry
+
+quantus = Lazy("quantus")
 
 SHAPE = (64, 54)
 CLIPS = 6

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import quantus
 import torch
 from torch import Tensor, nn
 
+from tests.support.lazy import Lazy
 from tests.support.toy import LinearToy, context
 from xaibench import registry
 from xaibench.classifiers import checkpoint
@@ -18,6 +18,8 @@ from xaibench.classifiers.base import Classifier
 from xaibench.scoring.context import ScoringContext
 from xaibench.sound import audio
 from xaibench.sound.esc50 import Esc10
+
+quantus = Lazy("quantus")
 
 CLIPS = ("5-181766-A-10", "5-187979-A-21")  # rain; a sneeze, most of it digital silence
 QUIET = {"disable_warnings": True}

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import quantus
 import torch
 from torch import Tensor, nn
 
+from tests.support.lazy import Lazy
 from tests.support.toy import context, ids
 from xaibench import cli, registry
 from xaibench.classifiers.base import Classifier
@@ -25,6 +25,8 @@ from xaibench.sound.batch import Batch, clip_seed
 from xaibench.sound.randomness import seeded
 from xaibench.testing import GradientTimesInput
 from xaibench.testing.unchanged import unchanged
+
+quantus = Lazy("quantus")
 
 CLIPS = 3
 PICTURE_SHAPE = (12, 10)

@@ -7,17 +7,15 @@ it divides by the largest value of the batch.
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-import quantus
 import torch
-from captum.metrics import infidelity as captum_infidelity
 from torch import Tensor, nn
 
+from tests.support.lazy import Lazy
 from tests.support.toy import LinearToy
 from xaibench import registry
 from xaibench.classifiers import checkpoint
@@ -29,9 +27,11 @@ from xaibench.sound import audio
 from xaibench.sound.batch import Batch
 from xaibench.sound.esc50 import Esc10
 
-_cells = importlib.import_module("xaibench.metrics._cells")
-correlation = importlib.import_module("xaibench.metrics.correlation")
-infidelity = importlib.import_module("xaibench.metrics.infidelity")
+captum_metrics = Lazy("captum.metrics")
+quantus = Lazy("quantus")
+_cells = Lazy("xaibench.metrics._cells")
+correlation = Lazy("xaibench.metrics.correlation")
+infidelity = Lazy("xaibench.metrics.infidelity")
 
 CLIPS = 2
 DIVISIBLE = (504, 420)  # as much of 513 x 431 as Quantus's equal steps of a twentieth can divide
@@ -152,7 +152,7 @@ def test_faithfulness_estimate_on_the_whole_grid(real, monkeypatch):
     scorer = quantus.FaithfulnessEstimate(features_in_step=step, **settings())
     with pytest.raises(AssertionError, match="modulo remainder"):
         theirs(scorer, inputs(real, real.importance))
-    module = importlib.import_module("quantus.metrics.faithfulness.faithfulness_estimate")
+    module = Lazy("quantus.metrics.faithfulness.faithfulness_estimate")
     monkeypatch.setattr(module.asserts, "assert_features_in_step", lambda **_: None)
     found = theirs(scorer, inputs(real, real.importance))
     np.testing.assert_allclose(ours("faithfulness_estimate", real), found, rtol=0, atol=0.02)
@@ -272,7 +272,7 @@ def test_infidelity_on_the_engines_squares(real, classifier, spectrograms, metho
         return mask * (x if method == "saliency" else 1.0), x * ~mask
 
     module = Probabilities(made.classifier)
-    found = captum_infidelity(
+    found = captum_metrics.infidelity(
         lambda x: module(x[:, None]),
         perturb,
         x,

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import quantus
 import torch
-from quantus.functions.similarity_func import correlation_spearman
 from torch import Tensor
 
+from tests.support.lazy import Lazy
 from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
@@ -29,8 +28,11 @@ from xaibench.sound.batch import Batch
 from xaibench.sound.esc50 import Esc10
 from xaibench.testing import toy_batch, toy_classifier
 
-FAMILY = __import__(registry.load("metrics", "mprt").__module__, fromlist=["mprt_by_layer"])
-WEIGHTS = __import__(FAMILY.__name__.replace("randomisation", "_random_weights"), fromlist=["stages"])
+quantus = Lazy("quantus")
+similarity = Lazy("quantus.functions.similarity_func")
+
+FAMILY = Lazy("xaibench.metrics.randomisation")
+WEIGHTS = Lazy("xaibench.metrics._random_weights")
 CLIPS = 2
 
 
@@ -166,20 +168,19 @@ def test_random_logit_with_the_same_classes(context, monkeypatch):
     drawn: Tensor = FAMILY.other_classes(context)
     index = (drawn - (drawn > context.target).long()).numpy()  # among the classes without the predicted one
     monkeypatch.setattr(np.random, "randint", lambda low, high, size: index)
-    settings = {"num_classes": len(context.classifier.classes), "similarity_func": correlation_spearman}
+    settings = {"num_classes": len(context.classifier.classes), "similarity_func": similarity.correlation_spearman}
     expected = theirs(context, quantus.RandomLogit, abs=True, **settings)
     np.testing.assert_allclose(ours(context, "random_logit"), expected, rtol=0, atol=1e-9)
 
 
 def test_the_default_similarity_of_quantus_random_logit_sees_rows_not_pictures(context):
     """Why not SSIM: it gets flat maps, so that its windows of 7 run along time alone and over the rows' ends."""
-    from quantus.functions.similarity_func import ssim
     from skimage.metrics import structural_similarity
 
     drawn = FAMILY.other_classes(context)
     other = context.explainer.explain(context.clean.batch, drawn).map.abs().numpy()
     own = context.importance.numpy()
-    flat = ssim(own.reshape(CLIPS, -1), other.reshape(CLIPS, -1), batched=True)
+    flat = similarity.ssim(own.reshape(CLIPS, -1), other.reshape(CLIPS, -1), batched=True)
     for i in range(CLIPS):
         span = float(max(own[i].max(), other[i].max()) - min(own[i].min(), other[i].min()))
         picture = structural_similarity(own[i], other[i], data_range=span)

@@ -12,12 +12,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import quantus
 import torch
-from quantus.functions.perturb_func import noisy_linear_imputation
-from skimage.segmentation import slic
 from torch import Tensor, nn
 
+from tests.support.lazy import Lazy
 from tests.support.toy import LinearToy, context
 from xaibench import registry
 from xaibench.classifiers import checkpoint
@@ -26,6 +24,11 @@ from xaibench.results.areas import AREAS, CURVE_AREAS
 from xaibench.scoring.context import Masked, ScoringContext
 from xaibench.sound import audio
 from xaibench.sound.esc50 import Esc10
+
+segmentation = Lazy("skimage.segmentation")
+
+quantus = Lazy("quantus")
+perturb_func = Lazy("quantus.functions.perturb_func")
 
 CLIPS = ("5-181766-A-10", "5-187979-A-21")  # rain; a sneeze, most of it digital silence
 
@@ -217,7 +220,7 @@ def test_irof_of_quantus_gives_a_deaf_classifier_one_segment_not_zero(irof_runs)
 def test_slic_of_a_spectrogram_is_a_regular_grid(sounds):
     """Why IROF's segments are cells: with Quantus's settings SLIC finds in a clip what it finds in nothing at all."""
     for x in sounds.numpy().astype(float):
-        found, of_nothing = (slic(image[:, :, None], start_label=0) for image in (x, np.full_like(x, 0.5)))
+        found, of_nothing = (segmentation.slic(image[:, :, None], start_label=0) for image in (x, np.full_like(x, 0.5)))
         assert 90 <= of_nothing.max() + 1 <= 110
         same = sum(np.bincount(of_nothing[found == label]).max() for label in np.unique(found))
         assert same / x.size > 0.98
@@ -236,7 +239,7 @@ def quantus_imputation(made: ScoringContext, kept: list[np.ndarray]) -> Callable
         drawn = noise[clip].reshape(-1)[indices]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(np.random, "randn", lambda *shape: drawn.reshape(shape))
-            kept.append(noisy_linear_imputation(arr, indices, **settings)[0])
+            kept.append(perturb_func.noisy_linear_imputation(arr, indices, **settings)[0])
         return np.maximum(kept[-1], 0)[None]
 
     return impute

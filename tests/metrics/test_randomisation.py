@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.references.randomisation import REFERENCES, rank_correlation
+from tests.support.lazy import Lazy
 from tests.support.toy import LinearToy, ids
 from xaibench import registry
 from xaibench.classifiers import checkpoint, references
@@ -29,10 +30,9 @@ from xaibench.sound.randomness import seeded
 from xaibench.testing import GradientTimesInput
 from xaibench.testing.unchanged import unchanged
 
-# The registry is the only way to metrics, for tests too: their module is where the class says.
-FAMILY = __import__(registry.load("metrics", "mprt").__module__, fromlist=["mprt_by_layer"])
-WEIGHTS = __import__(FAMILY.__name__.replace("randomisation", "_random_weights"), fromlist=["stages"])
-RANKS = __import__(FAMILY.__name__.replace("randomisation", "_rank_correlation"), fromlist=["Ranks"])
+FAMILY = Lazy("xaibench.metrics.randomisation")
+WEIGHTS = Lazy("xaibench.metrics._random_weights")
+RANKS = Lazy("xaibench.metrics._rank_correlation")
 NAMES = ["efficient_mprt", "mprt", "random_logit"]
 SHAPE = (12, 9)
 

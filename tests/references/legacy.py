@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import quantus
 import soundfile
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import FocalNetBackbone, FocalNetConfig, ViTConfig, ViTModel
+
+from tests.support.lazy import Lazy
+
+transformers = Lazy("transformers")
+quantus = Lazy("quantus")
 
 Heard = tuple[Tensor, Tensor, Tensor]  # cosines, map before it is resized, last feature map or states
 State = dict[str, Tensor]
@@ -51,9 +54,11 @@ def network(folder: Path, family: str) -> Callable[[Tensor], Heard]:
     config.pop("model_type")
     body: Any
     if family == "focalnet":
-        body = FocalNetBackbone(FocalNetConfig(**config))
+        body = transformers.FocalNetBackbone(transformers.FocalNetConfig(**config))
     else:
-        body = ViTModel(ViTConfig(**config, attn_implementation="eager"), add_pooling_layer=False)
+        body = transformers.ViTModel(
+            transformers.ViTConfig(**config, attn_implementation="eager"), add_pooling_layer=False
+        )
     body.load_state_dict(state_of(folder / "embedding_model.ckpt"), strict=False)
     body.eval()
     head = state_of(folder / "classifier.ckpt")

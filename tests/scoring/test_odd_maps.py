@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.support.evaluating import config_of, run
 from xaibench import registry
-from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.results import store
-from xaibench.results.store import Manifest, RunFolder
-from xaibench.scoring.evaluate import Event, LoadedClassifier, RunConfig, evaluate
+from xaibench.scoring.evaluate import Event, LoadedClassifier
+from xaibench.scoring.metric import Metric
 from xaibench.scoring.protocol import STANDARD
 from xaibench.sound.batch import Batch
 from xaibench.sound.synth import Synth
@@ -34,9 +34,16 @@ NO_VALUE = {
         *("mprt", "random_logit", "sensitivity_n"),
     },
 }
-OF_STANDARD = [name for name in registry.names("metrics") if registry.load("metrics", name).protocol == "standard"]
-# A soft mask is another row, of methods whose maps are masks.
-OF_MAPS = {name for name in OF_STANDARD if registry.load("metrics", name).soft_mask != "only"}
+
+
+def metrics_of_standard() -> dict[str, Metric]:
+    every = {name: registry.create("metrics", name) for name in registry.names("metrics")}
+    return {name: metric for name, metric in every.items() if metric.protocol == STANDARD.name}
+
+
+def names_of_maps() -> set[str]:
+    """Of the metrics that score a map; a soft mask is another row, of methods whose maps are masks."""
+    return {name for name, metric in metrics_of_standard().items() if metric.soft_mask != "only"}
 
 
 def _nan(x: Tensor) -> Tensor:
@@ -76,30 +83,14 @@ class Odd(Explainer):
 
 
 @pytest.fixture(scope="module")
-def scored(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, list[Event]]:
+def scored(
+    tmp_path_factory: pytest.TempPathFactory, synth: Synth, loaded: LoadedClassifier
+) -> tuple[pd.DataFrame, list[Event]]:
     """All metrics of one clip, with each of the maps."""
-    source = Synth()
-    classifier, card = checkpoint.resolve("cnn-micro", "synth")
-    metrics = {name: registry.create("metrics", name) for name in OF_STANDARD}
     methods: dict[str, Explainer] = {name: Odd(make) for name, make in MAPS.items()}
-    config = RunConfig(
-        dataset=source, clips=source.in_folds([5])[:1], methods=methods, metrics=metrics, seed=0, batch_size=16
-    )
-    folder = RunFolder(
-        tmp_path_factory.mktemp("odd"),
-        Manifest(
-            dataset="synth",
-            dataset_fingerprint=source.fingerprint(),
-            folds=(5,),
-            limit=1,
-            clips=1,
-            seed=0,
-            protocol=STANDARD.id,
-        ),
-    )
-    events: list[Event] = []
-    evaluate(config, LoadedClassifier("cnn", classifier, card.weights_sha256), folder, events.append)
-    return store.read_rows(folder.path), events
+    folder = tmp_path_factory.mktemp("odd")
+    events = run(config_of(synth, methods, metrics_of_standard(), 1), loaded, folder)
+    return store.read_rows(folder), events
 
 
 @pytest.mark.parametrize(
@@ -109,7 +100,7 @@ def test_a_broken_map_has_no_value_in_any_metric(
     scored: tuple[pd.DataFrame, list[Event]], method: str, reason: str
 ) -> None:
     rows = scored[0].query("method == @method")
-    assert set(rows["metric"]) == OF_MAPS
+    assert set(rows["metric"]) == names_of_maps()
     assert rows["value"].isna().all()
     assert set(rows["reason"]) == {reason}
 
@@ -119,7 +110,7 @@ def test_an_empty_or_constant_map_has_a_value_or_a_reason(
     scored: tuple[pd.DataFrame, list[Event]], method: str
 ) -> None:
     rows = scored[0].query("method == @method")
-    assert set(rows["metric"]) == OF_MAPS
+    assert set(rows["metric"]) == names_of_maps()
     assert (rows["value"].isna() == rows["reason"].notna()).all()
     undefined = set(rows.loc[rows["value"].isna(), "metric"])
     assert undefined == NO_VALUE[method], "a metric that reads a map's values needs them"

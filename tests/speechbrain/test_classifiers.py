@@ -10,15 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import ViTModel
 
 from tests.support import recipes
+from tests.support.lazy import Lazy
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.class_order import in_order
 from xaibench.sound import audio
 from xaibench.sound.esc50 import Esc10
-from xaibench.speechbrain.classifiers import load_recipe
 from xaibench.speechbrain.spectrogram import legacy_spectrogram
+
+recipe = Lazy("xaibench.speechbrain.classifiers")
+
+transformers = Lazy("transformers")
 
 FAMILIES = ("focalnet", "vit")
 
@@ -41,7 +44,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 def test_logits_are_the_original_codes_on_every_clip(
     family: str, reference_folder: Path, spectrograms: dict[str, Tensor]
 ) -> None:
-    classifier = load_recipe(reference_folder / family)
+    classifier = recipe.load_recipe(reference_folder / family)
     expected = rows(reference_folder / family)
     assert len(expected) == 80
     assert {row["clip"] for row in expected} == set(spectrograms)
@@ -80,7 +83,7 @@ def logits_by_hand(family: str, image: Tensor, classes: int = 3) -> Tensor:
 @pytest.mark.parametrize("config", [True, False])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_whole_classifier_by_hand_with_and_without_its_config(tmp_path: Path, family: str, config: bool) -> None:
-    classifier = load_recipe(recipes.write(tmp_path / "mine", family, config))
+    classifier = recipe.load_recipe(recipes.write(tmp_path / "mine", family, config))
     side = 224 if family == "focalnet" else 64
     assert classifier.name == "mine"
     assert classifier.front_end.image_size == (side, side)
@@ -94,9 +97,9 @@ def test_a_whole_classifier_by_hand_with_and_without_its_config(tmp_path: Path, 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_classes_in_another_order(tmp_path: Path, family: str) -> None:
     folder = recipes.write(tmp_path / "mine", family)
-    original, x = load_recipe(folder), torch.rand(1, *audio.PICTURE_SHAPE)
+    original, x = recipe.load_recipe(folder), torch.rand(1, *audio.PICTURE_SHAPE)
     order = ("dog", "rain", "sea_waves")
-    changed = in_order(load_recipe(folder), order)
+    changed = in_order(recipe.load_recipe(folder), order)
     assert changed.classes == order
     with torch.inference_mode():
         expected = original.logits(x)[:, [original.classes.index(name) for name in order]]
@@ -107,10 +110,10 @@ def test_classes_in_another_order(tmp_path: Path, family: str) -> None:
 
 
 def test_attention_is_transformers_own(tmp_path: Path) -> None:
-    classifier: Any = load_recipe(recipes.write(tmp_path / "mine", "vit"))
+    classifier: Any = recipe.load_recipe(recipes.write(tmp_path / "mine", "vit"))
     assert classifier.capabilities == {"attentions", "recipe_features"}
     assert classifier.patch_grid == (4, 4)
-    model: Any = ViTModel(recipes.vit_config(), add_pooling_layer=False).eval()
+    model: Any = transformers.ViTModel(recipes.vit_config(), add_pooling_layer=False).eval()
     model.load_state_dict(classifier.backbone.state_dict())
     model.set_attn_implementation("eager")
     x = torch.rand(1, *audio.PICTURE_SHAPE)
@@ -125,7 +128,7 @@ def test_attention_is_transformers_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_feature_maps_are_time_by_frequency(tmp_path: Path, family: str) -> None:
     """What changes late in the clip changes the last rows of the map, at all frequencies."""
-    classifier: Classifier = load_recipe(recipes.write(tmp_path / "mine", family))
+    classifier: Classifier = recipe.load_recipe(recipes.write(tmp_path / "mine", family))
     seen: list[Tensor] = []
     hook = classifier.feature_maps.register_forward_hook(lambda module, args, output: seen.append(output))
     x = torch.zeros(2, *audio.PICTURE_SHAPE)

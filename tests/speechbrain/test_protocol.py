@@ -13,6 +13,7 @@ import torch
 
 from tests.references import legacy as slow
 from tests.support.command_line import Command
+from tests.support.lazy import Lazy
 from xaibench import registry
 from xaibench.classifiers.class_order import in_order
 from xaibench.classifiers.forward import Forwarder
@@ -29,8 +30,9 @@ from xaibench.sound.batch import Batch
 from xaibench.sound.dataset import Clip
 from xaibench.sound.esc50 import Esc10
 from xaibench.speechbrain import printed_means
-from xaibench.speechbrain.classifiers import load_recipe
 from xaibench.speechbrain.protocol import LEGACY
+
+recipe = Lazy("xaibench.speechbrain.classifiers")
 
 METHOD = {"focalnet": "focalnet", "vit": "vit-attention"}
 OF_MAPS = {"legacy_input_fidelity", "legacy_faithfulness_kept", "legacy_mask_fraction"}
@@ -91,7 +93,7 @@ def printed(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Printed:
     family, source = request.param, Esc10(esc50_folder)
-    classifier = in_order(load_recipe(reference_folder / family), source.classes)
+    classifier = in_order(recipe.load_recipe(reference_folder / family), source.classes)
     loaded = LoadedClassifier(family, classifier, "reference")
     path = tmp_path_factory.mktemp(family)
     events = run(config_of(source, [METHOD[family]], source.in_folds([5])), loaded, path)

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from tests.support import recipes
+from tests.support.lazy import Lazy
 from xaibench.errors import CheckpointError
-from xaibench.speechbrain.classifiers import load_recipe
+
+recipe = Lazy("xaibench.speechbrain.classifiers")
 
 FAMILIES = ("focalnet", "vit")
 
@@ -31,7 +33,7 @@ FIRST = {
 def assert_refused(folder: Path, *words: str) -> None:
     """One line that holds the words."""
     with pytest.raises(CheckpointError) as caught:
-        load_recipe(folder)
+        recipe.load_recipe(folder)
     text = str(caught.value)
     assert "\n" not in text
     for word in words:
@@ -175,7 +177,7 @@ def test_files_that_are_no_backbone(tmp_path: Path, content: object, words: str)
 
 def test_missing_and_cut_files(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"nowhere is not a folder; expected one with embedding_model\.ckpt and"):
-        load_recipe(tmp_path / "nowhere")
+        recipe.load_recipe(tmp_path / "nowhere")
     for name in (EMBEDDING, HEAD):
         folder = recipes.write(tmp_path / name, "vit")
         data = (folder / name).read_bytes()

@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tests.support.lazy import Lazy
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
 from xaibench.sound.randomness import seeded
-from xaibench.speechbrain import classifiers as recipe
+
+recipe = Lazy("xaibench.speechbrain.classifiers")
 
 CLASSES = ("rain", "dog", "sea_waves")
 SOURCE = "psi_model.ckpt"

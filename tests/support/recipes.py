@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers import FocalNetBackbone, FocalNetConfig, ViTConfig, ViTModel
 
+from tests.support.lazy import Lazy
 from xaibench.sound.randomness import seeded
+
+if TYPE_CHECKING:
+    from transformers import FocalNetConfig, ViTConfig
+
+transformers = Lazy("transformers")
 
 CLASSES = ("rain", "dog", "sea_waves")
 HIDDEN = 5
@@ -17,7 +22,7 @@ HIDDEN = 5
 
 def focalnet_config() -> FocalNetConfig:
     """Two stages of width 8 and 16."""
-    return FocalNetConfig(
+    return transformers.FocalNetConfig(
         image_size=224,
         patch_size=8,
         embed_dim=8,
@@ -40,13 +45,17 @@ def vit_config(**changes: Any) -> ViTConfig:
         "image_size": 64,
         "patch_size": 16,
     }
-    return ViTConfig(**sizes | changes)
+    return transformers.ViTConfig(**sizes | changes)
 
 
 def backbone(family: str) -> Any:
     """A random backbone of transformers, in evaluation mode."""
     with seeded(3):
-        made = FocalNetBackbone(focalnet_config()) if family == "focalnet" else ViTModel(vit_config())
+        made = (
+            transformers.FocalNetBackbone(focalnet_config())
+            if family == "focalnet"
+            else transformers.ViTModel(vit_config())
+        )
     return made.eval()
 
 

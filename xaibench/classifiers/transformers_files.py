@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import FocalNetConfig, ViTConfig
 
 from xaibench.errors import CheckpointError
 
@@ -38,7 +37,6 @@ KEYS = {
     "vit": """image_size patch_size num_channels hidden_size num_hidden_layers num_attention_heads intermediate_size
         hidden_act qkv_bias layer_norm_eps""".split(),  # noqa: SIM905
 }
-_CONFIGS = {"focalnet": FocalNetConfig, "vit": ViTConfig}
 NAMES = {"focalnet": "FocalNetBackbone", "vit": "ViTModel"}
 
 
@@ -128,8 +126,11 @@ def complete(family: str, given: Mapping[str, Any], path: Path) -> dict[str, Any
     Raises:
         CheckpointError: a value of the wrong type.
     """
+    from transformers import FocalNetConfig, ViTConfig  # takes a second, and most callers want names only
+
+    kind = FocalNetConfig if family == "focalnet" else ViTConfig
     try:
-        config = _CONFIGS[family](**{key: given[key] for key in KEYS[family] if key in given})
+        config = kind(**{key: given[key] for key in KEYS[family] if key in given})
     except Exception as error:  # whatever transformers' own validation raises
         raise CheckpointError(f"{path} is no config of a {family}: {' '.join(str(error).split())}") from error
     return {key: getattr(config, key) for key in KEYS[family]}

@@ -1,0 +1,33 @@
+"""Collecting the suite loads no explainer, no metric and no library that only some of them use."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+LEAVES = ("xaibench.methods", "xaibench.metrics", "captum", "quantus", "transformers")
+PROGRAM = """
+import sys
+import pytest
+
+class Report:
+    def pytest_collection_finish(self, session):
+        print("COLLECTED", len(session.items), *sorted(sys.modules))
+
+sys.exit(pytest.main(["--collect-only", "-qq", "-p", "no:cacheprovider", "-p", "no:xdist", "-s"], [Report()]))
+"""
+
+
+def test_collecting_the_suite_loads_no_leaf() -> None:
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    command = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(command, cwd=REPOSITORY, env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("COLLECTED")]
+    _, count, *modules = line.split()
+    assert int(count) > 2000
+    assert "xaibench.registry" in modules
+    assert [name for name in modules if name.startswith(LEAVES)] == []

@@ -23,6 +23,7 @@ _HOMES = {
     "Explainer": "xaibench.explaining.explainer",
     "Explanation": "xaibench.explaining.explanation",
     "ExplanationError": "xaibench.errors",
+    "IsolationError": "xaibench.errors",
     "FitContext": "xaibench.explaining.trainable",
     "Fitted": "xaibench.explaining.trainable",
     "ForeignCheckpoint": "xaibench.classifiers.checkpoint_format",
@@ -56,6 +57,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test comp
     from xaibench.errors import CheckpointError as CheckpointError
     from xaibench.errors import DataError as DataError
     from xaibench.errors import ExplanationError as ExplanationError
+    from xaibench.errors import IsolationError as IsolationError
     from xaibench.errors import RegistryError as RegistryError
     from xaibench.errors import ResultsError as ResultsError
     from xaibench.errors import UnsupportedPairError as UnsupportedPairError

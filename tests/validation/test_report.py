@@ -68,7 +68,7 @@ def test_the_leaderboard_marks_metrics_that_fail(assessment: pd.DataFrame, tmp_p
     report.write(assessment, tmp_path)
     unproven = leaderboard.unproven_metrics(tmp_path)
     assert unproven == {"average_gain"}
-    methods = {name: {FF: noise(i), ("average_gain", 0.1): noise(i)} for i, name in enumerate(("a", "random"))}
+    methods = {name: {FF: noise(i), ("average_gain", 0.1): noise(i, 0.5)} for i, name in enumerate(("a", "random"))}
     comparison = compare([write_run(tmp_path / "run", methods)])
     plain = leaderboard.board(comparison, "synth", "cnn-micro")
     marked = leaderboard.board(comparison, "synth", "cnn-micro", unproven)

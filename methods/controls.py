@@ -1,11 +1,11 @@
-"""Yardsticks: maps that know nothing of the classifier, or everything of the clip."""
+"""Controls: maps that depend only on the clips, never on the classifier. Every method is compared with them."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
+from xaibench.explaining import control_maps
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.sound.batch import Batch
@@ -22,8 +22,7 @@ class Random(_Control):
     description = "independent uniform noise in every bin: what an explanation must beat"
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        maps = [torch.rand(batch.picture_shape, generator=batch.generator(i, "random")) for i in range(len(batch))]
-        return Explanation(torch.stack(maps).to(batch.x.device), batch.picture_shape)
+        return Explanation(control_maps.random(batch), batch.picture_shape)
 
 
 class Uniform(_Control):
@@ -31,7 +30,7 @@ class Uniform(_Control):
     description = "the same importance everywhere; its masks are random by the tie rule"
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        return Explanation(torch.ones_like(batch.x), (1, 1))
+        return Explanation(control_maps.uniform(batch), (1, 1))
 
 
 class Energy(_Control):
@@ -39,7 +38,7 @@ class Energy(_Control):
     description = "the spectrogram itself: the loudest bins matter most"
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        return Explanation(batch.x.clone(), batch.picture_shape)
+        return Explanation(control_maps.energy(batch), batch.picture_shape)
 
 
 class Oracle(_Control):
@@ -48,5 +47,4 @@ class Oracle(_Control):
     requires = frozenset({"ground_truth"})
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        assert batch.ground_truth is not None
-        return Explanation(batch.x * batch.ground_truth, batch.picture_shape)
+        return Explanation(control_maps.oracle(batch), batch.picture_shape)

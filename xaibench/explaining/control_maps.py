@@ -1,0 +1,33 @@
+"""Maps that depend only on the clips: the controls return them, and the reference maps of metrics are made of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from xaibench.sound.batch import Batch
+
+
+def random(batch: Batch) -> Tensor:
+    """Draw independent uniform noise from 0 to 1 for every bin, (batch, freq, time); the same for the same clip."""
+    maps = [torch.rand(batch.picture_shape, generator=batch.generator(i, "random")) for i in range(len(batch))]
+    return torch.stack(maps).to(batch.x.device)
+
+
+def uniform(batch: Batch) -> Tensor:
+    """Return the same importance for every bin, (batch, freq, time); the rule for ties then makes random masks."""
+    return torch.ones_like(batch.x)
+
+
+def energy(batch: Batch) -> Tensor:
+    """Return the spectrogram itself, (batch, freq, time): the loudest bins matter most."""
+    return batch.x.clone()
+
+
+def oracle(batch: Batch) -> Tensor:
+    """Return the spectrogram in the bins of the ground truth and zero elsewhere, (batch, freq, time).
+
+    The batch must have a ground truth; a method that calls this function says so in `requires`.
+    """
+    assert batch.ground_truth is not None
+    return batch.x * batch.ground_truth

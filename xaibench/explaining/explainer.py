@@ -24,7 +24,7 @@ class Explainer(abc.ABC):
             that are never negative.
         requires: capabilities that the classifier must offer, such as "attentions"; "ground_truth" where
             the clips' events must be known. A name that nobody has registered works too.
-        control: whether it is a yardstick rather than a method.
+        control: whether it is a map to compare methods with, rather than a method.
         native_mask: whether its map is a mask as it is, from 0 to 1; it is then scored as that too.
         protocols: names of the protocols that score it.
         parameters: everything beside classifier and clip that decides the map; provenance.

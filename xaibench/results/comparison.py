@@ -19,7 +19,7 @@ from xaibench.results.statistics import ALPHA, Floats, flips_for, holm, mean_int
 # The control that every method has to beat: a mask of the same area at random bins, which is what
 # a map that knows nothing of the classifier amounts to.
 BASELINE = "random"
-# The control that is a ceiling, not a yardstick: losing to the known evidence is no fault.
+# The control that is a ceiling: it knows the ground truth, so any method may lose to it.
 CEILING = "oracle"
 COLUMNS = (
     *("dataset", "classifier", "method", "metric", "area", "mean", "low", "high", "n", "undefined", "accuracy", "rank"),
@@ -246,8 +246,8 @@ def _judge(cell: pd.DataFrame, values: Floats, recordings: NDArray, controls: se
         for i, p_one in zip(others, p_better, strict=True):
             better[i] = None if np.isnan(p_one) else bool(p_one <= ALPHA)
     means = cell["mean"].to_numpy(float) * np.where(scored, sign(cell["metric"].iloc[0]), 1)
-    yardstick = np.array([method in controls and method != CEILING for method in methods])
-    beats = yardstick & (gap < 0) & ~tied
+    to_beat = np.array([method in controls and method != CEILING for method in methods])
+    beats = to_beat & (gap < 0) & ~tied
     return pd.DataFrame(
         {
             "rank": pd.Series(means, index=cell.index).rank(method="min", ascending=False).astype("Int64"),

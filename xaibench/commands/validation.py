@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xaibench.commands import options
 from xaibench.commands.console import notes, output, progress
-from xaibench.errors import XaibenchError
+
+if TYPE_CHECKING:
+    from xaibench.scoring.evaluate import Event
 
 CLIPS = 32  # three classifiers and the default metrics then take some minutes on two cores
 
@@ -50,72 +52,34 @@ def validate(
 
     xaibench validate --limit 80 --metric default --metric road
     """
-    from xaibench import registry
-    from xaibench.classifiers.forward import automatic_batch_size
     from xaibench.commands.classifiers import load_classifiers
     from xaibench.reports import tables
-    from xaibench.results.store import VALIDATION, Manifest, RunFolder, read_rows
-    from xaibench.scoring import protocol
-    from xaibench.scoring.evaluate import Event, RunConfig, evaluate
-    from xaibench.validation import assess
+    from xaibench.validation import report
+    from xaibench.validation.reference_maps import DATASET, FOLDS, REFERENCE_MAPS
+    from xaibench.validation.validate import validate_metrics
 
-    source = options.open_dataset(assess.DATASET, None)
-    where = options.open_device(device)
+    source = options.open_dataset(DATASET, None)
     metrics = options.metrics(metric or [], [])
-    # The agreement is computed with these metrics, which cost nothing.
-    for name in registry.names("metrics"):
-        kind = registry.load("metrics", name)
-        if kind.needs_ground_truth and kind.in_default_set and kind.protocol == protocol.DEFAULT:
-            metrics[name] = registry.create("metrics", name)
-    clips = source.in_folds(assess.FOLDS)[:limit]
-    maps = assess.yardsticks()
-    config = RunConfig(
-        dataset=source, clips=clips, methods=maps, metrics=metrics, seed=seed, batch_size=automatic_batch_size(where)
-    )
-    loaded_classifiers = load_classifiers(classifier, source, assess.FOLDS, where)
-    path = out / "runs" / VALIDATION / (f"{source.name}-first{limit}" + (f"-seed{seed}" if seed else ""))
-    folder = RunFolder(
-        path,
-        Manifest(
-            dataset=source.name,
-            dataset_fingerprint=source.fingerprint(),
-            folds=assess.FOLDS,
-            limit=limit,
-            clips=len(clips),
-            seed=seed,
-            protocol=protocol.default().id,
-        ),
-    )
-
-    failures: list[str] = []
+    classifiers = load_classifiers(classifier, source, FOLDS, options.open_device(device))
     with progress() as bar:
-        task = bar.add_task("scoring", total=len(loaded_classifiers) * len(maps) * len(clips))
+        clips = len(source.in_folds(FOLDS)[:limit])
+        task = bar.add_task("scoring", total=len(classifiers) * len(REFERENCE_MAPS) * clips)
 
-        def report(event: Event) -> None:
+        def advance(event: Event) -> None:
             if event.kind == "failed":
-                failures.append(f"failed: {event.method} on {event.classifier}: {event.reason}")
+                line = f"failed: {event.method} on {event.classifier}: {event.reason}"
+                bar.console.print(line, style="red", markup=False, soft_wrap=True)
             bar.update(task, advance=event.clips, description=f"{event.classifier} · {event.method}")
 
-        for loaded in loaded_classifiers:
-            evaluate(config, loaded, folder, report)
-    for line in failures:
-        notes().print(line, style="red", markup=False, soft_wrap=True)
-    if failures:
-        raise XaibenchError(
-            "some reference maps could not be scored (see above); mend the cause and run this again, the rest is saved"
+        assessment = validate_metrics(
+            classifiers, metrics, limit=limit, out=out, results=results, seed=seed, report=advance
         )
-
-    with notes().status("comparing"):
-        rows = read_rows(path)
-        rows = rows[rows["classifier"].isin([loaded.label for loaded in loaded_classifiers])]
-        methods = assess.real_methods(results, {loaded.label: loaded.identity for loaded in loaded_classifiers})
-        assessment = assess.assess(rows, methods)
-    for loaded in loaded_classifiers:
-        for piece in assess.table(assessment, loaded.label).split():
+    for loaded in classifiers:
+        for piece in report.table(assessment, loaded.label).split():
             output().print(tables.terminal(piece))
-    for line in assess.summary(assessment):
+    for line in report.summary(assessment):
         output().print(line, markup=False, soft_wrap=True)
     with notes().status("drawing"):
-        written = assess.write(assessment, out)
+        written = report.write(assessment, out)
     for file in written:
         output().print(f"wrote {file}", markup=False, soft_wrap=True)

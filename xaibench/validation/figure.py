@@ -42,13 +42,13 @@ def write_plot(assessment: pd.DataFrame, path: Path) -> list[Path]:
 
 
 def validation(lines: pd.DataFrame) -> Figure:
-    """Metrics by yardsticks, a panel per classifier, then the effects and agreements of all classifiers.
+    """Draw metrics by reference maps, a panel per classifier, then the effects and agreements of all classifiers.
 
-    A metric's yardsticks lie between its worst (0) and its best mean (1), with 95% intervals. Metrics that
-    are not judged stand below a line.
+    The places run from a metric's worst mean (0) to its best (1), with 95% intervals. Metrics that are not
+    judged stand below a line.
 
     Args:
-        lines: at one area, as `validation.assess` gives them.
+        lines: at one area, as `assess` returns them.
     """
     judged = {name for name in lines["metric"] if (lines.loc[lines["metric"] == name, "verdict"] != NOT_WHERE).all()}
     order = metric_order(set(lines["metric"]))
@@ -109,7 +109,7 @@ def validation(lines: pd.DataFrame) -> Figure:
 
 
 def _draw_places(axis: Axes, panel: pd.DataFrame, metrics: Sequence[str]) -> None:
-    """Each yardstick's mean between the worst and the best of its metric."""
+    """Draw the mean of each reference map between the worst and the best of its metric."""
     for row, metric in enumerate(metrics):
         if metric not in panel.index:
             continue

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from xaibench import cli, registry
@@ -145,10 +144,10 @@ class Reader:
         """Without network: exit code 2 and what to do by hand."""
 
         def no_network(*arguments: object, **options: object) -> None:
-            raise urllib.error.URLError("Name or service not known")
+            raise httpx2.ConnectError("Name or service not known")
 
         with self.monkeypatch.context() as patch:
-            patch.setattr(urllib.request.OpenerDirector, "open", no_network)
+            patch.setattr(httpx2.HTTPTransport, "handle_request", no_network)
             code = self._call(words)
         return None if code == 2 else f"without network the exit code is {code}, not 2"
 

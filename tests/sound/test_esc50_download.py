@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.support.archive_server import SMALL, Server, fetch_small, ignore, names, running, zipped
@@ -245,17 +246,31 @@ def test_a_server_that_speaks_no_http_is_named(folder, monkeypatch):
         thread.join()
 
 
-def test_a_redirect_out_of_tls_is_refused(server, folder, monkeypatch):
-    """The answer's address is what counts, so an opener that ends at http stands in for TLS here."""
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_a_redirect_out_of_tls_is_refused(folder, monkeypatch, comes_back):
+    """Also where a later redirect would come back to TLS; the address outside it is never asked."""
+    outside, inside = "http://elsewhere/archive.zip", "https://elsewhere/archive.zip"
+    asked = []
 
-    class Redirected:
-        def open(self, request, timeout):
-            return opener.open(server.address, timeout=timeout)
+    def answer(transport, request):
+        asked.append(str(request.url))
+        if comes_back and str(request.url) == outside:
+            return httpx2.Response(302, headers={"Location": inside})
+        return httpx2.Response(302, headers={"Location": outside})
 
-    opener = fetch_module.urllib.request.build_opener()
-    monkeypatch.setattr(fetch_module.urllib.request, "build_opener", lambda *handlers: Redirected())
-    with pytest.raises(DataError, match="which is not https"):
+    monkeypatch.setattr(httpx2.HTTPTransport, "handle_request", answer)
+    with pytest.raises(DataError, match=f"redirects to {outside}, which is not https") as caught:
         fetch("esc50", folder, ignore, layout=SMALL)
+    assert_says_what_to_do_by_hand(caught, ADDRESS, folder)
+    assert asked == [ADDRESS]
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "SSL_CERT_FILE"])
+def test_proxies_and_certificates_that_cannot_be_used_are_named(folder, monkeypatch, variable):
+    monkeypatch.setenv(variable, "ftp://nowhere")
+    with pytest.raises(DataError, match="proxy or certificates") as caught:
+        fetch("esc50", folder, ignore)
+    assert_says_what_to_do_by_hand(caught, ADDRESS, folder)
 
 
 def test_an_archive_downloaded_by_hand_is_used_without_network_and_kept(folder, small_esc50, monkeypatch):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import shutil
 import stat
-import urllib.error
-import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import urlsplit
+
+import httpx2
 
 from xaibench.errors import DataError
 from xaibench.sound.esc50 import metadata_path, read_metadata
@@ -23,7 +23,6 @@ NAME = "ESC-50-master"
 DATASETS = ("esc10", "esc50")
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
-BLOCK = 1 << 18
 # The official archive is about 0.6 GB, unpacks to 0.9 GB and holds some 2020 files.
 MAX_ARCHIVE_BYTES = 2 << 30
 MAX_UNPACKED_BYTES = 4 << 30
@@ -34,7 +33,7 @@ Progress = Callable[[int, int | None], None]
 
 @dataclass(frozen=True)
 class Layout:
-    """What a complete dataset holds; every fold has the same number of clips."""
+    """The numbers of a complete dataset; every fold has the same number of clips."""
 
     clips: int
     classes: int
@@ -97,32 +96,6 @@ def fetch(dataset: str, folder: Path, progress: Progress, *, address: str = ADDR
     return target
 
 
-class _PatientConnection:
-    """A connection that is refused or up within CONNECT_SECONDS, and then may be slow to answer."""
-
-    def connect(self) -> None:
-        super().connect()  # type: ignore[misc]
-        self.sock.settimeout(READ_SECONDS)  # type: ignore[attr-defined]
-
-
-class _Http(_PatientConnection, http.client.HTTPConnection):
-    pass
-
-
-class _Https(_PatientConnection, http.client.HTTPSConnection):
-    pass
-
-
-class _HttpHandler(urllib.request.HTTPHandler):
-    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_Http, req)
-
-
-class _HttpsHandler(urllib.request.HTTPSHandler):
-    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_Https, req)
-
-
 def _by_hand(address: str, archive: Path, reason: object) -> DataError:
     return DataError(
         f"{address} cannot be downloaded ({reason}); download it elsewhere, save it as {archive.absolute()}, "
@@ -130,50 +103,65 @@ def _by_hand(address: str, archive: Path, reason: object) -> DataError:
     )
 
 
-def _open(address: str, archive: Path, headers: dict[str, str]) -> http.client.HTTPResponse | None:
-    """The answer to a request, or None if the server does not have the range asked for."""
-    request = urllib.request.Request(address, headers={"User-Agent": "xaibench", **headers})
-    opener = urllib.request.build_opener(_HttpHandler, _HttpsHandler)
+def _client(address: str, archive: Path) -> httpx2.Client:
+    """Make a client that is refused or connected within CONNECT_SECONDS, and then may be slow to answer.
+
+    It follows redirects, but never from https to anything else: nothing but TLS vouches for the bytes.
+    """
+
+    def stay_secure(request: httpx2.Request) -> None:
+        if address.startswith("https:") and request.url.scheme != "https":
+            raise _by_hand(address, archive, f"it redirects to {request.url}, which is not https")
+
     try:
-        response = opener.open(request, timeout=CONNECT_SECONDS)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and "Range" in headers:
-            return None
-        raise _by_hand(address, archive, f"HTTP {error.code} {error.reason}") from error
-    except urllib.error.URLError as error:
-        raise _by_hand(address, archive, error.reason) from error
-    except (OSError, http.client.HTTPException) as error:
+        return httpx2.Client(
+            headers={"User-Agent": "xaibench", "Accept-Encoding": "identity"},  # ranges count the file's own bytes
+            timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+            follow_redirects=True,
+            event_hooks={"request": [stay_secure]},
+        )
+    except (ImportError, ValueError, OSError) as error:  # the environment names proxies or certificates it cannot use
+        raise _by_hand(address, archive, f"proxy or certificates of this machine: {error}") from error
+
+
+def _open(client: httpx2.Client, address: str, archive: Path, headers: dict[str, str]) -> httpx2.Response | None:
+    """Send a request; return the answer, its body unread, or None if the server lacks the range asked for."""
+    try:
+        response = client.send(client.build_request("GET", address, headers=headers), stream=True)
+    except httpx2.HTTPError as error:
         raise _by_hand(address, archive, str(error) or type(error).__name__) from error
-    # Nothing but TLS vouches for the bytes, so a redirect must not leave it.
-    if urlsplit(address).scheme == "https" and urlsplit(response.url).scheme != "https":
-        response.close()
-        raise _by_hand(address, archive, f"it redirects to {response.url}, which is not https")
-    return response
+    if response.is_success:
+        return response
+    response.close()
+    if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and "Range" in headers:
+        return None
+    raise _by_hand(address, archive, f"HTTP {response.status_code} {response.reason_phrase}")
 
 
-def _version(response: http.client.HTTPResponse) -> str:
-    """What tells one version of the file from another: its ETag or its date, or "" if unknown."""
+def _version(response: httpx2.Response) -> str:
+    """Return what tells one version of the file from another: its ETag or its date, or "" if unknown."""
     return response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
 
 
-def _open_from(address: str, archive: Path, received: int, version: str) -> tuple[http.client.HTTPResponse, int]:
-    """The rest of the file if it is still the same version, else all of it; and where the answer starts."""
+def _open_from(
+    client: httpx2.Client, address: str, archive: Path, received: int, version: str
+) -> tuple[httpx2.Response, int]:
+    """Ask for the rest of the file if it is still the same version, else for all; also return where that starts."""
     if received and version:
         headers = {"Range": f"bytes={received}-"}
         # If-Range must not carry a weak ETag (RFC 9110, 13.1.5), which is what GitHub's archives
         # have; comparing the answer's ETag and, at the end, the CRCs stand in for it.
         if not version.startswith("W/"):
             headers["If-Range"] = version
-        response = _open(address, archive, headers)
+        response = _open(client, address, archive, headers)
         if response is not None:
-            if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+            if response.status_code != HTTPStatus.PARTIAL_CONTENT:
                 return response, 0
             begins = response.headers.get("Content-Range", "").startswith(f"bytes {received}-")
             if begins and _version(response) == version:
                 return response, received
             response.close()
-    response = _open(address, archive, {})
+    response = _open(client, address, archive, {})
     assert response is not None, "only a request for a range has no answer"
     return response, 0
 
@@ -184,21 +172,20 @@ def _download(address: str, archive: Path, progress: Progress) -> None:
     note = archive.with_name(f"{archive.name}.part.version")
     received = part.stat().st_size if part.is_file() else 0
     version = note.read_text(encoding="latin-1") if note.is_file() else ""
-    response, done = _open_from(address, archive, received, version)
-    with response:
-        total = None if response.length is None else done + response.length
-        _refuse_oversize(total or 0, address, archive)
-        # Written before the first byte: a .part without a known version is never continued.
-        note.write_text(_version(response), encoding="latin-1")
-        with part.open("ab" if done else "wb") as file:
-            progress(done, total)
-            while block := _read(response, address):
-                done += len(block)
-                _refuse_oversize(done, address, archive)
-                file.write(block)
+    with _client(address, archive) as client:
+        response, done = _open_from(client, address, archive, received, version)
+        with closing(response):
+            total = done + int(response.headers["Content-Length"]) if "Content-Length" in response.headers else None
+            _refuse_oversize(total or 0, address, archive)
+            # Written before the first byte: a .part without a known version is never continued.
+            note.write_text(_version(response), encoding="latin-1")
+            with part.open("ab" if done else "wb") as file:
                 progress(done, total)
-    if total is not None and done < total:
-        raise _interrupted(address, f"it ended after {done} of {total} bytes")
+                for block in _blocks(response, address):
+                    done += len(block)
+                    _refuse_oversize(done, address, archive)
+                    file.write(block)
+                    progress(done, total)
     os.replace(part, archive)
     note.unlink()
 
@@ -208,16 +195,13 @@ def _refuse_oversize(size: int, address: str, archive: Path) -> None:
         raise _by_hand(address, archive, f"it is larger than {MAX_ARCHIVE_BYTES} bytes, so it is not ESC-50")
 
 
-def _read(response: http.client.HTTPResponse, address: str) -> bytes:
+def _blocks(response: httpx2.Response, address: str) -> Iterator[bytes]:
+    """Yield the body as it arrives; blocks of a fixed size would lose the last one when the connection breaks."""
     try:
-        # read1 gives what has arrived; read would lose up to a block when the connection breaks.
-        return response.read1(BLOCK)
-    except (OSError, http.client.HTTPException) as error:
-        raise _interrupted(address, str(error) or type(error).__name__) from error
-
-
-def _interrupted(address: str, reason: str) -> DataError:
-    return DataError(f"the download of {address} broke off ({reason}); run this again to continue it")
+        yield from response.iter_raw()
+    except httpx2.HTTPError as error:
+        reason = str(error) or type(error).__name__
+        raise DataError(f"the download of {address} broke off ({reason}); run this again to continue it") from error
 
 
 def _unpack(archive: Path, target: Path, layout: Layout) -> None:
@@ -246,7 +230,7 @@ def _unpack(archive: Path, target: Path, layout: Layout) -> None:
 
 
 def _wanted(members: list[zipfile.ZipInfo], archive: Path) -> dict[str, zipfile.ZipInfo]:
-    """The members to unpack by their path below the archive's one top folder.
+    """Choose the members to unpack; return them by their path below the archive's one top folder.
 
     Raises:
         DataError: the archive could write outside its folder, or unpacks to an absurd size.
@@ -272,7 +256,7 @@ def _wanted(members: list[zipfile.ZipInfo], archive: Path) -> dict[str, zipfile.
 
 
 def _is_unsafe(member: zipfile.ZipInfo) -> bool:
-    """Whether a member is no plain file or folder below the place it is unpacked to."""
+    """Tell whether a member is anything but a plain file or folder below the place it is unpacked to."""
     # The name as stored: zipfile itself cuts it at a NUL and rewrites separators on Windows.
     name = member.orig_filename
     kind = stat.S_IFMT(member.external_attr >> 16)
@@ -284,7 +268,7 @@ def _is_unsafe(member: zipfile.ZipInfo) -> bool:
 
 
 def _difference(folder: Path, layout: Layout) -> str | None:
-    """How a folder differs from the layout, or None if it does not."""
+    """Say how a folder differs from the layout; None if it does not."""
     try:
         table = read_metadata(folder)
     except DataError as error:

@@ -8,7 +8,10 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from xaibench.reports import leaderboard, plots
+from xaibench.reports import leaderboard, plots, style
+from xaibench.reports.cost import cost
+from xaibench.reports.distribution import distribution
+from xaibench.reports.heatmap import heatmap
 from xaibench.results.comparison import at_primary_area
 from xaibench.results.parts import SCHEMA
 
@@ -90,7 +93,7 @@ def test_every_figure_is_written_twice_the_same(rows: pd.DataFrame, comparison: 
 
 
 def test_heatmap_names_methods_metrics_and_their_directions(comparison: pd.DataFrame) -> None:
-    figure = plots.heatmap(at_primary_area(comparison))
+    figure = heatmap(at_primary_area(comparison))
     found = texts(figure)
     assert {*METHODS, "FF\n↑", "SPS\n↑", "cnn-micro", "vit-micro"} <= set(found)
     mean = comparison[(comparison["method"] == "uniform") & (comparison["area"] == 0.1)]["mean"].iloc[0]
@@ -100,7 +103,7 @@ def test_heatmap_names_methods_metrics_and_their_directions(comparison: pd.DataF
 def test_heatmap_is_darkest_for_the_best_whatever_the_direction() -> None:
     lines = make_comparison(make_rows(METHODS, ("deletion_auc",)))
     lines["rank"] = (6 - lines["rank"]).astype("Int64")  # lower is better
-    shades = colours(plots.heatmap(lines))
+    shades = colours(heatmap(lines))
     order = leaderboard.method_order(lines[lines["classifier"] == "cnn-micro"])
     ranks = lines[lines["classifier"] == "cnn-micro"].set_index("method")["rank"]
     assert shades[order.index("random")] > shades[order.index("occlusion")]
@@ -109,35 +112,61 @@ def test_heatmap_is_darkest_for_the_best_whatever_the_direction() -> None:
 
 def test_a_column_without_differences_has_the_middle_colour(comparison: pd.DataFrame) -> None:
     lines = at_primary_area(comparison).assign(rank=pd.array([1] * 20, "Int64"))
-    assert set(colours(plots.heatmap(lines))) == {0.5}
+    assert set(colours(heatmap(lines))) == {0.5}
 
 
 def test_distribution_says_where_a_method_does_not_exist(rows: pd.DataFrame, comparison: pd.DataFrame) -> None:
     gone = (comparison["classifier"] == "vit-micro") & (comparison["method"] == "gradcam")
-    figure = plots.distribution(rows[rows["area"] == 0.1], at_primary_area(comparison[~gone]))
+    figure = distribution(rows[rows["area"] == 0.1], at_primary_area(comparison[~gone]))
     assert texts(figure).count("n/a") == 1
 
 
-def test_cost_is_logarithmic_and_names_every_point(comparison: pd.DataFrame) -> None:
-    figure = plots.cost(at_primary_area(comparison))
+def test_boxes_reach_from_quartile_to_quartile(rows: pd.DataFrame, comparison: pd.DataFrame) -> None:
+    rows = rows[(rows["area"] == 0.1) & (rows["metric"] == "faithfulness")]
+    figure = distribution(rows, at_primary_area(comparison))
+    own = rows[(rows["classifier"] == "cnn-micro") & (rows["method"] == "occlusion")]["value"]
+    corners = [np.asarray(line.get_xdata(), float) for line in figure.axes[0].lines]
+    for quantile in (0.25, 0.5, 0.75):
+        assert any(np.isclose(ends, own.quantile(quantile)).any() for ends in corners)
+
+
+def test_cost_is_logarithmic_and_its_legend_names_every_method_once(comparison: pd.DataFrame) -> None:
+    figure = cost(at_primary_area(comparison))
     assert {axis.get_xscale() for axis in figure.axes} == {"log"}
-    assert all(texts(figure).count(method) == 2 for method in METHODS)
+    (legend,) = figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == leaderboard.method_order(at_primary_area(comparison))
+    assert {text.get_text() for text in legend.get_texts() if text.get_style() == "italic"} == {"random", "uniform"}
 
 
-def test_names_of_close_points_do_not_cover_each_other() -> None:
-    lines = at_primary_area(make_comparison(make_rows(METHODS, ("faithfulness",))))
-    lines = lines.assign(
-        seconds_per_clip=1 + 0.01 * lines["mean"], mean=0.5 + 0.01 * lines["mean"], low=0.49, high=0.51
-    )
-    figure = plots.cost(
-        pd.concat([lines, lines.assign(method="far", seconds_per_clip=100, mean=0.1, low=0.1, high=0.1)])
-    )
-    figure.canvas.draw()
-    for axis in figure.axes:
-        boxes = [Text.get_window_extent(text) for text in axis.texts]  # of an annotation it would hold the arrow
-        corners = np.array([box.extents for box in boxes])
-        shared = plots._overlaps(corners, corners)
-        assert shared[~np.eye(len(boxes), dtype=bool)].max() < 0.1 * min(box.width * box.height for box in boxes)
+def test_cost_draws_each_method_where_it_is_as_the_legend_says(comparison: pd.DataFrame) -> None:
+    lines = at_primary_area(comparison)
+    figure = cost(lines)
+    own = lines[(lines["classifier"] == "vit-micro") & (lines["metric"] == "faithfulness")].set_index("method")
+    points = {
+        (line.get_color(), line.get_marker(), line.get_markerfacecolor()): line.get_xydata()[0]
+        for line in figure.axes[1].lines
+        if line.get_marker() not in {"", "None", None}
+    }
+    assert len(points) == len(METHODS)
+    for handle, text in zip(figure.legends[0].legend_handles, figure.legends[0].get_texts(), strict=True):
+        at = points[handle.get_color(), handle.get_marker(), handle.get_markerfacecolor()]
+        expected = own.loc[text.get_text(), ["seconds_per_clip", "mean"]].to_numpy(float)
+        np.testing.assert_allclose(np.asarray(at, float), expected)
+
+
+def test_looks_repeat_only_after_many_methods_and_controls_are_grey() -> None:
+    names = [f"m{i:03d}" for i in range(60)]
+    lines = pd.DataFrame({"method": [*names, "energy", "random"], "control": [False] * 60 + [True] * 2})
+    looks = style.looks(lines)
+    assert len(set(looks.values())) == 62
+    assert all(looks[name].colour == style.CONTROL_COLOUR and looks[name].hollow for name in ("energy", "random"))
+    assert style.CONTROL_COLOUR not in {looks[name].colour for name in names}
+
+
+@pytest.mark.parametrize(("better", "arrows"), [(True, "↑→"), (False, "↓←")])
+def test_arrows_point_to_the_better_side(better: bool, arrows: str) -> None:
+    assert style.arrow(better) + style.arrow(better, along=True) == arrows
 
 
 def test_gaps_do_not_stop_the_figures(rows: pd.DataFrame, comparison: pd.DataFrame, tmp_path: Path) -> None:

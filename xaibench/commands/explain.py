@@ -62,7 +62,7 @@ def explain(
     xaibench explain dog.wav rain.wav -m focalnet@focalnet-micro -m vit-attention@vit-micro
     """
     from xaibench.commands.pairs import AT, Pairing
-    from xaibench.reports import clip_figure
+    from xaibench.reports import clip_figure, style
     from xaibench.scoring.one_clip import illustrate
     from xaibench.sound import audio
 
@@ -77,13 +77,11 @@ def explain(
         for file, sound in zip(files, sounds, strict=True):
             clips.append(illustrate(file.name, file.stem, sound, pairs, seed, area))
         root.mkdir(parents=True, exist_ok=True)
-        figures = [root / "explanation.png", root / "explanation.pdf"]
-        for path in figures:
-            if len(clips) == 1 and not any(AT in text for text in method):
-                clip_figure.draw(path, clips[0], area)
-            else:
-                clip_figure.draw_side_by_side(path, clips, area)
-    written = list(figures)
+        if len(clips) == 1 and not any(AT in text for text in method):
+            figure = clip_figure.rows(clips[0], area)
+        else:
+            figure = clip_figure.side_by_side(clips, area)
+        written = style.save(figure, root / "explanation")
     for file, clip in zip(files, clips, strict=True):
         written += _write_sounds(clip, root if len(files) == 1 else root / file.stem)
     for clip in clips:

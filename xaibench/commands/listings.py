@@ -15,6 +15,7 @@ from xaibench.commands import add_classifier
 from xaibench.commands.console import output
 from xaibench.errors import CheckpointError, RegistryError, named
 from xaibench.registry import Group
+from xaibench.reports.style import arrow
 
 
 def listing(group: Group) -> typer.Typer:
@@ -100,8 +101,7 @@ def _method_details(name: str, method: Any) -> dict[str, object]:
 
 
 def _metric_line(name: str, metric: Any) -> str:
-    arrow = "↑" if metric.higher_is_better else "↓"
-    return f"{metric.title} {arrow}: {metric.description}"
+    return f"{metric.title} {arrow(metric.higher_is_better)}: {metric.description}"
 
 
 def _bridge_line(name: str, bridge: Any) -> str:

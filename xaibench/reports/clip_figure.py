@@ -3,119 +3,96 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import SubFigure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from xaibench.reports import style
 from xaibench.scoring.one_clip import Illustrated, Panel, Shares
 from xaibench.sound.audio import CLIP_SECONDS, SAMPLE_RATE
 
-WIDTH = 7.2  # inches: the text width of a two-column paper
 _EXTENT = (0.0, CLIP_SECONDS, 0.0, SAMPLE_RATE / 2000)
 _DECIBEL_RANGE = 80.0
-_STYLE: dict[Any, Any] = {"font.size": 8, "axes.titlesize": 8, "axes.linewidth": 0.6}
-_SMALL: dict[Any, Any] = {
-    **_STYLE,
-    "font.size": 6.5,
-    "axes.titlesize": 6.5,
-    "axes.labelsize": 6,
-    "xtick.labelsize": 6,
-    "ytick.labelsize": 6,
-    "xtick.major.size": 2,
-    "ytick.major.size": 2,
-    "xtick.major.pad": 1.5,
-    "ytick.major.pad": 1.5,
-    "axes.labelpad": 1.5,
-    "pdf.fonttype": 42,
+_COLUMN = 1.2  # inches: at least so wide are panels side by side
+# For panels side by side, which are too narrow for type of the usual size.
+_SMALL: Any = {
+    **dict.fromkeys(("font.size", "axes.titlesize"), style.NOTE_SIZE),
+    **dict.fromkeys(("axes.labelsize", "xtick.labelsize", "ytick.labelsize"), style.NAME_SIZE),
+    **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 2),
+    **dict.fromkeys(("xtick.major.pad", "ytick.major.pad", "axes.labelpad"), 1.5),
 }
 
 
-def draw(path: Path, clip: Illustrated, area: float) -> None:
-    """Write one clip explained by methods of one classifier, a row each; the file's ending chooses the format.
+@style.paper("ticks")
+def rows(clip: Illustrated, area: float) -> Figure:
+    """Draw one clip explained by methods of one classifier, a row each.
 
     Args:
-        path: where to write.
         clip: with at least one panel.
         area: share of bins in the masks.
     """
     decibel = _decibel(clip)
     panels = clip.panels
-    with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(
-            len(panels),
-            3,
-            figsize=(WIDTH, 1.0 + 1.65 * len(panels)),
-            sharex=True,
-            sharey=True,
-            squeeze=False,
-            layout="constrained",
-        )
-        first = panels[0]
-        verdict = f"{clip.name}: {first.pair.loaded.label} says {first.predicted}"
-        figure.suptitle(f"{_plain(verdict)} ($p_c$ = {first.p_full:.2f})", fontsize=9)
-        for row, (panel, (left, middle, right)) in enumerate(zip(panels, axes, strict=True)):
-            sound = _show_sound(left, decibel)
-            weight = _show_map(middle, panel)
-            _show_sound(right, decibel, panel.mask)
-            left.set_ylabel("Frequency (kHz)")
-            left.set_title("Spectrogram" if row == 0 else "")
-            if panel.soft is None:
-                middle.set_title(f"Importance: {panel.pair.explainer.title}")
-            else:
-                soft = f"{panel.pair.explainer.title}, soft {_soft(panel)}\n$p_c$ {_said(panel.soft)}"
-                middle.set_title(soft, fontsize=7.5)
-            right.set_title(f"Top {100 * area:g}%: $p_c$ {_said(panel.top)}", fontsize=7.5)
-        bars: dict[str, Any] = {"location": "bottom", "aspect": 30, "pad": 0.02, "shrink": 0.9}
-        figure.colorbar(sound, ax=axes[:, 0], label="Magnitude (dB)", **bars)
-        figure.colorbar(weight, ax=axes[:, 1], label="Importance (of the map's 99.9% quantile)", **bars)
-        figure.colorbar(sound, ax=axes[:, 2], label="Magnitude (dB)", **bars)
-        for axis in axes[-1]:
-            axis.set_xlabel("Time (s)")
-        figure.savefig(path, dpi=200)
-        plt.close(figure)
+    figure = style.new_figure(style.WIDTH, 1.0 + 1.65 * len(panels), style.PICTURE_DPI)
+    axes = figure.subplots(len(panels), 3, sharex=True, sharey=True, squeeze=False)
+    first = panels[0]
+    verdict = f"{clip.name}: {first.pair.loaded.label} says {first.predicted}"
+    figure.suptitle(f"{_plain(verdict)} ($p_c$ = {first.p_full:.2f})")
+    for row, (panel, (left, middle, right)) in enumerate(zip(panels, axes, strict=True)):
+        sound = _show_sound(left, decibel)
+        weight = _show_map(middle, panel)
+        _show_sound(right, decibel, panel.mask)
+        left.set_ylabel("Frequency (kHz)")
+        left.set_title("Spectrogram" if row == 0 else "")
+        if panel.soft is None:
+            middle.set_title(f"Importance: {panel.pair.explainer.title}")
+        else:
+            middle.set_title(f"{panel.pair.explainer.title}, soft {_soft(panel)}\n$p_c$ {_said(panel.soft)}")
+        right.set_title(f"Top {100 * area:g}%: $p_c$ {_said(panel.top)}")
+    bars: dict[str, Any] = {"location": "bottom", "aspect": 30, "pad": 0.02, "shrink": 0.9}
+    figure.colorbar(sound, ax=axes[:, 0], label="Magnitude (dB)", **bars)
+    figure.colorbar(weight, ax=axes[:, 1], label="Importance (of the map's 99.9% quantile)", **bars)
+    figure.colorbar(sound, ax=axes[:, 2], label="Magnitude (dB)", **bars)
+    for axis in axes[-1]:
+        axis.set_xlabel("Time (s)")
+    return figure
 
 
-def draw_side_by_side(path: Path, clips: Sequence[Illustrated], area: float) -> None:
-    """Write clips below each other, the pairs of method and classifier beside each other.
+@style.paper("ticks")
+@mpl.rc_context(_SMALL)
+def side_by_side(clips: Sequence[Illustrated], area: float) -> Figure:
+    """Draw clips below each other, the pairs of method and classifier beside each other.
 
     Every clip has two rows: the maps, and what their top bins keep of the sound.
 
     Args:
-        path: where to write; the file's ending chooses the format.
         clips: of the same pairs.
         area: share of bins in the masks.
     """
     columns = 1 + len(clips[0].panels)
-    with plt.rc_context(_SMALL):
-        heights = [2.5] * len(clips) + [0.42]
-        layout = ConstrainedLayoutEngine(w_pad=0.015, h_pad=0.015, wspace=0.0, hspace=0.02)
-        figure = plt.figure(figsize=(max(WIDTH, 1.2 * columns), sum(heights)), layout=layout)
-        blocks: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
-        for block, clip in zip(blocks[:-1], clips, strict=True):
-            sound, weight = _draw_block(block, clip, columns, area)
-        bars = blocks[-1].subplots(1, 5, width_ratios=[1, 8, 2, 8, 1])
-        for axis in bars[::2]:
-            axis.set_axis_off()
-        label = "Importance, soft mask (of the map's 99.9% quantile)"
-        figure.colorbar(sound, cax=bars[1], orientation="horizontal", label="Magnitude (dB below the clip's maximum)")
-        figure.colorbar(weight, cax=bars[3], orientation="horizontal", label=label)
-        figure.savefig(path, dpi=300)
-        plt.close(figure)
+    heights = [2.5] * len(clips) + [0.42]
+    figure = style.new_figure(max(style.WIDTH, _COLUMN * columns), sum(heights), style.PICTURE_DPI)
+    figure.set_layout_engine("constrained", w_pad=0.015, h_pad=0.015, wspace=0.0, hspace=0.02)
+    blocks: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
+    for block, clip in zip(blocks[:-1], clips, strict=True):
+        sound, weight = _draw_block(block, clip, columns, area)
+    bars = blocks[-1].subplots(1, 5, width_ratios=[1, 8, 2, 8, 1])
+    for axis in bars[::2]:
+        axis.set_axis_off()
+    label = "Importance, soft mask (of the map's 99.9% quantile)"
+    figure.colorbar(sound, cax=bars[1], orientation="horizontal", label="Magnitude (dB below the clip's maximum)")
+    figure.colorbar(weight, cax=bars[3], orientation="horizontal", label=label)
+    return figure
 
 
 def _draw_block(block: SubFigure, clip: Illustrated, columns: int, area: float) -> tuple[AxesImage, AxesImage]:
+    """Draw one clip; return the pictures whose scales the colour bars show."""
     decibel = _decibel(clip) - _decibel(clip).max()
-    block.suptitle(_plain(f"{clip.name}: {verdict(clip.panels)}"), fontsize=7.5, weight="bold")
+    block.suptitle(_plain(f"{clip.name}: {verdict(clip.panels)}"), weight="bold")
     (upper, lower) = block.subplots(2, columns, sharex=True, sharey=True)
     sound = _show_sound(upper[0], decibel)
     upper[0].set_title("Spectrogram")
@@ -124,7 +101,7 @@ def _draw_block(block: SubFigure, clip: Illustrated, columns: int, area: float) 
     upper[0].xaxis.set_tick_params(labelbottom=True)
     lower[0].set_axis_off()
     text = f"Kept: the top {100 * area:g}%\nof the bins.\nBelow: $p_c$ of what is\nkept, of what is left"
-    lower[0].text(0.5, 0.5, text, transform=lower[0].transAxes, ha="center", va="center", fontsize=6)
+    lower[0].text(0.5, 0.5, text, transform=lower[0].transAxes, ha="center", va="center", fontsize=style.NAME_SIZE)
     for panel, above, below in zip(clip.panels, upper[1:], lower[1:], strict=True):
         weight = _show_map(above, panel)
         above.set_title(f"{panel.pair.explainer.title}\n{panel.pair.loaded.label}")
@@ -136,7 +113,7 @@ def _draw_block(block: SubFigure, clip: Illustrated, columns: int, area: float) 
 
 
 def verdict(panels: Sequence[Panel]) -> str:
-    """What each classifier says: "dog (cnn-micro 0.98, vit-micro 1.00)"."""
+    """Write what each classifier says: "dog (cnn-micro 0.98, vit-micro 1.00)"."""
     said: dict[str, dict[str, float]] = {}
     for panel in panels:
         said.setdefault(panel.predicted, {})[panel.pair.loaded.label] = panel.p_full
@@ -145,24 +122,27 @@ def verdict(panels: Sequence[Panel]) -> str:
 
 
 def _decibel(clip: Illustrated) -> np.ndarray:
+    """Convert the spectrogram (freq, time) from log1p magnitudes to dB."""
     return 20 * np.log10(np.maximum(np.expm1(clip.spectrogram), 1e-5))
 
 
 def _show_sound(axis: Axes, decibel: np.ndarray, kept: np.ndarray | None = None) -> AxesImage:
-    """A spectrogram, or what a mask keeps of it on grey."""
+    """Show a spectrogram, or what a mask keeps of it on grey."""
     axis.set_facecolor("0.88")
     shown = decibel if kept is None else np.where(kept, decibel, np.nan)
     return _show(axis, shown, cmap="magma", vmin=decibel.max() - _DECIBEL_RANGE, vmax=decibel.max())
 
 
 def _show_map(axis: Axes, panel: Panel) -> AxesImage:
-    """A map or soft mask on a scale of its own: faint masks, too, have a shape to see."""
+    """Show a map or soft mask on a scale of its own, so that the shape of faint masks is seen too."""
     ceiling = max(float(np.quantile(panel.importance, 0.999)), 1e-30)
     return _show(axis, np.clip(panel.importance / ceiling, 0, 1), cmap="cividis", vmin=0, vmax=1)
 
 
 def _show(axis: Axes, image: np.ndarray, **scale: Any) -> AxesImage:
-    return axis.imshow(image, origin="lower", aspect="auto", extent=_EXTENT, rasterized=True, **scale)
+    shown = axis.imshow(image, origin="lower", aspect="auto", extent=_EXTENT, rasterized=True, **scale)
+    axis.locator_params(nbins=4)
+    return shown
 
 
 def _said(shares: Shares) -> str:
@@ -170,11 +150,11 @@ def _said(shares: Shares) -> str:
 
 
 def _soft(panel: Panel) -> str:
-    """How large a soft mask is: its highest value and its area."""
+    """Write how large a soft mask is: its highest value and its area."""
     area = panel.soft.area if panel.soft else np.nan
     return f"mask ≤ {panel.importance.max():.2f}, area {area:.2f}"
 
 
 def _plain(text: str) -> str:
-    """Text in which a dollar does not begin mathematics."""
+    """Escape dollars, which would begin mathematics."""
     return text.replace("$", r"\$")

@@ -1,57 +1,47 @@
-"""Equal area shown: how methods fare as the mask grows, against the band of the controls."""
+"""How methods fare as the mask grows, against the band of the controls."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
-from xaibench.reports.leaderboard import method_order
-from xaibench.results.comparison import CEILING, metric_class
+from xaibench.reports import style
+from xaibench.reports.leaderboard import method_order, metric_heading
+from xaibench.results.comparison import CEILING
 
 CURVE_METRICS = ("faithfulness", "fidelity_in", "average_drop")
-WIDTH = 7.2  # inches: the text width of a two-column paper
-HEIGHT = 3.4
-# Okabe and Ito, "Color Universal Design", 2008, but for yellow, which is too faint for lines.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E69F00")
-_MARKERS = "osD^vPX*<>phd8"
-_NAME_SIZE = 5.8
-_CONTROL = "0.45"
+_HEIGHT = 3.4  # inches
 _BAND = "0.9"
 _DODGE = 1.025
 
 
 def has_curves(lines: pd.DataFrame) -> bool:
-    """Whether a metric of CURVE_METRICS was scored at several areas."""
+    """Tell whether a metric of CURVE_METRICS was scored at several areas."""
     areas = lines[lines["metric"].isin(CURVE_METRICS) & lines["mean"].notna()].groupby("metric")["area"].nunique()
     return bool((areas > 1).any())
 
 
+@style.paper()
 def curves(lines: pd.DataFrame, classifier: str) -> Figure:
-    """CURVE_METRICS over the mask area, a panel each: a line per method with 95% intervals.
+    """Draw CURVE_METRICS over the mask area, a panel each: a line per method with 95% intervals.
 
-    Controls are thin grey lines; from the worst to the best of them (CEILING apart) reaches a grey band:
+    Controls are thin grey lines. A grey band reaches from the worst to the best of them (without CEILING):
     a method inside it is not better than every map that never looked at the classifier.
 
     Args:
         lines: of one dataset, at all areas, as `comparison.compare` gives them, without soft masks.
         classifier: whose lines are drawn; a method looks the same for every classifier of the dataset.
     """
-    names = sorted(set(lines.loc[~lines["control"], "method"]))
-    looks = {name: _Look.of(index) for index, name in enumerate(names)}
+    looks = style.looks(lines)
     own = lines[lines["classifier"] == classifier]
     controls = set(own.loc[own["control"], "method"])
     metrics = [name for name in CURVE_METRICS if has_curves(own[own["metric"] == name])]
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = style.new_figure(style.WIDTH, _HEIGHT)
     axes = figure.subplots(1, len(metrics), squeeze=False)[0]
     shown = [method for method in method_order(own) if method not in controls]
     for axis, metric in zip(axes, metrics, strict=True):
@@ -65,89 +55,72 @@ def curves(lines: pd.DataFrame, classifier: str) -> Figure:
                 line = pd.DataFrame({key: values[method] for key, values in panel.items()})
                 _draw_method(axis, line, looks[method], dodge)
         _finish(axis, metric, panel["mean"].index.to_numpy(float))
-        _name_ends(axis, panel["mean"].ffill().iloc[-1], looks, float(panel["mean"].index.max()))
-    figure.suptitle(f"{lines['dataset'].iloc[0]}, {classifier}", x=0.01, ha="left", size=8)
+        ends = panel["mean"].ffill().iloc[-1]
+        _name_ends(axis, ends, {name: looks[name] for name in shown}, float(panel["mean"].index.max()))
+    figure.suptitle(f"{lines['dataset'].iloc[0]}, {classifier}", x=0.01, ha="left")
     figure.supxlabel(
-        "Area of the mask (% of bins)\nbars: 95% intervals; grey: controls, and a band from their worst to their best",
-        size=7.5,
+        "Area of the mask (% of bins)\nbars: 95% intervals; grey: controls, and a band from their worst to their best"
     )
     return figure
 
 
-@dataclass(frozen=True)
-class _Look:
-    """How a method is drawn: colours repeat, but then hollow and dashed."""
-
-    colour: str
-    marker: str
-    second: bool
-
-    @classmethod
-    def of(cls, index: int) -> _Look:
-        return cls(_COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)], index // len(_COLOURS) % 2 == 1)
-
-    @property
-    def style(self) -> dict[str, Any]:
-        """Arguments of a plotted line."""
-        return {
-            "marker": self.marker,
-            "color": self.colour,
-            "markersize": 3.6,
-            "markerfacecolor": "white" if self.second else self.colour,
-            "markeredgecolor": self.colour,
-            "markeredgewidth": 0.7,
-        }
-
-
-def _draw_method(axis: Axes, line: pd.DataFrame, look: _Look, dodge: float) -> None:
+def _draw_method(axis: Axes, line: pd.DataFrame, look: style.Look, dodge: float) -> None:
+    """Draw a method's line, dashed where its markers are hollow, `dodge` times to the right of the areas."""
     line = line.dropna(subset="mean")
     at = line.index.to_numpy(float) * dodge
-    reach = np.abs(line[["low", "high"]].to_numpy(float).T - line["mean"].to_numpy(float))
-    axis.errorbar(at, line["mean"], yerr=reach, fmt="none", ecolor=look.colour, elinewidth=0.7, alpha=0.45, zorder=2)
-    axis.plot(at, line["mean"], linestyle="--" if look.second else "-", linewidth=0.9, zorder=3, **look.style)
+    bars = style.error_bars(line)
+    axis.errorbar(at, line["mean"], yerr=bars, fmt="none", ecolor=look.colour, elinewidth=0.7, alpha=0.45, zorder=2)
+    axis.plot(at, line["mean"], linestyle="--" if look.hollow else "-", linewidth=0.9, zorder=3, **look.style)
 
 
 def _draw_controls(axis: Axes, means: pd.DataFrame, controls: set[str]) -> None:
+    """Draw the controls' lines and the band between them."""
     known = means[[name for name in means.columns if name in controls and name != CEILING]]
     if len(known.columns):
         axis.fill_between(known.index, known.min(axis=1), known.max(axis=1), color=_BAND, linewidth=0, zorder=0.5)
     for name in means.columns[means.columns.isin(sorted(controls))]:
-        style = ":" if name == CEILING else "-"
-        axis.plot(means.index, means[name], color=_CONTROL, linewidth=0.8, linestyle=style, zorder=1)
+        dots = ":" if name == CEILING else "-"
+        axis.plot(means.index, means[name], color=style.CONTROL_COLOUR, linewidth=0.8, linestyle=dots, zorder=1)
 
 
 def _finish(axis: Axes, metric: str, areas: NDArray[np.float64]) -> None:
-    about = metric_class(metric)
+    """Set the scale, ticks, title and grid of a metric's panel."""
     axis.set_xscale("log")
     axis.set_xticks(areas, [f"{100 * area:g}" for area in areas])
     axis.minorticks_off()
     axis.set_xlim(areas.min() / 1.25, areas.max() * 1.25)
-    axis.set_title(f"{about.title} {'↑' if about.higher_is_better else '↓'}", loc="left", weight="bold")
+    style.title_panel(axis, metric_heading(metric))
     axis.grid(visible=True, axis="y")
     axis.grid(visible=False, axis="x")
     axis.set_axisbelow(True)
     sns.despine(ax=axis)
 
 
-def _name_ends(axis: Axes, ends: pd.Series, looks: dict[str, _Look], last: float) -> None:
-    """Each line's name and marker at its right end, moved apart where ends are close, tied to it by a thin line."""
+def _name_ends(axis: Axes, ends: pd.Series, looks: dict[str, style.Look], last: float) -> None:
+    """Write each line's name and marker at its right end, moved apart where ends are close, tied to it by a thin line.
+
+    Args:
+        axis: whose limits are final.
+        ends: the lines' last values by name.
+        looks: of the methods; the other lines are controls.
+        last: the largest area.
+    """
     ends = ends.dropna().sort_values()
     low, high = axis.get_ylim()
     wanted = ((ends - low) / (high - low)).to_numpy(float)
-    places = spread_out(wanted, 1.3 * _NAME_SIZE / 72 / (0.7 * HEIGHT))
+    places = spread_out(wanted, 1.3 * style.NAME_SIZE / 72 / (0.7 * _HEIGHT))
     for name, end, place in zip(ends.index, ends, places, strict=True):
         look = looks.get(name)
-        colour = look.colour if look else _CONTROL
+        colour = look.colour if look else style.CONTROL_COLOUR
         axis.annotate(
             name,
             (last * 1.2, end),
             xytext=(1.115 if look else 1.09, place),
             textcoords="axes fraction",
             va="center",
-            fontsize=_NAME_SIZE,
-            style="normal" if look else "italic",
-            color="0.1" if look else "0.35",
+            fontsize=style.NAME_SIZE,
             annotation_clip=False,
+            **({} if look else style.APART),
         )
         axis.annotate(
             "",

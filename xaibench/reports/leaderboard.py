@@ -11,6 +11,7 @@ import pandas as pd
 
 from xaibench.errors import ResultsError
 from xaibench.reports import tables
+from xaibench.reports.style import arrow
 from xaibench.reports.tables import (
     DAGGER,
     DOUBLE_DAGGER,
@@ -47,9 +48,15 @@ def metric_order(names: set[str]) -> list[str]:
 
 
 def metric_heading(name: str, unproven: Collection[str] = ()) -> str:
-    """Title of a metric with an arrow to its better side, and UNPROVEN behind it if it is one of these."""
+    """Write a metric's title with an arrow to its better side, and UNPROVEN behind it if it is one of these."""
     metric = metric_class(name)
-    return f"{metric.title} {'↑' if metric.higher_is_better else '↓'}{UNPROVEN * (name in unproven)}"
+    return f"{metric.title} {arrow(metric.higher_is_better)}{UNPROVEN * (name in unproven)}"
+
+
+def axis_label(name: str) -> str:
+    """Write a metric's name and title with an arrow along the axis to its better side."""
+    metric = metric_class(name)
+    return f"{name.capitalize()} ({metric.title}) {arrow(metric.higher_is_better, along=True)}"
 
 
 def unproven_metrics(folder: Path) -> frozenset[str]:
@@ -130,7 +137,7 @@ def board(comparison: pd.DataFrame, dataset: str, classifier: str, unproven: Col
     scored = lines["n"] + lines["undefined"]
     whole = scored.groupby([lines["method"], lines["mask"]]).max()
     columns = {metric_heading(name, unproven): _cells(lines[lines["metric"] == name], order, whole) for name in metrics}
-    costs = [("s/clip ↓", [Cell(_short(cost)) for cost in by_row["seconds_per_clip"]])]
+    costs = [(f"s/clip {arrow(False)}", [Cell(_short(cost)) for cost in by_row["seconds_per_clip"]])]
     if by_row["trained"].any():
         training = zip(by_row["training_seconds"], by_row["trained_parameters"], strict=True)
         costs.append(("Training", [Cell(_training(*cost)) for cost in training]))

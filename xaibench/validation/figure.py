@@ -6,41 +6,38 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from xaibench.reports import style
 from xaibench.reports.leaderboard import metric_heading, metric_order
-from xaibench.reports.plots import WIDTH, paper_style, save
 from xaibench.reports.tables import UNPROVEN
-from xaibench.results.comparison import at_primary_area, metric_class
+from xaibench.results.comparison import at_primary_area
+from xaibench.results.comparison import sign as sign_of
 from xaibench.validation.assess import FAILS, NOT_WHERE
 
-# Okabe and Ito, "Color Universal Design", 2008: black, blues, orange, greys, vermilion.
 _LOOKS = {
-    "oracle": ("#000000", "D"),
-    "half": ("#0072B2", "s"),
-    "shifted": ("#56B4E9", "v"),
-    "energy": ("#E69F00", "*"),
+    "oracle": (style.BLACK, "D"),
+    "half": (style.BLUE, "s"),
+    "shifted": (style.SKY, "v"),
+    "energy": (style.ORANGE, "*"),
     "uniform": ("0.6", "x"),
     "random": ("0.35", "o"),
-    "inverted": ("#D55E00", "^"),
+    "inverted": (style.VERMILION, "^"),
 }
-_CLASSIFIER_MARKERS = "os^DvP"
 _LINEAR = 0.5  # where the logarithmic axis of effects becomes linear, on both sides of 0
 
 
 def write_plot(assessment: pd.DataFrame, path: Path) -> list[Path]:
     """Write the figure as `path`.png and .pdf; returns their paths."""
-    with mpl.rc_context(paper_style()):
-        return save(validation(at_primary_area(assessment)), path)
+    return style.save(validation(at_primary_area(assessment)), path)
 
 
+@style.paper()
 def validation(lines: pd.DataFrame) -> Figure:
     """Draw metrics by reference maps, a panel per classifier, then the effects and agreements of all classifiers.
 
@@ -54,13 +51,12 @@ def validation(lines: pd.DataFrame) -> Figure:
     order = metric_order(set(lines["metric"]))
     metrics = [name for name in order if name in judged] + [name for name in order if name not in judged]
     classifiers = sorted(set(lines["classifier"]))
-    figure = Figure(figsize=(WIDTH, 0.21 * len(metrics) + 1.15), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = style.new_figure(style.WIDTH, 0.21 * len(metrics) + 1.15)
     widths = [1.6] * len(classifiers) + [1, 1]
     axes = figure.subplots(1, len(widths), squeeze=False, sharey=True, width_ratios=widths)[0]
     for axis, classifier in zip(axes, classifiers, strict=False):
         _draw_places(axis, lines[lines["classifier"] == classifier].set_index("metric"), metrics)
-        axis.set_title(classifier, loc="left", weight="bold")
+        style.title_panel(axis, classifier)
         axis.set_xlim(-0.07, 1.12)
         axis.set_xticks([0, 1], ["worst", "best"])
     for axis, column in zip(axes[-2:], ("effect", "agreement"), strict=True):
@@ -69,7 +65,7 @@ def validation(lines: pd.DataFrame) -> Figure:
             axis.plot(
                 values.replace([np.inf, -np.inf], np.nan),
                 np.arange(len(metrics)) + 0.18 * (index - (len(classifiers) - 1) / 2),
-                _CLASSIFIER_MARKERS[index % len(_CLASSIFIER_MARKERS)],
+                style.MARKERS[index % len(style.MARKERS)],
                 color="0.25",
                 markerfacecolor=["0.25", "white", "0.7"][index % 3],
                 markersize=3.4,
@@ -77,7 +73,7 @@ def validation(lines: pd.DataFrame) -> Figure:
                 label=classifier,
             )
         axis.axvline(0, color="0.3", linewidth=0.6)
-        axis.set_title(column.capitalize(), loc="left", weight="bold")
+        style.title_panel(axis, column.capitalize())
     axes[-2].set_xscale("symlog", linthresh=_LINEAR)
     axes[-2].set_xticks([-10, 0, 10], ["-10", "0", "10"])
     axes[-2].minorticks_off()
@@ -96,7 +92,7 @@ def validation(lines: pd.DataFrame) -> Figure:
     axes[0].set_ylim(len(metrics) - 0.4, -0.6)
     for label, name in zip(axes[0].get_yticklabels(), metrics, strict=True):
         if name not in judged:
-            label.set(style="italic", color="0.4")
+            label.set(**style.APART)
     _legends(figure, axes[-1])
     note = (
         "Places between a metric's worst and best mean, bars: 95% intervals. Effect: gain of oracle over random by its "
@@ -104,7 +100,7 @@ def validation(lines: pd.DataFrame) -> Figure:
     note += "spread.\nAgreement: rank correlation with metrics that know the evidence."
     note += f" {UNPROVEN} fails to order them as it must." * bool(failed)
     note += " In italics: not a test of where." if len(judged) < len(metrics) else ""
-    figure.supxlabel(note, x=0.01, ha="left", size=6.2, color="0.3")
+    style.add_note(figure, note)
     return figure
 
 
@@ -114,7 +110,7 @@ def _draw_places(axis: Axes, panel: pd.DataFrame, metrics: Sequence[str]) -> Non
         if metric not in panel.index:
             continue
         line = panel.loc[metric]
-        sign = 1 if metric_class(metric).higher_is_better else -1
+        sign = sign_of(metric)
         means = sign * line[list(_LOOKS)].astype(float)
         worst, reach = means.min(), means.max() - means.min()
         if not reach > 0:
@@ -127,7 +123,7 @@ def _draw_places(axis: Axes, panel: pd.DataFrame, metrics: Sequence[str]) -> Non
             look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4.2 if marker == "*" else 3.2}
             axis.plot((means[name] - worst) / reach, height, alpha=faint, markeredgewidth=0.7, zorder=2, **look)
         if line["verdict"] == FAILS:
-            axis.text(1.12, row, UNPROVEN, ha="right", va="center", color="#D55E00", weight="bold")
+            axis.text(1.12, row, UNPROVEN, ha="right", va="center", color=style.VERMILION, weight="bold")
 
 
 def _legends(figure: Figure, last: Axes) -> None:

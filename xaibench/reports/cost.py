@@ -1,0 +1,41 @@
+"""What faithful explanations cost."""
+
+from __future__ import annotations
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from xaibench.reports import style
+from xaibench.reports.leaderboard import SORT_METRIC, axis_label, method_order
+
+
+@style.paper()
+def cost(lines: pd.DataFrame) -> Figure:
+    """Draw SORT_METRIC against seconds per clip (logarithmic), a panel per classifier, a look per method.
+
+    Args:
+        lines: of one dataset at the primary area, as `comparison.compare` gives them.
+    """
+    looks = style.looks(lines)
+    lines = lines[(lines["metric"] == SORT_METRIC) & lines["mean"].notna() & (lines["seconds_per_clip"] > 0)]
+    panels = [(str(name), panel) for name, panel in lines.groupby("classifier", sort=True)]
+    figure = style.new_figure(style.WIDTH, 3.2)
+    axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
+    for axis, (classifier, panel) in zip(axes, panels, strict=True):
+        for method, points in panel.groupby("method"):
+            at = (points["seconds_per_clip"], points["mean"])
+            axis.errorbar(*at, yerr=style.error_bars(points), linewidth=0.7, **looks[str(method)].style)
+        axis.set_xscale("log")
+        style.title_panel(axis, classifier)
+        sns.despine(ax=axis)
+    axes[0].set_ylabel(axis_label(SORT_METRIC))
+    figure.supxlabel(f"{style.arrow(False, along=True)} Seconds to explain a clip\nbars: 95% intervals, grey: controls")
+    handles = [Line2D([], [], linestyle="", label=method, **looks[method].style) for method in method_order(lines)]
+    legend = figure.legend(handles=handles, loc="outside right upper", frameon=False, handletextpad=0.2)
+    controls = set(lines.loc[lines["control"], "method"])
+    for text in legend.get_texts():
+        if text.get_text() in controls:
+            text.set(**style.APART)
+    return figure

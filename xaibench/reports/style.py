@@ -1,0 +1,142 @@
+"""How figures and tables look, said once: width, fonts, colours, markers, arrows.
+
+Heavy libraries are imported when something is drawn, not before: lists in a terminal need the arrows only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+WIDTH = 7.2  # inches: the text width of a two-column paper
+DPI = 200
+PICTURE_DPI = 300  # of spectrograms, whose bins are smaller than a dot at 200
+NAME_SIZE = 6.0  # points: names at lines, numbers in cells
+NOTE_SIZE = 6.5
+
+# Okabe and Ito, "Color Universal Design", 2008.
+BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
+    *("#000000", "#E69F00", "#56B4E9", "#009E73"),
+    *("#0072B2", "#D55E00", "#CC79A7"),
+)
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, SKY, BLACK, ORANGE)  # without yellow, which is too faint for lines
+MARKERS = "osD^vPX*<>phd"  # as many as share no divisor with the colours: pairs of both repeat late
+CONTROL_COLOUR = "0.45"
+# How the name of a control is written, or of whatever else stands apart in a figure.
+APART: dict[str, Any] = {"style": "italic", "color": "0.35"}
+
+_SETTINGS: dict[str, Any] = {
+    "font.size": 7,
+    "axes.titlesize": 8,
+    "axes.labelsize": 7.5,
+    "figure.labelsize": 7.5,
+    "figure.titlesize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "axes.linewidth": 0.6,
+    "grid.linewidth": 0.4,
+    "xtick.major.pad": 2,
+    "ytick.major.pad": 2,
+    "pdf.fonttype": 42,  # text stays text in the PDF
+}
+
+
+def arrow(higher_is_better: bool, *, along: bool = False) -> str:
+    """Return the arrow to a metric's better side: up or down, or `along` an axis, right or left."""
+    return ("←→" if along else "↓↑")[higher_is_better]
+
+
+@contextmanager
+def paper(base: Literal["whitegrid", "ticks"] = "whitegrid") -> Iterator[None]:
+    """Set matplotlib's settings for a figure of a paper, inside `with` or as a decorator.
+
+    Args:
+        base: seaborn's style underneath: "whitegrid" for plots, "ticks" for pictures, which a grid would cross.
+    """
+    import matplotlib as mpl
+    import seaborn as sns
+
+    settings: Any = sns.axes_style(base) | sns.plotting_context("paper") | _SETTINGS
+    with mpl.rc_context(settings):
+        yield
+
+
+def new_figure(width: float, height: float, dpi: float = DPI) -> Figure:
+    """Make an empty figure, `width` by `height` inches; without pyplot, so no window system is ever asked for."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """Write a figure as `path`.png and .pdf, the same bytes each time; return these paths."""
+    written = []
+    with paper():
+        for suffix, metadata in (("png", {}), ("pdf", {"CreationDate": None})):
+            written.append(path.with_name(f"{path.name}.{suffix}"))
+            figure.savefig(written[-1], dpi="figure", metadata=metadata)
+    return written
+
+
+def title_panel(axis: Axes, text: str, pad: float | None = None) -> None:
+    """Write the title of a panel, `pad` points above it."""
+    axis.set_title(text, loc="left", weight="bold", pad=pad)
+
+
+def add_note(figure: Figure, text: str) -> None:
+    """Write what the marks of a figure mean below it."""
+    figure.supxlabel(text, x=0.01, ha="left", size=NOTE_SIZE, color="0.3")
+
+
+def error_bars(lines: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the lengths (2, lines) of the bars from the columns `mean` to `low` and `high`, as matplotlib wants."""
+    return lines[["low", "high"]].sub(lines["mean"], axis=0).abs().to_numpy(float).T
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a method is drawn."""
+
+    colour: str
+    marker: str
+    hollow: bool
+
+    @property
+    def style(self) -> dict[str, Any]:
+        """Arguments of a plotted line or of its markers."""
+        return {
+            "marker": self.marker,
+            "color": self.colour,
+            "markersize": 3.6,
+            "markerfacecolor": "white" if self.hollow else self.colour,
+            "markeredgecolor": self.colour,
+            "markeredgewidth": 0.7,
+        }
+
+
+def looks(lines: pd.DataFrame) -> dict[str, Look]:
+    """Choose a look for each method of a dataset's comparison, the same in all figures and for all classifiers.
+
+    Colours repeat, but then the markers are hollow; controls are grey and hollow.
+    """
+    control = lines.groupby("method")["control"].first()
+    methods, controls = (sorted(control.index[control == kind]) for kind in (False, True))
+    chosen = {
+        name: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], i // len(COLOURS) % 2 == 1)
+        for i, name in enumerate(methods)
+    }
+    return chosen | {name: Look(CONTROL_COLOUR, MARKERS[i % len(MARKERS)], True) for i, name in enumerate(controls)}

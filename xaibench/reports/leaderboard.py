@@ -42,7 +42,7 @@ FIRST_METRICS = (
 
 
 def metric_order(names: set[str]) -> list[str]:
-    """Metrics as people look for them: FIRST_METRICS, then by family and name."""
+    """Sort metrics as people look for them: FIRST_METRICS, then by family and name."""
     first = [name for name in FIRST_METRICS if name in names]
     return first + sorted(names - set(first), key=lambda name: (metric_class(name).family, name))
 
@@ -60,7 +60,7 @@ def axis_label(name: str) -> str:
 
 
 def unproven_metrics(folder: Path) -> frozenset[str]:
-    """Metrics that failed on some classifier in the `validation-*.csv` of a folder, written by `xaibench validate`.
+    """Read which metrics failed on some classifier: from the `validation-*.csv` that `xaibench validate` wrote there.
 
     Raises:
         ResultsError: such a file is damaged.
@@ -124,7 +124,7 @@ def wide(comparison: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 
 def board(comparison: pd.DataFrame, dataset: str, classifier: str, unproven: Collection[str] = ()) -> Table:
-    """The leaderboard of one dataset and classifier: methods by metrics at the primary area.
+    """Make the leaderboard of one dataset and classifier: methods by metrics at the primary area.
 
     Methods are sorted by SORT_METRIC where it was scored, else by mean rank; soft masks and then controls stand
     below. The columns of `unproven` metrics (`unproven_metrics`) are marked.
@@ -164,13 +164,13 @@ def board(comparison: pd.DataFrame, dataset: str, classifier: str, unproven: Col
 
 
 def terminal_tables(comparison: pd.DataFrame, dataset: str, unproven: Collection[str] = ()) -> list[rich.table.Table]:
-    """The boards of a dataset for rich to print, each at most 100 characters wide."""
+    """Make the boards of a dataset for rich to print, each at most 100 characters wide."""
     boards = [board(comparison, dataset, classifier, unproven) for classifier in _classifiers(comparison, dataset)]
     return [tables.terminal(piece) for one in boards for piece in one.split()]
 
 
 def write_tables(comparison: pd.DataFrame, folder: Path, unproven: Collection[str] = ()) -> list[Path]:
-    """Write leaderboard-DATASET.csv (unrounded), .md and .tex (for people); returns their paths."""
+    """Write leaderboard-DATASET.csv (unrounded), .md and .tex (for people); return their paths."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
@@ -189,7 +189,7 @@ def write_tables(comparison: pd.DataFrame, folder: Path, unproven: Collection[st
 
 
 def _on_board(lines: pd.DataFrame) -> pd.DataFrame:
-    """The lines at the primary area and those of soft masks, which have an area of their own."""
+    """Select the lines at the primary area and those of soft masks, which have an area of their own."""
     return lines[lines.index.isin(at_primary_area(lines).index) | (lines["mask"] == SOFT)]
 
 
@@ -242,7 +242,7 @@ def _cells(lines: pd.DataFrame, order: list[tuple[str, str]], whole: pd.Series) 
 
 
 def _decimals(half: float, largest: float) -> int:
-    """Decimals that show two digits of a usual half interval, at most 3 unless it would vanish."""
+    """Choose the decimals that show two digits of a usual half interval, at most 3 unless it would vanish."""
     if not half > 0:
         return 3 if largest < 10 else 1
     digits = -int(np.floor(np.log10(half)))
@@ -256,7 +256,7 @@ def _short(seconds: float) -> str:
 
 
 def _training(seconds: float, parameters: float) -> str:
-    """What fitting cost as people say it: 3 min, 350k."""
+    """Write what fitting cost as people say it: 3 min, 350k."""
     if np.isnan(seconds):
         return MISSING
     hours, minutes = seconds / 3600, seconds / 60
@@ -267,7 +267,7 @@ def _training(seconds: float, parameters: float) -> str:
 
 
 def _notes(rows: tuple[Row, ...], lines: pd.DataFrame) -> tuple[str, ...]:
-    """What the marks that occur mean."""
+    """Explain the marks that occur."""
     tails = "".join(cell.tail for row in rows for cell in row.cells)
     notes = ["Bold: best method and those not significantly different from it."]
     if lines["area"].notna().any():

@@ -64,7 +64,7 @@ class Table:
     apart: str = "Soft masks"
 
     def split(self) -> list[Table]:
-        """As few tables of about equally many columns as fit into MOST_WIDTH; the last has the notes."""
+        """Split into tables that fit into MOST_WIDTH, few and of about equally many columns; the last has the notes."""
         for count in range(1, len(self.columns) + 1):
             pieces = [self._piece(columns) for columns in np.array_split(np.arange(len(self.columns)), count)]
             if all(piece.width() <= MOST_WIDTH for piece in pieces):
@@ -79,7 +79,7 @@ class Table:
         ]
 
     def width(self) -> int:
-        """Characters of a line, with three between columns and one at either edge."""
+        """Count the characters of a line, with three between columns and one at either edge."""
         names = [len(row.name) for row in self.rows]
         columns = [
             max(len(heading), *(len(row.cells[i].text + row.cells[i].tail) for row in self.rows))
@@ -92,7 +92,7 @@ class Table:
         return replace(self, columns=tuple(self.columns[i] for i in columns), rows=rows)
 
     def groups(self) -> list[tuple[str, list[Row]]]:
-        """Methods (without a title), rows apart, controls, each with its title; an empty group is left out."""
+        """Group the rows under titles: methods (without one), rows apart, controls; leave out empty groups."""
         kinds = ((False, False, ""), (False, True, self.apart), (True, False, self.below))
         groups = [
             (title, [row for row in self.rows if (row.control, row.apart) == (control, apart)])
@@ -113,7 +113,7 @@ class _Markup:
         return text.translate(self.characters)
 
     def line(self, row: Row) -> list[str]:
-        """Name and cells of a row, marked up."""
+        """Mark up the name and cells of a row."""
         name = self.escape(row.name)
         cells = [
             (self.bold % self.escape(c.text) if c.best else self.escape(c.text)) + self.escape(c.tail)
@@ -143,7 +143,7 @@ _LATEX = _Markup(
 
 
 def markdown(table: Table) -> str:
-    """The table as Markdown, a line with the title above each group but the first, notes below."""
+    """Write the table as Markdown, a line with the title above each group but the first, notes below."""
     width = 1 + len(table.columns)
     lines = [[table.names, *map(_MARKDOWN.escape, table.columns)], [":--"] + ["--:"] * len(table.columns)]
     for index, (title, group) in enumerate(table.groups()):
@@ -156,7 +156,7 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """The table as LaTeX that needs no package but booktabs."""
+    """Write the table as LaTeX that needs no package but booktabs."""
     header = " & ".join([table.names, *map(_LATEX.escape, table.columns)]) + r" \\"
     groups = ["\n".join(" & ".join(_LATEX.line(row)) + r" \\" for row in group) for _, group in table.groups()]
     notes = [rf"\par\smallskip {_LATEX.escape(' '.join(table.notes))}"] if table.notes else []
@@ -191,7 +191,7 @@ def of_frame(caption: str, lines: pd.DataFrame, notes: Sequence[str] = (), names
 
 
 def terminal(table: Table) -> rich.table.Table:
-    """The table for rich to print; controls are dim and italic, below a rule."""
+    """Make the table that rich prints; controls are dim and italic, below a rule."""
     import rich.box
     import rich.table
     from rich.text import Text

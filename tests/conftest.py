@@ -17,8 +17,7 @@ from xaibench import cli
 from xaibench.classifiers import checkpoint
 from xaibench.scoring.evaluate import LoadedClassifier
 from xaibench.sound.synth import Synth
-from xaibench.storage.array_cache import CACHE_VARIABLE
-from xaibench.storage.user_folders import DATA_VARIABLE
+from xaibench.storage.user_folders import CACHE_VARIABLE, DATA_VARIABLE
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -23,7 +23,7 @@ import typer
 from xaibench.sound import audio
 from xaibench.sound.dataset import Dataset
 from xaibench.sound.esc50 import Esc50
-from xaibench.storage.array_cache import CACHE_VARIABLE
+from xaibench.storage.user_folders import CACHE_VARIABLE
 
 OFFICIAL_RATE = 44_100
 

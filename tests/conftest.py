@@ -17,8 +17,7 @@ import soundfile
 
 from tests.support.command_line import Command, Done
 from xaibench import cli
-from xaibench.storage.array_cache import CACHE_VARIABLE
-from xaibench.storage.user_folders import DATA_VARIABLE
+from xaibench.storage.user_folders import CACHE_VARIABLE, DATA_VARIABLE
 
 if TYPE_CHECKING:
     from xaibench.classifiers.loaded import LoadedClassifier

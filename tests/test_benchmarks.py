@@ -88,6 +88,14 @@ def test_the_audio_cache(small_esc50: Path) -> None:
         assert ratio == pytest.approx(anew / kept, rel=0.1)
 
 
+def test_the_start_of_commands() -> None:
+    rows = table(printed("startup", "--calls", 1))
+    assert [row["command"] for row in rows] == [f"xaibench {name}" for name in ("--help", *registry.LISTED)]
+    for row in rows:
+        assert float(row["first call, s"]) > 0
+        assert float(row["later calls, s (median)"]) == float(row["best"]) > 0
+
+
 def test_the_differences_of_the_protocols(esc50_folder: Path, reference_folder: Path) -> None:
     lines = printed("legacy_differences", esc50_folder, reference_folder, "--subject", "vit", "--clips", 2)
     rows = table(lines)

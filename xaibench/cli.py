@@ -2,31 +2,86 @@
 
 from __future__ import annotations
 
+import pkgutil
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from xaibench import registry
 from xaibench._version import __version__
-from xaibench.commands import (
-    comparing,
-    data,
-    evaluation,
-    explain,
-    fitting,
-    listings,
-    new,
-    reproduce,
-    training,
-    validation,
-    verify,
-    weights,
-)
-from xaibench.commands.console import notes
 from xaibench.errors import XaibenchError
+
+# Name: where the command is, below xaibench.commands, and its line in --help. Only the command that is called is
+# imported, so that help is quick.
+COMMANDS = {
+    "run": ("evaluation:run", "Score explainers on a dataset."),
+    "compare": (
+        "comparing:compare",
+        "Write the comparison as CSV, with one line per dataset, classifier, method, metric and area.",
+    ),
+    "leaderboard": (
+        "comparing:leaderboard",
+        "Print the leaderboards, and write them as CSV, Markdown, LaTeX and plots.",
+    ),
+    "verify": (
+        "verify:verify",
+        "Check runs: structure, hashes, completeness, ranges, and the agreement of rows, paths and descriptions.",
+    ),
+    "validate": (
+        "validation:validate",
+        "Test the metrics themselves, with reference maps whose order is known, on the embedded set.",
+    ),
+    "explain": (
+        "explain:explain",
+        "Explain sound files: draw spectrogram, map and mask, and write the kept and removed parts as wav.",
+    ),
+    "train": (
+        "training:train",
+        "Train a classifier on folds 1-3, select the epoch on fold 4, and test it once on fold 5.",
+    ),
+    "fit": ("fitting:fit", "Fit an explainer to a classifier on folds 1-3, with early stopping on fold 4."),
+    "reproduce": (
+        "reproduce:reproduce",
+        "Repeat a paper's comparison: train or load its classifiers, fit and score its explainers, and write its "
+        "table.",
+    ),
+    "methods": ("listings:methods", "List the methods; 'show NAME' shows all facts of one."),
+    "metrics": ("listings:metrics", "List the metrics; 'show NAME' shows all facts of one."),
+    "classifiers": ("listings:classifiers", "List the classifiers; 'show NAME' shows all facts of one."),
+    "datasets": ("listings:datasets", "List the datasets; 'show NAME' shows all facts of one."),
+    "weights": (
+        "weights:app",
+        "List the weights of trained explainers; 'add' adds weights that another project fitted.",
+    ),
+    "data": ("data:app", "Check a dataset folder, or download the official archive."),
+    "new": ("new:app", "Write a plugin package that is ready to install."),
+}
+
+
+class _Commands(TyperGroup):
+    """The commands: all by name and line, and the one that is called in full."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] in COMMANDS:
+            self.commands[args[0]] = _load(args[0])
+        return super().resolve_command(ctx, args)
+
+
+def _load(name: str) -> Any:
+    """Import one command, and make what the group keeps of it."""
+    found = pkgutil.resolve_name(f"xaibench.commands.{COMMANDS[name][0]}")
+    holder = typer.Typer(rich_markup_mode="rich")
+    if isinstance(found, typer.Typer):
+        holder.add_typer(found, name=name)
+    else:
+        holder.command(name)(found)
+    return typer.main.get_group(holder).commands[name]
+
 
 app = typer.Typer(
     name="xaibench",
+    cls=_Commands,
     help="Score explanations of sound classifiers, all on the same checkpoints, clips and mask areas.",
     epilog="Start with: xaibench run --method focalnet (embedded sounds, a shipped classifier, about a minute).",
     no_args_is_help=True,
@@ -48,20 +103,8 @@ def _main(
     pass
 
 
-app.command("run")(evaluation.run)
-app.command("compare")(comparing.compare)
-app.command("leaderboard")(comparing.leaderboard)
-app.command("verify")(verify.verify)
-app.command("validate")(validation.validate)
-app.command("explain")(explain.explain)
-for group in registry.LISTED:
-    app.add_typer(listings.listing(group), name=group)
-app.command("train")(training.train)
-app.command("fit")(fitting.fit)
-app.command("reproduce")(reproduce.reproduce)
-app.add_typer(weights.app, name="weights")
-app.add_typer(data.app, name="data")
-app.add_typer(new.app, name="new")
+for command, (_, line) in COMMANDS.items():
+    app.command(command, help=line)(lambda: None)
 
 
 def main() -> None:
@@ -70,13 +113,19 @@ def main() -> None:
         app(prog_name="xaibench")  # also under python -m
     except XaibenchError as error:
         # One line, even if the message of a library inside it has more.
-        notes().print(f"Error: {' '.join(str(error).splitlines())}", style="red", markup=False, soft_wrap=True)
+        _note(f"Error: {' '.join(str(error).splitlines())}", style="red")
         sys.exit(2)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        notes().print(f"Error: {where}{error.strerror or error}", style="red", markup=False, soft_wrap=True)
+        _note(f"Error: {where}{error.strerror or error}", style="red")
         sys.exit(2)
     except SystemExit as stop:
         if stop.code == 130:  # typer has turned Ctrl-C into this
-            notes().print("Interrupted. Finished parts are kept; the same command continues from there.")
+            _note("Interrupted. Finished parts are kept; the same command continues from there.")
         raise
+
+
+def _note(text: str, style: str | None = None) -> None:
+    from xaibench.commands.console import notes
+
+    notes().print(text, style=style, markup=False, soft_wrap=True)

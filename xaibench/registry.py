@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import Any, Literal
 
 from xaibench.errors import RegistryError, named, one_line
@@ -55,7 +55,18 @@ def _entries(group: Group) -> dict[str, EntryPoint]:
 
 
 def _origin(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else point.value
+    return point.value if point.dist is None else _distribution(point.dist)[0]
+
+
+@cache  # reading a distribution's metadata takes longer than all the rest of a listing
+def _distribution(dist: Distribution) -> tuple[str, str]:
+    return dist.name, dist.version
+
+
+def provider(group: Group, name: str) -> tuple[str, ...]:
+    """Name and version of the distribution that registered a name; empty where there is no distribution."""
+    point = entry(group, name)
+    return () if point.dist is None else _distribution(point.dist)
 
 
 def names(group: Group) -> list[str]:

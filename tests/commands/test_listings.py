@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
 import pytest
 
 from tests.support.command_line import Command
 from xaibench import registry
 from xaibench.classifiers import checkpoint, references
+from xaibench.storage.user_folders import CACHE_VARIABLE
 
 
 @pytest.mark.parametrize("group", ["methods", "metrics", "classifiers", "datasets"])
@@ -46,3 +54,83 @@ def test_show_tells_where_a_trained_method_gets_its_weights(xaibench: Command) -
     shown = " ".join(xaibench("methods", "show", "piq-speechbrain").out.split())
     assert "fitted to one classifier by another project: xaibench weights add piq-speechbrain " in shown
     assert "weights" not in xaibench("methods", "show", "saliency").out
+
+
+PLUGIN = """
+class Method:
+    description = "{description}"
+    requires = frozenset()
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A package with a method, one that says nothing of itself, and one that does not import."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    folder = tmp_path / "code" / "listed_plugin"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text(PLUGIN.format(description="first words"))
+    (folder.parent / "silent_plugin.py").write_text("class Method: pass\n")
+    monkeypatch.syspath_prepend(folder.parent)
+    values = {"listed": "listed_plugin:Method", "silent": "silent_plugin:Method", "absent": "nobody_has_this:Method"}
+    points = [EntryPoint(name, value, "xaibench.methods") for name, value in values.items()]
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "entry_points", lambda group: points if group == "xaibench.methods" else [])
+        forget()
+        yield folder / "__init__.py"
+    forget()
+
+
+def forget() -> None:
+    """What a process knows of plugins, as if it had just started."""
+    registry._entries.cache_clear()
+    registry.load.cache_clear()
+    sys.modules.pop("listed_plugin", None)
+    sys.modules.pop("silent_plugin", None)
+    importlib.invalidate_caches()
+
+
+def test_a_plugin_is_imported_for_a_listing_only_when_it_has_changed(xaibench: Command, plugin: Path) -> None:
+    assert "first words" in xaibench("methods").out
+    forget()
+    assert "first words" in xaibench("methods").out
+    assert "listed_plugin" not in sys.modules
+    assert "silent_plugin" in sys.modules, "it may have been mended by another package: it is asked every time"
+    plugin.write_text(PLUGIN.format(description="other words, longer ones"))
+    forget()
+    changed = xaibench("methods").out
+    assert "other words, longer ones" in changed
+    assert "first words" not in changed
+
+
+def test_a_broken_plugin_hides_no_other(xaibench: Command, plugin: Path) -> None:
+    for _ in range(2):
+        done = xaibench("methods")
+        assert done.code == 0
+        lines = {line.split()[0]: line for line in done.out.splitlines()}
+        assert lines["listed"].split() == ["listed", "first", "words"]
+        assert "is no method: AttributeError" in lines["silent"]
+        assert "method 'absent' of nobody_has_this:Method does not load: ModuleNotFoundError" in lines["absent"]
+        forget()
+
+
+CALL = (
+    "import sys; sys.argv = ['xaibench', *sys.argv[1:]]\n"
+    "from xaibench import cli\n"
+    "try:\n    cli.main()\nfinally:\n"
+    "    print('LOADED', *sorted(set(sys.modules) & {'torch', 'numpy', 'pandas', 'captum', 'transformers'}), "
+    "file=sys.stderr)\n"
+)
+
+
+@pytest.mark.parametrize("group", registry.LISTED)
+def test_from_the_second_call_on_a_listing_imports_nothing_heavy(
+    group: registry.Group, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    first, second = (
+        subprocess.run([sys.executable, "-c", CALL, group], capture_output=True, text=True, check=True)
+        for _ in range(2)
+    )
+    assert first.stdout == second.stdout
+    assert second.stderr == "LOADED\n"

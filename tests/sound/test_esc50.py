@@ -15,7 +15,7 @@ from xaibench.errors import AudioError, DataError
 from xaibench.sound import esc50
 from xaibench.sound.dataset import TEST_FOLDS, TRAIN_FOLDS, VALIDATION_FOLDS
 from xaibench.sound.esc50 import Esc10, Esc50
-from xaibench.storage import array_cache
+from xaibench.storage import user_folders
 
 # The ten classes in the order of their targets in ESC-50 (0, 1, 10, 11, 12, 20, 21, 38, 40, 41).
 ESC10_CLASSES = (
@@ -147,7 +147,7 @@ def decoded(monkeypatch, tmp_path):
         names.append(Path(name).name)
         return decode(data, name)
 
-    monkeypatch.setenv(array_cache.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(user_folders.CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(esc50.audio, "decode", record)
     return names
 
@@ -180,7 +180,7 @@ def test_another_decoder_decodes_again(small_esc50, decoded, monkeypatch):
 def test_a_damaged_entry_is_made_again(small_esc50, decoded):
     dataset = Esc50(small_esc50)
     waveform = dataset.waveform(dataset.clips[0])
-    (entry,) = array_cache.cache_folder().rglob("*.npy")
+    (entry,) = user_folders.cache_folder().rglob("*.npy")
     entry.write_bytes(entry.read_bytes()[:1000])
     np.testing.assert_array_equal(dataset.waveform(dataset.clips[0]), waveform)
     np.testing.assert_array_equal(dataset.waveform(dataset.clips[0]), waveform)

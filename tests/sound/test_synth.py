@@ -13,7 +13,7 @@ from scipy import signal
 from xaibench import registry
 from xaibench.sound import audio, synth
 from xaibench.sound.synth import Synth, stems
-from xaibench.storage.array_cache import CACHE_VARIABLE
+from xaibench.storage.user_folders import CACHE_VARIABLE
 
 INDEX = st.integers(0, 399)
 LABEL = st.integers(0, 9)

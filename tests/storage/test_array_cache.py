@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from xaibench.storage.array_cache import CACHE_VARIABLE, cache_folder, cached
+from xaibench.storage.array_cache import cached
+from xaibench.storage.user_folders import CACHE_VARIABLE, cache_folder
 
 ARRAY = np.arange(12, dtype=np.float32).reshape(3, 4)
 

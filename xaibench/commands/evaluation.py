@@ -97,7 +97,7 @@ def run(
     from xaibench.explaining.cache import ExplanationCache
     from xaibench.results.store import Manifest, RunFolder
     from xaibench.scoring.evaluate import RunConfig, evaluate, methods_on
-    from xaibench.storage.array_cache import cache_folder
+    from xaibench.storage.user_folders import cache_folder
 
     rules = registry.load("protocols", protocol)
     methods = _chosen_methods(method)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -11,11 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from xaibench import registry
+from xaibench.classifiers import references
 from xaibench.commands import add_classifier
 from xaibench.commands.console import output
 from xaibench.errors import CheckpointError, RegistryError, named
 from xaibench.registry import Group
 from xaibench.reports.style import arrow
+from xaibench.storage.line_cache import LineCache
 
 
 def listing(group: Group) -> typer.Typer:
@@ -28,17 +31,18 @@ def listing(group: Group) -> typer.Typer:
             table = Table(box=None, pad_edge=False, show_header=False)
             table.add_column(no_wrap=True)
             table.add_column()
-            for name in registry.names(group):
-                table.add_row(name, _line(group, name, _LINES[group]))
-            for name in _added() if group == "classifiers" else ():
-                table.add_row(name, escape(_added_line(name)))
-            for prefix in registry.names("metric_bridges") if group == "metrics" else ():
-                table.add_row(f"{prefix}:NAME", _line("metric_bridges", prefix, _bridge_line))
+            with LineCache(group) as cache:
+                for name in registry.names(group):
+                    table.add_row(name, escape(_line(cache, group, name)))
+                for name in references.added() if group == "classifiers" else ():
+                    table.add_row(name, escape(_added_line(cache, name)))
+                for prefix in registry.names("metric_bridges") if group == "metrics" else ():
+                    table.add_row(f"{prefix}:NAME", escape(_line(cache, "metric_bridges", prefix)))
             output().print(table)
 
     @app.command("show", help=f"Show all facts of one of the {group}.")
     def show(name: str) -> None:
-        if group == "classifiers" and name not in registry.names(group) and name in _added():
+        if group == "classifiers" and name not in registry.names(group) and name in references.added():
             details = _added_details(name)
         else:
             entry = registry.load(group, name)
@@ -55,16 +59,19 @@ def listing(group: Group) -> typer.Typer:
     return app
 
 
-def _line(group: Group, name: str, line: Callable[[str, Any], str]) -> str:
+def _line(cache: LineCache, group: Group, name: str) -> str:
+    point = registry.entry(group, name)
     try:
-        return escape(line(name, registry.load(group, name)))
+        facts = [point.value, registry.provider(group, name)]
+        make = _LINES[group]
+        return cache.line(f"{group} {name}", point.module, facts, lambda: make(name, registry.load(group, name)))
     except RegistryError as error:  # one broken plugin must not hide the others
-        return escape(str(error))
+        return str(error)
     except Exception as error:
-        return escape(f"is no {group.removesuffix('s')}: {named(error)}")
+        return f"is no {group.removesuffix('s')}: {named(error)}"
 
 
-def _summary(entry: Any) -> str:
+def _summary(name: str, entry: Any) -> str:
     return (inspect.getdoc(entry) or "").partition("\n\n")[0].replace("\n", " ")
 
 
@@ -104,10 +111,6 @@ def _metric_line(name: str, metric: Any) -> str:
     return f"{metric.title} {arrow(metric.higher_is_better)}: {metric.description}"
 
 
-def _bridge_line(name: str, bridge: Any) -> str:
-    return _summary(bridge)
-
-
 def _metric_details(name: str, metric: Any) -> dict[str, object]:
     return {
         "title": metric.title,
@@ -126,7 +129,7 @@ def _metric_details(name: str, metric: Any) -> dict[str, object]:
 
 
 def _cards(name: str) -> dict[str, Any]:
-    from xaibench.classifiers import checkpoint, references
+    from xaibench.classifiers import checkpoint
 
     found = {}
     for dataset, classifier in references.shipped():
@@ -139,13 +142,13 @@ def _cards(name: str) -> dict[str, Any]:
 def _classifier_line(name: str, factory: Any) -> str:
     cards = _cards(name)
     trained = ", ".join(f"{dataset} {card.test_accuracy:.3f}" for dataset, card in cards.items())
-    return _summary(factory) + (
+    return _summary(name, factory) + (
         f" Shipped weights, accuracy on fold 5: {trained}." if trained else " No weights shipped."
     )
 
 
 def _classifier_details(name: str, factory: Any) -> dict[str, object]:
-    details: dict[str, object] = {"what": _summary(factory)}
+    details: dict[str, object] = {"what": _summary(name, factory)}
     for dataset, card in _cards(name).items():
         details[f"weights for {dataset}"] = (
             f"accuracy {card.validation_accuracy:.3f} on fold 4 (chosen there), {card.test_accuracy:.3f} on fold 5; "
@@ -155,24 +158,22 @@ def _classifier_details(name: str, factory: Any) -> dict[str, object]:
     return details
 
 
-def _added() -> list[str]:
-    from xaibench.classifiers import references
+def _added_line(cache: LineCache, name: str) -> str:
+    def make() -> str:
+        from xaibench.classifiers import checkpoint
 
-    return references.added()
-
-
-def _added_line(name: str) -> str:
-    from xaibench.classifiers import checkpoint, references
-
-    try:
         card = checkpoint.read_card(references.added_folder(name))
+        return f"{len(card.classes)} classes, {card.parameters:,} parameters. Added from {card.origin}."
+
+    card = (references.added_folder(name) / references.CARD).read_bytes()
+    try:
+        return cache.line(f"added {name}", references.__name__, hashlib.sha256(card).hexdigest(), make)
     except CheckpointError as error:  # one damaged card must not hide the others
         return str(error)
-    return f"{len(card.classes)} classes, {card.parameters:,} parameters. Added from {card.origin}."
 
 
 def _added_details(name: str) -> dict[str, object]:
-    from xaibench.classifiers import checkpoint, references
+    from xaibench.classifiers import checkpoint
 
     folder = references.added_folder(name)
     card = checkpoint.read_card(folder)
@@ -190,13 +191,9 @@ def _added_details(name: str) -> dict[str, object]:
     }
 
 
-def _dataset_line(name: str, dataset: Any) -> str:
-    return _summary(dataset)
-
-
 def _dataset_details(name: str, dataset: Any) -> dict[str, object]:
     return {
-        "what": _summary(dataset),
+        "what": _summary(name, dataset),
         "licence": dataset.licence,
         "ground truth": "yes" if dataset.has_ground_truth else "no",
         "folder": "--data-dir FOLDER" if dataset.reads_folder else "none: generated on first use",
@@ -207,7 +204,8 @@ _LINES: dict[Group, Callable[[str, Any], str]] = {
     "methods": _method_line,
     "metrics": _metric_line,
     "classifiers": _classifier_line,
-    "datasets": _dataset_line,
+    "datasets": _summary,
+    "metric_bridges": _summary,
 }
 _DETAILS: dict[Group, Callable[[str, Any], dict[str, object]]] = {
     "methods": _method_details,
@@ -215,3 +213,4 @@ _DETAILS: dict[Group, Callable[[str, Any], dict[str, object]]] = {
     "classifiers": _classifier_details,
     "datasets": _dataset_details,
 }
+methods, metrics, classifiers, datasets = (listing(group) for group in registry.LISTED)

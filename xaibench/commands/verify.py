@@ -22,7 +22,7 @@ def verify(
             "--classifier",
             "-c",
             help="For --rescore: classifiers of the run that are neither shipped nor added, repeatable.",
-            metavar="NAME|FOLDER",
+            metavar=options.CLASSIFIER,
         ),
     ] = None,
     data_dir: options.DataDirOption = None,

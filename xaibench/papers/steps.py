@@ -25,7 +25,7 @@ from xaibench.results.store import Manifest, RunFolder, read_rows
 from xaibench.scoring import protocol
 from xaibench.scoring.evaluate import Event, RunConfig, evaluate
 from xaibench.sound.dataset import Dataset, Split
-from xaibench.storage.array_cache import cache_folder
+from xaibench.storage.user_folders import cache_folder
 
 SMOKE_CLIPS = 10  # of every fold
 SMOKE_EPOCHS = 2

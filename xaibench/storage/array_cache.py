@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 
 from xaibench.storage.file_cache import FileCache
-
-CACHE_VARIABLE = "XAIBENCH_CACHE"
-
-
-def cache_folder() -> Path:
-    """Return the cache folder: $XAIBENCH_CACHE, or the platform's user cache."""
-    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("xaibench"))
+from xaibench.storage.user_folders import cache_folder
 
 
 @cache

@@ -12,7 +12,7 @@ import pytest
 from tests.support.made_up_runs import AD, CLIPS, FF, SPS, Scores, cell, five_methods, noise, write_run
 from xaibench.errors import ResultsError
 from xaibench.results import parts, store
-from xaibench.results.comparison import COLUMNS, compare
+from xaibench.results.comparison import COLUMNS, by_clip, compare, summarise
 from xaibench.results.store import RunFolder
 
 
@@ -224,3 +224,24 @@ def test_the_comparison_survives_a_csv(comparison: pd.DataFrame) -> None:
     text = cell(comparison, *FF).to_csv()
     better = {row["method"]: row["better_than_random"] for row in csv.DictReader(io.StringIO(text))}
     assert better["good"] == "True" and better["random"] == ""
+
+
+def test_rows_are_arranged_by_line_and_clip_whatever_their_order() -> None:
+    rows = pd.DataFrame(
+        [
+            ("b", "faithfulness", "clip2", "recording1", 0.2),
+            ("a", "faithfulness", "clip1", "recording1", np.nan),
+            ("b", "faithfulness", "clip1", "recording1", 0.1),
+            ("a", "sparseness", "clip3", "recording2", 0.3),
+        ],
+        columns=["method", "metric", "clip", "src_file", "value"],
+    )
+    values, recordings = by_clip(rows, ["method", "metric"])
+    assert list(values.index) == [("a", "faithfulness"), ("a", "sparseness"), ("b", "faithfulness")]
+    nan = np.nan
+    np.testing.assert_array_equal(values, [[nan, nan, nan], [nan, nan, 0.3], [0.1, 0.2, nan]])
+    assert list(values.columns) == ["clip1", "clip2", "clip3"]
+    assert list(recordings) == ["recording1", "recording1", "recording2"]
+    lines = summarise(values, recordings)
+    assert lines["n"].tolist() == [0, 1, 2]
+    np.testing.assert_allclose(lines["mean"], [nan, 0.3, 0.15])

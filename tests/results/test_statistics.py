@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from xaibench.results.statistics import FLIPS, flips_for, holm, mean_interval, sign_flip_p
+from xaibench.results.statistics import (
+    FLIPS,
+    corrected_p,
+    flips_for,
+    holm,
+    mean_interval,
+    paired_difference,
+    sign_flip_p,
+)
 
 
 def recordings_of(clips: int, count: int) -> np.ndarray:
@@ -174,3 +182,24 @@ def test_holm_by_hand() -> None:
 def test_the_smallest_p_survives_holm_for_any_number_of_methods() -> None:
     for comparisons in (1, 136, 1225):
         assert comparisons / (1 + flips_for(comparisons)) <= 0.05
+
+
+def test_paired_differences_are_of_common_clips_and_corrected_for_their_number() -> None:
+    recordings = np.arange(40)
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(0.1, 0.2, (3, 40)), rng.normal(0, 0.2, (3, 40))
+    first[0, :5], second[0, 5:10], second[2] = np.nan, np.nan, np.nan
+    found = paired_difference(first, second, recordings)
+    common = np.arange(10, 40)
+    assert found.mean[0] == pytest.approx((first[0] - second[0])[common].mean())
+    alone = mean_interval((first[0] - second[0])[None, common], recordings[common])
+    assert (found.low[0], found.high[0]) == (pytest.approx(alone.low[0]), pytest.approx(alone.high[0]))
+    np.testing.assert_array_equal(found.p, holm(sign_flip_p(first - second, recordings, "two-sided")))
+    assert np.isnan([found.mean[2], found.low[2], found.p[2]]).all()
+
+
+def test_values_may_lie_either_way_in_memory() -> None:
+    values, recordings = np.random.default_rng(0).normal(0, 1, (7, 60)), np.arange(60) % 23
+    other = np.asfortranarray(values)
+    np.testing.assert_array_equal(mean_interval(values, recordings).mean, mean_interval(other, recordings).mean)
+    np.testing.assert_array_equal(corrected_p(values, recordings, "greater"), corrected_p(other, recordings, "greater"))

@@ -24,7 +24,7 @@ from xaibench.reports.tables import (
     Row,
     Table,
 )
-from xaibench.results.comparison import BASELINE, at_equal_area, at_primary_area, metric_class, sign
+from xaibench.results.comparison import BASELINE, at_equal_area, at_one_area, at_primary_area, metric_class, sign
 from xaibench.results.parts import SOFT
 from xaibench.storage.atomic import write_atomically
 
@@ -85,7 +85,7 @@ def _row_order(lines: pd.DataFrame) -> list[tuple[str, str]]:
 
     Best is by SORT_METRIC at the primary area, else by mean rank; over several classifiers, by the mean.
     """
-    lines = _on_board(lines)
+    lines = at_one_area(lines)
     chosen = lines[lines["metric"] == SORT_METRIC]
     if len(chosen):
         key = chosen.groupby(_ROW)["mean"].mean() * sign(SORT_METRIC) * -1
@@ -103,7 +103,7 @@ def wide(comparison: pd.DataFrame, dataset: str) -> pd.DataFrame:
     accuracy, mean_rank (none for soft masks, which have other rivals), seconds_per_clip, and per metric at the
     primary area METRIC and METRIC_ + low, high, n, undefined, better_than_random.
     """
-    lines = _on_board(comparison[comparison["dataset"] == dataset])
+    lines = at_one_area(comparison[comparison["dataset"] == dataset])
     records = []
     for classifier, block in lines.groupby("classifier", sort=True):
         for method, mask in _row_order(block):
@@ -130,7 +130,7 @@ def board(comparison: pd.DataFrame, dataset: str, classifier: str, unproven: Col
     below. The columns of `unproven` metrics (`unproven_metrics`) are marked.
     """
     here = (comparison["dataset"] == dataset) & (comparison["classifier"] == classifier)
-    lines = _on_board(comparison[here])
+    lines = at_one_area(comparison[here])
     metrics = metric_order(set(lines["metric"]))
     order = _row_order(lines)
     by_row = lines.drop_duplicates(_ROW).set_index(_ROW).loc[order]
@@ -186,11 +186,6 @@ def write_tables(comparison: pd.DataFrame, folder: Path, unproven: Collection[st
             write_atomically(path, content.encode())
             written.append(path)
     return written
-
-
-def _on_board(lines: pd.DataFrame) -> pd.DataFrame:
-    """Select the lines at the primary area and those of soft masks, which have an area of their own."""
-    return lines[lines.index.isin(at_primary_area(lines).index) | (lines["mask"] == SOFT)]
 
 
 def _classifiers(comparison: pd.DataFrame, dataset: str) -> list[str]:
@@ -259,8 +254,7 @@ def _training(seconds: float, parameters: float) -> str:
     """Write what fitting cost as people say it: 3 min, 350k."""
     if np.isnan(seconds):
         return MISSING
-    hours, minutes = seconds / 3600, seconds / 60
-    said = f"{seconds:.0f} s" if seconds < 59.5 else f"{minutes:.0f} min" if minutes < 59.5 else f"{hours:.1f} h"
+    said = tables.duration(seconds)
     if parameters < 999.5:
         return f"{said}, {parameters:.0f}"
     return f"{said}, {parameters / 1e3:.0f}k" if parameters < 999_500 else f"{said}, {parameters / 1e6:.1f}M"

@@ -142,15 +142,26 @@ _LATEX = _Markup(
 )
 
 
+def pipe_table(align: str, lines: Sequence[Sequence[str]]) -> str:
+    """Write cells that are Markdown already as a table.
+
+    Args:
+        align: "l" or "r" for each column.
+        lines: the head, then the rows.
+    """
+    head, *rows = lines
+    marks = [{"l": ":--", "r": "--:"}[side] for side in align]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, marks, *rows))
+
+
 def markdown(table: Table) -> str:
     """Write the table as Markdown, a line with the title above each group but the first, notes below."""
-    width = 1 + len(table.columns)
-    lines = [[table.names, *map(_MARKDOWN.escape, table.columns)], [":--"] + ["--:"] * len(table.columns)]
+    lines = [[table.names, *map(_MARKDOWN.escape, table.columns)]]
     for index, (title, group) in enumerate(table.groups()):
         if index:
-            lines.append([f"*{title}*"] + [""] * (width - 1))
+            lines.append([f"*{title}*"] + [""] * len(table.columns))
         lines += [_MARKDOWN.line(row) for row in group]
-    body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    body = pipe_table("l" + "r" * len(table.columns), lines)
     notes = "".join(f"\n{_MARKDOWN.escape(note)}  " for note in table.notes)
     return f"**{_MARKDOWN.escape(table.caption)}**\n\n{body}\n" + (f"{notes}\n" if notes else "")
 
@@ -188,6 +199,12 @@ def of_frame(caption: str, lines: pd.DataFrame, notes: Sequence[str] = (), names
         for line in lines.itertuples()
     )
     return Table(caption, tuple(map(str, lines.columns)), rows, tuple(notes), names=names)
+
+
+def duration(seconds: float) -> str:
+    """Write a time as people say it: 12 s, 3 min, 1.5 h."""
+    hours, minutes = seconds / 3600, seconds / 60
+    return f"{seconds:.0f} s" if seconds < 59.5 else f"{minutes:.0f} min" if minutes < 59.5 else f"{hours:.1f} h"
 
 
 def terminal(table: Table) -> rich.table.Table:

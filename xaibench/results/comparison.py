@@ -14,7 +14,7 @@ from xaibench.errors import RegistryError, ResultsError
 from xaibench.results import parts, store
 from xaibench.results.areas import PRIMARY_AREA
 from xaibench.results.parts import SOFT
-from xaibench.results.statistics import ALPHA, Floats, flips_for, holm, mean_interval, sign_flip_p
+from xaibench.results.statistics import ALPHA, Floats, corrected_p, mean_interval
 
 # The control that every method has to beat: a mask of the same area at random bins, which is what
 # a map that knows nothing of the classifier amounts to.
@@ -107,14 +107,39 @@ def at_equal_area(lines: pd.DataFrame) -> pd.DataFrame:
     return lines[lines["mask"] != SOFT]
 
 
+def at_one_area(lines: pd.DataFrame) -> pd.DataFrame:
+    """The lines (or per-clip rows) at the primary area, and those without one: of soft masks, of metrics of no mask."""
+    return lines[lines["area"].isna() | np.isclose(lines["area"], PRIMARY_AREA)]
+
+
 def at_primary_area(lines: pd.DataFrame) -> pd.DataFrame:
     """The lines (or per-clip rows) at the primary area, and those of metrics without a mask.
 
     Where there is a column `mask`, without those of soft masks, which have no area either.
     """
-    if "mask" in lines:
-        lines = at_equal_area(lines)
-    return lines[lines["area"].isna() | np.isclose(lines["area"], PRIMARY_AREA)]
+    return at_one_area(at_equal_area(lines) if "mask" in lines else lines)
+
+
+def by_clip(rows: pd.DataFrame, line: list[str]) -> tuple[pd.DataFrame, NDArray[np.str_]]:
+    """Arrange per-clip rows as a table with one column per clip.
+
+    Args:
+        rows: with columns clip, src_file and value; at most one row per line and clip.
+        line: columns that tell one line of the table from another.
+
+    Returns:
+        Values (lines, clips), both sorted, NaN where undefined or not scored; and the recording of each clip, (clips,).
+    """
+    values = rows.set_index([*line, "clip"])["value"].unstack("clip")
+    recordings = rows.drop_duplicates("clip").set_index("clip")["src_file"].reindex(values.columns)
+    return values.astype(float), recordings.to_numpy(str)
+
+
+def summarise(values: pd.DataFrame, recordings: NDArray) -> pd.DataFrame:
+    """Average each line of `by_clip`: mean and 95% interval (low, high) over its n defined clips."""
+    found = mean_interval(values.to_numpy(), recordings)
+    n = values.notna().sum(axis=1)
+    return pd.DataFrame({"mean": found.mean, "low": found.low, "high": found.high, "n": n}, values.index)
 
 
 def sign(metric: str) -> int:
@@ -203,21 +228,13 @@ def _check_classifiers(runs: list[Path]) -> None:
 
 def _compare_block(rows: pd.DataFrame, controls: set[str]) -> pd.DataFrame:
     """Compute the lines of one dataset and classifier; `controls` are the names of its controls."""
-    lines = rows.groupby(_LINE, sort=True).agg(accuracy=("correct", "mean"), size=("clip", "size")).reset_index()
-    line_of = pd.MultiIndex.from_frame(lines[_LINE]).get_indexer(pd.MultiIndex.from_frame(rows[_LINE]))
-    clips, clip_of = np.unique(rows["clip"].to_numpy(str), return_inverse=True)
-    recordings = np.empty(len(clips), dtype=object)
-    recordings[clip_of] = rows["src_file"].to_numpy(object)
-    values = np.full((len(lines), len(clips)), np.nan)
-    values[line_of, clip_of] = rows["value"].to_numpy(float)
-
-    interval = mean_interval(values, recordings.astype(str))
-    lines["mean"], lines["low"], lines["high"] = interval.mean, interval.low, interval.high
-    lines["n"] = (~np.isnan(values)).sum(axis=1)
+    values, recordings = by_clip(rows, _LINE)
+    scored = rows.groupby(_LINE).agg(accuracy=("correct", "mean"), size=("clip", "size"))
+    lines = summarise(values, recordings).join(scored).reset_index()
     lines["undefined"] = lines["size"] - lines["n"]
-    cells = []
+    array, cells = values.to_numpy(), []
     for (metric, _, _), cell in lines.groupby(["metric", "area", "mask"], sort=True):
-        cells.append(_judge(cell, values[cell.index] * sign(str(metric)), recordings.astype(str), controls))
+        cells.append(_judge(cell, array[cell.index] * sign(str(metric)), recordings, controls))
     return lines.join(pd.concat(cells))
 
 
@@ -229,7 +246,7 @@ def _judge(cell: pd.DataFrame, values: Floats, recordings: NDArray, controls: se
     both = scored[first] & scored[second]
     first, second = first[both], second[both]
     gaps = values[first] - values[second]
-    p = holm(sign_flip_p(gaps, recordings, "two-sided", flips=flips_for(len(first))))
+    p = corrected_p(gaps, recordings, "two-sided")
     # Of the clips that both have, as tested: the means of all clips may point the other way.
     gap = np.zeros((len(methods), len(methods)))
     gap[first, second] = np.nansum(gaps, axis=1)
@@ -242,7 +259,7 @@ def _judge(cell: pd.DataFrame, values: Floats, recordings: NDArray, controls: se
     if baseline:
         others = np.setdiff1d(np.flatnonzero(scored), baseline)
         gains = values[others] - values[baseline]
-        p_better = holm(sign_flip_p(gains, recordings, "greater", flips=flips_for(len(others))))
+        p_better = corrected_p(gains, recordings, "greater")
         for i, p_one in zip(others, p_better, strict=True):
             better[i] = None if np.isnan(p_one) else bool(p_one <= ALPHA)
     means = cell["mean"].to_numpy(float) * np.where(scored, sign(cell["metric"].iloc[0]), 1)

@@ -108,6 +108,34 @@ def sign_flip_p(
     return p
 
 
+def corrected_p(differences: Floats, recordings: NDArray, alternative: Literal["two-sided", "greater"]) -> Floats:
+    """Test every row's mean paired difference against 0 (`sign_flip_p`) and correct for the number of rows (`holm`)."""
+    return holm(sign_flip_p(differences, recordings, alternative, flips=flips_for(len(differences))))
+
+
+@dataclass(frozen=True)
+class PairedDifference(MeanInterval):
+    """Mean differences (rows,) with their 95% intervals, and two-sided p (rows,), corrected for the number of rows."""
+
+    p: Floats
+
+
+def paired_difference(first: Floats, second: Floats, recordings: NDArray) -> PairedDifference:
+    """Compare every row of `first` with the same row of `second`, over the clips where both are defined.
+
+    Args:
+        first: (rows, clips), NaN where undefined.
+        second: likewise, of the same clips.
+        recordings: (clips,), the recording that each clip was cut from.
+
+    Returns:
+        Means of first minus second, with intervals and p; NaN without a common clip.
+    """
+    differences = first - second
+    found = mean_interval(differences, recordings)
+    return PairedDifference(found.mean, found.low, found.high, corrected_p(differences, recordings, "two-sided"))
+
+
 def flips_for(comparisons: int) -> int:
     """Flips that leave the smallest drawn p significant after Holm's correction for so many comparisons."""
     return max(FLIPS, math.ceil(2 * comparisons / ALPHA))
@@ -129,7 +157,8 @@ def _sum_by_recording(values: Floats, recordings: NDArray) -> Floats:
     """(rows, clips) summed to (rows, recordings), recordings sorted."""
     order = np.argsort(recordings, kind="stable")
     starts = np.unique(recordings[order], return_index=True)[1]
-    return np.add.reduceat(values[:, order], starts, axis=1)
+    # The last digit of a sum depends on how its numbers lie in memory; tables of pandas may lie the other way.
+    return np.add.reduceat(np.ascontiguousarray(values)[:, order], starts, axis=1)
 
 
 def _blocks(rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from xaibench import registry
 from xaibench.commands import options as choices
@@ -17,13 +16,9 @@ from xaibench.commands.options import ALL
 from xaibench.errors import XaibenchError
 
 if TYPE_CHECKING:
-    import torch
-
-    from xaibench.classifiers.checkpoint import Card
-    from xaibench.classifiers.loaded import LoadedClassifier
-    from xaibench.papers.paper import Paper
-    from xaibench.papers.steps import Request, Step, Tick
-    from xaibench.sound.dataset import Dataset
+    from xaibench.papers.config import ReproductionConfig
+    from xaibench.papers.paper import Outcome
+    from xaibench.papers.steps import Tick
 
 
 def reproduce(
@@ -92,73 +87,64 @@ def reproduce(
 
     xaibench reproduce focalnet-2024 --smoke --dataset esc10 --data-dir ESC-50-master
     """
-    from xaibench.papers import page as reproduction_table
-    from xaibench.papers import steps as reproduction
-    from xaibench.results.store import REPRODUCTIONS
-    from xaibench.sound.subset import Few
-    from xaibench.storage.atomic import write_atomically
+    from xaibench.classifiers import checkpoint, references
+    from xaibench.commands.classifiers import load_classifiers
+    from xaibench.papers import cost, page, steps
+    from xaibench.papers.config import ReproductionConfig
+    from xaibench.reports import tables
 
-    plan = registry.load("papers", paper)
-    size = size or ("micro" if smoke else "base")
-    if size not in plan.sizes:
-        raise XaibenchError(f"unknown --size '{size}'; there are {', '.join(plan.sizes)}")
-    for one in plan.architectures if pretrained else ():
-        if size not in one.pretrained:
-            raise XaibenchError(f"there is no image model of the size of {one.sizes[size]}; leave out --pretrained")
     source = choices.open_dataset(dataset, data_dir)
     chosen = _folds(folds, sorted({clip.fold for clip in source.clips}))
-    if smoke:
-        source = Few(source, reproduction.SMOKE_CLIPS)
     where = choices.open_device(device, deterministic)
-    given = _given(classifier or [], plan, source, chosen, where)
-    base = out or (Path("results/runs/smoke") if smoke else Path("results"))
-    parts = [paper, dataset, size, f"seed{seed}" * bool(seed), "pretrained" * pretrained, "smoke" * smoke]
-    parts += [loaded.sha256[:8] for loaded, _ in given.values()]
-    command = shlex.join(["xaibench", *sys.argv[1:]])
-    request = reproduction.Request(
-        paper=plan,
+    names = list(dict.fromkeys(classifier or []))
+    loaded = [load_classifiers([name], source, chosen, where)[0] for name in names]
+    cards = [checkpoint.read_card(references.find(name, source.name)) for name in names]
+    config = ReproductionConfig(
+        paper=registry.load("papers", paper),
         dataset=source,
-        size=size,
+        size=size or ("micro" if smoke else "base"),
         folds=chosen,
-        work=base / "runs" / REPRODUCTIONS / "-".join(part for part in parts if part),
-        command=command,
+        folder=out or Path("results/runs/smoke" if smoke else "results"),
+        command=shlex.join(["xaibench", *sys.argv[1:]]),
         explainers=explainers,
         seed=seed,
         device=where,
         precision=precision.dtype,
         pretrained=pretrained,
-        given=given,
-        smoke=smoke,
+        given=tuple(zip(loaded, cards, strict=True)),
     )
-    steps = reproduction.plan(request)
-    _print_plan(request, steps)
+    if smoke:
+        config = config.smoke_run()
+    to_do = steps.steps_of(config)
+    with notes().status("measuring a few passes of each classifier"):
+        costs = cost.estimate(config, to_do)
+    notes().print(tables.terminal(cost.table(config, to_do, costs)))
     if dry_run:
         return
+    outcome = _run(config)
+    with notes().status("testing the paper's claims"):
+        written = page.write(config.paper, outcome, config.command, config.folder)
+    output().print(written[0].read_text(), markup=False, soft_wrap=True)
+    output().print(f"table: {', '.join(map(str, written))}", markup=False, soft_wrap=True)
+
+
+def _run(config: ReproductionConfig) -> Outcome:
+    """Run all steps, with a progress bar for the one at work."""
+    from xaibench.papers.steps import run
+
     with progress() as bar:
-        current: Step | None = None
+        task = bar.add_task("")
 
         def report(tick: Tick) -> None:
-            nonlocal current
-            text = tick.step.title(size)
-            if tick.step != current:
-                current = tick.step
-                for task in list(bar.task_ids):
-                    bar.remove_task(task)
-                bar.add_task(text, total=tick.total)
+            title = tick.step.title
+            if tick.done == 0:
+                bar.reset(task)
                 if not sys.stderr.isatty():  # a log has no bar
-                    notes().print(text, soft_wrap=True)
-            said = f"{text} · {tick.text}" if tick.text else text
-            bar.update(bar.task_ids[0], completed=tick.done, total=tick.total, description=said)
+                    notes().print(title, soft_wrap=True)
+            said = f"{title} · {tick.text}" if tick.text else title
+            bar.update(task, completed=tick.done, total=tick.total, description=said)
 
-        outcome = reproduction.run(request, report)
-    with notes().status("testing the paper's claims"):
-        page = reproduction_table.markdown(plan, outcome, command)
-        table = reproduction_table.table(plan, outcome)
-    base.mkdir(parents=True, exist_ok=True)
-    write_atomically(base / f"{paper}.md", page.encode())
-    write_atomically(base / f"{paper}.csv", table.to_csv(index=False, lineterminator="\n").encode())
-    output().print(page, markup=False, soft_wrap=True)
-    output().print(f"table: {base / paper}.md, {base / paper}.csv", markup=False, soft_wrap=True)
+        return run(config, report)
 
 
 def _folds(text: str, present: list[int]) -> tuple[int, ...]:
@@ -167,63 +153,3 @@ def _folds(text: str, present: list[int]) -> tuple[int, ...]:
     if not text.isdecimal() or int(text) not in present:
         raise XaibenchError(f"--folds {text!r} is neither all nor a fold of the dataset, such as 5")
     return (int(text),)
-
-
-def _given(
-    names: list[str], plan: Paper, source: Dataset, folds: tuple[int, ...], device: torch.device
-) -> dict[str, tuple[LoadedClassifier, Card]]:
-    """Load the named classifiers, by family.
-
-    Raises:
-        XaibenchError: they are not of the paper's families, or there are several folds to test.
-    """
-    from xaibench.classifiers import checkpoint, references
-    from xaibench.commands.classifiers import load_classifiers
-
-    if not names:
-        return {}
-    if len(folds) > 1:
-        raise XaibenchError("--classifier gives one classifier, --folds all needs one for every fold; leave one out")
-    families = [one.family for one in plan.architectures]
-    found: dict[str, tuple[LoadedClassifier, Card]] = {}
-    for name in dict.fromkeys(names):
-        (loaded,) = load_classifiers([name], source, folds, device)
-        family = loaded.classifier.family
-        if family not in families or family in found:
-            raise XaibenchError(f"{name} is a {family}; the paper has one each of {', '.join(families)}")
-        found[family] = (loaded, checkpoint.read_card(references.find(name, source.name)))
-    return found
-
-
-def _print_plan(request: Request, steps: list[Step]) -> None:
-    from xaibench.papers import cost as reproduction_cost
-    from xaibench.storage import provenance
-
-    with notes().status("measuring a few passes of each classifier"):
-        costs = reproduction_cost.estimate(request, steps)
-    table = Table(box=None, pad_edge=False)
-    for heading in ("Step", "State", "Forward passes", "with gradients", "Time", "Memory"):
-        table.add_column(heading, justify="left" if heading in {"Step", "State"} else "right")
-    for step, cost in zip(steps, costs, strict=True):
-        if cost is None:
-            table.add_row(step.title(request.size), step.found)
-            continue
-        figures = (f"{cost.forwards:,}", f"{cost.backwards:,}", _time(cost.seconds), f"{cost.memory / 1e9:.1f} GB")
-        table.add_row(step.title(request.size), "to do", *figures)
-    notes().print(table)
-    to_do = [cost for cost in costs if cost is not None]
-    total = sum(cost.seconds for cost in to_do)
-    peak = max(cost.memory for cost in to_do)
-    forwards = sum(cost.forwards for cost in to_do)
-    notes().print(
-        f"In all: about {_time(total)}, {peak / 1e9:.1f} GB beside the program, and {forwards:,} forward passes, on "
-        f"{provenance.device_name(request.device)}. Scores that exist already are not computed again. "
-        f"{reproduction_cost.ASSUMPTIONS}",
-        soft_wrap=True,
-    )
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

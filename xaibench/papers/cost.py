@@ -1,13 +1,13 @@
-"""What a reproduction will cost on this machine, from a few measured passes."""
+"""What a reproduction will cost on this machine, estimated from a few measured passes."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -15,23 +15,27 @@ from torch import Tensor
 from torch.nn import functional
 
 from xaibench import registry
+from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.forward import automatic_batch_size
 from xaibench.classifiers.training import BATCH_SIZE
-from xaibench.explaining.trainable import FitContext, TrainableExplainer, TrainingClips
+from xaibench.explaining.trainable import FitContext, Setting, TrainableExplainer, TrainingClips
+from xaibench.papers.config import ReproductionConfig
 from xaibench.papers.paper import Architecture
-from xaibench.papers.steps import Request, Step, recipe, settings, untrained
+from xaibench.papers.steps import Step
+from xaibench.reports.tables import Cell, Row, Table, duration
 from xaibench.scoring.config import MethodOnClassifier
 from xaibench.scoring.memory import measure_peak
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
+from xaibench.storage import provenance
 
 MEASURED_CLIPS = 2
 CLIP_BYTES = 4 * audio.N_FREQS * audio.N_FRAMES
 OPTIMISER_COPIES = 6  # weights, gradients, two moments, the moving average, the best so far
 ASSUMPTIONS = (
-    f"Assumed: measured on {MEASURED_CLIPS} clips of noise at a time, on a machine as busy as now; all epochs run (a "
-    "fit may stop early); reading sound, sorting bins and writing are not counted."
+    f"Measured on {MEASURED_CLIPS} clips of noise at a time, on the machine as busy as it is now. A fit may stop "
+    "before its last epoch. Reading sound, sorting bins and writing are not counted."
 )
 
 
@@ -43,7 +47,7 @@ class Cost:
         forwards: clips through the classifier.
         backwards: how many of these with gradients.
         seconds: wall time on this machine.
-        memory: bytes at the peak, sound included, the program itself not.
+        memory: bytes at the peak, with the sound and without the program itself.
     """
 
     forwards: int
@@ -53,157 +57,159 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Seconds, passes and bytes per clip of one classifier on this machine."""
+class _PerClip:
+    """What a piece of work costs for each clip; memory in bytes."""
 
-    forward_seconds: float
-    forward_bytes: int
-    training_seconds: float
-    training_bytes: int
-    parameters: int
-    fit_seconds: dict[str, float] = field(default_factory=dict)
-    fit_forwards: dict[str, float] = field(default_factory=dict)
-    fit_bytes: dict[str, int] = field(default_factory=dict)
-    explain_seconds: dict[str, float] = field(default_factory=dict)
-    explain_forwards: dict[str, float] = field(default_factory=dict)
+    seconds: float
+    forwards: float
+    memory: int
 
 
-def estimate(request: Request, steps: list[Step]) -> list[Cost | None]:
-    """The cost of every step, None where it is done already; a few passes of each classifier are made to find out."""
-    open_steps = [step for step in steps if not step.found]
-    measured = {}
-    for one, classifier in untrained(request):
-        mine = [step for step in open_steps if step.architecture is one]
-        if mine:
-            kinds = {step.kind for step in mine}
-            measured[one.family] = _measure(request, one, classifier, "train" in kinds)
-    return [None if step.found else _cost(request, step, measured[step.architecture.family]) for step in steps]
+def estimate(config: ReproductionConfig, steps: Sequence[Step]) -> list[Cost | None]:
+    """Estimate the cost of every step, None where it is done already; makes a few passes of each classifier."""
+    measured = {one.family: _Measured(config, one) for one in config.paper.architectures}
+    return [None if step.found else measured[step.architecture.family].cost(step) for step in steps]
 
 
-def _cost(request: Request, step: Step, measured: Measured) -> Cost:
-    split, data = request.split(step.fold), request.dataset
-    train, valid, test = (len(data.in_folds(folds)) for folds in (split.train, split.validation, split.test))
-    if step.kind == "train":
-        epochs = recipe(request, step.architecture).epochs
-        measuring = epochs * valid + valid + test
-        seconds = epochs * train * measured.training_seconds + measuring * measured.forward_seconds
-        memory = (train + valid) * CLIP_BYTES + OPTIMISER_COPIES * 4 * measured.parameters
-        memory += BATCH_SIZE * measured.training_bytes
-        return Cost(epochs * train + measuring, epochs * train, seconds, memory)
-    if step.kind == "fit":
-        chosen = settings(request, step.method)
-        epochs, batch = int(chosen.get("epochs", 1)), int(chosen.get("batch_size", BATCH_SIZE))
-        clips = epochs * (train + valid)
-        memory = (train + valid) * CLIP_BYTES + 4 * measured.parameters + batch * measured.fit_bytes[step.method]
-        forwards = round(clips * measured.fit_forwards[step.method])
-        return Cost(forwards, 0, clips * measured.fit_seconds[step.method], memory)
-    passes, seconds = 1.0, measured.forward_seconds  # the clean clip
-    for method in (*step.architecture.methods, *request.paper.controls):
-        scored = _scored_passes(request, method)
-        passes += measured.explain_forwards[method] + scored
-        seconds += measured.explain_seconds[method] + scored * measured.forward_seconds
-    batch = automatic_batch_size(request.device)
-    memory = 4 * measured.parameters + batch * (3 * CLIP_BYTES + measured.forward_bytes)
-    return Cost(round(test * passes), 0, test * seconds, memory)
+def table(config: ReproductionConfig, steps: Sequence[Step], costs: Sequence[Cost | None]) -> Table:
+    """Lay out the cost of every step that is to do; the notes name the others, and sum up."""
+    to_do = [(step, cost) for step, cost in zip(steps, costs, strict=True) if cost is not None]
+    rows = []
+    for step, cost in to_do:
+        cells = (f"{cost.forwards:,}", f"{cost.backwards:,}", duration(cost.seconds), _size(cost.memory))
+        rows.append(Row(step.title, False, tuple(map(Cell, cells))))
+    notes = [f"Done: {step.title} ({step.found})." for step in steps if step.found]
+    total, peak = duration(sum(cost.seconds for _, cost in to_do)), _size(max(cost.memory for _, cost in to_do))
+    notes += [
+        f"In all: about {total}, {peak} beside the program, and {sum(cost.forwards for _, cost in to_do):,} forward "
+        f"passes, on {provenance.device_name(config.device)}. Scores that exist already are not computed again.",
+        ASSUMPTIONS,
+    ]
+    caption = f"To do for {config.paper.name} on {config.dataset.name}, {config.size}"
+    columns = ("Forwards", "Gradients", "Time", "Memory")
+    return Table(caption, columns, tuple(rows), tuple(notes), names="Step")
 
 
-def _scored_passes(request: Request, method: str) -> int:
-    """Forward passes per clip that the paper's metrics ask for, each counted once."""
+def _size(memory: int) -> str:
+    return f"{memory / 1e9:.1f} GB"
+
+
+class _Measured:
+    """What a clip costs on this machine with one classifier, measured on noise when it is first asked for."""
+
+    def __init__(self, config: ReproductionConfig, architecture: Architecture) -> None:
+        self.config, self.architecture = config, architecture
+        given = config.given_for(architecture)
+        if given is None:
+            fresh = checkpoint.build(architecture.sizes[config.size], config.dataset.classes)
+            self.classifier = checkpoint.freeze(fresh).to(config.device)
+        else:
+            self.classifier = given[0].classifier
+        generator = torch.Generator().manual_seed(0)
+        self.noise = torch.rand(MEASURED_CLIPS, *audio.PICTURE_SHAPE, generator=generator).to(config.device)
+
+    def cost(self, step: Step) -> Cost:
+        """Estimate a step: what a clip costs, times clips and epochs."""
+        config, split = self.config, self.config.split(step.fold)
+        folds = (split.train, split.validation, split.test)
+        train, valid, test = (len(config.dataset.in_folds(one)) for one in folds)
+        sound, weights = (train + valid) * CLIP_BYTES, 4 * self.classifier.parameter_count
+        if step.kind == "train":
+            epochs = config.recipe(step.architecture).epochs
+            judged = epochs * valid + valid + test
+            seconds = epochs * train * self.training.seconds + judged * self.forward.seconds
+            memory = sound + OPTIMISER_COPIES * weights + BATCH_SIZE * self.training.memory
+            return Cost(epochs * train + judged, epochs * train, seconds, memory)
+        if step.kind == "fit":
+            fit, settings = self.methods[step.method][0], config.settings(step.method)
+            clips, batch = _epochs(settings) * (train + valid), int(settings.get("batch_size", BATCH_SIZE))
+            return Cost(round(clips * fit.forwards), 0, clips * fit.seconds, sound + weights + batch * fit.memory)
+        explained = [explaining for _, explaining in self.methods.values()]
+        scored = 1 + sum(_scored_passes(config, method) for method in self.methods)  # 1: the clean clip
+        forwards = scored + sum(one.forwards for one in explained)
+        seconds = scored * self.forward.seconds + sum(one.seconds for one in explained)
+        memory = weights + automatic_batch_size(config.device) * (3 * CLIP_BYTES + self.forward.memory)
+        return Cost(round(test * forwards), 0, test * seconds, memory)
+
+    @cached_property
+    def forward(self) -> _PerClip:
+        with torch.inference_mode():
+            self.classifier.logits(self.noise)  # the first pass is slow
+            return self._per_clip(lambda: self.classifier.logits(self.noise))
+
+    @cached_property
+    def training(self) -> _PerClip:
+        """Forward and backward; what the optimiser does once a batch is little beside it."""
+        classifier, noise, precision = self.classifier, self.noise, self.config.precision
+        target = torch.zeros(len(noise), dtype=torch.long, device=noise.device)
+
+        def step() -> None:
+            with torch.autocast(noise.device.type, precision, enabled=precision != torch.float32):
+                logits = classifier.logits(noise)
+            functional.cross_entropy(classifier.temperature * logits.float(), target).backward()
+
+        classifier.train().requires_grad_(True)
+        try:
+            step()  # makes the gradients, which are counted apart
+            return self._per_clip(step)
+        finally:
+            classifier.zero_grad(set_to_none=True)
+            classifier.eval().requires_grad_(False)
+
+    @cached_property
+    def methods(self) -> dict[str, tuple[_PerClip, _PerClip]]:
+        """Fitting (0 where nothing is fitted) and explaining, by method."""
+        config, classifier = self.config, self.classifier
+        batch = Batch(self.noise[:1], ("noise",), config.seed)
+        target = torch.zeros(1, dtype=torch.long, device=self.noise.device)
+        clips = TrainingClips(self.noise.cpu(), tuple(f"noise-{i}" for i in range(MEASURED_CLIPS)))
+        found = {}
+        for method in (*self.architecture.methods, *config.paper.controls):
+            explainer, fitting = registry.create("methods", method), _PerClip(0.0, 0.0, 0)
+            if isinstance(explainer, TrainableExplainer):
+                settings = {**explainer.settings, **config.paper.brief[method]}
+                with tempfile.TemporaryDirectory() as folder:
+                    context = FitContext(
+                        settings=settings,
+                        seed=config.seed,
+                        device=config.device,
+                        precision=config.precision,
+                        state=Path(folder),
+                        report=lambda epoch: None,
+                    )
+                    passed = _epochs(settings) * 2 * MEASURED_CLIPS
+                    fitting = self._per_clip(partial(explainer.fit, classifier, clips, clips, context), passed)
+            found[method] = fitting, self._per_clip(partial(explainer.explain, classifier, batch, target), 1)
+        return found
+
+    def _per_clip(self, work: Callable[[], object], passed: int = MEASURED_CLIPS) -> _PerClip:
+        """Measure a piece of work in which `passed` clips take part, MEASURED_CLIPS of them at a time."""
+        device = self.classifier.device
+        with _counted(self.classifier) as count, measure_peak(device) as peak:
+            started = time.perf_counter()
+            work()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            seconds = time.perf_counter() - started
+        return _PerClip(seconds / passed, count[0] / passed, (peak.added_bytes or 0) // MEASURED_CLIPS)
+
+
+def _epochs(settings: Mapping[str, Setting]) -> int:
+    return int(settings.get("epochs", 1))
+
+
+def _scored_passes(config: ReproductionConfig, method: str) -> int:
+    """Count the forward passes per clip that the paper's metrics ask for, each once."""
     explainer = registry.create("methods", method)
-    ways = [MethodOnClassifier(name=method, method=explainer)]
-    if explainer.native_mask:
-        ways.append(MethodOnClassifier(name=method, method=explainer, soft=True))
-    total = 0
-    for way in ways:
-        metrics = [registry.create("metrics", name) for name in request.paper.metrics]
-        total += len({one for metric in metrics for one in metric.perturbations(way.areas)})
-    return total
-
-
-def _measure(request: Request, one: Architecture, classifier: Classifier, trains: bool) -> Measured:
-    device = request.device
-    noise = torch.rand(MEASURED_CLIPS, *audio.PICTURE_SHAPE, generator=torch.Generator().manual_seed(0)).to(device)
-    with torch.inference_mode():
-        with measure_peak(device) as activations:
-            classifier.logits(noise)
-        forward = _timed(lambda: classifier.logits(noise), device) / MEASURED_CLIPS
-    training, peak = _training(classifier, noise, request.precision) if trains else (0.0, 0)
-    fit_seconds, fit_forwards, fit_bytes = {}, {}, {}
-    explain_seconds, explain_forwards = {}, {}
-    batch = Batch(noise[:1], ("noise",), request.seed)
-    target = torch.zeros(1, dtype=torch.long, device=device)
-    for method in (*one.methods, *request.paper.controls):
-        explainer = registry.create("methods", method)
-        if isinstance(explainer, TrainableExplainer):
-            chosen = dict(type(explainer).settings) | dict(request.paper.brief[method])
-            clips = TrainingClips(noise.cpu(), tuple(f"noise-{i}" for i in range(MEASURED_CLIPS)))
-            with tempfile.TemporaryDirectory() as folder, _counted(classifier) as count, measure_peak(device) as added:
-                context = FitContext(
-                    settings=chosen,
-                    seed=request.seed,
-                    device=device,
-                    precision=request.precision,
-                    state=Path(folder),
-                    report=lambda epoch: None,
-                )
-                started = time.perf_counter()
-                fitted = explainer.fit(classifier, clips, clips, context)
-                seconds = time.perf_counter() - started
-            passed = 2 * MEASURED_CLIPS * len(fitted.epochs)
-            fit_seconds[method], fit_forwards[method] = seconds / passed, count[0] / passed
-            fit_bytes[method] = (added.added_bytes or 0) // MEASURED_CLIPS
-        with _counted(classifier) as count:
-            explain_seconds[method] = _timed(partial(explainer.explain, classifier, batch, target), device)
-        explain_forwards[method] = float(count[0])
-    return Measured(
-        forward,
-        (activations.added_bytes or 0) // MEASURED_CLIPS,
-        training,
-        peak,
-        classifier.parameter_count,
-        fit_seconds,
-        fit_forwards,
-        fit_bytes,
-        explain_seconds,
-        explain_forwards,
-    )
-
-
-def _training(classifier: Classifier, noise: Tensor, precision: torch.dtype) -> tuple[float, int]:
-    """Seconds and bytes per clip of a training step: forward, backward, AdamW."""
-    target = torch.zeros(len(noise), dtype=torch.long, device=noise.device)
-    classifier.train().requires_grad_(True)
-    optimizer = torch.optim.AdamW(classifier.parameters(), lr=0.0)
-
-    def step() -> None:
-        with torch.autocast(noise.device.type, precision, enabled=precision != torch.float32):
-            logits = classifier.logits(noise)
-        loss = functional.cross_entropy(classifier.temperature * logits.float(), target)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-
-    try:
-        step()  # makes the optimiser's state, which is counted apart
-        with measure_peak(noise.device) as peak:
-            seconds = _timed(step, noise.device)
-    finally:
-        classifier.zero_grad(set_to_none=True)
-        classifier.eval().requires_grad_(False)
-    return seconds / len(noise), (peak.added_bytes or 0) // len(noise)
-
-
-def _timed(work: Callable[[], object], device: torch.device) -> float:
-    started = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - started
+    masks = (False, True) if explainer.native_mask else (False,)
+    ways = [MethodOnClassifier(name=method, method=explainer, soft=soft) for soft in masks]
+    metrics = [registry.create("metrics", name) for name in config.paper.metrics]
+    return sum(len({one for metric in metrics for one in metric.perturbations(way.areas)}) for way in ways)
 
 
 @contextmanager
 def _counted(classifier: Classifier) -> Iterator[list[int]]:
-    """Counts the clips that pass the classifier; every forward pass goes through its deepest map."""
+    """Count the clips that pass the classifier; every forward pass goes through its deepest map."""
     count = [0]
 
     def add(module: object, args: object, output: Tensor) -> None:

@@ -1,148 +1,81 @@
-"""A paper's table from per-clip rows, beside the published numbers, and which of its claims hold."""
+"""A paper's table beside our values, its claims tested on our clips, and the page that shows both."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
-from xaibench.papers.paper import ACCURACY, Claim, Paper
-from xaibench.papers.steps import Outcome
-from xaibench.reports.tables import MISSING
+from xaibench.papers.paper import ACCURACY, Claim, Outcome, Paper, System
+from xaibench.reports.tables import DAGGER, MISSING, pipe_table
 from xaibench.results.areas import PRIMARY_AREA
-from xaibench.results.parts import SOFT
-from xaibench.results.statistics import ALPHA, holm, mean_interval, sign_flip_p
+from xaibench.results.comparison import BASELINE, at_one_area, by_clip, summarise
+from xaibench.results.parts import EQUAL_AREA, SOFT
+from xaibench.results.statistics import ALPHA, Floats, corrected_p, paired_difference
+from xaibench.storage.atomic import write_atomically
 
-CONTROL_MASK = "top 10%"
-YARDSTICK = "random"  # the control that an explanation must beat to say anything
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What paired per-clip values say of a claim.
-
-    Attributes:
-        difference, low, high: mean of first minus second, with its 95% interval over recordings.
-        p: two-sided sign-flip test over recordings, Holm-corrected over all claims.
-        word: "holds", "the opposite holds", "open"; of sameness "does not hold" or "no difference shown".
-    """
-
-    claim: Claim
-    difference: float
-    low: float
-    high: float
-    p: float
-    word: str
-
-
-class Clips:
-    """Per-clip values of every system, in one order of the clips.
-
-    Attributes:
-        recordings: (clips,), what each clip was cut from.
-    """
-
-    def __init__(self, rows: pd.DataFrame, labels: Mapping[str, str]) -> None:
-        self._labels = labels
-        soft = rows["mask"] == SOFT
-        rows = rows[np.where(soft, rows["area"].isna(), rows["area"] == PRIMARY_AREA)]
-        self._rows = rows.assign(method=rows["method"] + np.where(rows["mask"] == SOFT, "-soft", ""))
-        ids = rows.drop_duplicates("clip").set_index("clip").sort_index()
-        self._ids = ids.index
-        self.recordings: NDArray = ids["src_file"].to_numpy().astype(str)
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def values(self, family: str, method: str, column: str) -> NDArray[np.float64]:
-        """(clips,), NaN where undefined."""
-        found = self._rows[(self._rows["classifier"] == self._labels[family]) & (self._rows["method"] == method)]
-        if column == ACCURACY:
-            values = found.drop_duplicates("clip").set_index("clip")["correct"]
-        else:
-            values = found[found["metric"] == column].set_index("clip")["value"]
-        return values.reindex(self._ids).to_numpy(dtype=float)
+MASKS = {EQUAL_AREA: f"top {PRIMARY_AREA:.0%}", SOFT: "its own, soft"}
+COLUMNS = (
+    *("system", "classifier", "method", "mask", "control", "metric", "mean", "low", "high", "n", "undefined"),
+    *("published", "better_than_random"),
+)
+_LINE = ["classifier", "method", "mask", "metric"]
+_Key = tuple[str, str, str, str]  # of a line: a value for each of _LINE
 
 
 def table(paper: Paper, outcome: Outcome) -> pd.DataFrame:
-    """One line per system and column; `published` is literature.
+    """Make one line for each system and measured or published value.
 
-    Columns: system, classifier, method, mask, control, metric, mean, low, high, n, undefined, better_than_random,
-    published.
+    Columns are COLUMNS; `published` is literature, `mask` as in the rows. A value published under a key that is no
+    metric of ours has a line of its own, whose metric is "published KEY".
     """
-    clips = Clips(outcome.rows, outcome.labels)
-    titles = {one.family: one.title for one in paper.architectures}
-    lines = [(s.title, s.family, s.method, s.mask, False, s.published) for s in paper.systems]
-    lines += [
-        (f"{name}, {titles[family]}", family, name, CONTROL_MASK, True, {})
-        for family in titles
-        for name in paper.controls
+    systems = [(system, False) for system in paper.systems]
+    for one in paper.architectures:
+        systems += [(System(f"{name}, {one.title}", one.family, name), True) for name in paper.controls]
+    measured = [column.key for column in paper.columns]
+    records = [
+        (system.title, *_line(outcome, system, metric), control, system.published.get(metric, np.nan))
+        for system, control in systems
+        for metric in dict.fromkeys((*measured, *system.published))
     ]
-    records = []
-    for title, family, method, mask, control, published in lines:
-        for column in paper.columns:
-            values = clips.values(family, method, column.key)
-            interval = mean_interval(values[None], clips.recordings)
-            against = clips.values(family, YARDSTICK, column.key) if YARDSTICK in paper.controls else values
-            testable = not control and column.better_than_random and YARDSTICK in paper.controls
-            p = sign_flip_p((values - against)[None], clips.recordings, "greater")[0] if testable else np.nan
-            records.append(
-                {
-                    "system": title,
-                    "classifier": outcome.labels[family],
-                    "method": method,
-                    "mask": mask,
-                    "control": control,
-                    "metric": column.key,
-                    "mean": interval.mean[0],
-                    "low": interval.low[0],
-                    "high": interval.high[0],
-                    "n": int((~np.isnan(values)).sum()),
-                    "undefined": int(np.isnan(values).sum()),
-                    "p": p,
-                    "published": published.get(column.key, np.nan),
-                }
-            )
-        # What was published under a name that is no metric of ours has a line of its own.
-        known = {column.key for column in paper.columns}
-        records += [
-            {"system": title, "classifier": outcome.labels[family], "method": method, "mask": mask}
-            | {"control": control, "metric": f"published {key}", "published": value}
-            for key, value in published.items()
-            if key not in known
-        ]
-    frame = pd.DataFrame(records)
-    adjusted = holm(frame["p"].to_numpy())
-    frame["better_than_random"] = pd.array([None if np.isnan(p) else bool(p < ALPHA) for p in adjusted], "boolean")
-    return frame.drop(columns="p")
+    lines = pd.DataFrame(records, columns=["system", *_LINE, "control", "published"])
+    values, recordings = _values(outcome)
+    # One at a time, so that the last digits of a line do not depend on which others there are.
+    summary = pd.concat([summarise(values.loc[[line]], recordings) for line in values.index])
+    lines = lines.join(summary.assign(undefined=len(recordings) - summary["n"]), on=_LINE)
+
+    judged = [column.key for column in paper.columns if column.better_than_random]
+    tested = lines[~lines["control"] & lines["metric"].isin(judged)]
+    own: list[_Key] = list(tested[_LINE].itertuples(index=False, name=None))
+    random = [(classifier, BASELINE, EQUAL_AREA, metric) for classifier, _, _, metric in own]
+    p = corrected_p(_of(values, own) - _of(values, random), recordings, "greater")
+    lines["better_than_random"] = pd.Series(p <= ALPHA, tested.index, dtype="boolean").mask(np.isnan(p))
+    lines["metric"] = lines["metric"].where(lines["metric"].isin(measured), "published " + lines["metric"])
+    return lines[list(COLUMNS)]
 
 
-def verdicts(paper: Paper, outcome: Outcome) -> list[Verdict]:
-    """Every claim of the paper, tested on the same clips."""
-    clips = Clips(outcome.rows, outcome.labels)
-    differences = np.stack(
-        [clips.values(*one.first, one.column) - clips.values(*one.second, one.column) for one in paper.claims]
-    )
-    interval = mean_interval(differences, clips.recordings)
-    p = holm(sign_flip_p(differences, clips.recordings, "two-sided"))
-    return [
-        Verdict(
-            claim,
-            float(interval.mean[i]),
-            float(interval.low[i]),
-            float(interval.high[i]),
-            float(p[i]),
-            _word(claim, float(interval.mean[i]), float(p[i])),
-        )
-        for i, claim in enumerate(paper.claims)
-    ]
+def verdicts(paper: Paper, outcome: Outcome) -> pd.DataFrame:
+    """Test every claim of the paper, on the clips where both of its systems are defined.
+
+    Columns: claim; mean, low, high of first minus second, with the 95% interval over recordings; p of a two-sided
+    sign-flip test over recordings, Holm-corrected over all claims; verdict: "holds", "the opposite holds" or "open",
+    of claims that systems are alike "does not hold" or "no difference shown".
+    """
+    values, recordings = _values(outcome)
+    first = [_line(outcome, claim.first, claim.column) for claim in paper.claims]
+    second = [_line(outcome, claim.second, claim.column) for claim in paper.claims]
+    found = paired_difference(_of(values, first), _of(values, second), recordings)
+    words = [_verdict(*one) for one in zip(paper.claims, found.mean, found.p, strict=True)]
+    return pd.DataFrame({"claim": [claim.text for claim in paper.claims], **vars(found), "verdict": words})
 
 
-def _word(claim: Claim, difference: float, p: float) -> str:
-    differs = p < ALPHA
+def _verdict(claim: Claim, difference: float, p: float) -> str:
+    differs = p <= ALPHA
     if claim.alike:
         return "does not hold" if differs else "no difference shown"
     if not differs:
@@ -151,117 +84,79 @@ def _word(claim: Claim, difference: float, p: float) -> str:
 
 
 def markdown(paper: Paper, outcome: Outcome, command: str) -> str:
-    """The whole page: table, claims, differences, provenance."""
-    frame, found, facts = table(paper, outcome), verdicts(paper, outcome), outcome.facts
-    recordings = outcome.rows["src_file"].nunique()
-    folds = ", ".join(map(str, facts.folds))
-    scored = (
-        f"{facts.clips} clips ({recordings} recordings) of {facts.dataset}, fold{'s' * (len(facts.folds) > 1)} {folds}"
+    """Write the whole page: table, claims, differences from the paper, origin of the weights."""
+    found = verdicts(paper, outcome)
+    claims = [
+        [str(one.claim), f"{one.mean:+.3f} [{one.low:+.3f}, {one.high:+.3f}]", f"{one.p:.2g}", str(one.verdict)]
+        for one in found.itertuples()
+    ]
+    templates = Environment(
+        loader=PackageLoader("xaibench"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown, no HTML
     )
-    parts = [f"# {paper.title}, on {facts.dataset}", f"{paper.reference}. Ours: {scored}."]
-    if facts.smoke:
-        parts.append(
-            "**A smoke run: a handful of clips, and a few epochs of training. It shows that the steps work. Its "
-            "numbers are no result.**"
-        )
-    parts.append(f"Made by `{command}`.")
-    parts += [_values(paper, frame), "\n".join(_notes(paper, frame))]
-    parts += ["## Which of the paper's claims hold here", _statement(found, facts.clips, facts.smoke), _claims(found)]
-    parts.append(
-        "Differences are means over the same clips, first minus second, with 95% bootstrap intervals over recordings; "
-        f"p by flipping the signs of recordings, two-sided, Holm-corrected for the {len(found)} comparisons. *Open* "
-        "and *no difference shown* are no evidence of sameness: the interval says what is left."
+    return templates.get_template("paper.md.jinja").render(
+        paper=paper,
+        outcome=outcome,
+        command=command,
+        systems=_systems(paper, table(paper, outcome)),
+        verdicts=found.groupby("verdict", sort=False)["claim"].agg(list),
+        claims=pipe_table("lrrl", [["Claim", "Difference here", "p", "Verdict"], *claims]),
     )
-    parts += ["## What differs from the paper", "\n".join(f"- {text}" for text in paper.differences(facts))]
-    parts += ["## Where the weights came from", "\n".join(_provenance(paper, outcome))]
-    return "\n\n".join(parts) + "\n"
 
 
-def _values(paper: Paper, frame: pd.DataFrame) -> str:
-    literature = [f"*{heading}, published*" for heading in paper.published_columns.values()]
-    heads = ["System", "Mask", *(column.heading for column in paper.columns), *literature]
-    lines = [_line(heads), _line([":--", ":--"] + ["--:"] * (len(heads) - 2))]
-    for (_, system, mask), rows in frame.groupby([frame["control"], "system", "mask"], sort=False):
-        by_metric = {row["metric"]: row for _, row in rows.iterrows()}
-        name = f"*{system}*" if rows["control"].iloc[0] else str(system)
-        ours = [_value(by_metric[column.key]) for column in paper.columns]
-        published = []
-        for key in paper.published_columns:
-            row = by_metric.get(key if key in by_metric else f"published {key}")
-            value = np.nan if row is None else row["published"]
-            published.append(MISSING if np.isnan(value) else f"*{value:.3g}*" if value < 0.1 else f"*{value:.3f}*")
-        lines.append(_line([name, str(mask), *ours, *published]))
-    return "\n".join(lines)
-
-
-def _value(row: pd.Series) -> str:
-    if np.isnan(row["mean"]):
-        return MISSING
-    text = f"{row['mean']:.3f}"
-    if not np.isnan(row["low"]):
-        text += f" [{row['low']:.3f}, {row['high']:.3f}]"
-    weak = row["better_than_random"] is not pd.NA and not row["better_than_random"]
-    return text + ("†" if weak else "") + (f" ({row['undefined']} undefined)" if row["undefined"] else "")
-
-
-def _notes(paper: Paper, frame: pd.DataFrame) -> list[str]:
-    notes = [f"- {column.heading}: {column.meaning}" for column in paper.columns]
-    notes.append("- In brackets: 95% bootstrap interval over recordings.")
-    notes.append(
-        "- †: not significantly higher than the `random` control, top 10%, on the same classifier (Holm-corrected). "
-        "A soft mask has an area of its own: beside the others it is no comparison at equal area."
-    )
-    notes.append(
-        f"- *Published*: literature, {paper.reference}; {paper.published_on}. Other sound, models and protocol than "
-        f"ours: not to be subtracted. {paper.published_note}"
-    )
-    return notes
-
-
-def _claims(found: list[Verdict]) -> str:
-    lines = [_line(["Claim", "Difference here", "p", "Verdict"]), _line([":--", "--:", "--:", ":--"])]
-    for one in found:
-        interval = f"{one.difference:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
-        lines.append(_line([one.claim.text, interval, f"{one.p:.2g}", one.word]))
-    return "\n".join(lines)
-
-
-def _statement(found: list[Verdict], clips: int, smoke: bool) -> str:
-    """The verdicts in sentences."""
-    heads = {
-        "holds": "Holds here",
-        "the opposite holds": "Does not hold, the opposite does",
-        "does not hold": "Does not hold",
-        "open": f"Left open by these {clips} clips",
-        "no difference shown": "No difference shown",
+def write(paper: Paper, outcome: Outcome, command: str, folder: Path) -> list[Path]:
+    """Write PAPER.md, the page, and PAPER.csv, its table unrounded; return their paths."""
+    contents = {
+        folder / f"{paper.name}.md": markdown(paper, outcome, command),
+        folder / f"{paper.name}.csv": table(paper, outcome).to_csv(index=False, lineterminator="\n"),
     }
-    sentences = []
-    for word, head in heads.items():
-        said = [one.claim.text for one in found if one.word == word]
-        if said:
-            sentences.append(f"{head}: {'; '.join(said)}.")
-    return ("(Of a smoke run.) " if smoke else "") + " ".join(sentences)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, content in contents.items():
+        write_atomically(path, content.encode())
+    return list(contents)
 
 
-def _provenance(paper: Paper, outcome: Outcome) -> list[str]:
-    lines = []
-    for one in paper.architectures:
-        for fold, card in zip(outcome.facts.folds, outcome.facts.cards[one.family], strict=True):
-            lines.append(
-                f"- {outcome.labels[one.family]}, test fold {fold}: SHA-256 {card.weights_sha256[:12]}, "
-                f"{card.parameters:,} parameters, {card.epochs} epochs; `{card.command}`"
-            )
-        for (family, method), fits in outcome.facts.fitted.items():
-            if family != one.family:
-                continue
-            for fold, fit in zip(outcome.facts.folds, fits, strict=True):
-                seconds = "" if fit.seconds is None else f" in {fit.seconds:.0f} s"
-                lines.append(
-                    f"- {method} on {outcome.labels[family]}, test fold {fold}: SHA-256 {fit.weights_sha256[:12]}, "
-                    f"{fit.parameters:,} parameters, {len(fit.losses)} epochs{seconds}; `{fit.command}`"
-                )
-    return lines
+def _values(outcome: Outcome) -> tuple[pd.DataFrame, NDArray[np.str_]]:
+    """Arrange by clip what the page shows: the primary area, soft masks, and accuracy as one metric more."""
+    rows = at_one_area(outcome.rows)
+    correct = rows.drop_duplicates(["classifier", "method", "mask", "clip"]).assign(metric=ACCURACY)
+    return by_clip(pd.concat([rows, correct.assign(value=correct["correct"].astype(float))]), _LINE)
 
 
-def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+def _line(outcome: Outcome, system: System, metric: str) -> _Key:
+    """Name the line of `_values` that holds a system's values."""
+    return outcome.labels[system.family], system.method, system.mask, metric
+
+
+def _of(values: pd.DataFrame, lines: list[_Key]) -> Floats:
+    """Choose lines of `_values`, (lines, clips); those that were not scored are NaN."""
+    return values.reindex(pd.MultiIndex.from_tuples(lines, names=_LINE)).to_numpy()
+
+
+def _systems(paper: Paper, lines: pd.DataFrame) -> str:
+    """Write the table: a line for each system and mask, our values and then the published ones."""
+    published = [f"*{heading}, published*" for heading in paper.published_columns.values()]
+    cells = [["System", "Mask", *(column.heading for column in paper.columns), *published]]
+    for (control, system, mask), own in lines.groupby(["control", "system", "mask"], sort=False):
+        by_metric = own.set_index(own["metric"].str.removeprefix("published ")).to_dict("index")
+        ours = [_value(by_metric[column.key]) for column in paper.columns]
+        theirs = [_published(by_metric.get(key, {}).get("published", np.nan)) for key in paper.published_columns]
+        cells.append([f"*{system}*" if control else str(system), MASKS[str(mask)], *ours, *theirs])
+    return pipe_table("ll" + "r" * (len(cells[0]) - 2), cells)
+
+
+def _value(line: dict[Hashable, Any]) -> str:
+    if np.isnan(line["mean"]):
+        return MISSING
+    interval = "" if np.isnan(line["low"]) else f" [{line['low']:.3f}, {line['high']:.3f}]"
+    weak = DAGGER * (pd.notna(line["better_than_random"]) and not line["better_than_random"])
+    return f"{line['mean']:.3f}{interval}{weak}" + (
+        f" ({line['undefined']:.0f} undefined)" if line["undefined"] else ""
+    )
+
+
+def _published(value: float) -> str:
+    return MISSING if np.isnan(value) else f"*{value:.3g}*" if value < 0.1 else f"*{value:.3f}*"

@@ -2,74 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-import torch
 
 from xaibench import registry
 from xaibench.classifiers import checkpoint, references, training
-from xaibench.classifiers.base import Classifier, Recipe
+from xaibench.classifiers.checkpoint import Card
 from xaibench.classifiers.forward import automatic_batch_size
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import CheckpointError, UnsupportedPairError, XaibenchError
 from xaibench.explaining import fitting
 from xaibench.explaining.cache import ExplanationCache
 from xaibench.explaining.fitting import ExplainerCard
-from xaibench.explaining.trainable import Epoch, Setting, TrainableExplainer
-from xaibench.papers.paper import Architecture, Facts, Paper
+from xaibench.explaining.trainable import Epoch, TrainableExplainer
+from xaibench.papers.config import ReproductionConfig
+from xaibench.papers.paper import Architecture, Outcome
 from xaibench.results.store import Manifest, RunFolder, read_rows
 from xaibench.scoring import protocol
+from xaibench.scoring.config import methods_on
 from xaibench.scoring.evaluate import Event, RunConfig, evaluate
-from xaibench.sound.dataset import Dataset, Split
 from xaibench.storage.user_folders import cache_folder
 
-SMOKE_CLIPS = 10  # of every fold
-SMOKE_EPOCHS = 2
-CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to repeat, and how.
-
-    Attributes:
-        paper: the comparison.
-        dataset: sound; of a smoke run a handful of it.
-        size: of the classifiers.
-        folds: the test folds, each with classifiers that have not seen it.
-        work: folder of all that is trained, fitted and scored.
-        command: as typed, for the cards.
-        explainers: folder with what the user fitted earlier.
-        seed: of every random draw.
-        device: where to compute.
-        precision: of training and fitting; scores are float32.
-        pretrained: whether trainings start from the paper's image models.
-        given: classifiers to load instead of training them, by family.
-        smoke: trains and fits all anew, for few epochs.
-    """
-
-    paper: Paper
-    dataset: Dataset
-    size: str
-    folds: tuple[int, ...]
-    work: Path
-    command: str
-    explainers: Path = fitting.ROOT
-    seed: int = 0
-    device: torch.device = CPU
-    precision: torch.dtype = torch.float32
-    pretrained: bool = False
-    given: Mapping[str, tuple[LoadedClassifier, checkpoint.Card]] = field(default_factory=dict)
-    smoke: bool = False
-
-    def split(self, fold: int) -> Split:
-        """The folds for training, validation and test when `fold` is the test fold."""
-        return Split.testing(fold, sorted({clip.fold for clip in self.dataset.clips}))
-
+SHIPPED = "shipped weights"
 
 Kind = Literal["train", "fit", "score"]
 
@@ -79,23 +38,26 @@ class Step:
     """One thing to do for one test fold.
 
     Attributes:
-        kind: what.
+        kind: what to do.
         fold: the test fold.
-        architecture: whose classifier.
-        method: what is fitted, or "" .
-        found: where the result is already, in words; empty for what is still to do.
+        architecture: of the classifier.
+        classifier: its registry name.
+        method: the explainer to fit, else "".
+        found: says where the result exists already; empty for what is still to do.
     """
 
     kind: Kind
     fold: int
     architecture: Architecture
+    classifier: str
     method: str = ""
     found: str = ""
 
-    def title(self, size: str) -> str:
+    @property
+    def title(self) -> str:
         """A line for people."""
         what = f"{self.kind} {self.method} on" if self.method else self.kind
-        return f"{what} {self.architecture.sizes[size]}, fold {self.fold}"
+        return f"{what} {self.classifier}, fold {self.fold}"
 
 
 @dataclass(frozen=True)
@@ -111,33 +73,26 @@ class Tick:
 Report = Callable[[Tick], None]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Per-clip rows of all folds, pooled, and what they were made with."""
+def steps_of(config: ReproductionConfig) -> list[Step]:
+    """List all steps in their order; nothing is trained, fitted or scored.
 
-    rows: pd.DataFrame
-    labels: dict[str, str]
-    facts: Facts
-
-
-def plan(request: Request) -> list[Step]:
-    """All steps in their order; nothing is trained, fitted or scored."""
+    Raises:
+        CheckpointError: weights found in the folder, or given, cannot be used.
+    """
     steps = []
-    for fold in request.folds:
-        for one in request.paper.architectures:
-            folder, origin = _known(request, fold, one)
-            steps.append(Step("train", fold, one, found=origin))
-            loaded = _subject(request, one, folder)[0] if origin else None
-            for method in one.methods:
-                kind = registry.load("methods", method)
-                if isinstance(kind, type) and issubclass(kind, TrainableExplainer):
-                    found = "" if loaded is None else _fitted(request, fold, loaded, method)[1]
-                    steps.append(Step("fit", fold, one, method, found))
-            steps.append(Step("score", fold, one))
+    for here in _places(config):
+        origin = here.find_weights()[1]
+        steps.append(here.step("train", found=origin))
+        loaded = here.load()[0] if origin else None
+        for method in here.architecture.methods:
+            if isinstance(registry.create("methods", method), TrainableExplainer):
+                fit = None if loaded is None else here.find_fit(loaded, method)
+                steps.append(here.step("fit", method, "" if fit is None else fit.origin))
+        steps.append(here.step("score"))
     return steps
 
 
-def run(request: Request, report: Report) -> Outcome:
+def run(config: ReproductionConfig, report: Report) -> Outcome:
     """Do what is still to do, and read the scores.
 
     Args:
@@ -145,163 +100,155 @@ def run(request: Request, report: Report) -> Outcome:
 
     Raises:
         XaibenchError: a method failed on a classifier.
-        CheckpointError: weights found in the folder were made of other sound.
+        CheckpointError: weights found in the folder, or given, cannot be used.
     """
-    frames = []
     labels: dict[str, str] = {}
-    cards: dict[str, list[checkpoint.Card]] = {}
-    fits: dict[tuple[str, str], list[ExplainerCard]] = {}
-    for fold in request.folds:
-        folder = _open(request, fold)
-        for one in request.paper.architectures:
-            loaded, card = _classifier(request, fold, one, report)
-            labels[one.family] = loaded.label
-            cards.setdefault(one.family, []).append(card)
-            roots: dict[Path, list[str]] = {}
-            for method in (*one.methods, *request.paper.controls):
-                root, explainer_card = _explainer(request, fold, one, loaded, method, report)
-                roots.setdefault(root, []).append(method)
-                if explainer_card is not None:
-                    fits.setdefault((one.family, method), []).append(explainer_card)
-            _score(request, fold, one, loaded, roots, folder, report)
-        frames.append(read_rows(folder.path))
-    rows = pd.concat(frames, ignore_index=True)
-    facts = Facts(
-        request.dataset.name,
-        len(request.dataset.classes),
-        request.folds,
-        rows["clip"].nunique(),
-        {family: tuple(found) for family, found in cards.items()},
-        {pair: tuple(found) for pair, found in fits.items()},
-        request.smoke,
+    cards: dict[str, list[Card]] = defaultdict(list)
+    fits: dict[tuple[str, str], list[ExplainerCard]] = defaultdict(list)
+    for here in _places(config):
+        family = here.architecture.family
+        folder, origin = here.find_weights()
+        if not origin:
+            here.train(folder, report)
+        loaded, card = here.load()
+        labels[family] = loaded.label
+        cards[family].append(card)
+        methods: dict[Path, list[str]] = defaultdict(list)
+        for method in (*here.architecture.methods, *config.paper.controls):
+            fit = here.find_fit(loaded, method) or here.fit(loaded, method, report)
+            methods[fit.root].append(method)
+            if fit.card is not None:
+                fits[family, method].append(fit.card)
+        here.score(loaded, methods, report)
+    rows = pd.concat([read_rows(_folder(config, fold) / "scores") for fold in config.folds], ignore_index=True)
+    return Outcome(
+        rows=rows,
+        dataset=config.dataset.name,
+        classes=len(config.dataset.classes),
+        folds=config.folds,
+        labels=labels,
+        cards=cards,
+        fitted=fits,
+        smoke=config.smoke,
     )
-    return Outcome(rows, labels, facts)
 
 
-def recipe(request: Request, one: Architecture) -> Recipe:
-    """How a classifier is trained."""
-    own = checkpoint.build(one.sizes[request.size], request.dataset.classes).recipe
-    return replace(own, epochs=SMOKE_EPOCHS) if request.smoke else own
+@dataclass(frozen=True)
+class _Fit:
+    """The weights of an explainer: the folder below which they are, their card if there are any, and their origin."""
+
+    root: Path
+    card: ExplainerCard | None
+    origin: str
 
 
-def settings(request: Request, method: str) -> dict[str, Setting]:
-    """How an explainer is fitted."""
-    own = dict(registry.load("methods", method).settings)
-    return own | dict(request.paper.brief[method]) if request.smoke else own
+@dataclass(frozen=True)
+class _Place:
+    """A classifier of the paper and the fold that it is tested on."""
 
+    config: ReproductionConfig
+    fold: int
+    architecture: Architecture
 
-def _fold_folder(request: Request, fold: int) -> Path:
-    return request.work / f"fold-{fold}"
+    @property
+    def name(self) -> str:
+        """Registry name of the classifier."""
+        return self.architecture.sizes[self.config.size]
 
+    @property
+    def own_fits(self) -> Path:
+        """Folder of the explainers that are fitted here."""
+        return _folder(self.config, self.fold) / "explainers"
 
-def _open(request: Request, fold: int) -> RunFolder:
-    data = request.dataset
-    manifest = Manifest(
-        dataset=data.name,
-        dataset_fingerprint=data.fingerprint(),
-        folds=(fold,),
-        limit=None,
-        clips=len(data.in_folds((fold,))),
-        seed=request.seed,
-        protocol=protocol.default().id,
-    )
-    return RunFolder(_fold_folder(request, fold) / "scores", manifest)
+    def step(self, kind: Kind, method: str = "", found: str = "") -> Step:
+        return Step(kind, self.fold, self.architecture, self.name, method, found)
 
+    def find_weights(self) -> tuple[Path, str]:
+        """Find the classifier's folder, and say where its weights come from if they exist already."""
+        folder = _folder(self.config, self.fold) / "checkpoints" / self.name
+        given = self.config.given_for(self.architecture)
+        if given is not None:
+            return folder, f"given: {given[0].label}"
+        if (folder / checkpoint.CARD).is_file():
+            return folder, "trained earlier"
+        if not self.config.smoke and not self.config.pretrained:
+            shipped = references.shipped_folder(self.name, self.config.dataset.name)
+            if shipped is not None:
+                card, split = checkpoint.read_card(shipped), self.config.split(self.fold)
+                folds = (card.train_folds, card.validation_folds, card.test_folds)
+                if folds == (split.train, split.validation, split.test):
+                    return shipped, SHIPPED
+        return folder, ""
 
-def _known(request: Request, fold: int, one: Architecture) -> tuple[Path, str]:
-    """The checkpoint folder of a classifier, and where it comes from if it is there already."""
-    name, split = one.sizes[request.size], request.split(fold)
-    folder = _fold_folder(request, fold) / "checkpoints" / name
-    if one.family in request.given:
-        return folder, f"given: {request.given[one.family][0].label}"
-    if (folder / checkpoint.CARD).is_file():
-        return folder, "trained earlier"
-    shipped = None
-    if not request.smoke and not request.pretrained:
-        shipped = references.shipped_folder(name, request.dataset.name)
-    if shipped is not None:
-        card = checkpoint.read_card(shipped)
-        if (card.train_folds, card.validation_folds, card.test_folds) == (split.train, split.validation, split.test):
-            return shipped, "shipped weights"
-    return folder, ""
+    def load(self) -> tuple[LoadedClassifier, Card]:
+        """Load the classifier and its card.
 
+        Raises:
+            CheckpointError: it was trained on other sound, or on the fold to test.
+        """
+        folder, origin = self.find_weights()
+        given = self.config.given_for(self.architecture)
+        data = self.config.dataset
+        if given is not None:
+            loaded, card = given
+        else:
+            classifier, card = checkpoint.load(folder)
+            if card.classes != data.classes or (origin != SHIPPED and card.dataset_fingerprint != data.fingerprint()):
+                raise CheckpointError(f"{folder} was trained on other clips; delete it or choose another --out")
+            classifier = classifier.to(self.config.device)
+            loaded = LoadedClassifier(self.name, classifier, card.weights_sha256, card.geometry)
+        if self.fold in (*card.train_folds, *card.validation_folds) and card.dataset == data.name:
+            how = "trained on" if self.fold in card.train_folds else "selected by"
+            raise CheckpointError(f"{loaded.label} was {how} fold {self.fold} and cannot be tested on it")
+        return loaded, card
 
-def _subject(request: Request, one: Architecture, folder: Path) -> tuple[LoadedClassifier, checkpoint.Card]:
-    if one.family in request.given:
-        return request.given[one.family]
-    classifier, card = checkpoint.load(folder)
-    if card.classes != request.dataset.classes:
-        raise CheckpointError(f"{folder} was trained on other classes; delete it or choose another --out")
-    name, device = one.sizes[request.size], request.device
-    return LoadedClassifier(name, classifier.to(device), card.weights_sha256, card.geometry), card
-
-
-def _classifier(
-    request: Request, fold: int, one: Architecture, report: Report
-) -> tuple[LoadedClassifier, checkpoint.Card]:
-    folder, origin = _known(request, fold, one)
-    if not origin:
-        step = Step("train", fold, one)
-        config = training.TrainingConfig(
-            classifier=one.sizes[request.size],
-            dataset=request.dataset.name,
-            seed=request.seed,
-            recipe=recipe(request, one),
-            precision=request.precision,
-            device=request.device,
-            command=request.command,
-            init=one.pretrained[request.size] if request.pretrained else None,
-            split=request.split(fold),
+    def train(self, folder: Path, report: Report) -> None:
+        """Train the classifier, or go on where a stopped training was."""
+        config, step = self.config, self.step("train")
+        training_config = training.TrainingConfig(
+            classifier=self.name,
+            dataset=config.dataset.name,
+            seed=config.seed,
+            recipe=config.recipe(self.architecture),
+            precision=config.precision,
+            device=config.device,
+            command=config.command,
+            init=self.architecture.pretrained[config.size] if config.pretrained else None,
+            split=config.split(self.fold),
         )
 
         def tell(epoch: training.Progress) -> None:
             text = f"loss {epoch.loss:.3f}, validation {epoch.validation_accuracy:.3f}"
             report(Tick(step, epoch.epoch, epoch.epochs, text))
 
-        report(Tick(step, 0, config.recipe.epochs, "reading sound"))
-        training.train(request.dataset, config, folder, tell)
-    loaded, card = _subject(request, one, folder)
-    own = one.family not in request.given and origin != "shipped weights"
-    if own and card.dataset_fingerprint != request.dataset.fingerprint():
-        raise CheckpointError(f"{folder} was trained on other clips; delete it or choose another --out")
-    if fold in (*card.train_folds, *card.validation_folds) and card.dataset == request.dataset.name:
-        how = "trained on" if fold in card.train_folds else "selected by"
-        raise CheckpointError(f"{loaded.label} was {how} fold {fold} and cannot be tested on it")
-    return loaded, card
+        report(Tick(step, 0, training_config.recipe.epochs, "reading sound"))
+        training.train(config.dataset, training_config, folder, tell)
 
+    def find_fit(self, loaded: LoadedClassifier, method: str) -> _Fit | None:
+        """Find the weights of a method for the classifier that have not seen the fold; the user's own come first."""
+        own, dataset = self.own_fits, self.config.dataset.name
+        roots = [root for root in (own, self.config.explainers) if fitting.fitted_by_user(method, loaded, root)]
+        for root in (*roots, own):
+            try:
+                card = fitting.bind(method, registry.create("methods", method), loaded, dataset, root)
+            except UnsupportedPairError:
+                continue
+            if card is None:
+                return _Fit(own, None, "needs no fit")
+            if self.fold not in (*card.train_folds, *card.validation_folds) and card.dataset == dataset:
+                return _Fit(root, card, "fitted earlier" if root in roots else SHIPPED)
+        return None
 
-def _fitted(request: Request, fold: int, loaded: LoadedClassifier, method: str) -> tuple[Path | None, str]:
-    """The root below which a method's weights for a classifier are, and where that is in words."""
-    own = _fold_folder(request, fold) / "explainers"
-    roots = [root for root in (own, request.explainers) if fitting.fitted_by_user(method, loaded, root)]
-    for root in (*roots, own):
-        explainer = registry.create("methods", method)
-        try:
-            card = fitting.bind(method, explainer, loaded, request.dataset.name, root)
-        except UnsupportedPairError:
-            continue
-        if card is None:
-            return own, "needs no fit"
-        if fold not in (*card.train_folds, *card.validation_folds) or card.dataset != request.dataset.name:
-            return root, "fitted earlier" if root in roots else "shipped weights"
-    return None, ""
-
-
-def _explainer(
-    request: Request, fold: int, one: Architecture, loaded: LoadedClassifier, method: str, report: Report
-) -> tuple[Path, ExplainerCard | None]:
-    """The root below which a method's weights are, after fitting them where there are none."""
-    root, _ = _fitted(request, fold, loaded, method)
-    if root is None:
-        root = _fold_folder(request, fold) / "explainers"
-        step = Step("fit", fold, one, method)
-        config = fitting.FittingConfig(
+    def fit(self, loaded: LoadedClassifier, method: str, report: Report) -> _Fit:
+        """Fit a method to the classifier, or go on where a stopped fit was."""
+        config, step = self.config, self.step("fit", method)
+        fitting_config = fitting.FittingConfig(
             method=method,
-            settings=settings(request, method),
-            seed=request.seed,
-            precision=request.precision,
-            command=request.command,
-            split=request.split(fold),
+            settings=config.settings(method),
+            seed=config.seed,
+            precision=config.precision,
+            command=config.command,
+            split=config.split(self.fold),
         )
 
         def tell(epoch: Epoch) -> None:
@@ -309,62 +256,67 @@ def _explainer(
             report(Tick(step, epoch.epoch, epoch.epochs, text))
 
         report(Tick(step, 0, 1, "reading sound"))
-        folder = fitting.folder_of(root, request.dataset.name, loaded.label, method)
-        fitting.fit(registry.create("methods", method), loaded, request.dataset, config, folder, tell)
-    card = fitting.bind(method, registry.create("methods", method), loaded, request.dataset.name, root)
-    return root, card
+        folder = fitting.folder_of(self.own_fits, config.dataset.name, loaded.label, method)
+        card = fitting.fit(registry.create("methods", method), loaded, config.dataset, fitting_config, folder, tell)
+        return _Fit(self.own_fits, card, "")
 
+    def score(self, loaded: LoadedClassifier, methods: dict[Path, list[str]], report: Report) -> None:
+        """Score methods on the clips of the fold, leaving out what is scored already.
 
-def _score(
-    request: Request,
-    fold: int,
-    one: Architecture,
-    loaded: LoadedClassifier,
-    roots: dict[Path, list[str]],
-    folder: RunFolder,
-    report: Report,
-) -> None:
-    step = Step("score", fold, one)
-    clips = request.dataset.in_folds([fold])
-    failures: dict[str, str] = {}
-    done = 0
-    total = sum(_rows_of(method) for methods in roots.values() for method in methods) * len(clips)
+        Args:
+            methods: names by the folder below which their weights are.
 
-    def tell(event: Event) -> None:
-        nonlocal done
-        done += event.clips
-        if event.kind == "failed":
-            failures[event.method] = event.reason
-        report(Tick(step, done, total, event.method))
-
-    report(Tick(step, 0, total, "reading sound"))
-    for root, names in roots.items():
-        work = RunConfig(
-            dataset=request.dataset,
-            clips=clips,
-            methods={name: registry.create("methods", name) for name in names},
-            metrics={name: registry.create("metrics", name) for name in request.paper.metrics},
-            seed=request.seed,
-            batch_size=automatic_batch_size(request.device),
-            cache=ExplanationCache(cache_folder() / "explanations"),
-            explainers=root,
+        Raises:
+            XaibenchError: a method failed.
+        """
+        config, step = self.config, self.step("score")
+        data = config.dataset
+        clips = data.in_folds([self.fold])
+        manifest = Manifest(
+            dataset=data.name,
+            dataset_fingerprint=data.fingerprint(),
+            folds=(self.fold,),
+            limit=None,
+            clips=len(clips),
+            seed=config.seed,
+            protocol=protocol.default().id,
         )
-        evaluate(work, loaded, folder, tell)
-    if failures:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
-        raise XaibenchError(f"failed on {loaded.label}: {reasons}; everything else is saved")
+        folder = RunFolder(_folder(config, self.fold) / "scores", manifest)
+        runs = [
+            RunConfig(
+                dataset=data,
+                clips=clips,
+                methods={name: registry.create("methods", name) for name in names},
+                metrics={name: registry.create("metrics", name) for name in config.paper.metrics},
+                seed=config.seed,
+                batch_size=automatic_batch_size(config.device),
+                cache=ExplanationCache(cache_folder() / "explanations"),
+                explainers=root,
+            )
+            for root, names in methods.items()
+        ]
+        total = len(clips) * sum(len(methods_on(run, loaded)[0]) for run in runs)
+        failures: dict[str, str] = {}
+        done = 0
+
+        def tell(event: Event) -> None:
+            nonlocal done
+            done += event.clips
+            if event.kind == "failed":
+                failures[event.method] = event.reason
+            report(Tick(step, done, total, event.method))
+
+        report(Tick(step, 0, total, "reading sound"))
+        for run in runs:
+            evaluate(run, loaded, folder, tell)
+        if failures:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
+            raise XaibenchError(f"failed on {loaded.label}: {reasons}; everything else is saved")
 
 
-def _rows_of(method: str) -> int:
-    """How often a method takes part: twice where it has a soft mask."""
-    return 2 if registry.load("methods", method).native_mask else 1
+def _places(config: ReproductionConfig) -> Iterator[_Place]:
+    return (_Place(config, fold, one) for fold in config.folds for one in config.paper.architectures)
 
 
-def untrained(request: Request) -> Iterator[tuple[Architecture, Classifier]]:
-    """The classifiers with the weights they start from, or that were given, one after the other."""
-    for one in request.paper.architectures:
-        if one.family in request.given:
-            yield one, request.given[one.family][0].classifier
-        else:
-            fresh = checkpoint.build(one.sizes[request.size], request.dataset.classes)
-            yield one, checkpoint.freeze(fresh).to(request.device)
+def _folder(config: ReproductionConfig, fold: int) -> Path:
+    return config.work / f"fold-{fold}"

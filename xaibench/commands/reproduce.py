@@ -191,7 +191,7 @@ def _given(
         family = loaded.classifier.family
         if family not in families or family in found:
             raise XaibenchError(f"{name} is a {family}; the paper has one each of {', '.join(families)}")
-        found[family] = (loaded, checkpoint.read_card(references.find(name, source.name)))
+        found[family] = (loaded, checkpoint.Card.read(references.find(name, source.name)))
     return found
 
 

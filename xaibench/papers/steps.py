@@ -220,7 +220,7 @@ def _known(request: Request, fold: int, one: Architecture) -> tuple[Path, str]:
     if not request.smoke and not request.pretrained:
         shipped = references.shipped_folder(name, request.dataset.name)
     if shipped is not None:
-        card = checkpoint.read_card(shipped)
+        card = checkpoint.Card.read(shipped)
         if (card.train_folds, card.validation_folds, card.test_folds) == (split.train, split.validation, split.test):
             return shipped, "shipped weights"
     return folder, ""

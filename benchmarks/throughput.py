@@ -154,8 +154,9 @@ def training_steps(name: str, source: Synth, count: int, precision: options.Prec
         device=device,
         command="",
     )
-    trainer = training._Trainer(config, source, steps=1000)
-    seconds, peak = measured(lambda: trainer.run_epoch(x, labels), device)
+    trainer = training._Trainer(config, source, (x, labels), (x, labels))
+    generator = torch.Generator().manual_seed(0)
+    seconds, peak = measured(lambda: trainer.pass_once(generator), device)
     return Line("training", precision, training.BATCH_SIZE, count, seconds, peak)
 
 

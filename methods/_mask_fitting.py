@@ -1,31 +1,26 @@
-"""The loop that fits networks which draw masks: seeded, stopped early, resumable after a kill."""
+"""Explainers whose map is a mask that a network draws, and how such networks are fitted."""
 
 from __future__ import annotations
 
 import abc
-import copy
 import json
 import math
-import os
-import time
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from xaibench.classifiers.base import Classifier
-from xaibench.classifiers.schedule import warm_up_then_cosine
+from xaibench.classifiers.resumable import ResumableTraining
 from xaibench.errors import CheckpointError, XaibenchError, one_line
 from xaibench.explaining.explanation import Explanation
 from xaibench.explaining.trainable import Epoch, FitContext, Fitted, Setting, TrainableExplainer, TrainingClips
 from xaibench.sound.batch import Batch
 from xaibench.sound.randomness import seeded
+from xaibench.storage import tensors
 
 WEIGHTS = "explainer.safetensors"
-STATE = "state.pt"
 WARM_UP_EPOCHS = 1
 _POSITIVE = {"epochs", "patience", "batch_size", "learning_rate", "decoder_width", "code_size"}
 
@@ -94,18 +89,14 @@ class MaskExplainer(TrainableExplainer):
         except ValueError as error:
             raise XaibenchError(f"these settings make no network: {error}; choose others with --set") from error
         fit = _Fit(network, classifier, train, valid, context)
-        fit.restore()
-        while not fit.over:
-            fit.run_epoch()
-            fit.keep()
-            context.report(fit.epochs[-1])
-        if not fit.best["epoch"]:
+        fit.run(context.state, context.report)
+        if not fit.best.epoch:
             raise XaibenchError("the loss was never a finite number; choose a lower --set learning_rate")
-        network.load_state_dict(fit.best["state"])
+        network.load_state_dict(fit.best.weights)
         self._fitted, self._settings = network.eval(), context.settings
         return Fitted(
-            epochs=tuple(fit.epochs),
-            best_epoch=fit.best["epoch"],
+            epochs=tuple(fit.finished),
+            best_epoch=fit.best.epoch,
             parameters=sum(parameter.numel() for parameter in network.parameters()),
             seconds=fit.seconds,
             measures=fit.measures(train, fit.targets["train"]),
@@ -113,24 +104,16 @@ class MaskExplainer(TrainableExplainer):
 
     def save(self, folder: Path) -> None:
         assert self._fitted is not None, "save() comes after fit() or load()"
-        state = {
-            key: (value.half() if value.is_floating_point() else value).contiguous().clone()
-            for key, value in self._fitted.state_dict().items()
-        }
-        path = Path(folder) / WEIGHTS
-        save_file(state, path, {"settings": json.dumps(self._settings)})
-        path.chmod(0o644)  # safetensors makes it private to its writer
+        state = tensors.cast(self._fitted.state_dict(), torch.float16)
+        tensors.write(Path(folder) / WEIGHTS, state, {"settings": json.dumps(self._settings)})
 
     def load(self, folder: Path, classifier: Classifier) -> None:
         path = Path(folder) / WEIGHTS
+        state, metadata = tensors.read(path, "fit it again with 'xaibench fit'")
         try:
-            with safe_open(path, "pt") as file:
-                settings = json.loads((file.metadata() or {})["settings"])
-                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (it is no dict)
-        except FileNotFoundError:
-            raise CheckpointError(f"{path} is missing; fit it again with 'xaibench fit'") from None
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
-            raise CheckpointError(f"{path} is damaged; fit it again with 'xaibench fit'") from error
+            settings = json.loads(metadata["settings"])
+        except (KeyError, ValueError):
+            settings = None
         if not isinstance(settings, dict):
             raise CheckpointError(f"{path} tells no settings; fit it again with 'xaibench fit'")
         unknown = sorted(set(settings) ^ set(self.settings))
@@ -141,16 +124,16 @@ class MaskExplainer(TrainableExplainer):
         try:
             with seeded(0):  # what it is made with is overwritten, and nobody else's draws may be moved
                 network = self.network(classifier, settings)
-            network.load_state_dict(
-                {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-            )
+            network.load_state_dict(state)
         except (RuntimeError, ValueError, MemoryError) as error:
             raise CheckpointError(f"{path} does not fit {classifier.name}: {one_line(error, -1)}") from error
         self._fitted, self._settings = network.to(classifier.device).eval().requires_grad_(False), settings
 
 
-class _Fit:
-    """Network, optimiser and best weights: all that must outlive the process."""
+class _Fit(ResumableTraining[Epoch]):
+    """Fit a network to a frozen classifier; the last stage's weights with the lowest validation loss are kept."""
+
+    network: MaskNetwork
 
     def __init__(
         self,
@@ -160,60 +143,56 @@ class _Fit:
         valid: TrainingClips,
         context: FitContext,
     ) -> None:
-        self.network, self.classifier, self.train, self.valid, self.context = network, classifier, train, valid, context
         settings = context.settings
-        self.batch_size, self.limit = int(settings["batch_size"]), int(settings["epochs"])
-        self.optimizer = torch.optim.AdamW(
+        self.classifier, self.train, self.valid, self.context = classifier, train, valid, context
+        self.batch_size, self.patience = int(settings["batch_size"]), int(settings["patience"])
+        optimizer = torch.optim.AdamW(
             network.parameters(), lr=float(settings["learning_rate"]), weight_decay=float(settings["weight_decay"])
         )
-        steps = math.ceil(len(train) / self.batch_size)
-        warm_up, total = WARM_UP_EPOCHS * steps, self.limit * steps
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer,
-            lambda step: warm_up_then_cosine(step, warm_up, total),
+        epochs, steps = int(settings["epochs"]), math.ceil(len(train) / self.batch_size)
+        super().__init__(
+            network,
+            optimizer,
+            Epoch,
+            epochs=epochs,
+            steps=epochs * steps,
+            warm_up=WARM_UP_EPOCHS * steps,
+            seed=context.seed,
         )
-        self.epochs: list[Epoch] = []
-        self.best: dict[str, Any] = {"loss": math.inf, "epoch": 0, "stage": 0, "state": {}}
-        self.seconds = 0.0
         self.targets = {"train": self._predicted(train), "valid": self._predicted(valid)}
 
     @property
     def over(self) -> bool:
-        done = len(self.epochs)
-        last_stage = self.best["stage"] == self.network.stage(self.limit - 1)
-        waited = done - self.best["epoch"] >= int(self.context.settings["patience"])
-        return done >= self.limit or (done > 0 and last_stage and waited)
+        last_stage = self.best_stage == self.network.stage(self.epochs - 1)
+        waited = self.epoch - self.best.epoch >= self.patience
+        return super().over or (self.epoch > 0 and last_stage and waited)
 
-    def run_epoch(self) -> None:
-        """One pass and its validation; every draw depends on (seed, epoch) alone."""
-        started, epoch = time.perf_counter(), len(self.epochs)
-        generator = torch.Generator().manual_seed(self.context.seed * 100_003 + epoch)
-        stage = self.network.stage(epoch)
-        if stage != self.best["stage"] and self.best["epoch"]:  # a later stage starts from the best of the one before
-            self.network.load_state_dict(self.best["state"])
+    @property
+    def best_stage(self) -> int:
+        return int(self.best.score[0]) if self.best.epoch else 0
+
+    def run_epoch(self, generator: torch.Generator) -> Epoch:
+        """Pass over the training clips once, and over the validation clips to measure the loss."""
+        epoch, stage = self.epoch, self.network.stage(self.epoch)
+        if stage != self.best_stage and self.best.epoch:  # a later stage starts from the best of the one before
+            self.network.load_state_dict(self.best.weights)
         self.network.train()
         total = 0.0
         for index in torch.randperm(len(self.train), generator=generator).split(self.batch_size):
             loss = self._loss(self.train, self.targets["train"], index, epoch)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-            self.optimizer.step()
-            self.scheduler.step()
+            self.step(loss)
             total += float(loss.detach()) * len(index)
-        self.network.after_epoch((epoch + 1) / self.limit, generator)
+        self.network.after_epoch((epoch + 1) / self.epochs, generator)
         self.network.eval()
         valid = 0.0
         with torch.no_grad():
             for index in torch.arange(len(self.valid)).split(self.batch_size):
                 valid += float(self._loss(self.valid, self.targets["valid"], index, epoch)) * len(index)
         valid /= len(self.valid)
-        self.seconds += time.perf_counter() - started
+        if math.isfinite(valid):
+            self.keep_best((stage, -valid), self.network)
         measures = self.measures(self.valid, self.targets["valid"])
-        self.epochs.append(Epoch(epoch + 1, self.limit, total / len(self.train), valid, measures))
-        if valid < (self.best["loss"] if stage == self.best["stage"] else math.inf):
-            state = copy.deepcopy(self.network.state_dict())
-            self.best = {"loss": valid, "epoch": epoch + 1, "stage": stage, "state": state}
+        return Epoch(epoch + 1, self.epochs, total / len(self.train), valid, measures)
 
     def measures(self, clips: TrainingClips, target: Tensor) -> dict[str, float]:
         """What the network measures of clips: shares of things that any clip has, else means."""
@@ -229,40 +208,6 @@ class _Fit:
             name: float(values.any(dim=0).double().mean() if values.dtype == torch.bool else values.double().mean())
             for name, values in found.items()
         }
-
-    def keep(self) -> None:
-        """Write everything, so that a kill costs one epoch at most."""
-        state = {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "last_step": self.scheduler.last_epoch,
-            "epochs": [vars(epoch) for epoch in self.epochs],
-            "best": self.best,
-            "seconds": self.seconds,
-        }
-        temporary = self.context.state / (STATE + ".tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, self.context.state / STATE)
-
-    def restore(self) -> None:
-        """Go on where an earlier process stopped, if there was one.
-
-        Raises:
-            CheckpointError: what it left is damaged.
-        """
-        path = self.context.state / STATE
-        if not path.is_file():
-            return
-        try:
-            state = torch.load(path, map_location=self.context.device, weights_only=True)
-            self.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.scheduler.last_epoch = state["last_step"]
-            self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
-            self.best, self.seconds = state["best"], state["seconds"]
-        except Exception as error:
-            # Without torch's own words, which advise to unpickle the file.
-            raise CheckpointError(f"{path} is damaged; delete it to start over") from error
 
     def _loss(self, clips: TrainingClips, target: Tensor, index: Tensor, epoch: int) -> Tensor:
         device, precision = self.context.device, self.context.precision

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
@@ -18,6 +16,7 @@ from xaibench.explaining.explanation import Explanation
 from xaibench.explaining.trainable import FitContext, Imported, TrainableExplainer, TrainingClips
 from xaibench.sound.audio import PICTURE_SHAPE
 from xaibench.sound.batch import Batch
+from xaibench.storage import tensors
 
 from ._recipe_interpreter import FEATURE_SIZE, RecipeInterpreter, from_state
 
@@ -99,9 +98,8 @@ class RecipePiq(TrainableExplainer):
     def save(self, folder: Path) -> None:
         """Write weights (half precision where nothing is lost) and class names into an existing folder."""
         assert self._interpreter is not None
-        state = {key: _smallest(value).contiguous().clone() for key, value in self._interpreter.state_dict().items()}
-        save_file(state, Path(folder) / WEIGHTS)
-        (Path(folder) / WEIGHTS).chmod(0o644)  # safetensors makes the file readable by its owner only
+        state = {key: _smallest(value) for key, value in self._interpreter.state_dict().items()}
+        tensors.write(Path(folder) / WEIGHTS, state)
         (Path(folder) / CLASSES).write_text(json.dumps(self._classes, indent=2) + "\n")
 
     def load(self, folder: Path, classifier: Classifier) -> None:
@@ -110,15 +108,13 @@ class RecipePiq(TrainableExplainer):
         Raises:
             CheckpointError: the files are damaged or do not fit the classifier.
         """
-        path = Path(folder) / WEIGHTS
+        path, names = Path(folder) / WEIGHTS, Path(folder) / CLASSES
+        state, _ = tensors.read(path, "import it again")
         try:
-            classes = tuple(str(name) for name in json.loads((Path(folder) / CLASSES).read_text()))
-            state = load_file(path)
-        except (SafetensorError, OSError, ValueError, TypeError) as error:
-            raise CheckpointError(
-                f"{folder} holds no interpreter that can be read: {error}; import it again"
-            ) from error
-        self._take(_single(state), classes, classifier, path)
+            classes = tuple(str(name) for name in json.loads(names.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise CheckpointError(f"{names} holds no class names ({error}); import it again") from error
+        self._take(state, classes, classifier, path)
 
     def _take(self, state: dict[str, Tensor], classes: tuple[str, ...], classifier: Classifier, source: Path) -> None:
         if sorted(classes) != sorted(classifier.classes):
@@ -152,10 +148,6 @@ def _features(classifier: Classifier, x: Tensor) -> Tensor:
     """Return the recipe's feature map of spectrograms (batch, 513, 431): (batch, channels, h, w)."""
     model: Any = classifier  # offers FEATURES
     return cast(Tensor, model.recipe_features(x))
-
-
-def _single(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
 
 def _smallest(value: Tensor) -> Tensor:

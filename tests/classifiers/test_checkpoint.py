@@ -19,6 +19,7 @@ from xaibench.sound.dataset import Dataset
 from xaibench.sound.esc50 import Esc10
 from xaibench.sound.randomness import seeded
 from xaibench.sound.synth import Synth
+from xaibench.storage.cards import file_hash
 
 SHIPPED = references.shipped()
 FLOORS = {
@@ -72,7 +73,7 @@ def folder(tmp_path: Path, classifier: Classifier) -> Path:
 
 def test_round_trip_in_half_precision(folder: Path, classifier: Classifier) -> None:
     loaded, stored = checkpoint.load(folder)
-    assert stored == card(weights_sha256=checkpoint.file_hash(folder / checkpoint.WEIGHTS))
+    assert stored == card(weights_sha256=file_hash(folder / checkpoint.WEIGHTS))
     assert loaded.temperature == 1.5
     assert loaded.classes == CLASSES
     assert not loaded.training
@@ -93,7 +94,7 @@ def test_saving_twice_gives_the_same_bytes_and_replaces(folder: Path, classifier
     before = (folder / checkpoint.WEIGHTS).read_bytes()
     checkpoint.save(folder, classifier, card(seed=4))
     assert (folder / checkpoint.WEIGHTS).read_bytes() == before
-    assert checkpoint.read_card(folder).seed == 4
+    assert checkpoint.Card.read(folder).seed == 4
 
 
 def test_damaged_weights_are_refused(folder: Path) -> None:
@@ -101,10 +102,10 @@ def test_damaged_weights_are_refused(folder: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(CheckpointError, match=r"is not the file its card describes .* train or copy it again"):
+    with pytest.raises(CheckpointError, match=r"not hold the files that its card describes .* train or copy it again"):
         checkpoint.load(folder)
     path.write_bytes(bytes(data[: len(data) // 2]))
-    with pytest.raises(CheckpointError, match="is not the file its card describes"):
+    with pytest.raises(CheckpointError, match="does not hold the files that its card describes"):
         checkpoint.load(folder)
     path.unlink()
     with pytest.raises(CheckpointError, match="is missing"):
@@ -114,7 +115,7 @@ def test_damaged_weights_are_refused(folder: Path) -> None:
 def rehash(folder: Path) -> None:
     """Make the card agree with whatever the weights now are."""
     content = json.loads((folder / checkpoint.CARD).read_text())
-    content["weights_sha256"] = checkpoint.file_hash(folder / checkpoint.WEIGHTS)
+    content["weights_sha256"] = file_hash(folder / checkpoint.WEIGHTS)
     (folder / checkpoint.CARD).write_text(json.dumps(content))
 
 

@@ -21,6 +21,7 @@ from xaibench.sound import audio
 from xaibench.sound.dataset import Clip, Dataset
 from xaibench.sound.randomness import seeded
 from xaibench.storage import hub
+from xaibench.storage.cards import file_hash
 
 transformers = Lazy("transformers")
 focalnet = Lazy("xaibench.classifiers.focalnet")
@@ -122,7 +123,7 @@ def test_a_training_starts_from_it(tmp_path: Path, folder: Path, monkeypatch: py
     init = str(folder) if source == "folder" else "owner/model"
     card = training.train(Noise(), config(init), tmp_path / "out", lambda step: None)
     assert card.initialised_from.startswith(f"{init} (transformers' ViTModel), SHA-256 ")
-    assert checkpoint.file_hash(folder / "model.safetensors") in card.initialised_from
+    assert file_hash(folder / "model.safetensors") in card.initialised_from
     classifier: Any = checkpoint.load(tmp_path / "out")[0]
     original = load_file(folder / "model.safetensors")["vit.embeddings.position_embeddings"]
     torch.testing.assert_close(classifier.backbone.embeddings.position_embeddings, original, rtol=0, atol=1e-3)

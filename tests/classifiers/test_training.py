@@ -20,6 +20,7 @@ from xaibench.classifiers.front_end import MelResize
 from xaibench.errors import CheckpointError, DataError, RegistryError
 from xaibench.sound.audio import CLIP_SAMPLES, SAMPLE_RATE
 from xaibench.sound.dataset import Clip, Dataset
+from xaibench.storage.cards import file_hash
 from xaibench.storage.user_folders import DATA_VARIABLE
 
 
@@ -108,10 +109,9 @@ def test_the_card_is_complete_and_true(tmp_path: Path) -> None:
     dataset = Tones()
     given = config(epochs=2)
     card = training.train(dataset, given, tmp_path, ignore)
-    assert not (tmp_path / training.STATE).exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == [checkpoint.CARD, checkpoint.WEIGHTS]
     loaded, stored = checkpoint.load(tmp_path)
-    assert stored == dataclasses.replace(card, weights_sha256=checkpoint.file_hash(tmp_path / checkpoint.WEIGHTS))
+    assert stored == dataclasses.replace(card, weights_sha256=file_hash(tmp_path / checkpoint.WEIGHTS))
     assert (stored.classifier, stored.dataset, stored.dataset_fingerprint) == ("tiny", "tones", dataset.fingerprint())
     assert (stored.data_licence, stored.classes, stored.seed) == ("CC0", ("low", "high"), 0)
     assert (stored.train_folds, stored.validation_folds, stored.test_folds) == ((1, 2, 3), (4,), (5,))
@@ -144,19 +144,19 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
     assert weights(tmp_path / "a") != weights(tmp_path / "c")
 
 
-@pytest.mark.parametrize("epoch", [5, 6])
+@pytest.mark.parametrize("epoch", [4, 5, 6])
 def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path, epoch: int) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     card = training.train(Tones(), config(), whole, ignore)
     with pytest.raises(Stopped):
         training.train(Tones(), config(), stopped, stop_after(epoch))
-    # The state is written after the report of every fifth epoch.
-    assert (stopped / training.STATE).exists() == (epoch > 5)
+    # The state is written after every fifth epoch.
+    assert (stopped / "unfinished" / "state.pt").exists() == (epoch >= 5)
     assert not (stopped / checkpoint.CARD).exists()
     torch.rand(11)
     epochs: list[int] = []
     resumed = training.train(Tones(), config(), stopped, lambda step: epochs.append(step.epoch))
-    assert epochs == (list(range(1, 8)) if epoch == 5 else [6, 7])
+    assert epochs == (list(range(1, 8)) if epoch == 4 else [6, 7])
     assert weights(whole) == weights(stopped)
     same = {"seconds": 0.0}
     assert dataclasses.replace(card, **same) == dataclasses.replace(resumed, **same)
@@ -168,16 +168,19 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path, epo
 def test_other_settings_do_not_go_on(tmp_path: Path, change: dict[str, float]) -> None:
     with pytest.raises(Stopped):
         training.train(Tones(), config(), tmp_path, stop_after(6))
-    before = (tmp_path / training.STATE).read_bytes()
-    with pytest.raises(CheckpointError, match=r"other settings or data; delete it or choose another --out"):
+    state = tmp_path / "unfinished" / "state.pt"
+    before, words = state.read_bytes(), f"with other {next(iter(change))}; delete it or choose another --out"
+    with pytest.raises(CheckpointError, match=f"holds an unfinished training {words}"):
         training.train(Tones(), config(**change), tmp_path, ignore)  # type: ignore[arg-type]
-    assert (tmp_path / training.STATE).read_bytes() == before
+    assert state.read_bytes() == before
 
 
 def test_a_damaged_state_is_named(tmp_path: Path) -> None:
-    (tmp_path / training.STATE).write_bytes(b"not a state")
-    with pytest.raises(CheckpointError, match=r"training-state\.pt is damaged; delete it to start over$"):
-        training.train(Tones(), config(epochs=1), tmp_path, ignore)
+    with pytest.raises(Stopped):
+        training.train(Tones(), config(), tmp_path, stop_after(5))
+    (tmp_path / "unfinished" / "state.pt").write_bytes(b"not a state")
+    with pytest.raises(CheckpointError, match=r"unfinished/state\.pt is damaged; delete it to start over$"):
+        training.train(Tones(), config(), tmp_path, ignore)
 
 
 def test_a_missing_fold_is_named(tmp_path: Path) -> None:
@@ -209,10 +212,10 @@ def test_a_training_can_start_from_other_weights_all_but_the_head(
     started: dict[str, torch.Tensor] = {}
     real = training._Trainer.run_epoch
 
-    def spy(trainer: training._Trainer, x: torch.Tensor, y: torch.Tensor) -> float:
+    def spy(trainer: training._Trainer, generator: torch.Generator) -> training.Progress:
         if not started:
-            started.update({key: value.clone() for key, value in trainer.model.state_dict().items()})
-        return real(trainer, x, y)
+            started.update({key: value.clone() for key, value in trainer.network.state_dict().items()})
+        return real(trainer, generator)
 
     monkeypatch.setattr(training._Trainer, "run_epoch", spy)
     again = dataclasses.replace(config(epochs=1, seed=5), init=str(tmp_path / "first"))
@@ -225,7 +228,7 @@ def test_a_training_can_start_from_other_weights_all_but_the_head(
             assert torch.equal(value, started[key])
     assert first.initialised_from == ""
     assert "tones" in card.initialised_from
-    assert checkpoint.file_hash(tmp_path / "first" / checkpoint.WEIGHTS) in card.initialised_from
+    assert file_hash(tmp_path / "first" / checkpoint.WEIGHTS) in card.initialised_from
 
 
 def test_a_training_cannot_start_from_another_architecture_or_nothing(tmp_path: Path) -> None:
@@ -242,7 +245,7 @@ def test_a_training_can_start_from_a_name_and_learn_from_one(tmp_path: Path, mon
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
     named = dataclasses.replace(config(epochs=1, seed=5), init="mine", teacher="mine")
     card = training.train(Tones(), named, tmp_path / "second", ignore)
-    sha256 = checkpoint.file_hash(tmp_path / "classifiers" / "mine" / checkpoint.WEIGHTS)
+    sha256 = file_hash(tmp_path / "classifiers" / "mine" / checkpoint.WEIGHTS)
     assert sha256 in card.initialised_from
     assert sha256 in card.taught_by
 
@@ -292,7 +295,7 @@ def test_a_teacher_gives_half_of_the_target(tmp_path: Path, monkeypatch: pytest.
     (x, mixed), target = views[0], targets[0]
     with torch.no_grad():
         assert torch.allclose(target, mixed / 2 + teacher.probabilities(x) / 2, atol=1e-6)
-    assert checkpoint.file_hash(tmp_path / "first" / checkpoint.WEIGHTS) in card.taught_by
+    assert file_hash(tmp_path / "first" / checkpoint.WEIGHTS) in card.taught_by
 
 
 def test_a_teacher_of_other_classes_is_refused(tmp_path: Path) -> None:

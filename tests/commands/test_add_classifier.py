@@ -19,6 +19,7 @@ from xaibench.results import store
 from xaibench.sound import audio
 from xaibench.sound.esc50 import Esc10
 from xaibench.storage import hub
+from xaibench.storage.cards import file_hash
 from xaibench.storage.user_folders import DATA_VARIABLE, data_folder
 
 recipe = Lazy("xaibench.speechbrain.classifiers")
@@ -53,7 +54,7 @@ def test_added_it_is_listed_and_the_same_from_every_folder(
     assert not loaded.training
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
     assert card.origin == str(source)
-    assert card.source_sha256["classifier.ckpt"] == checkpoint.file_hash(source / "classifier.ckpt")
+    assert card.source_sha256["classifier.ckpt"] == file_hash(source / "classifier.ckpt")
     assert set(card.source_sha256) == {"embedding_model.ckpt", "classifier.ckpt", "config.json", "labels.txt"}
     assert card.command == "xaibench classifiers add mine --from 'their save'"
     assert (card.dataset, card.train_folds) == ("", ())

@@ -11,6 +11,7 @@ from xaibench.classifiers import checkpoint
 from xaibench.classifiers.forward import Forwarder
 from xaibench.results import store
 from xaibench.sound.synth import Synth
+from xaibench.storage.cards import file_hash
 
 
 def test_run_prints_a_table_and_a_second_run_scores_nothing(
@@ -30,7 +31,7 @@ def test_run_prints_a_table_and_a_second_run_scores_nothing(
     made = tmp_path / "results" / "runs" / "synth-fold5-first2"
     rows = store.read_rows(made)
     assert rows["clip"].nunique() == 2
-    label = f"cnn-micro@{checkpoint.file_hash(weights / checkpoint.WEIGHTS)[:8]}"
+    label = f"cnn-micro@{file_hash(weights / checkpoint.WEIGHTS)[:8]}"
     assert set(rows["classifier"]) == {label}, "weights that are not the shipped ones are not called so"
     before = {path: path.stat().st_mtime_ns for path in made.rglob("*") if path.is_file()}
     with monkeypatch.context() as patch:

@@ -21,7 +21,7 @@ def test_train_writes_a_checkpoint_that_run_takes(
     assert done.code == 0, done.err
     assert "cnn-micro on esc10: accuracy" in done.out
     assert "weights and card: mine" in done.out
-    card = checkpoint.read_card(tmp_path / "mine")
+    card = checkpoint.Card.read(tmp_path / "mine")
     assert card.command.startswith("xaibench train -c cnn-micro --dataset esc10 --data-dir ")
     assert card.epochs == 1
     done = xaibench(

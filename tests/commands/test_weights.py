@@ -21,6 +21,7 @@ from xaibench.explaining import adding, fitting
 from xaibench.explaining.explanation import Explanation
 from xaibench.explaining.trainable import FitContext, Fitted, Imported, TrainableExplainer, TrainingClips
 from xaibench.sound.batch import Batch
+from xaibench.storage.cards import file_hash
 from xaibench.storage.user_folders import DATA_VARIABLE
 
 METHOD = "piq-speechbrain"
@@ -55,10 +56,10 @@ def test_added_it_is_listed_and_belongs_to_its_classifier(xaibench: Command, tmp
         "explainer.json",
         "interpreter.safetensors",
     ]
-    card = fitting.read_card(folder)
+    card = fitting.ExplainerCard.read(folder)
     assert card.seconds is None
     assert card.origin == str(tmp_path / "theirs")
-    assert card.source_sha256 == {"psi_model.ckpt": checkpoint.file_hash(tmp_path / "theirs" / "psi_model.ckpt")}
+    assert card.source_sha256 == {"psi_model.ckpt": file_hash(tmp_path / "theirs" / "psi_model.ckpt")}
     assert card.command == f"xaibench weights add {METHOD} --classifier mine --from theirs"
     line = listed(xaibench("weights").out, "mine")
     assert line == f"{METHOD} mine unknown {card.parameters:,} elsewhere {folder}"
@@ -94,7 +95,7 @@ def test_a_folder_is_a_classifier_too(xaibench: Command, tmp_path: Path) -> None
     options = ("-c", home, "--from", "theirs", "--explainers", "my fits")
     done = xaibench("weights", "add", METHOD, *options)
     assert done.code == 0, done.err
-    label = f"mine@{checkpoint.read_card(home).weights_sha256[:8]}"
+    label = f"mine@{checkpoint.Card.read(home).weights_sha256[:8]}"
     assert (tmp_path / "my fits" / "unknown" / label / METHOD / fitting.CARD).is_file()
     assert "--explainers 'my fits'" in done.out
     assert label in xaibench("weights", "--explainers", "my fits").out
@@ -107,13 +108,13 @@ def test_others_are_replaced_only_by_force(xaibench: Command, tmp_path: Path) ->
     interpreters.write(tmp_path / "other", codes=12)
     assert_refused(xaibench(*add, "other"), f"holds weights of {METHOD} for mine already; give --force")
     folder = tmp_path / "explainers" / "unknown" / "mine" / METHOD
-    before = fitting.read_card(folder)
+    before = fitting.ExplainerCard.read(folder)
     assert xaibench(*add, "other", "--force").code == 0
-    assert fitting.read_card(folder).weights_sha256 != before.weights_sha256
+    assert fitting.ExplainerCard.read(folder).weights_sha256 != before.weights_sha256
     interpreters.write(tmp_path / "broken", {"up.bias": None})
-    kept = fitting.read_card(folder)
+    kept = fitting.ExplainerCard.read(folder)
     assert_refused(xaibench(*add, "broken", "--force"), "lacks 'up.bias'")
-    assert fitting.read_card(folder) == kept, "a refused import replaces nothing"
+    assert fitting.ExplainerCard.read(folder) == kept, "a refused import replaces nothing"
 
 
 @pytest.mark.parametrize(

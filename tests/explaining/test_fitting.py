@@ -106,7 +106,7 @@ def test_it_is_fitted_on_folds_1_to_3_and_stopped_by_fold_4(toy: LoadedClassifie
     assert written["data_licence"] == "none"
     assert written["seconds"] == 1.2
     assert len(written["weights_sha256"]) == 64
-    assert card == fitting.read_card(tmp_path / "noises" / "toy" / "level")
+    assert card == fitting.ExplainerCard.read(tmp_path / "noises" / "toy" / "level")
 
 
 def test_a_fold_without_clips_is_refused(toy: LoadedClassifier, tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_a_card_with_other_types_or_paths_for_names_is_none(
     path = folder / "explainer.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
     with pytest.raises(CheckpointError, match=f"is not an explainer's card .*{key}.*fit it again") as caught:
-        fitting.read_card(folder)
+        fitting.ExplainerCard.read(folder)
     assert "\n" not in str(caught.value)
 
 

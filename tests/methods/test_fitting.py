@@ -102,7 +102,7 @@ def test_a_loss_that_leaves_the_numbers_ends_in_one_line(
 
 
 def test_the_card_says_what_was_done(fitted: Fit, cnn: LoadedClassifier, few: Path) -> None:
-    card = fitting.read_card(fitted.folder)
+    card = ExplainerCard.read(fitted.folder)
     assert card == fitted.card
     name = fitted.folder.name
     assert (card.method, card.classifier, card.dataset, card.seed) == (name, "cnn-micro", "esc10", 0)

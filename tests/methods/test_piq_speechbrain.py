@@ -174,7 +174,7 @@ def test_saved_and_loaded_it_is_the_same(small_folder: Path, tmp_path: Path) -> 
     assert made.parameters == again.parameters
     assert (tmp_path / "interpreter.safetensors").stat().st_size < 2.5 * sum(v.numel() for v in small_state().values())
     (tmp_path / "interpreter.safetensors").write_bytes(b"zzz")
-    with pytest.raises(CheckpointError, match="holds no interpreter that can be read"):
+    with pytest.raises(CheckpointError, match=r"interpreter\.safetensors is not a safetensors file .* import it again"):
         again.load(tmp_path, classifier)
     with pytest.raises(CheckpointError, match="import it again"):
         again.load(tmp_path / "nowhere", classifier)

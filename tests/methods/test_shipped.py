@@ -33,7 +33,7 @@ def test_every_shipped_classifier_has_one(dataset: str, name: str, method: str) 
 @pytest.mark.parametrize(("dataset", "name"), SHIPPED)
 def test_most_of_a_codebook_is_used(dataset: str, name: str) -> None:
     folder = fitting.folder_of(references.shipped_folder(name, dataset).parent.parent, dataset, name, "piq")
-    assert fitting.read_card(folder).measures["codes_in_use"] > 0.5
+    assert fitting.ExplainerCard.read(folder).measures["codes_in_use"] > 0.5
 
 
 def test_they_are_small() -> None:

@@ -230,7 +230,7 @@ def test_a_smoke_run_is_marked_as_no_result() -> None:
 
 def test_the_page_says_where_all_weights_came_from() -> None:
     folder = next(path for path in fitting.found() if path.parts[-3:] == ("esc10", "vit-micro", "piq"))
-    card = fitting.read_card(folder)
+    card = fitting.ExplainerCard.read(folder)
     made = replace(outcome({}), fitted={("vit", "piq"): [card]})
     weights = page.markdown(PAPER, made, "").partition("weights came from\n\n")[2].splitlines()
     assert [line.partition(":")[0] for line in weights] == [

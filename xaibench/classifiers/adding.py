@@ -14,7 +14,7 @@ from xaibench.classifiers.checkpoint_format import CheckpointFormat
 from xaibench.errors import CheckpointError
 from xaibench.sound.dataset import TEST_FOLDS, TRAIN_FOLDS, VALIDATION_FOLDS
 from xaibench.storage import provenance
-from xaibench.storage.cards import NAME
+from xaibench.storage.cards import NAME, file_hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +89,10 @@ def add(config: AddClassifierConfig, force: bool = False) -> Added:
         builder=builder,
         geometry=found.geometry,
         origin=found.origin,
-        source_sha256={path.name: checkpoint.file_hash(path) for path in found.files},
+        source_sha256={path.name: file_hash(path) for path in found.files},
     )
     folder = references.added_folder(config.name)
-    checkpoint.save(folder, classifier, card, found.precision)
-    return Added(folder, checkpoint.read_card(folder), found.assumed_classes)
+    return Added(folder, checkpoint.save(folder, classifier, card, found.precision), found.assumed_classes)
 
 
 def _check_name(name: str, force: bool) -> None:
@@ -102,7 +101,7 @@ def _check_name(name: str, force: bool) -> None:
     if name in registry.names("classifiers"):
         raise CheckpointError(f"'{name}' is the name of a registered classifier; choose another")
     if name in references.added() and not force:
-        origin = checkpoint.read_card(references.added_folder(name)).origin
+        origin = checkpoint.Card.read(references.added_folder(name)).origin
         raise CheckpointError(f"'{name}' has been added already, from {origin}; choose another name, or give --force")
 
 

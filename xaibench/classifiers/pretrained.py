@@ -5,18 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from xaibench import registry
-from xaibench.classifiers import checkpoint
 from xaibench.classifiers import transformers_files as backbone_files
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.state_dicts import read_state
 from xaibench.classifiers.transformers_files import CONFIG, KEYS, NAMES
 from xaibench.errors import CheckpointError
-from xaibench.storage import hub
+from xaibench.storage import cards, hub, tensors
 
 SAFETENSORS = "model.safetensors"
 PICKLED = "pytorch_model.bin"
@@ -74,7 +71,7 @@ def initialise(model: Classifier, folder: Path, reference: str) -> str:
     path, state = _read(folder)
     backbone_files.check_fit(backbone.state_dict(), _body(family, state), path, f"a {NAMES[family]}")
     backbone.load_state_dict(_body(family, state))
-    return f"{reference} (transformers' {NAMES[family]}), SHA-256 {checkpoint.file_hash(path)}"
+    return f"{reference} (transformers' {NAMES[family]}), SHA-256 {cards.file_hash(path)}"
 
 
 def _plain(value: Any) -> Any:
@@ -91,11 +88,7 @@ def _read(folder: Path) -> tuple[Path, dict[str, Tensor]]:
         if (folder / PICKLED).is_file():
             return folder / PICKLED, read_state(folder / PICKLED)[0]
         raise CheckpointError(f"{folder} holds neither {SAFETENSORS} nor {PICKLED} beside its {CONFIG}")
-    try:
-        state = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
-    return path, {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    return path, tensors.read(path, "download it again")[0]
 
 
 def _body(family: str, state: dict[str, Tensor]) -> dict[str, Tensor]:

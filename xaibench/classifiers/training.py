@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-import os
-import time
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from xaibench.classifiers import checkpoint, pretrained
 from xaibench.classifiers.augmentation import augment
 from xaibench.classifiers.base import Classifier, Recipe
 from xaibench.classifiers.loading import batches
-from xaibench.classifiers.schedule import warm_up_then_cosine
+from xaibench.classifiers.resumable import UNFINISHED, ResumableTraining, claim
 from xaibench.errors import CheckpointError
 from xaibench.sound import audio
 from xaibench.sound.dataset import OFFICIAL, Clip, Dataset, Split
@@ -30,7 +29,7 @@ BATCH_SIZE = 16
 EMA_DECAY = 0.99
 LABEL_SMOOTHING = 0.1
 WARM_UP_SHARE = 0.1
-STATE = "training-state.pt"
+KEEP_EVERY = 5  # epochs: a state is large, and an epoch is short
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class TrainingConfig:
 
     def identity(self) -> dict[str, Any]:
         """What a resumed training must share with the interrupted one."""
-        official = {
+        return {
             "classifier": self.classifier,
             "dataset": self.dataset,
             "seed": self.seed,
@@ -81,97 +80,83 @@ class TrainingConfig:
             "precision": str(self.precision),
             "init": self.init,
             "teacher": self.teacher,
+            "folds": list(asdict(self.split).values()),
         }
-        # Absent where official, so that states from before there were other folds still count.
-        return official if self.split == OFFICIAL else official | {"folds": list(asdict(self.split).values())}
 
 
-class _Trainer:
-    """Model, its moving average, optimiser and best state: all that a checkpoint must hold."""
+class _Trainer(ResumableTraining[Progress]):
+    """Train a classifier and the moving average of its weights; the average is what is kept.
 
-    def __init__(self, config: TrainingConfig, dataset: Dataset, steps: int) -> None:
+    Args:
+        config: what decides the result.
+        dataset: whose classes it learns.
+        train: linear magnitudes (clips, 513, 431) and labels (clips,) to learn from.
+        valid: log spectrograms and labels to select the epoch by.
+    """
+
+    network: Classifier
+
+    def __init__(
+        self, config: TrainingConfig, dataset: Dataset, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]
+    ) -> None:
         torch.manual_seed(config.seed)
-        self.config = config
-        self.identity = config.identity() | {"data": dataset.fingerprint()}
-        self.model = checkpoint.build(config.classifier, dataset.classes)
-        self.origin = _initialise(self.model, config.init, config.dataset) if config.init else ""
-        self.model.to(config.device)
-        self.teacher, self.taught_by = _teacher(config, self.model.classes)
-        self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True)
         recipe = config.recipe
-        matrices = [p for p in self.model.parameters() if p.ndim > 1]
-        vectors = [p for p in self.model.parameters() if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
+        self.config, self.train, self.valid = config, train, valid
+        model = checkpoint.build(config.classifier, dataset.classes)
+        self.origin = _initialise(model, config.init, config.dataset) if config.init else ""
+        model.to(config.device)
+        self.teacher, self.taught_by = _teacher(config, model.classes)
+        matrices = [p for p in model.parameters() if p.ndim > 1]
+        vectors = [p for p in model.parameters() if p.ndim <= 1]
+        optimizer = torch.optim.AdamW(
             [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
             lr=recipe.learning_rate,
         )
-        warm_up = max(1, round(WARM_UP_SHARE * steps))
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer,
-            lambda step: warm_up_then_cosine(step, warm_up, steps),
+        steps = recipe.epochs * math.ceil(len(train[1]) / BATCH_SIZE)
+        super().__init__(
+            model,
+            optimizer,
+            Progress,
+            epochs=recipe.epochs,
+            steps=steps,
+            warm_up=max(1, round(WARM_UP_SHARE * steps)),
+            seed=config.seed,
+            keep_every=KEEP_EVERY,
         )
-        self.epoch = 0
-        self.best: dict[str, Any] = {"accuracy": -1.0, "loss": math.inf, "epoch": 0, "state": {}}
-        self.seconds = 0.0
+        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True)
+        self.average = self.kept["average"] = average
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "identity": self.identity,
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": {"last_epoch": self.scheduler.last_epoch},
-            "epoch": self.epoch,
-            "best": self.best,
-            "seconds": self.seconds,
-        }
+    def run_epoch(self, generator: torch.Generator) -> Progress:
+        """Pass over the training clips once; the better accuracy of the average counts, then the lower loss."""
+        loss = self.pass_once(generator)
+        average = cast(Classifier, self.average.module)
+        accuracy, valid_loss = measure(average, *self.valid, self.config.device)
+        self.keep_best((accuracy, -valid_loss), average)
+        return Progress(self.epoch + 1, self.epochs, loss, accuracy, self.best.score[0])
 
-    def restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.last_epoch = state["scheduler"]["last_epoch"]
-        self.epoch, self.best, self.seconds = state["epoch"], state["best"], state["seconds"]
-
-    def run_epoch(self, magnitude: Tensor, labels: Tensor) -> float:
-        """Mean training loss of one pass; every draw depends on (seed, epoch) alone."""
-        config = self.config
-        generator = torch.Generator().manual_seed(config.seed * 100_003 + self.epoch)
-        torch.manual_seed(config.seed * 100_003 + self.epoch)
-        self.model.train()
+    def pass_once(self, generator: torch.Generator) -> float:
+        """Take a step for every batch of the training clips, in random order; return their mean loss."""
+        config, (magnitude, labels) = self.config, self.train
+        self.network.train()
         # On the device: asking for every step's loss would make the processor wait for every step.
         total = torch.zeros((), dtype=torch.float64, device=config.device)
         shift = config.recipe.frequency_shift
         indices = torch.randperm(len(labels), generator=generator).split(BATCH_SIZE)
         for index, loaded in zip(indices, batches(magnitude, indices, config.device), strict=True):
-            one_hot = functional.one_hot(labels[index], len(self.model.classes)).float()
+            one_hot = functional.one_hot(labels[index], len(self.network.classes)).float()
             x, target = augment(loaded, one_hot.to(config.device), generator, shift)
             if self.teacher is not None:
                 with torch.no_grad():
                     target = (target + self.teacher.probabilities(x)) / 2
             with torch.autocast(config.device.type, config.precision, enabled=config.precision != torch.float32):
-                logits = self.model.logits(x)
+                logits = self.network.logits(x)
             loss = functional.cross_entropy(
-                self.model.temperature * logits.float(), target, label_smoothing=LABEL_SMOOTHING
+                self.network.temperature * logits.float(), target, label_smoothing=LABEL_SMOOTHING
             )
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
-            self.optimizer.step()
-            self.scheduler.step()
-            self.average.update_parameters(self.model)
+            self.step(loss)
+            self.average.update_parameters(self.network)
             total += loss.detach().double() * len(index)
-        self.epoch += 1
         return float(total) / len(labels)
-
-    def validate(self, x: Tensor, labels: Tensor) -> float:
-        """Accuracy of the averaged weights, kept if the best so far (ties: the lower loss)."""
-        average = cast(Classifier, self.average.module)
-        accuracy, loss = measure(average, x, labels, self.config.device)
-        if (accuracy, -loss) > (self.best["accuracy"], -self.best["loss"]):
-            state = {key: value.detach().clone() for key, value in average.state_dict().items()}
-            self.best = {"accuracy": accuracy, "loss": loss, "epoch": self.epoch, "state": state}
-        return accuracy
 
 
 def _initialise(model: Classifier, reference: str, dataset: str) -> str:
@@ -249,47 +234,21 @@ def train(
         CheckpointError: `folder` holds the state of a training with other settings.
         DataError: a fold has no clips.
     """
-    train_x, train_y = magnitudes(dataset, dataset.in_folds(config.split.train))
+    learned = magnitudes(dataset, dataset.in_folds(config.split.train))
     valid_x, valid_y = magnitudes(dataset, dataset.in_folds(config.split.validation))
-    valid_x = torch.log1p(valid_x)
-    steps = config.recipe.epochs * math.ceil(len(train_y) / BATCH_SIZE)
-    trainer = _Trainer(config, dataset, steps)
-    folder.mkdir(parents=True, exist_ok=True)
-    _resume(trainer, folder / STATE)
-    while trainer.epoch < config.recipe.epochs:
-        started = time.perf_counter()
-        loss = trainer.run_epoch(train_x, train_y)
-        accuracy = trainer.validate(valid_x, valid_y)
-        trainer.seconds += time.perf_counter() - started
-        report(Progress(trainer.epoch, config.recipe.epochs, loss, accuracy, trainer.best["accuracy"]))
-        if trainer.epoch % 5 == 0:
-            temporary = folder / (STATE + ".tmp")
-            torch.save(trainer.state(), temporary)
-            os.replace(temporary, folder / STATE)
-    card = _finish(trainer, dataset, (valid_x, valid_y), folder)
-    (folder / STATE).unlink(missing_ok=True)
+    trainer = _Trainer(config, dataset, learned, (torch.log1p(valid_x), valid_y))
+    state = folder / UNFINISHED
+    claim(state, config.identity() | {"data": dataset.fingerprint()}, "training", "--out")
+    trainer.run(state, report)
+    card = _finish(trainer, dataset, folder)
+    shutil.rmtree(state)
     return card
 
 
-def _resume(trainer: _Trainer, path: Path) -> None:
-    if not path.is_file():
-        return
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # Without torch's own words, which advise to unpickle the file.
-        raise CheckpointError(f"{path} is damaged; delete it to start over") from error
-    if state.get("identity") != trainer.identity:
-        raise CheckpointError(
-            f"{path} belongs to a training with other settings or data; delete it or choose another --out"
-        )
-    trainer.restore(state)
-
-
-def _finish(trainer: _Trainer, dataset: Dataset, valid: tuple[Tensor, Tensor], folder: Path) -> checkpoint.Card:
+def _finish(trainer: _Trainer, dataset: Dataset, folder: Path) -> checkpoint.Card:
     config = trainer.config
     best = copy.deepcopy(cast(Classifier, trainer.average.module))
-    best.load_state_dict(trainer.best["state"])
+    best.load_state_dict(trainer.best.weights)
     card = checkpoint.Card(
         classifier=config.classifier,
         dataset=dataset.name,
@@ -304,7 +263,7 @@ def _finish(trainer: _Trainer, dataset: Dataset, valid: tuple[Tensor, Tensor], f
         initialised_from=trainer.origin,
         taught_by=trainer.taught_by,
         epochs=config.recipe.epochs,
-        best_epoch=trainer.best["epoch"],
+        best_epoch=trainer.best.epoch,
         validation_accuracy=math.nan,
         test_accuracy=math.nan,
         parameters=best.parameter_count,
@@ -319,8 +278,7 @@ def _finish(trainer: _Trainer, dataset: Dataset, valid: tuple[Tensor, Tensor], f
     test_x, test_y = magnitudes(dataset, dataset.in_folds(config.split.test))
     card = replace(
         card,
-        validation_accuracy=measure(rounded, *valid, config.device)[0],
+        validation_accuracy=measure(rounded, *trainer.valid, config.device)[0],
         test_accuracy=measure(rounded, torch.log1p(test_x), test_y, config.device)[0],
     )
-    checkpoint.save(folder, best, card)
-    return card
+    return checkpoint.save(folder, best, card)

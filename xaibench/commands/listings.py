@@ -135,7 +135,7 @@ def _cards(name: str) -> dict[str, Any]:
     for dataset, classifier in references.shipped():
         folder = references.shipped_folder(classifier, dataset)
         if classifier == name and folder is not None:
-            found[dataset] = checkpoint.read_card(folder)
+            found[dataset] = checkpoint.Card.read(folder)
     return found
 
 
@@ -162,7 +162,7 @@ def _added_line(cache: LineCache, name: str) -> str:
     def make() -> str:
         from xaibench.classifiers import checkpoint
 
-        card = checkpoint.read_card(references.added_folder(name))
+        card = checkpoint.Card.read(references.added_folder(name))
         return f"{len(card.classes)} classes, {card.parameters:,} parameters. Added from {card.origin}."
 
     card = (references.added_folder(name) / references.CARD).read_bytes()
@@ -176,7 +176,7 @@ def _added_details(name: str) -> dict[str, object]:
     from xaibench.classifiers import checkpoint
 
     folder = references.added_folder(name)
-    card = checkpoint.read_card(folder)
+    card = checkpoint.Card.read(folder)
     return {
         "name": name,
         "what": f"{card.parameters:,} parameters, temperature {card.temperature:g}",

@@ -98,7 +98,7 @@ def reproduce(
     where = choices.open_device(device, deterministic)
     names = list(dict.fromkeys(classifier or []))
     loaded = [load_classifiers([name], source, chosen, where)[0] for name in names]
-    cards = [checkpoint.read_card(references.find(name, source.name)) for name in names]
+    cards = [checkpoint.Card.read(references.find(name, source.name)) for name in names]
     config = ReproductionConfig(
         paper=registry.load("papers", paper),
         dataset=source,

@@ -45,7 +45,7 @@ def list_all(context: typer.Context, explainers: options.ExplainersOption = opti
     damaged = []
     for folder in fitting.found(explainers):
         try:
-            card = fitting.read_card(folder)
+            card = fitting.ExplainerCard.read(folder)
         except CheckpointError as error:  # one damaged card must not hide the others
             damaged.append(str(error))
             continue

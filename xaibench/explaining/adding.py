@@ -10,6 +10,7 @@ from xaibench.errors import CheckpointError, UnsupportedPairError
 from xaibench.explaining import fitting
 from xaibench.explaining.trainable import TrainableExplainer
 from xaibench.storage import provenance
+from xaibench.storage.cards import file_hash
 
 UNKNOWN = "unknown"  # the folder of a classifier whose dataset is not known
 
@@ -86,6 +87,6 @@ def add(config: AddExplainerConfig, explainer: TrainableExplainer, force: bool =
         command=config.command,
         versions=provenance.versions(),
         origin=str(Path(config.source).resolve()),
-        source_sha256={path.name: checkpoint.file_hash(path) for path in imported.files},
+        source_sha256={path.name: file_hash(path) for path in imported.files},
     )
-    return Added(folder, fitting.keep(explainer, card, folder))
+    return Added(folder, card.write(folder, explainer.save))

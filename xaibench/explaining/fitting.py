@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,62 +14,59 @@ import torch
 
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.loaded import LoadedClassifier
+from xaibench.classifiers.resumable import UNFINISHED, claim
 from xaibench.errors import CheckpointError, UnsupportedPairError
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.trainable import Epoch, FitContext, Setting, TrainableExplainer, TrainingClips
 from xaibench.sound.dataset import OFFICIAL, Dataset, Split, data_option
 from xaibench.storage import cards, provenance
-from xaibench.storage.atomic import write_atomically
 
 CARD = "explainer.json"
 ROOT = Path("explainers")
-_STATE = "unfinished"
-_FINISHED = "unfinished-weights"
-_IDENTITY = "identity.json"
 
 
-@dataclass(frozen=True)
-class ExplainerCard:
+@dataclass(frozen=True, kw_only=True)
+class ExplainerCard(cards.WeightsCard):
     """What must be known of a fitted explainer before its maps mean anything.
 
     Attributes:
         method: registry name.
-        classifier, classifier_sha256: label and hash of the weights it was fitted to.
-        dataset, dataset_fingerprint, data_licence: of the sound.
+        classifier_sha256: hash of the weights that it was fitted to.
+        precision: of matrix products.
         settings: hyperparameters.
-        classes: of the classifier, in the order that it had; empty for weights that do not depend on it.
-        parameters: trained numbers.
         seconds: of fitting, on `device`; None for imported weights, whose cost nobody knows.
         losses: of every epoch: epoch, train, valid.
         measures: of the kept weights.
-        weights_sha256: hash of all files beside the card.
-        origin: where imported weights came from; empty for those fitted here.
-        source_sha256: SHA-256 of the files they were converted from, by name.
+        classes: of the classifier, in the order that it had; empty for weights that do not depend on it.
     """
 
+    FILE = CARD
+    KIND = "an explainer's card"
+    COMMAND = "xaibench fit"
+    REMEDY = "delete {folder} and fit it again"
+
     method: cards.Name
-    classifier: cards.Name
     classifier_sha256: str
-    dataset: cards.NameOrNone
-    dataset_fingerprint: str
-    data_licence: str
-    train_folds: tuple[int, ...]
-    validation_folds: tuple[int, ...]
-    seed: int
     precision: str
     settings: dict[str, Setting]
-    parameters: int
     seconds: float | None
     device: str
-    best_epoch: int
     losses: list[dict[str, float]]
     measures: dict[str, float]
-    command: str
-    versions: dict[str, str]
-    weights_sha256: str = ""
     classes: tuple[str, ...] = ()
-    origin: str = ""
-    source_sha256: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def weights_in(cls, folder: Path) -> list[Path]:
+        return [path for path in folder.iterdir() if path.name not in (CARD, UNFINISHED, cards.FINISHED)]
+
+    @classmethod
+    def hash_of(cls, folder: Path) -> str:
+        """Return the SHA-256 of the names and bytes of all files of the weights."""
+        digest = hashlib.sha256()
+        below = (path for one in cls.weights_in(folder) for path in (one, *one.rglob("*")))
+        for path in sorted(path for path in below if path.is_file()):
+            digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + bytes.fromhex(cards.file_hash(path)))
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +123,8 @@ def fit(
         raise UnsupportedPairError(f"{config.method} cannot be fitted here: it {refusal}")
     train = TrainingClips.of(dataset, dataset.in_folds(config.split.train))
     valid = TrainingClips.of(dataset, dataset.in_folds(config.split.validation))
-    state = folder / _STATE
-    _claim(state, _identity(loaded, dataset, config))
+    state = folder / UNFINISHED
+    claim(state, _identity(loaded, dataset, config), "fit", "--explainers")
     context = FitContext(
         settings=config.settings,
         seed=config.seed,
@@ -161,41 +156,9 @@ def fit(
         classes=tuple(loaded.classifier.classes),
         versions=provenance.versions(),
     )
-    card = keep(explainer, card, folder)
+    card = card.write(folder, explainer.save)
     shutil.rmtree(state)
     return card
-
-
-def keep(explainer: TrainableExplainer, card: ExplainerCard, folder: Path) -> ExplainerCard:
-    """Write an explainer's weights and card, with their hash, in place of what the folder had of an earlier one."""
-    finished = folder / _FINISHED
-    shutil.rmtree(finished, ignore_errors=True)
-    finished.mkdir(parents=True)
-    explainer.save(finished)
-    card = replace(card, weights_sha256=_hash(finished))
-    (folder / CARD).unlink(missing_ok=True)  # never an old card beside new weights
-    for path in folder.iterdir():
-        if path.is_file():
-            path.unlink()
-        elif path.name not in (_STATE, _FINISHED):
-            shutil.rmtree(path)
-    for path in sorted(finished.iterdir()):
-        os.replace(path, folder / path.name)
-    write_atomically(folder / CARD, (json.dumps(asdict(card), indent=2) + "\n").encode())
-    shutil.rmtree(finished)
-    return card
-
-
-def read_card(folder: Path) -> ExplainerCard:
-    """The card of a fitted explainer's folder.
-
-    Raises:
-        CheckpointError: there is none, or it is not a card.
-    """
-    path = Path(folder) / CARD
-    if not path.is_file():
-        raise CheckpointError(f"{folder} holds no {CARD}; expected a folder written by 'xaibench fit'")
-    return cards.read(path, ExplainerCard, "an explainer's card", f"delete {folder} and fit it again")
 
 
 def load(explainer: TrainableExplainer, folder: Path, classifier: Classifier, sha256: str) -> ExplainerCard:
@@ -204,16 +167,13 @@ def load(explainer: TrainableExplainer, folder: Path, classifier: Classifier, sh
     Raises:
         CheckpointError: the weights belong to another classifier, or are damaged.
     """
-    card = read_card(folder)
+    card = ExplainerCard.read(folder)
     if card.classifier_sha256 != sha256:
         raise CheckpointError(
             f"{folder} was fitted to other weights ({card.classifier}, SHA-256 {card.classifier_sha256[:8]}) than "
             f"these of {classifier.name} ({sha256[:8]}); fit it to these with 'xaibench fit'"
         )
-    if _hash(folder) != card.weights_sha256:
-        raise CheckpointError(
-            f"{folder} does not hold the files that its card describes (SHA-256 differs); fit it again"
-        )
+    card.check(folder)
     explainer.load(folder, classifier)
     explainer.parameters = {**explainer.parameters, **card.settings, "weights_sha256": card.weights_sha256}
     return card
@@ -275,7 +235,7 @@ def _cards(name: str, root: Path) -> tuple[dict[Path, ExplainerCard], dict[Path,
     for folder in found(root):
         if folder.name == name:
             try:
-                known[folder] = read_card(folder)
+                known[folder] = ExplainerCard.read(folder)
             except CheckpointError as error:  # of another classifier, perhaps
                 damaged[folder] = error
     return known, damaged
@@ -289,45 +249,12 @@ def found(root: Path = ROOT) -> list[Path]:
 
 def _identity(loaded: LoadedClassifier, dataset: Dataset, config: FittingConfig) -> dict[str, Any]:
     """What a fit that goes on must share with the interrupted one."""
-    official = {
+    return {
         "method": config.method,
         "classifier_sha256": loaded.sha256,
         "data": dataset.fingerprint(),
         "settings": config.settings,
         "seed": config.seed,
         "precision": str(config.precision),
+        "folds": [config.split.train, config.split.validation],
     }
-    folds = [list(config.split.train), list(config.split.validation)]
-    return official if config.split == OFFICIAL else official | {"folds": folds}
-
-
-def _claim(state: Path, identity: dict[str, Any]) -> None:
-    path = state / _IDENTITY
-    if path.is_file():
-        try:
-            known = dict(json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError) as error:
-            raise CheckpointError(f"{path} is damaged; delete {state} to start over") from error
-        if known == identity:
-            return
-        # A fit that was stopped before it kept anything has nothing to lose.
-        if any(other != path for other in state.iterdir()):
-            keys = ", ".join(key for key in identity if known.get(key) != identity[key])
-            raise CheckpointError(
-                f"{state} holds an unfinished fit with other {keys}; delete it or choose another --explainers"
-            )
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, (json.dumps(identity, indent=2) + "\n").encode())
-    except OSError as error:
-        raise CheckpointError(f"{state} cannot be written ({error.strerror}); choose another --explainers") from error
-
-
-def _hash(folder: Path) -> str:
-    """SHA-256 of the names and bytes of all files below a folder but its card and an unfinished fit."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(folder).rglob("*")):
-        name = path.relative_to(folder)
-        if path.is_file() and name != Path(CARD) and name.parts[0] not in (_STATE, _FINISHED):
-            digest.update(name.as_posix().encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()

@@ -174,7 +174,7 @@ class _Place:
         if not self.config.smoke and not self.config.pretrained:
             shipped = references.shipped_folder(self.name, self.config.dataset.name)
             if shipped is not None:
-                card, split = checkpoint.read_card(shipped), self.config.split(self.fold)
+                card, split = checkpoint.Card.read(shipped), self.config.split(self.fold)
                 folds = (card.train_folds, card.validation_folds, card.test_folds)
                 if folds == (split.train, split.validation, split.test):
                     return shipped, SHIPPED

@@ -1,46 +1,151 @@
-"""Cards: the JSON files beside weights. They are not trusted; every value is checked when a card is read."""
+"""Weights with a card, the JSON file that tells what they are. Cards are not trusted: every value read is checked."""
+# Without `from __future__ import annotations`: pydantic reads the fields' types also for subclasses in other modules.
 
-from __future__ import annotations
-
+import abc
+import hashlib
 import json
-from dataclasses import fields
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, ClassVar, Self
 
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from xaibench.errors import CheckpointError
+from xaibench.storage.atomic import write_atomically
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._@+-]*"
 # Names become parts of paths, so they must not contain separators.
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME}$")]
 NameOrNone = Annotated[str, StringConstraints(pattern=f"^({NAME})?$")]
+FINISHED = "unfinished-weights"  # the folder of weights that are not yet in their place
 
 
-def read(path: Path, kind: type[Any], what: str, remedy: str) -> Any:
-    """Read a dataclass from a JSON file, and check the type of every value.
+@dataclass(frozen=True, kw_only=True)
+class WeightsCard(abc.ABC):
+    """What must be known of any trained weights before their numbers mean anything.
 
-    Args:
-        path: path of the file.
-        kind: the dataclass.
-        what: what the file should be, in words, for errors.
-        remedy: what the user can do about an error.
+    Class attributes:
+        FILE: name of the JSON file beside the weights.
+        KIND: what it is, in words.
+        COMMAND: writes such folders.
+        REMEDY: what to do where card or weights are damaged; `{folder}` stands for theirs.
 
-    Raises:
-        CheckpointError: the file is missing, is not JSON, or does not fit the dataclass.
+    Attributes:
+        classifier: its name in the results.
+        dataset, dataset_fingerprint, data_licence: of the sound.
+        train_folds, validation_folds: whose clips decided the weights.
+        seed: of every random draw.
+        best_epoch: the one whose weights were kept, from 1; 0 where it is not known.
+        parameters: trained numbers.
+        command: as typed.
+        versions: of Python, xaibench and the libraries that touch numbers.
+        weights_sha256: hash of the weights; empty as long as they are not written.
+        origin: where weights from elsewhere came from; empty for those trained here.
+        source_sha256: SHA-256 of the files they were converted from, by name.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        unknown = sorted(set(content) - {field.name for field in fields(kind)}) if isinstance(content, dict) else []
-        if not unknown:
-            return TypeAdapter(kind).validate_python(content)
-        reason = f"it holds {', '.join(unknown)}"
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        reason = f"{where}: {first['msg']}" if where else first["msg"]
-    except OSError as error:
-        reason = str(error.strerror)
-    except (ValueError, RecursionError) as error:
-        reason = f"{type(error).__name__}: {error}"
-    raise CheckpointError(f"{path} is not {what} ({reason}); {remedy}")
+
+    FILE: ClassVar[str]
+    KIND: ClassVar[str]
+    COMMAND: ClassVar[str]
+    REMEDY: ClassVar[str]
+
+    classifier: Name
+    dataset: NameOrNone
+    dataset_fingerprint: str
+    data_licence: str
+    train_folds: tuple[int, ...]
+    validation_folds: tuple[int, ...]
+    seed: int
+    best_epoch: int
+    parameters: int
+    command: str
+    versions: dict[str, str]
+    weights_sha256: str = ""
+    origin: str = ""
+    source_sha256: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    @abc.abstractmethod
+    def weights_in(cls, folder: Path) -> list[Path]:
+        """List the files and folders of a folder that belong to the weights."""
+
+    @classmethod
+    @abc.abstractmethod
+    def hash_of(cls, folder: Path) -> str:
+        """Return the SHA-256 of the weights in a folder."""
+
+    def write(self, folder: Path, save: Callable[[Path], None]) -> Self:
+        """Write weights and this card, with their hash, in place of earlier ones.
+
+        A killed process leaves no card beside the weights of another.
+
+        Args:
+            folder: made if need be.
+            save: writes the weights into an empty folder.
+
+        Returns:
+            The card as written.
+        """
+        finished = folder / FINISHED
+        shutil.rmtree(finished, ignore_errors=True)
+        finished.mkdir(parents=True)
+        save(finished)
+        card = replace(self, weights_sha256=self.hash_of(finished))
+        (folder / self.FILE).unlink(missing_ok=True)
+        for old in self.weights_in(folder):
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+        for new in sorted(finished.iterdir()):
+            os.replace(new, folder / new.name)
+        write_atomically(folder / self.FILE, (json.dumps(asdict(card), indent=2) + "\n").encode())
+        finished.rmdir()
+        return card
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the card of a folder, with every value of its type.
+
+        Raises:
+            CheckpointError: there is none, or it is not what the dataclass says.
+        """
+        path = Path(folder) / cls.FILE
+        if not path.is_file():
+            raise CheckpointError(f"{folder} holds no {cls.FILE}; expected a folder written by '{cls.COMMAND}'")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            unknown = sorted(set(content) - {one.name for one in fields(cls)}) if isinstance(content, dict) else []
+            if not unknown:
+                return TypeAdapter(cls).validate_python(content)
+            reason = f"it holds {', '.join(unknown)}"
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            reason = f"{where}: {first['msg']}" if where else first["msg"]
+        except OSError as error:
+            reason = str(error.strerror)
+        except (ValueError, RecursionError) as error:
+            reason = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{path} is not {cls.KIND} ({reason}); {cls.remedy(folder)}")
+
+    def check(self, folder: Path) -> None:
+        """Compare the weights in a folder with this card.
+
+        Raises:
+            CheckpointError: they are others, or damaged.
+        """
+        if self.hash_of(folder) != self.weights_sha256:
+            raise CheckpointError(
+                f"{folder} does not hold the files that its card describes (SHA-256 differs); {self.remedy(folder)}"
+            )
+
+    @classmethod
+    def remedy(cls, folder: Path) -> str:
+        """Say what to do where card or weights in a folder are damaged."""
+        return cls.REMEDY.format(folder=folder)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

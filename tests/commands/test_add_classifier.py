@@ -232,7 +232,7 @@ def test_without_a_network_one_line_says_what_to_do(xaibench: Command, monkeypat
     done = xaibench("classifiers", "add", "mine", "--from", "speechbrain/focalnet-base-esc50-of-nobody")
     assert_refused(
         done,
-        "embedding_model.ckpt, classifier.ckpt (and, where there, config.json, labels.txt, label_encoder.txt)",
+        "embedding_model.ckpt, classifier.ckpt (and, if they exist, config.json, labels.txt, label_encoder.txt)",
         "/speechbrain/focalnet-base-esc50-of-nobody/tree/main",
         "'xaibench classifiers add mine --from FOLDER'",
     )

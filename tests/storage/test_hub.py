@@ -154,7 +154,7 @@ def test_a_dead_network_is_said_at_once(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert waits == []
     text = str(caught.value)
     assert "\n" not in text
-    assert "download model.safetensors or weights.bin (and, where there, config.json, labels.txt) from " in text
+    assert "download model.safetensors or weights.bin (and, if they exist, config.json, labels.txt) from " in text
     assert "http://127.0.0.1:9/owner/model/tree/main into a folder FOLDER, then give 'xaibench do FOLDER'" in text
 
 

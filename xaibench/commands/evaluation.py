@@ -174,7 +174,7 @@ def run(
             if event.kind == "failed":
                 failures[event.classifier, event.method] = event.reason
             elif event.kind == "not reused":
-                text = f"nothing of {event.method} on {event.classifier} is used again: {event.reason}"
+                text = f"earlier results of {event.method} on {event.classifier} are not reused: {event.reason}"
                 notes().print(text, style="yellow", markup=False, soft_wrap=True)
             bar.update(task, advance=event.clips, description=f"{event.classifier} · {event.method}")
 

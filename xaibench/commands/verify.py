@@ -1,4 +1,4 @@
-"""`xaibench verify`: is a run folder what it should be?"""
+"""`xaibench verify`: check run folders."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from xaibench.commands.console import notes, output, progress
 def verify(
     folder: Annotated[Path, typer.Argument(help="Run folder, or folder with run folders below it.", metavar="FOLDER")],
     rescore: Annotated[
-        int, typer.Option(help="Score the parts of so many random (clip, method) pairs again.", min=0, metavar="N")
+        int, typer.Option(help="Compute the parts of N random pairs of clip and method again.", min=0, metavar="N")
     ] = 0,
     classifier: Annotated[
         list[str] | None,
         typer.Option(
             "--classifier",
             "-c",
-            help="For --rescore: classifiers of the run that are neither shipped nor added, repeatable.",
+            help="For --rescore: classifier of the run that is neither shipped nor added; repeatable.",
             metavar=options.CLASSIFIER,
         ),
     ] = None,
@@ -33,8 +33,8 @@ def verify(
     """Check runs: structure, hashes, completeness, ranges, and the agreement of rows, paths and descriptions.
 
     With --rescore, some of the scores are computed again. On the same device, with the same number of threads and
-    the same versions they must be equal to the digit, else within 1e-4 of the metric's range. The exit code is 0
-    if nothing is wrong, else 1, with one line for each finding.
+    the same versions, they must be equal to the digit; otherwise within 1e-4 of the metric's range. The exit code
+    is 0 if nothing is wrong. If something is wrong it is 1, and every finding is printed in one line.
 
     [bold]Examples[/bold]
 
@@ -71,7 +71,7 @@ def verify(
 def _rescore(
     run: Path, count: int, names: list[str], data_dir: Path | None, seed: int, device: str, explainers: Path
 ) -> tuple[int, list[str]]:
-    """Return how many parts were scored again, and a line for each that came out otherwise."""
+    """Compute parts again; return how many, and one line for each whose scores are different."""
     from xaibench.commands.classifiers import load_classifiers
     from xaibench.results import store
     from xaibench.scoring.rescore import Rescored

@@ -1,4 +1,4 @@
-"""Download the official ESC-50 archive, unpack it safely, and check that it is what it should be."""
+"""Download the official ESC-50 archive, unpack it safely, and check that it is complete."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Progress = Callable[[int, int | None], None]
 
 @dataclass(frozen=True)
 class Layout:
-    """The numbers of a complete dataset; every fold has the same number of clips."""
+    """Numbers of a complete dataset; every fold has the same number of clips."""
 
     clips: int
     classes: int
@@ -46,27 +46,27 @@ OFFICIAL = Layout(clips=2000, classes=50, folds=5)
 def fetch(dataset: str, folder: Path, progress: Progress, *, address: str = ADDRESS, layout: Layout = OFFICIAL) -> Path:
     """Download and unpack a dataset, unless it is there already.
 
-    An interrupted download continues from FOLDER/ESC-50-master.zip.part. An archive that somebody
-    put at FOLDER/ESC-50-master.zip is used without network, and kept.
+    An interrupted download continues from FOLDER/ESC-50-master.zip.part. If the user has saved the archive as
+    FOLDER/ESC-50-master.zip, it is used without a network, and kept.
 
     Args:
         dataset: "esc50" or "esc10", which come in the same archive.
-        folder: where the dataset's own folder, ESC-50-master, goes.
-        progress: called while downloading with (bytes done, bytes in total or None if unknown).
-        address: where the archive lies.
-        layout: what the archive must hold.
+        folder: folder in which the dataset's own folder, ESC-50-master, is made.
+        progress: called during the download with (bytes done, bytes in total or None if unknown).
+        address: address of the archive.
+        layout: numbers that the archive must have.
 
     Returns:
         The folder that holds meta/ and audio/.
 
     Raises:
-        DataError: no network, a broken or changed download, an unsafe or incomplete archive, or
-            an incomplete dataset in the way.
+        DataError: there is no network, the download is broken, the archive is unsafe or incomplete, or an incomplete
+            dataset is in the way.
     """
     if dataset not in DATASETS:
         raise DataError(f"'{dataset}' is not downloaded; fetch knows {' and '.join(DATASETS)}")
     folder = Path(folder)
-    # A folder that is itself in the layout is taken for the dataset, not for the place beside it.
+    # A folder that is itself in the layout is the dataset, and not the folder that holds it.
     target = folder if metadata_path(folder).exists() else folder / NAME
     if target.exists():
         difference = _difference(target, layout)
@@ -104,9 +104,9 @@ def _by_hand(address: str, archive: Path, reason: object) -> DataError:
 
 
 def _client(address: str, archive: Path) -> httpx2.Client:
-    """Make a client that is refused or connected within CONNECT_SECONDS, and then may be slow to answer.
+    """Make a client that must connect within CONNECT_SECONDS and may then be slow to answer.
 
-    It follows redirects, but never from https to anything else: nothing but TLS vouches for the bytes.
+    It follows redirects, but never from https to anything else, because only TLS guarantees the bytes.
     """
 
     def stay_secure(request: httpx2.Request) -> None:
@@ -125,7 +125,7 @@ def _client(address: str, archive: Path) -> httpx2.Client:
 
 
 def _open(client: httpx2.Client, address: str, archive: Path, headers: dict[str, str]) -> httpx2.Response | None:
-    """Send a request; return the answer, its body unread, or None if the server lacks the range asked for."""
+    """Send a request; return the answer with its body unread, or None if the server lacks the requested range."""
     try:
         response = client.send(client.build_request("GET", address, headers=headers), stream=True)
     except httpx2.HTTPError as error:
@@ -139,18 +139,18 @@ def _open(client: httpx2.Client, address: str, archive: Path, headers: dict[str,
 
 
 def _version(response: httpx2.Response) -> str:
-    """Return what tells one version of the file from another: its ETag or its date, or "" if unknown."""
+    """Return the version of the file: its ETag or its date, or "" if unknown."""
     return response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
 
 
 def _open_from(
     client: httpx2.Client, address: str, archive: Path, received: int, version: str
 ) -> tuple[httpx2.Response, int]:
-    """Ask for the rest of the file if it is still the same version, else for all; also return where that starts."""
+    """Request the rest of the file if its version is the same, else all of it; also return where the answer starts."""
     if received and version:
         headers = {"Range": f"bytes={received}-"}
-        # If-Range must not carry a weak ETag (RFC 9110, 13.1.5), which is what GitHub's archives
-        # have; comparing the answer's ETag and, at the end, the CRCs stand in for it.
+        # If-Range must not carry a weak ETag (RFC 9110, 13.1.5), and GitHub's archives have weak ones. Instead, the
+        # answer's ETag is compared, and at the end the CRCs.
         if not version.startswith("W/"):
             headers["If-Range"] = version
         response = _open(client, address, archive, headers)

@@ -1,4 +1,4 @@
-"""Named files of a model repository on the Hugging Face hub, or at once what to download by hand."""
+"""Download files of a model repository from the Hugging Face hub, or say at once what to download by hand."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from xaibench.errors import CheckpointError, one_line
 
-# The hub's client tries a dead network for half a minute; one short question beforehand spares that.
+# Without a network the hub's client tries for half a minute. One short request beforehand avoids this.
 ASK_SECONDS = 5.0
 
 
 def is_repository(reference: str) -> bool:
-    """Whether a reference has the form OWNER/NAME."""
+    """Tell whether a reference has the form OWNER/NAME."""
     return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", reference) is not None
 
 
@@ -22,22 +22,22 @@ def fetch(repository: str, required: Sequence[Sequence[str]], optional: Sequence
 
     Args:
         repository: OWNER/NAME.
-        required: groups of alternative names; the first that exists of each group is fetched.
-        optional: fetched where they exist.
-        remedy: the command to give with the folder FOLDER of files downloaded by hand.
+        required: groups of alternative file names; of each group the first that exists is downloaded.
+        optional: file names that are downloaded if they exist.
+        remedy: the command for files that were downloaded by hand into a folder FOLDER.
 
     Returns:
         The folder with the files, all of one commit, whose hash is the folder's name.
 
     Raises:
-        CheckpointError: a required file does not exist or cannot be reached; one line that names the
+        CheckpointError: a required file does not exist or cannot be downloaded. The message is one line with the
             files, the address and the remedy.
     """
     from huggingface_hub import constants
 
     unreachable = _unreachable(constants.ENDPOINT)
     names = ", ".join(" or ".join(group) for group in required)
-    extra = f" (and, where there, {', '.join(optional)})" if optional else ""
+    extra = f" (and, if they exist, {', '.join(optional)})" if optional else ""
     by_hand = (
         f"download {names}{extra} from {constants.ENDPOINT}/{repository}/tree/main into a folder FOLDER, then give "
         f"'{remedy}'"
@@ -63,7 +63,7 @@ def fetch(repository: str, required: Sequence[Sequence[str]], optional: Sequence
 
 
 def _unreachable(endpoint: str) -> str:
-    """Why the hub does not answer; empty if it does."""
+    """Return the reason why the hub does not answer; empty if it does."""
     from huggingface_hub.errors import OfflineModeIsEnabled
     from huggingface_hub.utils import get_session
 
@@ -77,7 +77,7 @@ def _unreachable(endpoint: str) -> str:
 
 
 def _file(repository: str, name: str, commit: str | None, offline: bool) -> Path | None:
-    """A file of the repository, or None where it is known to have none of that name."""
+    """Return a file of the repository, or None if the repository is known to have no file of this name."""
     import huggingface_hub
     from huggingface_hub import errors
 

@@ -10,7 +10,6 @@ from tests.support.command_line import Command, assert_refused
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.forward import Forwarder
 from xaibench.results import store
-from xaibench.sound.synth import Synth
 from xaibench.storage.cards import file_hash
 
 
@@ -36,7 +35,6 @@ def test_run_prints_a_table_and_a_second_run_scores_nothing(
     before = {path: path.stat().st_mtime_ns for path in made.rglob("*") if path.is_file()}
     with monkeypatch.context() as patch:
         patch.setattr(Forwarder, "logits", lambda *_: pytest.fail("a second run forwards clips"))
-        patch.setattr(Synth, "waveform", lambda *_: pytest.fail("a second run reads sound"))
         second = xaibench(*arguments)
     assert second.out == first.out
     assert {path: path.stat().st_mtime_ns for path in made.rglob("*") if path.is_file()} == before
@@ -55,8 +53,8 @@ def test_scoring_clips_that_were_trained_on_is_said(xaibench: Command, weights: 
     done = xaibench(*run, "--folds", "1,5")
     assert done.code == 0
     assert "was trained on fold 1: it has seen the clips that are scored there" in done.err
-    assert "was selected by fold 4: scores" in xaibench(*run, "--folds", "4,5").err
-    assert "scores there are of clips" not in xaibench(*run, "--folds", "5").err
+    assert "was selected by fold 4: it has seen" in xaibench(*run, "--folds", "4,5").err
+    assert "it has seen" not in xaibench(*run, "--folds", "5").err
     done = xaibench("run", "-m", "piq", "-c", "cnn-micro", "--limit", 1, "--metric", "sparseness", "--folds", "4")
     assert "piq for cnn-micro was selected by fold 4: it has seen the clips that are scored there" in done.err
 

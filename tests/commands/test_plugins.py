@@ -14,7 +14,6 @@ from xaibench import registry
 from xaibench.results import store
 
 PLUGIN = """
-import torch
 from xaibench import Explainer, Explanation
 
 class Odd(Explainer):

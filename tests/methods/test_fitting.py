@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -78,11 +81,16 @@ def fit(name: str, loaded: LoadedClassifier, few: Path, root: Path, seed: int = 
     return Fit(folder, fitting.fit(method, loaded, Esc10(few), config, folder, report), epochs)
 
 
-@pytest.fixture(scope="module", params=METHODS)
-def fitted(
-    request: pytest.FixtureRequest, cnn: LoadedClassifier, few: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Fit:
-    return fit(request.param, cnn, few, tmp_path_factory.mktemp("fitted"))
+@pytest.fixture(scope="module")
+def fits(cnn: LoadedClassifier, few: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Fit]:
+    """A finished fit of a method, made once; tests copy its folder before they change it."""
+    return cache(lambda name: fit(name, cnn, few, tmp_path_factory.mktemp("fitted")))
+
+
+@pytest.fixture(params=METHODS)
+def fitted(request: pytest.FixtureRequest, fits: Callable[[str], Fit]) -> Fit:
+    """A finished fit of each method."""
+    return fits(request.param)
 
 
 def test_fitting_lowers_the_loss_on_the_validation_fold(fitted: Fit) -> None:
@@ -137,9 +145,10 @@ def test_the_share_of_codes_in_use_is_logged_and_in_the_card(cnn: LoadedClassifi
     assert fitted.card.measures["codes_in_use"] == pytest.approx(len(used) / 40, abs=0.051)  # half precision in between
 
 
-def test_the_fine_tuning_stage_is_what_is_kept(cnn: LoadedClassifier, few: Path, tmp_path: Path) -> None:
+def test_the_fine_tuning_stage_is_what_is_kept(
+    cnn: LoadedClassifier, few: Path, fits: Callable[[str], Fit], tmp_path: Path
+) -> None:
     """Its loss has one more term, and so is no better than the loss before it."""
-    without = fit("lmac", cnn, few, tmp_path / "without")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SMALL, "lmac", SMALL["lmac"] | {"epochs": 5, "guidance_epochs": 3, "patience": 2})
         tuned = fit("lmac", cnn, few, tmp_path / "tuned")
@@ -150,7 +159,7 @@ def test_the_fine_tuning_stage_is_what_is_kept(cnn: LoadedClassifier, few: Path,
     assert min(losses[2:]) > losses[1], "the losses of the stages could not be told apart"
     assert tuned.card.best_epoch >= 3
     assert losses[tuned.card.best_epoch - 1] == min(losses[2:])
-    assert tuned.weights != without.weights
+    assert tuned.weights != fits("lmac").weights
     assert resumed.weights == tuned.weights
 
 
@@ -172,46 +181,44 @@ def test_numbers_that_make_no_sense_are_one_line(
 
 @pytest.mark.parametrize("settings", ["5", '{"epochs": 1}', None, "codes", "decoder_width"])
 def test_settings_of_damaged_weights_are_refused(
-    settings: str | None, cnn: LoadedClassifier, few: Path, tmp_path: Path
+    settings: str | None, cnn: LoadedClassifier, fits: Callable[[str], Fit], tmp_path: Path
 ) -> None:
-    made = fit("piq", cnn, few, tmp_path)
-    path = made.folder / "explainer.safetensors"
+    folder = shutil.copytree(fits("piq").folder, tmp_path / "piq")
+    path = folder / "explainer.safetensors"
     if settings in ("codes", "decoder_width"):
-        settings = json.dumps(made.card.settings | {settings: "x" if settings == "codes" else 10**9})
+        settings = json.dumps(fits("piq").card.settings | {settings: "x" if settings == "codes" else 10**9})
     save_file(load_file(path), path, {"settings": settings} if settings else {})
     with pytest.raises(CheckpointError, match=r"explainer\.safetensors"):
-        registry.create("methods", "piq").load(made.folder, cnn.classifier)
+        registry.create("methods", "piq").load(folder, cnn.classifier)
 
 
-@pytest.mark.parametrize("name", METHODS)
 def test_the_same_seed_gives_the_same_bytes_interrupted_or_not_and_another_seed_others(
-    name: str, cnn: LoadedClassifier, few: Path, tmp_path: Path
+    fitted: Fit, cnn: LoadedClassifier, few: Path, tmp_path: Path
 ) -> None:
-    torch.manual_seed(1)
-    whole = fit(name, cnn, few, tmp_path / "whole")
+    name = fitted.folder.name
     torch.manual_seed(2)
     with pytest.raises(KeyboardInterrupt):
         fit(name, cnn, few, tmp_path / "resumed", stop_after=2)
     torch.manual_seed(3)
     resumed = fit(name, cnn, few, tmp_path / "resumed")
     assert [epoch.epoch for epoch in resumed.epochs] == [3]  # the first two are not done again
-    assert resumed.weights == whole.weights
-    assert resumed.card.losses == whole.card.losses
-    assert resumed.card.weights_sha256 == whole.card.weights_sha256
+    assert resumed.weights == fitted.weights
+    assert resumed.card.losses == fitted.card.losses
+    assert resumed.card.weights_sha256 == fitted.card.weights_sha256
     other = fit(name, cnn, few, tmp_path / "other", seed=1)
-    assert other.weights != whole.weights
+    assert other.weights != fitted.weights
 
 
-def command(few: Path, out: Path) -> list[str]:
-    settings = [f"--set={key}={value}" for key, value in (SMALL["piq"] | {"epochs": 5}).items()]
-    arguments = ["--method", "piq", "--classifier", "cnn-micro", "--dataset", "esc10", "--data-dir", str(few)]
-    folders = ["--device", "cpu", "--explainers", str(out)]
-    return [sys.executable, "-m", "xaibench", "fit", *arguments, *settings, *folders]
-
-
-def test_a_fit_killed_half_way_and_given_again_ends_as_an_undisturbed_one(few: Path, tmp_path: Path) -> None:
-    variables = os.environ | {"OMP_NUM_THREADS": "1"}
-    killed = subprocess.Popen(command(few, tmp_path / "killed"), stderr=subprocess.PIPE, text=True, env=variables)
+def test_a_fit_killed_half_way_and_given_again_ends_as_an_undisturbed_one(
+    few: Path, xaibench: Command, tmp_path: Path
+) -> None:
+    command = ["fit", "--method", "piq", "--classifier", "cnn-micro", "--dataset", "esc10", "--data-dir", str(few)]
+    command += [f"--set={key}={value}" for key, value in (SMALL["piq"] | {"epochs": 5}).items()]
+    command += ["--device", "cpu", "--explainers"]
+    # As many threads as here, so that sums round alike.
+    variables = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    program = [sys.executable, "-m", "xaibench", *command, tmp_path / "killed"]
+    killed = subprocess.Popen(program, stderr=subprocess.PIPE, text=True, env=variables)
     assert killed.stderr is not None
     for line in killed.stderr:
         if line.startswith("epoch 2 of at most 5"):
@@ -222,16 +229,16 @@ def test_a_fit_killed_half_way_and_given_again_ends_as_an_undisturbed_one(few: P
     folder = tmp_path / "killed" / "esc10" / "cnn-micro" / "piq"
     assert (folder / "unfinished" / "state.pt").is_file()
     assert not (folder / "explainer.json").exists()
-    again = subprocess.run(command(few, tmp_path / "killed"), capture_output=True, text=True, env=variables)
-    assert again.returncode == 0, again.stderr
-    assert "epoch 1 of" not in again.stderr
-    whole = subprocess.run(command(few, tmp_path / "whole"), capture_output=True, text=True, env=variables)
-    assert whole.returncode == 0, whole.stderr
-    assert "epoch 1 of" in whole.stderr
+    again = xaibench(*command, tmp_path / "killed")
+    assert again.code == 0, again.err
+    assert "epoch 1 of" not in again.err
+    whole = xaibench(*command, tmp_path / "whole")
+    assert whole.code == 0, whole.err
+    assert "epoch 1 of" in whole.err
     other = tmp_path / "whole" / "esc10" / "cnn-micro" / "piq"
     assert (folder / "explainer.safetensors").read_bytes() == (other / "explainer.safetensors").read_bytes()
-    assert "codes in use" in whole.stderr
-    assert "codes in use" in whole.stdout
+    assert "codes in use" in whole.err
+    assert "codes in use" in whole.out
 
 
 def test_state_that_is_damaged_or_hostile_is_refused_and_never_unpickled(
@@ -351,8 +358,6 @@ def test_weights_fitted_to_another_classifier_are_refused(
 def test_damaged_weights_and_cards_are_refused_in_one_line(
     fitted: Fit, few: Path, xaibench: Command, tmp_path: Path
 ) -> None:
-    import shutil
-
     name = fitted.folder.name
     folder = fitting.folder_of(tmp_path / "root", "esc10", "cnn-micro", name)
     shutil.copytree(fitted.folder, folder)

@@ -360,7 +360,7 @@ def test_changes_below_rounding_are_one_rank_in_monotonicity(monkeypatch):
     values = []
     for seed in range(2):
         noise = 1e-8 * torch.randn(1, 60, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        monkeypatch.setattr(correlation, "drops", lambda *_, noise=noise: changes + noise)
+        monkeypatch.setattr("xaibench.metrics.correlation.drops", lambda *_, noise=noise: changes + noise)
         values.append(float(metric("monotonicity_correlation").score(made, None).values))
     assert values[0] == values[1]
     assert 0 < values[0] < 1

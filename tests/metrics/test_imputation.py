@@ -80,7 +80,7 @@ def test_imputation_of_a_whole_spectrogram_in_a_few_steps(kind, monkeypatch):
         missing[60:385, 80:352] = True
     else:
         missing = torch.rand(513, 431, generator=torch.Generator().manual_seed(0)) < 0.4
-    monkeypatch.setattr(imputation, "MOST_STEPS", 30)
+    monkeypatch.setattr("xaibench.metrics.imputation.MOST_STEPS", 30)
     filled = imputation.linear_imputation(x[None], missing[None])[0].numpy()
     np.testing.assert_allclose(filled, sparse_imputation(x.numpy(), missing.numpy()), atol=5e-6)
 
@@ -110,7 +110,7 @@ def test_the_scale_of_a_clip_does_not_matter():
 
 
 def test_says_so_when_it_does_not_converge(monkeypatch):
-    monkeypatch.setattr(imputation, "MOST_STEPS", 2)
+    monkeypatch.setattr("xaibench.metrics.imputation.MOST_STEPS", 2)
     with pytest.raises(ArithmeticError, match="did not converge within 2 steps"):
         imputation.linear_imputation(spectrograms(1, (40, 33)), holes((40, 33))["solid"][None])
 

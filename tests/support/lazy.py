@@ -11,17 +11,16 @@ class Lazy:
 
     Collecting the suite imports every test file; what only some tests use need not be loaded for that.
 
+    To replace something of it, name it: `monkeypatch.setattr("module.attribute", value)`.
+
     Args:
         name: of the module, absolute.
     """
 
     def __init__(self, name: str) -> None:
-        object.__setattr__(self, "_name", name)
+        self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
         if attribute.startswith("__") or attribute == "_mock_name":
             raise AttributeError(attribute)  # pytest asks every object of a test file whether it is a test, or a mock
         return getattr(importlib.import_module(self._name), attribute)
-
-    def __setattr__(self, attribute: str, value: Any) -> None:
-        setattr(importlib.import_module(self._name), attribute, value)

@@ -1,4 +1,4 @@
-"""Explainers whose map is a mask that a network draws, and how such networks are fitted."""
+"""Explainers whose map is a mask made by a network, and the fit of such networks."""
 
 from __future__ import annotations
 
@@ -26,33 +26,36 @@ _POSITIVE = {"epochs", "patience", "batch_size", "learning_rate", "decoder_width
 
 
 class MaskNetwork(nn.Module, abc.ABC):
-    """Draws a mask for spectrograms of a frozen classifier."""
+    """A network that makes masks for spectrograms of a frozen classifier."""
 
     @abc.abstractmethod
     def mask_logits(self, classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
-        """Logits of the masks over the image (batch, height, width), for spectrograms and target classes (batch,)."""
+        """Return logits of the masks (batch, height, width) on the image, for spectrograms and classes (batch,)."""
 
     @abc.abstractmethod
     def loss(self, classifier: Classifier, x: Tensor, target: Tensor, epoch: int) -> Tensor:
-        """Mean loss over the clips; `epoch` counts from 0."""
+        """Return the mean loss over the clips; `epoch` counts from 0."""
 
     def stage(self, epoch: int) -> int:
-        """Which loss an epoch (from 0) has: losses of two stages are not compared, and the last stage counts."""
+        """Return the stage of an epoch (from 0). Losses of different stages are not compared; the last stage counts."""
         return 0
 
     def after_epoch(self, share_done: float, generator: torch.Generator) -> None:
-        """What is changed between epochs other than by gradients; `share_done` of all epochs are over."""
+        """Change the network between epochs, other than by gradients; `share_done` of all epochs are over."""
 
     def measures(self, classifier: Classifier, x: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """What to log beside the loss: means of (batch,), shares of bool (batch, things) that any clip has."""
+        """Measure what is logged besides the loss.
+
+        The mean is logged of float values (batch,); of bool values (batch, things), the share that is True in any clip.
+        """
         return {}
 
 
 class MaskExplainer(TrainableExplainer):
-    """An explainer whose map is a mask drawn by a network; subclasses give the network.
+    """An explainer whose map is a mask made by a network; subclasses name the network.
 
     Attributes:
-        network: made of (classifier, settings).
+        network: class of the network, created from (classifier, settings).
     """
 
     polarity = "positive"
@@ -131,7 +134,7 @@ class MaskExplainer(TrainableExplainer):
 
 
 class _Fit(ResumableTraining[Epoch]):
-    """Fit a network to a frozen classifier; the last stage's weights with the lowest validation loss are kept."""
+    """The fit of a network to a frozen classifier; it keeps the last stage's weights of lowest validation loss."""
 
     network: MaskNetwork
 
@@ -195,7 +198,7 @@ class _Fit(ResumableTraining[Epoch]):
         return Epoch(epoch + 1, self.epochs, total / len(self.train), valid, measures)
 
     def measures(self, clips: TrainingClips, target: Tensor) -> dict[str, float]:
-        """What the network measures of clips: shares of things that any clip has, else means."""
+        """Average what the network measures over clips; of bool values, the share that is True in any clip."""
         self.network.eval()
         parts: dict[str, list[Tensor]] = {}
         with torch.inference_mode():
@@ -216,6 +219,6 @@ class _Fit(ResumableTraining[Epoch]):
 
     @torch.inference_mode()
     def _predicted(self, clips: TrainingClips) -> Tensor:
-        """Classes that the classifier predicts, (clips,), on the CPU."""
+        """Return the classes that the classifier predicts, (clips,), on the CPU."""
         parts = [self.classifier.logits(x.to(self.context.device)).argmax(dim=1).cpu() for x in clips.x.split(16)]
         return torch.cat(parts).clone()

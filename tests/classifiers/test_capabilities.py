@@ -62,7 +62,7 @@ def needing(*names: str) -> GradientTimesInput:
         ("modulation", "needs focal modulation, which linear-toy (toy) has not"),
         ("attentions", "needs attention weights, which linear-toy (toy) has not"),
         ("rectifiers", "needs ReLU as the only non-linearity, which linear-toy (toy) has not"),
-        ("ground_truth", "needs clips whose evidence is known, such as --dataset synth"),
+        ("ground_truth", "needs clips with ground truth, such as --dataset synth"),
         ("hope", "needs the capability 'hope', which linear-toy (toy) does not offer"),
         ("{odd} {}", "needs the capability '{odd} {}', which linear-toy (toy) does not offer"),
     ],

@@ -77,6 +77,6 @@ def test_a_metric_that_needs_evidence_where_there_is_none(
 ) -> None:
     arguments = ("--dataset", "esc10", "--data-dir", esc50_folder, "--limit", 1, "-c", "cnn-micro", "--device", "cpu")
     done = xaibench("run", "-m", "energy", "--metric", "pointing_game", *arguments)
-    assert_refused(done, "pointing_game: not on esc10, whose evidence is not known; choose another --metric")
+    assert_refused(done, "pointing_game: not on esc10, which has no ground truth; choose another --metric")
     done = xaibench("run", "-m", "oracle", *arguments)
-    assert_refused(done, "oracle cannot run here: it needs clips whose evidence is known, such as --dataset synth")
+    assert_refused(done, "oracle cannot run here: it needs clips with ground truth, such as --dataset synth")

@@ -75,7 +75,7 @@ def test_explain_picks_a_classifier_that_fits(xaibench: Command, esc50_folder: P
     assert done.code == 0, done.err
     assert "cnn-micro says" in done.out
     done = xaibench("explain", clip, "-m", "oracle")
-    assert_refused(done, "no classifier fits: oracle needs clips whose evidence is known")
+    assert_refused(done, "no classifier fits: oracle needs clips with ground truth")
     done = xaibench("explain", clip, "-m", "vit-rollout", "-c", "cnn-micro")
     assert_refused(done, "vit-rollout needs attention weights, which cnn-micro (cnn) has not")
     done = xaibench("explain", clip, "-m", "saliency", "--dataset", "esc50")

@@ -81,7 +81,7 @@ def test_without_weights_a_run_says_how_to_get_them() -> None:
     explainer = registry.create("methods", METHOD)
     loaded = LoadedClassifier("mine", interpreters.small_classifier(), "0" * 64)
     remedy = f"'xaibench weights add {METHOD} --classifier mine --from FOLDER'"
-    with pytest.raises(UnsupportedPairError, match=f"^is not fitted to mine; take over its weights with {remedy}$"):
+    with pytest.raises(UnsupportedPairError, match=f"^is not fitted to mine; add its weights with {remedy}$"):
         fitting.bind(METHOD, explainer, loaded, "esc10")
 
 

@@ -178,5 +178,5 @@ def test_without_evidence_its_metrics_and_methods_are_left_out(tmp_path: Path, l
     assert set(rows["method"]) == {"energy"}
     with pytest.raises(UnsupportedPairError, match="nothing to run on cnn: focalnet needs focal modulation"):
         run(replace(config, methods={"focalnet": registry.create("methods", "focalnet")}), loaded, tmp_path)
-    with pytest.raises(UnsupportedPairError, match="pointing_game: not on synth, whose evidence is not known"):
+    with pytest.raises(UnsupportedPairError, match="pointing_game: not on synth, which has no ground truth"):
         run(replace(config, metrics={"pointing_game": registry.create("metrics", "pointing_game")}), loaded, tmp_path)

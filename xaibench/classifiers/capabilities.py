@@ -53,7 +53,7 @@ class Attentive(Protocol):
 MODULATION = Capability(refusal="needs focal modulation, which {classifier} ({family}) has not", protocol=Modulated)
 ATTENTIONS = Capability(refusal="needs attention weights, which {classifier} ({family}) has not", protocol=Attentive)
 RECTIFIERS = Capability(refusal="needs ReLU as the only non-linearity, which {classifier} ({family}) has not")
-KNOWN_EVENT = Capability(refusal="needs clips whose evidence is known, such as --dataset synth")
+KNOWN_EVENT = Capability(refusal="needs clips with ground truth, such as --dataset synth")
 
 
 def find(name: str) -> Capability:

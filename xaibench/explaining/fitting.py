@@ -216,7 +216,7 @@ def bind(
     remedy = (
         f"fit it with 'xaibench fit --method {name} --classifier {reference} --dataset {dataset}{data_option(dataset)}'"
         if explainer.fittable
-        else f"take over its weights with 'xaibench weights add {name} --classifier {reference} --from FOLDER'"
+        else f"add its weights with 'xaibench weights add {name} --classifier {reference} --from FOLDER'"
     )
     raise UnsupportedPairError(f"is not fitted to {loaded.label}{aside}; {remedy}")
 

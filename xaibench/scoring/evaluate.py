@@ -71,7 +71,7 @@ def evaluate(config: RunConfig, loaded: LoadedClassifier, folder: RunFolder, rep
         and all(one.needs_ground_truth for one in config.metrics.values())
     ):
         raise UnsupportedPairError(
-            f"{', '.join(config.metrics)}: not on {config.dataset.name}, whose evidence is not known; "
+            f"{', '.join(config.metrics)}: not on {config.dataset.name}, which has no ground truth; "
             "choose another --metric or --dataset synth"
         )
     if not found:

@@ -1,4 +1,4 @@
-"""Weights with a card, the JSON file that tells what they are. Cards are not trusted: every value read is checked."""
+"""Weights with a card, the JSON file that describes them. Cards are not trusted: every value is checked when read."""
 # Without `from __future__ import annotations`: pydantic reads the fields' types also for subclasses in other modules.
 
 import abc
@@ -20,31 +20,31 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._@+-]*"
 # Names become parts of paths, so they must not contain separators.
 Name = Annotated[str, StringConstraints(pattern=f"^{NAME}$")]
 NameOrNone = Annotated[str, StringConstraints(pattern=f"^({NAME})?$")]
-FINISHED = "unfinished-weights"  # the folder of weights that are not yet in their place
+FINISHED = "unfinished-weights"  # folder of weights that are not yet in their place
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsCard(abc.ABC):
-    """What must be known of any trained weights before their numbers mean anything.
+    """The facts about trained weights that are needed to interpret their numbers.
 
     Class attributes:
         FILE: name of the JSON file beside the weights.
-        KIND: what it is, in words.
-        COMMAND: writes such folders.
-        REMEDY: what to do where card or weights are damaged; `{folder}` stands for theirs.
+        KIND: what the file is, in words.
+        COMMAND: command that writes such folders.
+        REMEDY: what to do if card or weights are damaged; `{folder}` is replaced by the folder.
 
     Attributes:
-        classifier: its name in the results.
-        dataset, dataset_fingerprint, data_licence: of the sound.
-        train_folds, validation_folds: whose clips decided the weights.
-        seed: of every random draw.
-        best_epoch: the one whose weights were kept, from 1; 0 where it is not known.
-        parameters: trained numbers.
-        command: as typed.
-        versions: of Python, xaibench and the libraries that touch numbers.
-        weights_sha256: hash of the weights; empty as long as they are not written.
-        origin: where weights from elsewhere came from; empty for those trained here.
-        source_sha256: SHA-256 of the files they were converted from, by name.
+        classifier: name of the classifier in the results.
+        dataset, dataset_fingerprint, data_licence: name, fingerprint and licence of the sound.
+        train_folds, validation_folds: folds on which the weights were trained, and the epoch chosen.
+        seed: seed of all random numbers.
+        best_epoch: epoch whose weights were kept, from 1; 0 if unknown.
+        parameters: number of trained numbers.
+        command: the command as typed.
+        versions: versions of Python, xaibench and the libraries that can change numbers.
+        weights_sha256: hash of the weights; empty until they are written.
+        origin: source of weights from elsewhere; empty for weights trained here.
+        source_sha256: SHA-256 of the files from which they were converted, by name.
     """
 
     FILE: ClassVar[str]
@@ -78,13 +78,13 @@ class WeightsCard(abc.ABC):
         """Return the SHA-256 of the weights in a folder."""
 
     def write(self, folder: Path, save: Callable[[Path], None]) -> Self:
-        """Write weights and this card, with their hash, in place of earlier ones.
+        """Write the weights, and this card with their hash, in place of earlier ones.
 
-        A killed process leaves no card beside the weights of another.
+        If the process is killed, no card is left beside weights that are not its own.
 
         Args:
-            folder: made if need be.
-            save: writes the weights into an empty folder.
+            folder: folder to write to; it is made if needed.
+            save: function that writes the weights into an empty folder.
 
         Returns:
             The card as written.
@@ -105,10 +105,10 @@ class WeightsCard(abc.ABC):
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read the card of a folder, with every value of its type.
+        """Read the card of a folder, and check the type of every value.
 
         Raises:
-            CheckpointError: there is none, or it is not what the dataclass says.
+            CheckpointError: there is no card, or it does not fit the dataclass.
         """
         path = Path(folder) / cls.FILE
         if not path.is_file():
@@ -133,7 +133,7 @@ class WeightsCard(abc.ABC):
         """Compare the weights in a folder with this card.
 
         Raises:
-            CheckpointError: they are others, or damaged.
+            CheckpointError: they are other weights, or damaged.
         """
         if self.hash_of(folder) != self.weights_sha256:
             raise CheckpointError(
@@ -142,10 +142,10 @@ class WeightsCard(abc.ABC):
 
     @classmethod
     def remedy(cls, folder: Path) -> str:
-        """Say what to do where card or weights in a folder are damaged."""
+        """Return what to do if card or weights in a folder are damaged."""
         return cls.REMEDY.format(folder=folder)
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file's bytes."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()

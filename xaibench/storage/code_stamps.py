@@ -1,4 +1,4 @@
-"""Whether code has changed, told from its files' times and sizes: nothing is imported or read."""
+"""Detect changes of code by the times and sizes of its files, without importing or reading them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INSTALLED = {"site-packages", "dist-packages"}
 
 
 def locations(module: str) -> list[Path]:
-    """Find the packages on the way to a module, each as its folder, or the file of a module that is no package.
+    """Find the packages that contain a module, each as its folder, or the file of a module that is not a package.
 
     Args:
         module: such as "package.part.module"; neither it nor its packages are imported.
@@ -37,7 +37,7 @@ def locations(module: str) -> list[Path]:
 
 
 def stamp(location: Path) -> list[list[object]]:
-    """Name, time in nanoseconds and size of every Python and JSON file of a folder and of all folders in it.
+    """List name, time in nanoseconds and size of every Python and JSON file in a folder and its subfolders.
 
     Raises:
         OSError: it cannot be read.
@@ -52,7 +52,7 @@ def stamp(location: Path) -> list[list[object]]:
 
 
 def installation() -> list[list[object]]:
-    """Name and time of every folder into which packages are installed: another one changes it."""
+    """List name and time of every folder into which packages are installed; an installation changes the time."""
     folders = [Path(entry) for entry in sys.path if Path(entry).name in INSTALLED]
     return [_of(folder) for folder in folders if folder.is_dir()]
 

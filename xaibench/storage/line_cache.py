@@ -1,4 +1,4 @@
-"""A line about each of many names, kept between calls so that a listing need not import what it lists."""
+"""Lines of listings, kept between calls, so that a listing need not import the things that it lists."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from xaibench.storage import code_stamps
 from xaibench.storage.atomic import write_atomically
 from xaibench.storage.user_folders import cache_folder
 
-# Plugins may inherit words from these.
+# Plugins may inherit texts from these packages.
 CORE = ("xaibench.methods", "xaibench.metrics")
 
 
 class LineCache:
-    """Lines of one listing. Inside `with`; what was made is written at the end.
+    """The lines of one listing. Use it in a `with` block; new lines are written at its end.
 
-    A line is used again only while everything that it may depend on is as it was: the facts that the
-    caller names, every Python and JSON file of the packages that define it and of xaibench, and which
-    packages are installed. A damaged file, or a damaged line, is made again.
+    A line is reused only if nothing on which it may depend has changed: the facts that the caller names, all Python
+    and JSON files of xaibench and of the packages that define the entry, and the list of installed packages. A
+    damaged file, or a damaged line, is made again.
 
     Args:
-        name: of the listing.
+        name: name of the listing.
     """
 
     def __init__(self, name: str) -> None:
-        # Environments of one user share the cache, and list other packages.
+        # Environments of one user share the cache folder, but list different packages.
         environment = hashlib.sha256(f"{sys.prefix} {sys.version}".encode()).hexdigest()[:12]
         self._path = cache_folder() / "listings" / f"{name}-{environment}.json"
         self._kept = _read(self._path)
@@ -43,7 +43,7 @@ class LineCache:
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if kind is None and self._used != self._kept:
-            with contextlib.suppress(OSError):  # a cache that cannot be written costs time, no more
+            with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(self._path, json.dumps(self._used).encode())
 
@@ -51,19 +51,19 @@ class LineCache:
         """Return the line of a name, from the cache if nothing has changed.
 
         Args:
-            name: whose line it is.
-            module: that defines it.
-            facts: what else decides the line; JSON.
-            make: makes the line; what it raises is raised, and nothing is kept.
+            name: name of the entry.
+            module: module that defines the entry.
+            facts: further facts on which the line depends, as JSON.
+            make: function that makes the line; its exceptions are passed on, and nothing is kept.
         """
         try:
             places = [place for one in (module, *CORE) for place in code_stamps.locations(one)]
             stamps = [self._stamp(place) for place in places]
-        except Exception:  # a stranger's import hook may raise anything; unknown is never unchanged
+        except Exception:  # an import hook of a plugin may raise anything; then nothing is reused
             return make()
         decides = [facts, stamps, self._installation]
         kept = self._kept.get(name)
-        # The hash of a line together with all that decides it: neither can change alone.
+        # The hash covers the line and everything on which it depends, so neither can change alone.
         if not (isinstance(kept, list) and len(kept) == 2 and kept[1] == _digest([decides, kept[0]])):
             line = make()
             kept = [line, _digest([decides, line])]

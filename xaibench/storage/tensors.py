@@ -1,4 +1,4 @@
-"""Named tensors in safetensors files, which nothing unpickles."""
+"""Read and write named tensors as safetensors files, which cannot run code when they are read."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from xaibench.errors import CheckpointError
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write named tensors, and perhaps texts beside them, into a file that everybody may read."""
+    """Write named tensors, and optional texts, into a file that every user may read."""
     save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, path, metadata)
-    path.chmod(0o644)  # safetensors makes it private to its writer
+    path.chmod(0o644)  # safetensors makes the file readable by its owner only
 
 
 def read(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read the named tensors of a file, floating-point ones as float32, and the texts beside them.
+    """Read the named tensors of a file, floating-point ones as float32, and its texts.
 
     Args:
-        path: of the file.
-        remedy: what to do where it cannot be read.
+        path: path of the file.
+        remedy: what the user can do if it cannot be read.
 
     Raises:
-        CheckpointError: it is missing, or no safetensors file.
+        CheckpointError: the file is missing, or is not a safetensors file.
     """
     if not path.is_file():
         raise CheckpointError(f"{path} is missing; {remedy}")
@@ -40,5 +40,5 @@ def read(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def cast(tensors: Mapping[str, Tensor], precision: torch.dtype) -> dict[str, Tensor]:
-    """Give the floating-point tensors among named ones another precision."""
+    """Convert the floating-point tensors among named ones to another precision."""
     return {name: one.to(precision) if one.is_floating_point() else one for name, one in tensors.items()}

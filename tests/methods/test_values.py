@@ -272,7 +272,7 @@ def test_controls(cnn: Classifier, batch: Batch) -> None:
         ("deeplift", "vit-micro", "ReLU"),
         ("guided-backprop", "focalnet-micro", "ReLU"),
         ("guided-gradcam", "vit-micro", "ReLU"),
-        ("oracle", "cnn-micro", "ground_truth"),
+        ("oracle", "cnn-micro", "ground truth"),
     ],
 )
 def test_impossible_pairs_are_refused_with_the_reason(name: str, family: str, word: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +30,7 @@ class Server(ThreadingHTTPServer):
         shift: by how many bytes the range that is sent differs from the range asked for.
         chunked: whether the length is kept secret, as GitHub does.
         cut: bytes of the body after which the connection is closed.
-        stall: seconds of silence after the cut.
+        awake: cleared, the server says nothing after the cut until it is set again (or a minute is over).
         status: an error to answer instead.
         redirect: an address to send the client to instead.
         requests: headers of the requests so far.
@@ -45,7 +44,8 @@ class Server(ThreadingHTTPServer):
         self.ranges, self.careless, self.chunked = True, False, False
         self.shift = 0
         self.cut: int | None = None
-        self.stall = 0.0
+        self.awake = threading.Event()
+        self.awake.set()
         self.status: int | None = None
         self.redirect = ""
         self.requests: list[dict[str, str]] = []
@@ -103,7 +103,7 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(body[start:end])
         self.wfile.flush()
-        time.sleep(server.stall)
+        server.awake.wait(60)
 
 
 def zipped(folder: Path, extra: dict[str, bytes] | None = None) -> bytes:

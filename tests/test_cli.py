@@ -42,8 +42,7 @@ def test_the_lines_of_help_are_those_of_the_commands() -> None:
     group = typer.main.get_group(cli.app)
     context = typer.Context(group)
     for name, (_, line) in cli.COMMANDS.items():
-        assert group.get_command(context, name).help == line
-        _, command, _ = group.resolve_command(context, [name])
+        command = group.get_command(context, name)
         assert command.help.partition("\n\n")[0].replace("\n", " ") == line
         assert command.name == name
 

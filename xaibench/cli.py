@@ -60,12 +60,35 @@ COMMANDS = {
 
 
 class _Commands(TyperGroup):
-    """The commands: all by name and line, and the one that is called in full."""
+    """The commands: all by name, and the one that is called in full."""
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args[0] in COMMANDS:
-            self.commands[args[0]] = _load(args[0])
-        return super().resolve_command(ctx, args)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings | {"commands": dict.fromkeys(COMMANDS)})
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return _load(cmd_name) if cmd_name in COMMANDS else None
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Draw the page as typer does; its own drawing imports Markdown and highlighting, most of the time of help."""
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.padding import Padding
+        from rich.panel import Panel
+        from rich.table import Table
+
+        console = Console(highlight=False)
+        usage = " ".join(["Usage:", ctx.command_path, *self.collect_usage_pieces(ctx)])
+        console.print(Padding(escape(usage), 1), Padding(str(self.help), (0, 1, 1, 1)), sep="")
+        records = (param.get_help_record(ctx) for param in self.get_params(ctx))
+        options = [record for record in records if record is not None]
+        commands = [(name, line) for name, (_, line) in COMMANDS.items()]
+        for title, rows in (("Options", options), ("Commands", commands)):
+            table = Table.grid(padding=(0, 2))
+            table.add_column(style="bold cyan", no_wrap=True)
+            for row in rows:
+                table.add_row(*row)
+            console.print(Panel(table, title=title, title_align="left", border_style="dim"))
+        console.print(Padding(str(self.epilog), 1))
 
 
 def _load(name: str) -> Any:
@@ -101,10 +124,6 @@ def _main(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     pass
-
-
-for command, (_, line) in COMMANDS.items():
-    app.command(command, help=line)(lambda: None)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """From legacy-speechbrain to the standard protocol, one difference at a time, on the reference checkpoints.
 
     python benchmarks/legacy_differences.py ESC-50-master REFERENCE                # minutes; tables as Markdown
-    python benchmarks/legacy_differences.py ESC-50-master REFERENCE --subject vit  # one of focalnet, vit, piq
+    python benchmarks/legacy_differences.py ESC-50-master REFERENCE --only vit     # one of focalnet, vit, piq
 
 REFERENCE is a folder of checkpoints in the format of SpeechBrain's ESC-50 recipes: focalnet/, vit/, focalnet/piq/.
 Each number is a mean over the clips of ESC-10's fold 5.
@@ -193,21 +193,21 @@ def bounds() -> None:
 def main(
     folder: Annotated[Path, typer.Argument(help="Folder in ESC-50's layout.")],
     reference: Annotated[Path, typer.Argument(help="Folder of the reference checkpoints.")],
-    loaded: Annotated[str, typer.Option(help="focalnet, vit, piq or all.")] = "all",
+    only: Annotated[str, typer.Option(help="focalnet, vit, piq or all.")] = "all",
     clips: Annotated[int | None, typer.Option(help="Only the first of them.", min=1)] = None,
 ) -> None:
     """Print the tables."""
     source = Esc10(folder)
     bounds()
     for family, method in METHODS.items():
-        if loaded in {"all", family}:
+        if only in {"all", family}:
             print(f"### {method} on {family}\n")
             measured = Measured(source, reference / family, registry.create("methods", method), clips)
             ladder(measured, Reading(), OF_MAPS, ("FF", "Fid-In", "accuracy"))
             batch_means(measured)
             chance = Measured(source, reference / family, registry.create("methods", "random"), clips).read(Reading())
             print(f"a random mask, read as legacy-speechbrain: FF {chance['FF']:.4g}, Fid-In {chance['Fid-In']:.4g}\n")
-    if loaded in {"all", "piq"}:
+    if only in {"all", "piq"}:
         print("### piq-speechbrain on focalnet\n")
         piq = importlib.import_module("xaibench.methods.piq_speechbrain").RecipePiq()
         measured = Measured(source, reference / "focalnet", piq, clips)

@@ -97,7 +97,7 @@ def test_the_start_of_commands() -> None:
 
 
 def test_the_differences_of_the_protocols(esc50_folder: Path, reference_folder: Path) -> None:
-    lines = printed("legacy_differences", esc50_folder, reference_folder, "--subject", "vit", "--clips", 2)
+    lines = printed("legacy_differences", esc50_folder, reference_folder, "--only", "vit", "--clips", 2)
     rows = table(lines)
     original = pd.read_csv(reference_folder / "vit" / "amt.csv").iloc[:2]
     assert rows[0]["what changes"] == "legacy-speechbrain"

@@ -17,6 +17,10 @@ class CheckpointError(XaibenchError):
     """Weights and classifier do not fit together, or no weights exist."""
 
 
+class ClassifierError(XaibenchError):
+    """A classifier gives something other than one finite logit for each class and clip."""
+
+
 class RegistryError(XaibenchError):
     """A name is unknown or registered twice, or an entry point does not load."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import weakref
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
 from xaibench.classifiers.forward import Forwarder
-from xaibench.errors import XaibenchError
+from xaibench.errors import ClassifierError, XaibenchError
 from xaibench.scoring.evaluate import LoadedClassifier
 from xaibench.testing import toy_batch, toy_classifier
 
@@ -75,3 +76,26 @@ def test_forwarder_counts_and_scales(loaded: LoadedClassifier) -> None:
         logits = loaded.classifier.logits(x).double()
     expected = torch.softmax(loaded.classifier.temperature * logits, dim=1)
     torch.testing.assert_close(p, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("megabytes", [1 << 25, 1 << 42])
+def test_memory_that_runs_out_is_recognised_in_the_words_of_this_system(
+    loaded: LoadedClassifier, megabytes: int
+) -> None:
+    forwarder = Forwarder(loaded.classifier, 4)
+
+    def work(start: int, stop: int) -> int:
+        if stop - start > 1:
+            torch.empty(megabytes << 20, dtype=torch.uint8)
+        return stop - start
+
+    assert forwarder.in_micro_batches(3, work) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("wrong", [lambda x: x[:, :3], lambda x: x[0], lambda x: x.tolist()])
+def test_logits_of_other_classes_than_the_named_ones_are_refused(wrong: Callable[[Tensor], object]) -> None:
+    classifier, x = toy_classifier(), toy_batch().x
+    right = classifier.logits
+    classifier.logits = lambda x: wrong(right(x))  # type: ignore[method-assign,assignment,return-value]
+    with pytest.raises(ClassifierError, match=r"toy-cnn gives logits .* for 3 clips and 4 classes, expected \(3, 4\)"):
+        Forwarder(classifier, 16).logits(x)

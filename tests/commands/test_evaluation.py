@@ -78,3 +78,15 @@ def test_a_metric_that_needs_evidence_where_there_is_none(
     assert_refused(done, "pointing_game: not on esc10, which has no ground truth; choose another --metric")
     done = xaibench("run", "-m", "oracle", *arguments)
     assert_refused(done, "oracle cannot run here: it needs clips with ground truth, such as --dataset synth")
+
+
+def test_of_several_methods_those_that_do_not_fit_are_left_out(xaibench: Command, weights: Path) -> None:
+    run = ("run", "-c", weights, "--limit", 1, "--metric", "sparseness", "--device", "cpu")
+    done = xaibench(*run, "-m", "focalnet", "-m", "random", "-m", "vit-rollout")
+    assert done.code == 0
+    assert "left out: focalnet on " in done.err
+    assert "left out: vit-rollout on " in done.err
+    assert "random" in done.out
+    done = xaibench(*run, "-m", "focalnet", "-m", "vit-rollout")
+    assert done.code == 2
+    assert done.error_lines[-1] == "Error: no pair of method and classifier is left to run; see the reasons above"

@@ -180,3 +180,20 @@ def test_without_evidence_its_metrics_and_methods_are_left_out(tmp_path: Path, l
         run(replace(config, methods={"focalnet": registry.create("methods", "focalnet")}), loaded, tmp_path)
     with pytest.raises(UnsupportedPairError, match="pointing_game: not on synth, which has no ground truth"):
         run(replace(config, metrics={"pointing_game": registry.create("metrics", "pointing_game")}), loaded, tmp_path)
+
+
+def test_what_a_method_costs_does_not_depend_on_who_came_before_it(
+    synth: Synth, loaded: LoadedClassifier, tmp_path: Path
+) -> None:
+    """Some changed clips are the same for all methods and are forwarded once: every method that reads them pays."""
+    metrics = ("faithfulness", "infidelity")
+    run(config_of(synth, ("energy", "saliency"), metrics, 2), loaded, tmp_path / "both")
+    costs = {}
+    for method in ("energy", "saliency"):
+        run(config_of(synth, (method,), metrics, 2), loaded, tmp_path / method)
+        alone, among = (
+            parts.read_info(tmp_path / folder / "cnn" / method / "part-000.parquet") for folder in (method, "both")
+        )
+        assert alone.forwards == among.forwards
+        costs[method] = among.forwards
+    assert costs["energy"] == costs["saliency"] > 2 * 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -243,3 +244,18 @@ def test_values_that_are_no_numbers_get_a_reason(tmp_path: Path, synth: Synth, l
     assert rows["reason"].tolist()[:2] == ["mine is nan", "mine is inf"]
     assert rows["value"].isna().tolist() == [True, True, False]
     assert rows["reason"].isna().tolist() == [False, False, True]
+
+
+def test_a_classifier_without_an_answer_fails_every_pair_and_writes_nothing(
+    synth: Synth, loaded: LoadedClassifier, tmp_path: Path
+) -> None:
+    """NaN would make some class the largest, and every score one of it."""
+    broken = copy.deepcopy(loaded.classifier)
+    with torch.no_grad():
+        next(broken.head.parameters())[0, 0] = torch.nan  # type: ignore[union-attr,operator]
+    events = run(
+        config_of(synth, ("energy", "random"), ("sparseness",), 2), LoadedClassifier("cnn", broken, ""), tmp_path
+    )
+    assert [event.kind for event in events] == ["failed", "failed"]
+    assert {event.reason.partition(" (")[0] for event in events} == {"the classifier gives NaN or infinite logits"}
+    assert not list(tmp_path.rglob("part-*"))

@@ -48,3 +48,13 @@ def test_other_files_are_refused_with_the_remedy(tmp_path: Path, content: bytes)
     with pytest.raises(CheckpointError, match=r"made is not a safetensors file \(.*\); make it again$") as caught:
         tensors.read(path, "make it again")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("precision", [torch.float16, torch.float32])
+def test_numbers_that_are_none_are_refused(tmp_path: Path, number: float, precision: torch.dtype) -> None:
+    broken = torch.zeros(3, 3, dtype=precision)
+    broken[1, 2] = number
+    tensors.write(tmp_path / "made", {"whole": torch.ones(2), "broken": broken})
+    with pytest.raises(CheckpointError, match=r"made: 'broken' holds NaN or infinite numbers; make it again$"):
+        tensors.read(tmp_path / "made", "make it again")

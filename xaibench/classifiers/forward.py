@@ -9,10 +9,20 @@ import torch
 from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
-from xaibench.errors import XaibenchError
+from xaibench.errors import ClassifierError, XaibenchError
 
 CPU_BATCH = 16
 GPU_BATCH = 128
+
+# How torch, and the system libraries below it, say that memory ran out where they raise a plain RuntimeError: on
+# Windows, on a GPU, on Linux, and in C++.
+_OUT_OF_MEMORY = (
+    "not enough memory",
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "bad_alloc",
+)
 
 Result = TypeVar("Result")
 
@@ -60,19 +70,34 @@ class Forwarder:
         return 1 if on_cpu else max(1, self.batch_size // count)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Logits of spectrograms (n, 513, 431) at the temperature, float64 (n, classes)."""
+        """Logits of spectrograms (n, 513, 431) at the temperature, float64 (n, classes).
+
+        Raises:
+            ClassifierError: the classifier gives anything but one logit for each class and clip.
+        """
         temperature = self.classifier.temperature if self._temperature is None else self._temperature
 
         def forward(start: int, stop: int) -> Tensor:
             reduced = self._precision != torch.float32
             with torch.inference_mode(), torch.autocast(x.device.type, self._precision, enabled=reduced):
                 logits = self._run(x[start:stop])
+            self._check(logits, stop - start)
             # Double precision keeps 1 - p meaningful where p is close to 1.
             return temperature * logits.double()
 
         parts = self.in_micro_batches(len(x), forward)
         self.count += len(x)
         return torch.cat(parts)
+
+    def _check(self, logits: Tensor, count: int) -> None:
+        """Refuse what would be read as the probabilities of other classes, or of none."""
+        name, expected = self.classifier.name, (count, len(self.classifier.classes))
+        if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
+            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ClassifierError(
+                f"{name} gives logits {shape} for {count} clips and {expected[1]} classes, expected {expected}; "
+                "its head and its list of classes do not belong together"
+            )
 
     def in_micro_batches(self, count: int, work: Callable[[int, int], Result]) -> list[Result]:
         """Call `work(start, stop)` over [0, count) in micro-batches, halving them when memory runs out.
@@ -97,7 +122,7 @@ class Forwarder:
             except (torch.OutOfMemoryError, MemoryError) as error:
                 failure = error.with_traceback(None)
             except RuntimeError as error:
-                if "not enough memory" not in str(error) and "out of memory" not in str(error):
+                if not any(words in str(error).lower() for words in _OUT_OF_MEMORY):
                     raise
                 failure = error.with_traceback(None)
             if stop - start == 1:

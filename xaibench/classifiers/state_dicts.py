@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from pathlib import Path
 
 import torch
@@ -22,6 +23,8 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], bool]:
     """
     if not path.is_file():
         raise CheckpointError(f"{path} is missing; copy or download it again")
+    if _is_compressed(path):
+        raise CheckpointError(f"{path} is compressed, which torch never does; export the state dict with torch.save")
     try:
         with warnings.catch_warnings(action="ignore"):  # torch's, on formats that are refused below
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -49,3 +52,12 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], bool]:
                 raise CheckpointError(f"{path}: '{key}' holds NaN or infinite numbers; train or download it again")
         state[key] = value.detach()
     return state, half
+
+
+def _is_compressed(path: Path) -> bool:
+    """Whether a few megabytes could become gigabytes when they are read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(record.compress_type != zipfile.ZIP_STORED for record in archive.infolist())
+    except (OSError, zipfile.BadZipFile):  # torch's earlier format, or no state dict at all
+        return False

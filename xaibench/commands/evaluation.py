@@ -136,7 +136,8 @@ def run(
                 warn_of_seen_folds(f"{one.name} for {label}", "fitted", chosen, one.card)
     refused = {label: reasons for label, (_, reasons) in found.items()}
     pairs = sum(len(taking_part) for taking_part, _ in found.values())
-    _refuse_impossible(methods if ALL not in method else [], refused)
+    if len(methods) == 1 and all(refused.values()):
+        raise UnsupportedPairError(f"{methods[0]} cannot run here: it {_first_reason(refused)}")
     for label, reasons in refused.items():
         for name, reason in reasons.items():
             notes().print(f"left out: {name} on {label} ({reason})", style="dim", markup=False, soft_wrap=True)
@@ -210,16 +211,8 @@ def _positive(text: str, option: str) -> int:
     return int(text)
 
 
-def _refuse_impossible(named: Sequence[str], refused: dict[str, dict[str, str]]) -> None:
-    """Raise an error if a method that was named fits no classifier.
-
-    Raises:
-        UnsupportedPairError: there is such a method.
-    """
-    for name in named:
-        reasons = [reasons[name] for reasons in refused.values() if name in reasons]
-        if len(reasons) == len(refused):
-            raise UnsupportedPairError(f"{name} cannot run here: it {reasons[0]}")
+def _first_reason(refused: dict[str, dict[str, str]]) -> str:
+    return next(reason for reasons in refused.values() for reason in reasons.values())
 
 
 def _print_summary(folder: Path, failures: dict[tuple[str, str], str]) -> None:
@@ -240,7 +233,8 @@ def _print_summary(folder: Path, failures: dict[tuple[str, str], str]) -> None:
             for column in ("explain_seconds_per_clip", "score_seconds_per_clip", "forwards_per_clip")
         )
         notes().print(
-            f"time: {explaining:.0f} s explaining, {scoring:.0f} s scoring ({forwards:,.0f} forward passes)",
+            f"time: {explaining:.0f} s explaining, {scoring:.0f} s scoring ({forwards:,.0f} forward passes; "
+            "what methods share counts for each)",
             style="dim",
         )
         output().print(f"per-clip scores: {folder}", markup=False, soft_wrap=True)

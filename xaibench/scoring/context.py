@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
-from xaibench.errors import ExplanationError
+from xaibench.errors import ClassifierError, ExplanationError
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import importance
 from xaibench.scoring.ranking import Ranking
@@ -64,6 +65,15 @@ class Masked(Perturbation):
 
 
 @dataclass(frozen=True)
+class Answer:
+    """Logits of a perturbation that does not depend on a map, (batch, classes), and what it cost to ask for them."""
+
+    logits: Tensor
+    forwards: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Clean:
     """A batch and what the classifier says of it unchanged; shared by all methods.
 
@@ -75,7 +85,7 @@ class Clean:
         silence: of an all-zero spectrogram, (classes,).
         waveform: samples of the clips, float32 (batch, samples), or None.
         stem: samples of the labelled event alone, float32 (batch, samples), or None.
-        answers: logits of the perturbations that do not depend on a map, for all methods.
+        answers: what is known of the perturbations that do not depend on a map, for all methods.
         inputs: changed clips that metrics ask methods about again, for all methods.
     """
 
@@ -84,8 +94,23 @@ class Clean:
     silence: Tensor
     waveform: Tensor | None = None
     stem: Tensor | None = None
-    answers: dict[Perturbation, Tensor] = field(default_factory=dict, init=False, compare=False, repr=False)
+    answers: dict[Perturbation, Answer] = field(default_factory=dict, init=False, compare=False, repr=False)
     inputs: dict[Perturbation, Tensor] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse logits of which no class is the largest.
+
+        Raises:
+            ClassifierError: a logit is NaN or infinite.
+        """
+        broken = ~torch.cat([self.logits, self.silence[None]]).isfinite().all(dim=1)
+        if broken.any():
+            names = (*self.batch.clip_ids, "silence")
+            first = next(name for name, bad in zip(names, broken.tolist(), strict=True) if bad)
+            raise ClassifierError(
+                f"the classifier gives NaN or infinite logits ({first}); check its weights, and --precision if it is "
+                "not float32"
+            )
 
     @cached_property
     def probabilities(self) -> Tensor:
@@ -108,6 +133,8 @@ class ScoringContext:
         attribution: the maps as the method defines them, finite, float32 (batch, freq, time).
         importance: what counts of them, non-negative, same shape.
         explainer: the method itself, to be asked again about other inputs, targets or weights.
+        borrowed: answers that other methods had asked for before. Their cost counts for this method as well, so that
+            what a method costs does not depend on which methods came before it.
     """
 
     def __init__(self, clean: Clean, attribution: Tensor, explainer: BoundExplainer) -> None:
@@ -115,6 +142,7 @@ class ScoringContext:
         self.attribution = attribution
         self.importance = importance(attribution, explainer.method.polarity)
         self.explainer = explainer
+        self.borrowed: dict[Perturbation, Answer] = {}
         self._logits: dict[Perturbation, Tensor] = {}
         self._shared: dict[Hashable, Any] = {}
 
@@ -176,17 +204,23 @@ class ScoringContext:
     def logits(self, perturbation: Perturbation) -> Tensor:
         """Logits of the changed clips at the temperature, float64 (batch, classes)."""
         self.require([perturbation])
-        return self._known_to(perturbation)[perturbation]
+        return self._logits[perturbation]
 
     def require(self, wanted: Sequence[Perturbation]) -> None:
         """Forward many perturbations in full micro-batches."""
-        missing = [one for one in dict.fromkeys(wanted) if one not in self._known_to(one)]
+        missing = [one for one in dict.fromkeys(wanted) if one not in self._logits]
+        for one in missing:
+            if not one.depends_on_map and one in self.clean.answers:
+                self.borrowed[one] = self.clean.answers[one]
+                self._logits[one] = self.borrowed[one].logits
+        missing = [one for one in missing if one not in self._logits]
         group = self.explainer.forwarder.group(len(self))
         for start in range(0, len(missing), group):
             perturbations = missing[start : start + group]
-            outputs = self._ask([one.apply(self) for one in perturbations])
-            for one, output in zip(perturbations, outputs, strict=True):
-                self._known_to(one)[one] = output
+            for one, answer in zip(perturbations, self._ask(perturbations), strict=True):
+                self._logits[one] = answer.logits
+                if not one.depends_on_map:
+                    self.clean.answers[one] = answer
 
     def of_target(self, values: Tensor) -> Tensor:
         """The target's column of (batch, classes): (batch,)."""
@@ -206,16 +240,14 @@ class ScoringContext:
             self._shared[key] = compute()
         return self._shared[key]
 
-    def _known_to(self, perturbation: Perturbation) -> dict[Perturbation, Tensor]:
-        """Where a perturbation's logits are kept: with this method's maps, or with the clips."""
-        return self._logits if perturbation.depends_on_map else self.clean.answers
-
-    def _ask(self, inputs: list[Tensor]) -> list[Tensor]:
-        """Logits of changed batches, each (batch, classes).
+    def _ask(self, perturbations: list[Perturbation]) -> list[Answer]:
+        """Ask for the logits of changed batches, each (batch, classes).
 
         Clips that are unchanged, or silent, are not forwarded: much digital silence makes parts equal
         to the clip, and the rounding of another batch would then decide whether confidence rose.
         """
+        started = time.perf_counter()
+        inputs = [one.apply(self) for one in perturbations]
         x = self.clean.batch.x
         unchanged = [_equal(one, x) for one in inputs]
         silent = [_equal(one, torch.zeros((), device=x.device).expand_as(one)) for one in inputs]
@@ -227,7 +259,8 @@ class ScoringContext:
             found = self.explainer.forwarder.logits(together).split([len(one) for one in rest])
             for answer, asked, part in zip(answers, open_questions, found, strict=True):
                 answer[asked] = part
-        return answers
+        seconds = (time.perf_counter() - started) / len(inputs)
+        return [Answer(answer, len(one), seconds) for answer, one in zip(answers, rest, strict=True)]
 
 
 def _equal(first: Tensor, second: Tensor) -> Tensor:

@@ -17,7 +17,15 @@ from xaibench import registry
 from xaibench.classifiers.forward import Forwarder
 from xaibench.classifiers.isolation import Clips, Guard
 from xaibench.classifiers.loaded import LoadedClassifier
-from xaibench.errors import IsolationError, ResultsError, UnsupportedPairError, XaibenchError, named, one_line
+from xaibench.errors import (
+    ClassifierError,
+    IsolationError,
+    ResultsError,
+    UnsupportedPairError,
+    XaibenchError,
+    named,
+    one_line,
+)
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.cache import Made, on_device
 from xaibench.explaining.explainer import Explainer
@@ -25,7 +33,7 @@ from xaibench.explaining.explanation import Explanation, defects
 from xaibench.results.parts import EQUAL_AREA, SOFT, MethodFacts, PartInfo
 from xaibench.results.store import RunFolder
 from xaibench.scoring.config import MethodOnClassifier, RunConfig, applicable, methods_on
-from xaibench.scoring.context import Clean, ScoringContext
+from xaibench.scoring.context import Answer, Clean, ScoringContext
 from xaibench.scoring.identities import Identities
 from xaibench.scoring.memory import measure_peak
 from xaibench.scoring.metric import Metric, Scores
@@ -139,7 +147,10 @@ class _Part:
                 return Event("found", label, name, len(self.clips))
             # Rescored whole, so that a part is always one method's one pass.
             wanted |= {metric: registry.create("metrics", metric) for metric in known - set(wanted)}
-        clean = self._prepare()
+        try:
+            clean = self._prepare()
+        except ClassifierError as error:
+            return Event("failed", label, name, len(self.clips), one_line(error))
         before = self.forwarder.count
         explainer = BoundExplainer(method, self.forwarder, self.guard)
         try:
@@ -149,7 +160,7 @@ class _Part:
             )
             started = time.perf_counter()
             metrics = applicable(wanted, self.config.dataset, pair)
-            rows = self._rows(pair, explainer, explanation, clean, metrics)
+            rows, borrowed = self._rows(pair, explainer, explanation, clean, metrics)
             self.guard.check(f"scoring {name}", self._pristine)
             facts = facts_of(pair, explanation)
         except (Exception, SystemExit) as error:
@@ -169,8 +180,8 @@ class _Part:
             device=provenance.device_name(clean.batch.x.device),
             batch_size=self.forwarder.batch_size,
             explain_seconds=sum(one.seconds for one in made),
-            score_seconds=time.perf_counter() - started,
-            forwards=self.forwarder.count - before,
+            score_seconds=time.perf_counter() - started + sum(one.seconds for one in borrowed),
+            forwards=self.forwarder.count - before + sum(one.forwards for one in borrowed),
             peak_memory_bytes=max(peaks, default=None),
         )
         self.folder.write(label, name, self.index, rows, info)
@@ -307,7 +318,8 @@ class _Part:
         explanation: Explanation,
         clean: Clean,
         metrics: dict[str, Metric],
-    ) -> pd.DataFrame:
+    ) -> tuple[pd.DataFrame, list[Answer]]:
+        """Score every metric; return the rows, and the answers that were there before but cost this method too."""
         broken = defects(explanation.map)
         # A broken map is scored as zeros so that its neighbours can be; its values are discarded.
         usable = torch.tensor([reason is None for reason in broken], device=explanation.map.device)
@@ -320,7 +332,7 @@ class _Part:
                 with self.guard.watched(f"metric {name}", clean.batch, clean.target):
                     scored = _score(name, metric, context, area)
                 frames.append(self._frame(pair, name, area, scored, broken))
-        return pd.concat(frames, ignore_index=True)
+        return pd.concat(frames, ignore_index=True), list(context.borrowed.values())
 
     def _frame(
         self, pair: MethodOnClassifier, metric: str, area: float | None, scored: Scores, broken: Sequence[str | None]

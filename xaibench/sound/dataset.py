@@ -29,8 +29,17 @@ class Split:
 
     @classmethod
     def testing(cls, fold: int, folds: Sequence[int]) -> Split:
-        """Make the split that tests on `fold` and validates on the fold before it (before the first: the last)."""
-        ordered = sorted(folds)
+        """Make the split that tests on `fold` and validates on the fold before it (before the first: the last).
+
+        Raises:
+            DataError: there are fewer than three folds, so that none is left to train on.
+        """
+        ordered = sorted(set(folds))
+        if len(ordered) < 3 or fold not in ordered:
+            raise DataError(
+                f"to test on fold {fold}, a dataset needs that fold, one to choose the epoch by and one to train on; "
+                f"this one has {', '.join(map(str, ordered)) or 'none'}: give its clips three folds or more"
+            )
         before = ordered[ordered.index(fold) - 1]
         return cls(tuple(other for other in ordered if other not in {fold, before}), (before,), (fold,))
 

@@ -27,16 +27,20 @@ def read(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         remedy: what the user can do if it cannot be read.
 
     Raises:
-        CheckpointError: the file is missing, or is not a safetensors file.
+        CheckpointError: the file is missing, is not a safetensors file, or holds NaN or infinite numbers.
     """
     if not path.is_file():
         raise CheckpointError(f"{path} is missing; {remedy}")
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no dict)
-            return cast(tensors, torch.float32), dict(file.metadata() or {})
+            texts = dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not a safetensors file ({error}); {remedy}") from error
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise CheckpointError(f"{path}: '{name}' holds NaN or infinite numbers; {remedy}")
+    return cast(tensors, torch.float32), texts
 
 
 def cast(tensors: Mapping[str, Tensor], precision: torch.dtype) -> dict[str, Tensor]:

@@ -11,10 +11,16 @@ from xaibench.sound.batch import Batch
 TOLERANCE = 1e-4  # relative; a convolution rounds differently in batches of different sizes
 
 
+def require(kept: object, broken: str) -> None:
+    """Raise an AssertionError that says which promise is broken; `assert` would say nothing under `python -O`."""
+    if not kept:
+        raise AssertionError(broken)
+
+
 def check_words(leaf: object, keys: Sequence[str]) -> None:
     for key in keys:
         value = getattr(leaf, key, None)
-        assert isinstance(value, str) and value.strip(), f"{key} must be a sentence or name, not {value!r}"
+        require(isinstance(value, str) and value.strip(), f"{key} must be a sentence or name, not {value!r}")
 
 
 def close(first: Tensor, second: Tensor) -> bool:

@@ -18,7 +18,7 @@ from xaibench.explaining.trainable import TrainableExplainer
 from xaibench.sound.batch import Batch
 from xaibench.sound.randomness import seeded
 from xaibench.storage import provenance
-from xaibench.testing.common import check_words, close, reversed_batch
+from xaibench.testing.common import check_words, close, require, reversed_batch
 from xaibench.testing.toys import toy_batch, toy_classifier
 from xaibench.testing.trained import check_fit
 from xaibench.testing.unchanged import unchanged
@@ -39,9 +39,9 @@ def check_explainer(explainer: Explainer | type[Explainer], classifier: Classifi
     """
     method = explainer() if isinstance(explainer, type) else explainer
     check_words(method, ("title", "reference", "description"))
-    assert getattr(method, "polarity", None) in get_args(Polarity), f"polarity must be one of {get_args(Polarity)}"
+    require(getattr(method, "polarity", None) in get_args(Polarity), f"polarity must be one of {get_args(Polarity)}")
     named = isinstance(method.requires, frozenset) and all(isinstance(name, str) for name in method.requires)
-    assert named, f"requires must be a frozenset of names of capabilities, not {method.requires!r}"
+    require(named, f"requires must be a frozenset of names of capabilities, not {method.requires!r}")
     _check_parameters(method)
     if classifier is None:
         classifier = toy_classifier(method.requires - {GROUND_TRUTH})
@@ -57,10 +57,10 @@ def check_explainer(explainer: Explainer | type[Explainer], classifier: Classifi
     explain = _Watched(method, classifier)
     whole = explain(batch, target, "a batch of three")
     for i, defect in enumerate(defects(whole.map)):
-        assert defect is None, f"{defect} (clip {i} of the toy batch)"
+        require(defect is None, f"{defect} (clip {i} of the toy batch)")
     if method.native_mask:
         low, high = float(whole.map.min()), float(whole.map.max())
-        assert low >= 0 and high <= 1, f"native_mask promises values from 0 to 1, the map has {low:.3g} to {high:.3g}"
+        require(low >= 0 and high <= 1, f"native_mask promises values from 0 to 1, the map has {low:.3g} to {high:.3g}")
     _check_randomness(explain, batch, target, whole)
     _check_independence(explain, batch, target, whole)
     explain(replace(batch.slice(0, 1), x=torch.zeros_like(batch.x[:1])), target[:1], "a silent clip")
@@ -79,18 +79,20 @@ def _check_parameters(method: Explainer) -> None:
 def _check_offers(method: Explainer, classifier: Classifier) -> None:
     for name in method.requires & classifier.capabilities:
         lacking = missing_members(name, classifier)
-        assert not lacking, f"{classifier.name} offers '{name}' but has no {', '.join(lacking)}"
+        require(not lacking, f"{classifier.name} offers '{name}' but has no {', '.join(lacking)}")
 
 
 def _check_refusals(method: Explainer, classifier: Classifier) -> None:
     refusal = method.refusal(classifier, has_ground_truth=True)
-    assert refusal is None, f"refusal() turns down {classifier.name}, which has all it needs: {refusal}"
+    require(refusal is None, f"refusal() turns down {classifier.name}, which has all it needs: {refusal}")
     for need in method.requires:
         lacking = classifier
         if need != GROUND_TRUTH:
             lacking = toy_classifier({"attentions"} if need == "rectifiers" else {"rectifiers"})
         refusal = method.refusal(lacking, has_ground_truth=need != GROUND_TRUTH)
-        assert isinstance(refusal, str) and refusal, f"refusal() gives no reason where '{need}' is missing: {refusal!r}"
+        require(
+            isinstance(refusal, str) and refusal, f"refusal() gives no reason where '{need}' is missing: {refusal!r}"
+        )
 
 
 class _Watched:
@@ -112,13 +114,13 @@ class _Watched:
             validate(explanation, tuple(batch.x.shape))
         except XaibenchError as error:
             raise AssertionError(str(error)) from None
-        assert explanation.map.device == batch.x.device, f"the map is on {explanation.map.device}, not with the clips"
+        require(explanation.map.device == batch.x.device, f"the map is on {explanation.map.device}, not with the clips")
         shape = explanation.native_shape
         largest = [max(sizes) for sizes in zip(batch.picture_shape, self._classifier.front_end.image_size, strict=True)]
         plausible = len(shape) == 2 and all(
             isinstance(n, int) and 1 <= n <= most for n, most in zip(shape, largest, strict=True)
         )
-        assert plausible, f"native_shape {shape} is no (freq, time) resolution"
+        require(plausible, f"native_shape {shape} is no (freq, time) resolution")
         return explanation
 
 
@@ -126,22 +128,22 @@ def _check_randomness(explain: _Watched, batch: Batch, target: Tensor, whole: Ex
     remedy = "draw only from batch.generator(index, purpose)"
     with seeded(1):
         again = explain(batch, target, "the same batch again")
-    assert close(whole.map, again.map), f"the same clips and seed gave two maps; {remedy}"
+    require(close(whole.map, again.map), f"the same clips and seed gave two maps; {remedy}")
     other = explain(replace(batch, seed=batch.seed + 1), target, "another seed")
     if close(whole.map, other.map):
         return  # draws nothing
     reseeded = explain(
         _Reseeded(batch.x, batch.clip_ids, batch.seed, batch.ground_truth), target, "other draws of the generators"
     )
-    assert close(other.map, reseeded.map), f"the map depends on the seed other than by batch.generator; {remedy}"
+    require(close(other.map, reseeded.map), f"the map depends on the seed other than by batch.generator; {remedy}")
 
 
 def _check_independence(explain: _Watched, batch: Batch, target: Tensor, whole: Explanation) -> None:
     backwards = explain(reversed_batch(batch), target.flip(0), "a reversed batch").map.flip(0)
-    assert close(whole.map, backwards), "a clip's map depends on the order of the batch"
+    require(close(whole.map, backwards), "a clip's map depends on the order of the batch")
     for i in range(len(batch)):
         alone = explain(batch.slice(i, i + 1), target[i : i + 1], "a batch of one")
-        assert close(whole.map[i : i + 1], alone.map), "a clip's map depends on the other clips of its batch"
+        require(close(whole.map[i : i + 1], alone.map), "a clip's map depends on the other clips of its batch")
 
 
 class _Interruption(Exception):
@@ -180,7 +182,7 @@ def _check_interruption(method: Explainer, classifier: Classifier, batch: Batch,
                     method.explain(classifier, batch, target)
             except Exception:
                 raised = True  # wrapped or not; what it may not do is go on as if nothing had been
-        assert raised, "explain() hides an exception of the classifier's forward pass"
+        require(raised, "explain() hides an exception of the classifier's forward pass")
 
 
 class _Reseeded(Batch):

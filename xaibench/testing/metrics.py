@@ -20,7 +20,7 @@ from xaibench.scoring.context import Clean, Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores
 from xaibench.sound.batch import Batch
 from xaibench.sound.randomness import seeded
-from xaibench.testing.common import TOLERANCE, check_words, reversed_batch
+from xaibench.testing.common import TOLERANCE, check_words, require, reversed_batch
 from xaibench.testing.toys import CLASSES, toy_batch, toy_classifier
 from xaibench.testing.unchanged import unchanged
 
@@ -34,14 +34,14 @@ def check_metric(metric: Metric | type[Metric]) -> None:
     scorer = metric() if isinstance(metric, type) else metric
     check_words(scorer, ("title", "family", "reference", "description", "formula", "traps", "cost"))
     for flag in ("higher_is_better", "per_area", "needs_ground_truth", "in_default_set"):
-        assert isinstance(getattr(scorer, flag, None), bool), f"{flag} must be True or False"
-    assert scorer.soft_mask in ("never", "also", "only"), (
-        f"soft_mask must be never, also or only, not {scorer.soft_mask}"
+        require(isinstance(getattr(scorer, flag, None), bool), f"{flag} must be True or False")
+    require(
+        scorer.soft_mask in ("never", "also", "only"), f"soft_mask must be never, also or only, not {scorer.soft_mask}"
     )
     bounds: Any = getattr(scorer, "bounds", ())
-    assert len(bounds) == 2 and bounds[0] < bounds[1], f"bounds must be (smallest, largest), not {bounds}"
+    require(len(bounds) == 2 and bounds[0] < bounds[1], f"bounds must be (smallest, largest), not {bounds}")
     for one in scorer.perturbations(AREAS):
-        assert isinstance(one, Perturbation), f"perturbations() holds {one!r}, which is no Perturbation"
+        require(isinstance(one, Perturbation), f"perturbations() holds {one!r}, which is no Perturbation")
 
     batch = toy_batch()
     if not scorer.needs_ground_truth:
@@ -69,7 +69,7 @@ def _check_same_values(
             value, slack = together.values[i], TOLERANCE * max(unit, float(together.values.nan_to_num().abs().max()))
             for other, change in ((alone.values[0], "when it is scored alone"), (reverse.values[-1 - i], "in reverse")):
                 same = torch.isclose(value, other, rtol=0, atol=slack, equal_nan=True)
-                assert same, f"the value of a clip changes {change}: {value:.6g} became {other:.6g}"
+                require(same, f"the value of a clip changes {change}: {value:.6g} became {other:.6g}")
 
 
 def _check_odd_input(metric: Metric, classifier: Classifier, batch: Batch, draws: Tensor) -> None:
@@ -146,9 +146,9 @@ def _score(metric: Metric, context: _Listening, situation: str) -> list[Scores]:
                     "return NaN with a reason"
                 ) from error
         beyond = context.read - set(announced)
-        assert not beyond, f"score() reads {sorted(map(repr, beyond))}, which perturbations() does not announce"
+        require(not beyond, f"score() reads {sorted(map(repr, beyond))}, which perturbations() does not announce")
         for name, tensor in inputs.items():
-            assert torch.equal(tensor, copies[name]), f"score() changed {name}"
+            require(torch.equal(tensor, copies[name]), f"score() changed {name}")
         _check_scores(metric, result, len(context), situation)
         found.append(result)
     return found
@@ -162,17 +162,18 @@ def _areas(metric: Metric, context: ScoringContext) -> tuple[float | None, ...]:
 
 
 def _check_scores(metric: Metric, result: Scores, count: int, situation: str) -> None:
-    assert isinstance(result, Scores), f"score() returned {type(result).__name__}, expected Scores"
+    require(isinstance(result, Scores), f"score() returned {type(result).__name__}, expected Scores")
     values = result.values
-    assert values.shape == (count,) and values.dtype == torch.float64, (
-        f"values are {values.dtype} {tuple(values.shape)}, expected float64 ({count},); use xaibench.scores"
+    require(
+        values.shape == (count,) and values.dtype == torch.float64,
+        f"values are {values.dtype} {tuple(values.shape)}, expected float64 ({count},); use xaibench.scores",
     )
-    assert len(result.reasons) == count, f"{len(result.reasons)} reasons for {count} clips"
+    require(len(result.reasons) == count, f"{len(result.reasons)} reasons for {count} clips")
     low, high = metric.bounds
     for value, reason in zip(values.tolist(), result.reasons, strict=True):
-        assert reason is None or (isinstance(reason, str) and reason), f"a reason is {reason!r}, expected a sentence"
+        require(reason is None or (isinstance(reason, str) and reason), f"a reason is {reason!r}, expected a sentence")
         if reason is None:
-            assert math.isfinite(value), f"{situation} scores {value} without a reason"
-            assert low - 1e-9 <= value <= high + 1e-9, f"{situation} scores {value}, outside bounds {metric.bounds}"
+            require(math.isfinite(value), f"{situation} scores {value} without a reason")
+            require(low - 1e-9 <= value <= high + 1e-9, f"{situation} scores {value}, outside bounds {metric.bounds}")
         else:
-            assert math.isnan(value), f"{situation} scores {value} although it is undefined: {reason}"
+            require(math.isnan(value), f"{situation} scores {value} although it is undefined: {reason}")

@@ -17,7 +17,7 @@ from xaibench.errors import CheckpointError
 from xaibench.explaining.trainable import Epoch, FitContext, Fitted, TrainableExplainer, TrainingClips
 from xaibench.sound.batch import Batch
 from xaibench.sound.randomness import seeded
-from xaibench.testing.common import close
+from xaibench.testing.common import close, require
 from xaibench.testing.toys import toy_batch
 from xaibench.testing.unchanged import unchanged
 
@@ -52,7 +52,7 @@ def check_fit(method: TrainableExplainer, classifier: Classifier, batch: Batch, 
         AssertionError: the promise that is broken.
     """
     for name, value in method.settings.items():
-        assert isinstance(value, bool | int | float), f"setting {name} is {value!r}; expected True, False or a number"
+        require(isinstance(value, bool | int | float), f"setting {name} is {value!r}; expected True, False or a number")
     fitter = _Fitter(classifier, batch, target)
     with tempfile.TemporaryDirectory() as made:
         root = Path(made)
@@ -60,7 +60,7 @@ def check_fit(method: TrainableExplainer, classifier: Classifier, batch: Batch, 
             maps = fitter.maps(method, root / "once", seed=0)
         with unchanged(classifier, batch, target, "a second fit()"):
             again = fitter.maps(_fresh(method), root / "twice", seed=1)
-        assert close(maps, again), "two fits with the same seed gave two maps; draw only from context.seed"
+        require(close(maps, again), "two fits with the same seed gave two maps; draw only from context.seed")
         _check_goes_on(fitter, _fresh(method), root / "stopped", maps)
         _check_other_weights(method, fitter, maps)
         _check_files(method, fitter, root, maps)
@@ -96,9 +96,9 @@ class _Fitter:
         )
         with seeded(seed):
             fitted = method.fit(self.classifier, self.train, self.valid, context)
-        assert isinstance(fitted, Fitted), f"fit() returned {type(fitted).__name__}, expected Fitted"
+        require(isinstance(fitted, Fitted), f"fit() returned {type(fitted).__name__}, expected Fitted")
         numbers = {epoch.epoch for epoch in fitted.epochs}
-        assert not numbers or fitted.best_epoch in numbers, f"best_epoch {fitted.best_epoch} is none of the epochs"
+        require(not numbers or fitted.best_epoch in numbers, f"best_epoch {fitted.best_epoch} is none of the epochs")
         return self.explained(method)
 
     def explained(self, method: TrainableExplainer, classifier: Classifier | None = None) -> Tensor:
@@ -116,20 +116,20 @@ def _check_goes_on(fitter: _Fitter, method: TrainableExplainer, state: Path, map
             fitter.maps(method, state, seed=2, stop=True)
         except _Stop:
             resumed = fitter.maps(_fresh(method), state, seed=3)
-            assert close(maps, resumed), (
-                "a fit that was stopped and called again gave other maps than an undisturbed one"
+            require(
+                close(maps, resumed), "a fit that was stopped and called again gave other maps than an undisturbed one"
             )
 
 
 def _check_other_weights(method: TrainableExplainer, fitter: _Fitter, maps: Tensor) -> None:
     """Metrics that randomise parameters ask about copies of the classifier."""
     twin = copy.deepcopy(fitter.classifier)
-    assert close(maps, fitter.explained(method, twin)), "a copy of the classifier is explained in another way"
+    require(close(maps, fitter.explained(method, twin)), "a copy of the classifier is explained in another way")
     with torch.no_grad():
         for parameter in twin.parameters():
             parameter.mul_(-1)
     found = fitter.explained(method, twin)
-    assert found.shape == maps.shape, "a copy of the classifier with other weights is not explained"
+    require(found.shape == maps.shape, "a copy of the classifier with other weights is not explained")
 
 
 def _check_files(method: TrainableExplainer, fitter: _Fitter, root: Path, maps: Tensor) -> None:
@@ -137,17 +137,17 @@ def _check_files(method: TrainableExplainer, fitter: _Fitter, root: Path, maps: 
     folder.mkdir()
     method.save(folder)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    assert files, "save() wrote no file"
+    require(files, "save() wrote no file")
     with unchanged(fitter.classifier, fitter.batch, fitter.target, "load()"):
         method.load(folder, fitter.classifier)
     loaded = fitter.explained(method)
     gap = (loaded - maps).abs().flatten(1).mean(dim=1)
-    assert (gap <= SAVED_TOLERANCE * maps.abs().flatten(1).mean(dim=1)).all(), "saved and loaded, it gives other maps"
+    require((gap <= SAVED_TOLERANCE * maps.abs().flatten(1).mean(dim=1)).all(), "saved and loaded, it gives other maps")
     second.mkdir()
     method.save(second)
     other = _fresh(method)
     other.load(second, fitter.classifier)
-    assert close(loaded, fitter.explained(other)), "loaded, saved and loaded in a new instance, it gives other maps"
+    require(close(loaded, fitter.explained(other)), "loaded, saved and loaded in a new instance, it gives other maps")
     for path in files:
         _check_damage(method, fitter, folder, path.relative_to(folder))
 
@@ -175,5 +175,5 @@ def _check_damage(method: TrainableExplainer, fitter: _Fitter, folder: Path, nam
                 raised = ""
             except Exception as error:
                 raised = f"{type(error).__name__}: {error}"
-        assert not trap.exists(), f"load() unpickles {name}, which may run anybody's code"
-        assert not raised, f"load() of a folder whose {name} {damage} raised {raised}, expected CheckpointError"
+        require(not trap.exists(), f"load() unpickles {name}, which may run anybody's code")
+        require(not raised, f"load() of a folder whose {name} {damage} raised {raised}, expected CheckpointError")

@@ -12,6 +12,7 @@ from torch import Tensor
 from xaibench.classifiers.base import Classifier
 from xaibench.sound.batch import Batch
 from xaibench.sound.randomness import random_states
+from xaibench.testing.common import require
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def unchanged(classifier: Classifier | None, batch: Batch, target: Tensor, event
     finally:
         after = _surroundings(classifier, batch, target)
         changed = [key for key in before | after if not _same(before.get(key), after.get(key))]
-        assert not changed, f"{event} left these changed: {', '.join(changed)}"
+        require(not changed, f"{event} left these changed: {', '.join(changed)}")
 
 
 def _surroundings(classifier: Classifier | None, batch: Batch, target: Tensor) -> dict[str, Any]:

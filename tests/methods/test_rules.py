@@ -1,0 +1,59 @@
+"""Rule-based methods on classifiers whose rectifications their hooks do not see."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from xaibench import registry
+from xaibench.classifiers.base import Classifier
+from xaibench.errors import ExplanationError
+from xaibench.methods.rules import contributions
+from xaibench.testing import toy_batch, toy_classifier
+
+
+class Functional(nn.Module):
+    """A ReLU that is no nn.ReLU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x)
+
+
+def hidden(classifier: Classifier, which: slice) -> int:
+    """Replace some of the ReLU modules by functional ones; return how many."""
+    places = [
+        (parent, name)
+        for parent in classifier.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.ReLU)
+    ]
+    for parent, name in places[which]:
+        setattr(parent, name, Functional())
+    return len(places[which])
+
+
+RULES = ("deeplift", "guided-backprop", "guided-gradcam")
+
+
+@pytest.mark.parametrize("method", RULES)
+@pytest.mark.parametrize("which", [slice(None), slice(0, 1), slice(-1, None)], ids=["all", "the first", "the last"])
+def test_a_rectification_that_the_hooks_do_not_see_is_refused(method: str, which: slice) -> None:
+    """Without the rule what is left is the gradient (times the input), under another name."""
+    batch, classifier = toy_batch(), toy_classifier({"rectifiers"})
+    target = classifier.logits(batch.x).argmax(dim=1)
+    explainer = registry.create("methods", method)
+    seen = explainer.explain(classifier, batch, target)
+    assert hidden(classifier, which) > 0
+    assert torch.equal(classifier.logits(batch.x).argmax(dim=1), target), "the classifier is the same function"
+    with pytest.raises(ExplanationError, match=r"toy-cnn rectifies where the rules .* do not reach: .* an nn\.ReLU"):
+        explainer.explain(classifier, batch, target)
+    assert seen.map.abs().sum() > 0
+
+
+def test_contributions_sum_to_the_rise_of_the_logit() -> None:
+    batch, classifier = toy_batch(), toy_classifier({"rectifiers"})
+    target = classifier.logits(batch.x).argmax(dim=1)
+    found = contributions(classifier, batch.x, target).double().flatten(1).sum(dim=1)
+    rise = classifier.temperature * (classifier.logits(batch.x) - classifier.logits(torch.zeros_like(batch.x)))
+    torch.testing.assert_close(found, rise.gather(1, target[:, None])[:, 0].double(), rtol=1e-4, atol=1e-5)

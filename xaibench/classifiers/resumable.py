@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from xaibench.classifiers.schedule import warm_up_then_cosine
 from xaibench.errors import CheckpointError
-from xaibench.storage.atomic import write_atomically
+from xaibench.storage.atomic import replacing, write_atomically
 from xaibench.storage.provenance import plain
 
 UNFINISHED = "unfinished"  # the folder of the state, beside the weights to come
@@ -152,9 +151,8 @@ class ResumableTraining(abc.ABC, Generic[Record]):
             "best": vars(self.best),
             "seconds": self.seconds,
         }
-        temporary = path.with_name(path.name + ".tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            torch.save(state, temporary)
 
     def _restore(self, path: Path) -> None:
         try:

@@ -27,6 +27,10 @@ def comparison(methods: list[str], classifiers: tuple[str, ...] = ("cnn-micro",)
     records = [
         {
             "dataset": "esc10",
+            "group": "esc10",
+            "clips": 12,
+            "missing": 0,
+            "differs_in": "",
             "classifier": classifier,
             "method": method,
             "metric": metric,

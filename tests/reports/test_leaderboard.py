@@ -58,8 +58,34 @@ def test_a_method_scored_on_fewer_clips_is_marked(tmp_path: Path) -> None:
     methods: dict[str, Scores] = {"whole": {FF: noise(1, 0.8)}, "stopped": {FF: noise(2, 0.9, clips=CLIPS // 2)}}
     table = leaderboard.board(compare([write_run(tmp_path / "run", methods)]), "synth", "cnn-micro")
     assert [row.name for row in table.rows] == ["stopped" + tables.PARTIAL, "whole"]
-    assert f"{CLIPS} clips" in table.caption
+    assert f"{CLIPS // 2} of {CLIPS} clips" in table.caption
     assert any(note.startswith(tables.PARTIAL) for note in table.notes)
+    assert f"FF: compared on the clips that all methods have, {CLIPS // 2} of {CLIPS}." in table.notes
+
+
+def test_methods_without_a_shared_clip_are_not_ranked(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / "one", {"b": {FF: noise(1, 0.8)}}),
+        write_run(tmp_path / "two", {"a": {FF: noise(2, 0.1)}}, first_clip=CLIPS),
+    ]
+    table = leaderboard.board(compare(runs), "synth", "cnn-micro")
+    assert [row.name for row in table.rows] == ["a" + tables.PARTIAL, "b" + tables.PARTIAL]
+    assert not any(cell.best for row in table.rows for cell in row.cells)
+    assert "FF: not ranked, because no clip is shared by all methods." in table.notes
+
+
+def test_a_method_made_otherwise_is_marked_and_the_note_says_how(tmp_path: Path) -> None:
+    methods: dict[str, Scores] = {name: {FF: noise(i, 0.8)} for i, name in enumerate(["a", "b", "random"])}
+    run = write_run(tmp_path / "run", methods, made={"b": {"device": "cuda (H100)", "shared_code_sha256": "x"}})
+    comparison = compare([run])
+    table = leaderboard.board(comparison, "synth", "cnn-micro")
+    assert {row.name for row in table.rows} == {"a", "b" + tables.OTHERWISE, "random"}
+    assert f"{tables.OTHERWISE}: made with other code, versions or devices than most: b (code, device)." in table.notes
+    assert any("'xaibench verify RUN --rescore N'" in note for note in table.notes)
+    assert tables.latex(table).isascii()
+    wide = leaderboard.wide(comparison, "synth").set_index("method")
+    assert wide["differs_in"].to_dict() == {"a": "", "b": "code;device", "random": ""}
+    assert list(wide.columns[-7:]) == ["group", "protocol", "seed", "precision", "compiled", "clips", "differs_in"]
 
 
 def test_a_metric_scored_on_fewer_clips_is_marked(tmp_path: Path) -> None:
@@ -289,7 +315,7 @@ def test_terminal_tables_fit_100_columns_with_every_metric(tmp_path: Path) -> No
     )
     for name in registry.names("metrics"):
         assert leaderboard.metric_heading(name) in text
-    with pytest.raises(ResultsError, match="no results on dataset 'esc51'; there are results on synth"):
+    with pytest.raises(ResultsError, match="no results of the group 'esc51'; there are results of synth"):
         leaderboard.terminal_tables(comparison, "esc51")
 
 

@@ -44,7 +44,7 @@ def make_rows(methods: list[str], metrics: tuple[str, ...] = ("faithfulness", "s
         for area in ([0.1, 0.2] if metric == "faithfulness" else [np.nan])
         for i, value in enumerate(generator.normal(0.5 - 0.1 * index, 0.1, 12))
     ]
-    return pd.DataFrame(records, columns=SCHEMA.names)
+    return pd.DataFrame(records, columns=SCHEMA.names).assign(group="synth")
 
 
 def make_comparison(rows: pd.DataFrame) -> pd.DataFrame:
@@ -57,8 +57,7 @@ def make_comparison(rows: pd.DataFrame) -> pd.DataFrame:
     )
     lines["seconds_per_clip"] = [10.0 ** -METHODS.index(m) for m in lines["method"]]
     lines["control"] = lines["method"].isin(["random", "uniform"])
-    lines["mask"] = "equal area"
-    return lines
+    return lines.assign(mask="equal area", group="synth", clips=12, missing=0, differs_in="")
 
 
 def texts(figure: Figure) -> list[str]:
@@ -98,6 +97,28 @@ def test_heatmap_names_methods_metrics_and_their_directions(comparison: pd.DataF
     assert {*METHODS, "FF\n↑", "SPS\n↑", "cnn-micro", "vit-micro"} <= set(found)
     mean = comparison[(comparison["method"] == "uniform") & (comparison["area"] == 0.1)]["mean"].iloc[0]
     assert f"{mean:.2f}†" in found
+
+
+def test_heatmap_marks_who_lacks_clips_and_who_was_made_otherwise(comparison: pd.DataFrame) -> None:
+    fewer, otherwise = comparison["method"] == "saliency", comparison["method"] == "random"
+    marked = comparison.assign(
+        clips=comparison["clips"].mask(fewer, 8),
+        missing=comparison["missing"].mask(fewer, 4),
+        differs_in=comparison["differs_in"].mask(otherwise, "code;threads"),
+    )
+    found = texts(heatmap(at_primary_area(marked)))
+    assert {"occlusion", "saliency°", "random¶"} <= set(found)
+    (note,) = [text for text in found if "not significantly better" in text]
+    assert "° lacks clips" in note and "¶ made with other code" in note
+    assert "¶" not in "".join(texts(heatmap(at_primary_area(comparison))))
+
+
+def test_groups_have_figures_of_their_own(rows: pd.DataFrame, comparison: pd.DataFrame, tmp_path: Path) -> None:
+    lines = comparison[(comparison["metric"] == "sparseness") & (comparison["classifier"] == "cnn-micro")]
+    groups = ["synth-seed0", "synth-seed7"]
+    both, clips = (pd.concat([table.assign(group=name) for name in groups]) for table in (lines, rows))
+    names = [path.name for path in plots.write_plots(clips, both, tmp_path)]
+    assert names == [f"heatmap-{name}.{suffix}" for name in groups for suffix in ("png", "pdf")]
 
 
 def test_heatmap_is_darkest_for_the_best_whatever_the_direction() -> None:

@@ -23,7 +23,10 @@ COMMITTED = [
 @pytest.fixture(scope="module")
 def comparison() -> pd.DataFrame:
     table = pd.read_csv(ROOT / "results" / "comparison.csv", keep_default_na=True)
-    text = ["tied_with", "beaten_by"]  # an empty list of methods, which a CSV cannot tell from nothing
+    # The committed file was written before these columns were, when a dataset was one group of whole runs.
+    later = {"group": table["dataset"], "clips": table["n"] + table["undefined"], "missing": 0, "differs_in": ""}
+    table = table.assign(**{name: values for name, values in later.items() if name not in table})
+    text = ["tied_with", "beaten_by", "differs_in"]  # an empty list, which a CSV cannot tell from nothing
     return table.assign(**{name: table[name].fillna("") for name in text})
 
 

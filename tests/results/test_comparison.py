@@ -111,8 +111,11 @@ def test_methods_of_several_runs_and_folds_are_compared_together(tmp_path: Path)
     second = write_run(tmp_path / "two", {"b": {FF: noise(3, 0.9)}})
     third = write_run(tmp_path / "three", {"b": {FF: noise(4, 0.9, 8)}}, first_clip=CLIPS)
     lines = cell(compare([first, second, third]), *FF)
+    assert set(lines["group"]) == {"synth"}
     assert lines["rank"].to_dict() == {"b": 1, "a": 2, "random": 3}
-    assert lines["n"].to_dict() == {"b": CLIPS + 8, "a": CLIPS, "random": CLIPS}
+    assert lines["n"].to_dict() == {"b": CLIPS, "a": CLIPS, "random": CLIPS}
+    assert lines["clips"].to_dict() == {"b": CLIPS + 8, "a": CLIPS, "random": CLIPS}
+    assert lines["missing"].to_dict() == {"b": 0, "a": 8, "random": 8}
     assert lines.loc["b", "better_than_random"]
     assert lines.loc["b", "seconds_per_clip"] == pytest.approx(8 / (CLIPS + 8))
 
@@ -165,51 +168,54 @@ def test_one_recording_gives_no_interval_and_no_verdict(tmp_path: Path) -> None:
     assert not lines.loc["a", "better_than_random"]
 
 
-def test_contradicting_runs_are_refused(tmp_path: Path) -> None:
+def test_groups_have_lines_of_their_own(tmp_path: Path) -> None:
     first = write_run(tmp_path / "one", {"a": {FF: noise(1)}})
-    again = write_run(tmp_path / "two", {"a": {FF: noise(2)}})
-    with pytest.raises(ResultsError, match=r"scored more than once for 'a' .*compare one of these runs"):
-        compare([first, again])
-    protocol = write_run(tmp_path / "three", {"b": {FF: noise(2)}}, protocol="legacy")
-    with pytest.raises(ResultsError, match=r"different protocols \(legacy, standard\)"):
-        compare([first, protocol])
-    weights = write_run(tmp_path / "four", {"b": {FF: noise(2)}}, sha256="others")
-    with pytest.raises(ResultsError, match="other weights"):
-        compare([first, weights])
-    fewer = write_run(tmp_path / "five", {"b": {FF: noise(2, clips=8)}}, sha256="others", limit=8)
-    with pytest.raises(ResultsError, match="other weights"):
-        compare([first, fewer])
+    other = write_run(tmp_path / "two", {"b": {FF: noise(2)}}, seed=7)
+    elsewhere = write_run(tmp_path / "three", {"b": {FF: noise(2)}}, dataset="esc10", seed=7)
+    lines = compare([first, other, elsewhere])
+    assert lines["group"].tolist() == ["esc10", "synth-seed0", "synth-seed7"]
+    assert lines["rank"].tolist() == [1, 1, 1]
+    assert lines[["protocol", "seed", "precision", "compiled"]].values.tolist()[2] == ["standard", 7, "float32", False]
 
 
-@pytest.mark.parametrize(
-    "condition", [{"dataset_fingerprint": "others"}, {"seed": 7}, {"precision": "bfloat16"}, {"compiled": True}]
-)
-def test_runs_under_other_conditions_are_refused(tmp_path: Path, condition: dict[str, Any]) -> None:
-    first = write_run(tmp_path / "one", {"a": {FF: noise(1)}})
-    other = write_run(tmp_path / "two", {"b": {FF: noise(2)}}, **condition)
-    (name,) = condition
-    with pytest.raises(ResultsError, match=f"cannot be compared: {name.replace('_', ' ')} .*compare one of these runs"):
-        compare([first, other])
-    elsewhere = write_run(tmp_path / "three", {"b": {FF: noise(2)}}, dataset="esc10", **condition)
-    assert len(compare([first, elsewhere])) == 2
-
-
-def test_who_beats_whom_is_decided_on_the_clips_that_both_have(tmp_path: Path) -> None:
-    """A control that was also scored on easier clips has the better mean, and is worse on every common clip."""
+def test_methods_are_compared_on_the_clips_that_all_have(tmp_path: Path) -> None:
+    """A control that was also scored on easier clips has the better mean, and is worse on every shared clip."""
     easy = np.concatenate([noise(1, 0.2, 16), noise(2, 0.9, CLIPS - 16)])
-    methods: dict[str, Scores] = {"a": {FF: noise(1, 0.2, 16) + 0.3}, "random": {FF: easy}}
-    lines = cell(compare([write_run(tmp_path / "run", methods)]), *FF)
-    assert lines.loc["random", "mean"] > lines.loc["a", "mean"]
-    assert lines.loc["a", "better_than_random"]
-    assert lines.loc["a", "beaten_by"] == ""
+    own = noise(1, 0.2, 16) + 0.3
+    own[0] = np.nan
+    methods: dict[str, Scores] = {"a": {FF: own, SPS: noise(3, 0.3, 16)}, "random": {FF: easy, SPS: easy}}
+    found = compare([write_run(tmp_path / "run", methods)])
+    lines = cell(found, *FF)
+    assert easy.mean() > np.nanmean(own) > lines.loc["random", "mean"] == pytest.approx(easy[:16].mean())
+    assert lines["rank"].to_dict() == {"a": 1, "random": 2}
+    assert lines.loc["a", "better_than_random"] and lines.loc["a", "beaten_by"] == ""
+    assert lines[["n", "undefined", "clips", "missing"]].to_dict("index") == {
+        "a": {"n": 15, "undefined": 1, "clips": 16, "missing": CLIPS - 16},
+        "random": {"n": 16, "undefined": 0, "clips": CLIPS, "missing": 0},
+    }
+    # Exactly what a comparison of the shared clips alone says.
+    fewer = {name: {key: values[:16] for key, values in scores.items()} for name, scores in methods.items()}
+    alone = compare([write_run(tmp_path / "alone", fewer)])
+    same = ["metric", "method", "mean", "low", "high", "n", "undefined", "accuracy", "rank", "tied_with", "beaten_by"]
+    pd.testing.assert_frame_equal(found[same], alone[same])
 
 
-def test_without_a_common_clip_there_is_no_verdict(tmp_path: Path) -> None:
+def test_shared_are_the_clips_not_their_number(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "one", {"random": {FF: noise(1)}})
+    second = write_run(tmp_path / "two", {"a": {FF: noise(2, 0.9)}}, first_clip=CLIPS - 10)
+    lines = cell(compare([first, second]), *FF)
+    assert lines["n"].to_dict() == {"a": 10, "random": 10}
+    assert lines["missing"].to_dict() == {"a": CLIPS - 10, "random": CLIPS - 10}
+    assert lines.loc["random", "mean"] == pytest.approx(noise(1)[-10:].mean())
+
+
+def test_without_a_shared_clip_nothing_is_ranked(tmp_path: Path) -> None:
     first = write_run(tmp_path / "one", {"random": {FF: noise(1)}})
     second = write_run(tmp_path / "two", {"a": {FF: noise(2, 0.9)}}, first_clip=CLIPS)
     lines = cell(compare([first, second]), *FF)
-    assert lines["better_than_random"].isna().all()
-    assert lines.loc["a", "tied_with"] == "random"
+    assert lines["better_than_random"].isna().all() and lines["rank"].isna().all()
+    assert (lines[["tied_with", "beaten_by"]] == "").all(axis=None)
+    assert lines["n"].to_dict() == {"a": CLIPS, "random": CLIPS}
     with pytest.raises(ResultsError, match="no run to compare"):
         compare([])
 

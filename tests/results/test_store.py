@@ -35,9 +35,10 @@ INFO = PartInfo(
         code="package.module:Saliency",
         native_shape=(8, 16),
     ),
-    audio_sha256="def",
-    ground_truth_sha256="",
+    audio_sha256={"a": "d", "b": "e"},
+    ground_truth_sha256={},
     code_sha256="ghi",
+    shared_code_sha256="gh",
     metrics_sha256={"faithfulness": "j", "sparseness": "k"},
     versions={"torch": "2.11"},
     device="cpu",
@@ -83,7 +84,7 @@ def folder(tmp_path: Path) -> RunFolder:
     """A run with two parts of one method and one of another."""
     made = RunFolder(tmp_path / "runs" / "one", MANIFEST)
     made.write("cnn-micro", "saliency", 0, rows(), INFO)
-    made.write("cnn-micro", "saliency", 1, rows(clips=("c",)), replace(INFO, clips=1))
+    made.write("cnn-micro", "saliency", 1, rows(clips=("c",)), replace(INFO, clips=1, audio_sha256={"c": "f"}))
     other = replace(INFO.method, name="random", control=True, native_shape=(513, 431))
     made.write("cnn-micro", "random", 0, rows("random"), replace(INFO, method=other, peak_memory_bytes=None))
     return made

@@ -28,12 +28,14 @@ def write_run(
     protocol: str = "standard",
     sha256: str = "weights",
     info: dict[str, dict[str, Any]] | None = None,
+    made: dict[str, dict[str, Any]] | None = None,
     **conditions: Any,
 ) -> Path:
     """A run of per-clip values: methods -> (metric, area) -> values; METHOD-soft is the soft mask of METHOD.
 
     Args:
         info: more of what the parts say of a method, by its key in `methods`.
+        made: likewise, of what they were made with.
         conditions: of the manifest, instead of the usual ones.
     """
     manifest = Manifest(
@@ -87,9 +89,10 @@ def write_run(
             classifier_sha256=sha256,
             weights_sha256=sha256,
             method=replace(facts, **(info or {}).get(key, {})),
-            audio_sha256="a",
-            ground_truth_sha256="",
+            audio_sha256={clip: "a" for frame in frames for clip in frame["clip"]},
+            ground_truth_sha256={},
             code_sha256="c",
+            shared_code_sha256="e",
             metrics_sha256={metric: "m" for metric, _ in scores},
             versions={},
             device="cpu",
@@ -99,7 +102,7 @@ def write_run(
             forwards=9,
             peak_memory_bytes=2_500_000,
         )
-        run.write(classifier, key, 0, pd.concat(frames), part)
+        run.write(classifier, key, 0, pd.concat(frames), replace(part, **(made or {}).get(key, {})))
     return folder
 
 

@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xaibench.commands.console import notes, output
 
+if TYPE_CHECKING:
+    from xaibench.results.selection import Group
+
 ResultsArgument = Annotated[
     Path, typer.Argument(help="Run folder, or folder with run folders below it.", metavar="[RESULTS]")
+]
+DatasetsOption = Annotated[
+    list[str] | None, typer.Option("--dataset", help="Only runs on this dataset; repeatable.", metavar="NAME")
+]
+ProtocolsOption = Annotated[
+    list[str] | None, typer.Option("--protocol", help="Only runs under this protocol; repeatable.", metavar="NAME|ID")
+]
+SeedsOption = Annotated[
+    list[int] | None, typer.Option("--seed", help="Only runs with this seed; repeatable.", metavar="N")
+]
+RunsOption = Annotated[
+    list[str] | None,
+    typer.Option("--run", help="Only this run, by the name or path of its folder; repeatable.", metavar="FOLDER"),
 ]
 
 
 def compare(
     results: ResultsArgument = Path("results"),
     out: Annotated[Path, typer.Option(help="CSV file to write.", metavar="FILE")] = Path("results/comparison.csv"),
+    dataset: DatasetsOption = None,
+    protocol: ProtocolsOption = None,
+    seed: SeedsOption = None,
+    run: RunsOption = None,
 ) -> None:
     """Write the comparison as CSV, with one line per dataset, classifier, method, metric and area.
 
@@ -25,52 +45,64 @@ def compare(
     memory per clip. The column mask is "equal area", or "soft" for a method's own soft mask, which is ranked only
     among soft masks. Fitted methods also have training_seconds and trained_parameters.
 
+    Runs are compared with each other if dataset, protocol, seed and precision are the same, and if no clip was scored
+    twice by the same method on the same classifier; other runs are in another group (column group). In a group,
+    methods are compared on the clips that all of them have scored. The column clips says how many a method has
+    scored itself, missing how many it lacks, and differs_in whether it was made with other code, versions, device or
+    number of threads than most.
+
     [bold]Examples[/bold]
 
     xaibench compare
 
     xaibench compare results/runs/esc10-fold5 --out esc10.csv
+
+    xaibench compare --dataset synth --seed 0
     """
-    from xaibench.results import comparison
-    from xaibench.results.store import find_runs
+    from xaibench.results.comparison import compare_groups
     from xaibench.storage.atomic import write_atomically
 
-    runs = find_runs(results)
-    with notes().status(f"comparing {len(runs)} runs"):
-        lines = comparison.compare(runs)
+    groups = _groups(results, dataset, protocol, seed, run)
+    with notes().status(f"comparing {_count(groups)} runs"):
+        lines = compare_groups(groups)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, lines.to_csv(index=False).encode())
-    output().print(f"{out}: {len(lines)} lines from {', '.join(map(str, runs))}", markup=False, soft_wrap=True)
+    compared = ", ".join(str(one) for group in groups for one in group.runs)
+    output().print(f"{out}: {len(lines)} lines from {compared}", markup=False, soft_wrap=True)
 
 
 def leaderboard(
     results: ResultsArgument = Path("results"),
     out: Annotated[Path, typer.Option(help="Folder for the tables and plots.", metavar="FOLDER")] = Path("results"),
     plots: Annotated[bool, typer.Option(help="Draw the plots as well.")] = True,
+    dataset: DatasetsOption = None,
+    protocol: ProtocolsOption = None,
+    seed: SeedsOption = None,
+    run: RunsOption = None,
 ) -> None:
     """Print the leaderboards, and write them as CSV, Markdown, LaTeX and plots.
 
     A metric is marked if it failed in [bold]xaibench validate[/bold], that is, in a validation-*.csv of the --out
-    folder.
+    folder. Runs that cannot be compared with each other (see [bold]xaibench compare --help[/bold]) have leaderboards
+    of their own, and files whose names say what distinguishes them.
 
     [bold]Examples[/bold]
 
     xaibench leaderboard
 
     xaibench leaderboard results/runs/esc10-fold5 --out board --no-plots
+
+    xaibench leaderboard --run esc10-fold5 --run esc10-fold4
     """
-    import pandas as pd
-
     from xaibench.reports import leaderboard as board
-    from xaibench.results.comparison import compare as compare_runs
-    from xaibench.results.store import find_runs, read_rows
+    from xaibench.results.comparison import compare_groups, compared_rows
 
-    runs = find_runs(results)
-    with notes().status(f"comparing {len(runs)} runs"):
-        comparison = compare_runs(runs)
+    groups = _groups(results, dataset, protocol, seed, run)
+    with notes().status(f"comparing {_count(groups)} runs"):
+        comparison = compare_groups(groups)
     unproven = board.unproven_metrics(out)
-    for dataset in comparison["dataset"].unique():
-        for table in board.terminal_tables(comparison, dataset, unproven):
+    for group in groups:
+        for table in board.terminal_tables(comparison, group.name, unproven):
             output().print(table)
     out.mkdir(parents=True, exist_ok=True)
     written = board.write_tables(comparison, out, unproven)
@@ -78,7 +110,36 @@ def leaderboard(
         from xaibench.reports.plots import write_plots
 
         with notes().status("drawing"):
-            rows = pd.concat([read_rows(run) for run in runs], ignore_index=True)
-            written += write_plots(rows, comparison, out, unproven)
+            written += write_plots(compared_rows(groups), comparison, out, unproven)
     for path in written:
         output().print(f"wrote {path}", markup=False, soft_wrap=True)
+
+
+def _groups(
+    results: Path,
+    datasets: list[str] | None,
+    protocols: list[str] | None,
+    seeds: list[int] | None,
+    names: list[str] | None,
+) -> list[Group]:
+    """Choose and group runs; say what is left out, and why there is more than one group."""
+    from xaibench.results import selection
+    from xaibench.results.store import find_runs
+
+    runs = selection.select(
+        find_runs(results), datasets=datasets or (), protocols=protocols or (), seeds=seeds or (), names=names or ()
+    )
+    gap = selection.left_out(runs)
+    if gap:
+        notes().print(gap, style="yellow", markup=False, soft_wrap=True)
+    with notes().status(f"reading {len(runs)} runs"):
+        groups = selection.group(runs)
+    for one in groups:
+        if one.name != one.conditions.dataset:
+            text = f"{one.name} is a group of its own: {', '.join(map(str, one.runs))}"
+            notes().print(text, style="dim", markup=False, soft_wrap=True)
+    return groups
+
+
+def _count(groups: list[Group]) -> int:
+    return sum(len(group.runs) for group in groups)

@@ -218,14 +218,14 @@ def _first_reason(refused: dict[str, dict[str, str]]) -> str:
 def _print_summary(folder: Path, failures: dict[tuple[str, str], str]) -> None:
     from xaibench.reports import leaderboard
     from xaibench.results.comparison import compare
-    from xaibench.results.store import find_runs, read_costs
+    from xaibench.results.store import parts_of, read_costs
 
     for (classifier, method), reason in failures.items():
         notes().print(f"failed: {method} on {classifier}: {reason}", style="red", markup=False, soft_wrap=True)
-    if any(folder.glob("*/*/part-*.parquet")):
+    if parts_of(folder):
         with notes().status("comparing methods"):
-            comparison = compare(find_runs(folder))
-        for table in leaderboard.terminal_tables(comparison, comparison["dataset"].iloc[0]):
+            comparison = compare([folder])
+        for table in leaderboard.terminal_tables(comparison, comparison["group"].iloc[0]):
             output().print(table)
         costs = read_costs(folder)
         explaining, scoring, forwards = (
@@ -243,9 +243,9 @@ def _print_summary(folder: Path, failures: dict[tuple[str, str], str]) -> None:
 
 def _print_protocol_summary(folder: Path, summarise: Callable[[pd.DataFrame], list[Summary]]) -> None:
     from xaibench.reports import tables
-    from xaibench.results.store import read_rows
+    from xaibench.results.store import parts_of, read_rows
 
-    if any(folder.glob("*/*/part-*.parquet")):
+    if parts_of(folder):
         for summary in summarise(read_rows(folder)):
             output().print(
                 tables.terminal(tables.of_frame(summary.title, summary.lines, summary.notes, names="Metric"))

@@ -16,7 +16,7 @@ def cost(lines: pd.DataFrame) -> Figure:
     """Draw SORT_METRIC against seconds per clip (logarithmic), a panel per classifier, a look per method.
 
     Args:
-        lines: of one dataset at the primary area, as `comparison.compare` gives them.
+        lines: of one group at the primary area, as `comparison.compare` gives them.
     """
     looks = style.looks(lines)
     lines = lines[(lines["metric"] == SORT_METRIC) & lines["mean"].notna() & (lines["seconds_per_clip"] > 0)]

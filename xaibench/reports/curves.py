@@ -34,8 +34,8 @@ def curves(lines: pd.DataFrame, classifier: str) -> Figure:
     a method inside it is not better than every map that never looked at the classifier.
 
     Args:
-        lines: of one dataset, at all areas, as `comparison.compare` gives them, without soft masks.
-        classifier: whose lines are drawn; a method looks the same for every classifier of the dataset.
+        lines: of one group, at all areas, as `comparison.compare` gives them, without soft masks.
+        classifier: whose lines are drawn; a method looks the same for every classifier of the group.
     """
     looks = style.looks(lines)
     own = lines[lines["classifier"] == classifier]
@@ -57,7 +57,7 @@ def curves(lines: pd.DataFrame, classifier: str) -> Figure:
         _finish(axis, metric, panel["mean"].index.to_numpy(float))
         ends = panel["mean"].ffill().iloc[-1]
         _name_ends(axis, ends, {name: looks[name] for name in shown}, float(panel["mean"].index.max()))
-    figure.suptitle(f"{lines['dataset'].iloc[0]}, {classifier}", x=0.01, ha="left")
+    figure.suptitle(f"{lines['group'].iloc[0]}, {classifier}", x=0.01, ha="left")
     figure.supxlabel(
         "Area of the mask (% of bins)\nbars: 95% intervals; grey: controls, and a band from their worst to their best"
     )

@@ -18,8 +18,8 @@ def distribution(rows: pd.DataFrame, lines: pd.DataFrame) -> Figure:
     """Draw the per-clip values of SORT_METRIC, a panel per classifier: quartiles, clips, mean with its interval.
 
     Args:
-        rows: per-clip rows of one dataset and SORT_METRIC at the primary area.
-        lines: of that dataset at the primary area, as `comparison.compare` gives them.
+        rows: per-clip rows of one group and SORT_METRIC at the primary area.
+        lines: of that group at the primary area, as `comparison.compare` gives them.
     """
     lines = lines[lines["metric"] == SORT_METRIC]
     classifiers = sorted(set(lines["classifier"]))

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xaibench.reports import style
-from xaibench.reports.leaderboard import method_order, metric_heading, metric_order
-from xaibench.reports.tables import DAGGER, UNPROVEN
+from xaibench.reports.leaderboard import method_order, metric_heading, metric_order, row_marks
+from xaibench.reports.tables import DAGGER, OTHERWISE, PARTIAL, UNPROVEN
 from xaibench.results.comparison import BASELINE
 
 _ROW, _COLUMN = 0.155, 0.44  # inches
@@ -23,7 +23,7 @@ def heatmap(lines: pd.DataFrame, unproven: Collection[str] = ()) -> Figure:
     """Draw methods by metrics, a panel per classifier: colour is the place among a metric's methods, text the mean.
 
     Args:
-        lines: of one dataset at the primary area, as `comparison.compare` gives them.
+        lines: of one group at the primary area, as `comparison.compare` gives them.
         unproven: metrics to mark.
     """
     metrics = metric_order(set(lines["metric"]))
@@ -43,6 +43,11 @@ def heatmap(lines: pd.DataFrame, unproven: Collection[str] = ()) -> Figure:
     note = f"{DAGGER} not significantly better than {BASELINE}"
     if set(metrics) & set(unproven):
         note += f"; {UNPROVEN} did not order maps of known quality as it must"
+    marks = "".join(mark for _, panel in panels for mark in row_marks(panel).values())
+    if PARTIAL in marks:
+        note += f"; {PARTIAL} lacks clips that the rest has"
+    if OTHERWISE in marks:
+        note += f"; {OTHERWISE} made with other code, versions or devices than most"
     style.add_note(figure, note)
     return figure
 
@@ -75,10 +80,12 @@ def _draw_panel(axis: Axes, panel: pd.DataFrame, metrics: list[str], unproven: C
         text.set_color("white" if shades[row, column] > 0.6 else "0.1")
     axis.set_facecolor("0.93")
     axis.set(xlabel="", ylabel="")
-    axis.set_yticks(np.arange(len(methods)) + 0.5, methods, rotation=0)
+    marks = {method: mark for (method, _), mark in row_marks(panel).items()}
+    names = [method + marks[method] for method in methods]
+    axis.set_yticks(np.arange(len(methods)) + 0.5, names, rotation=0)
     controls = set(panel.loc[panel["control"], "method"])
-    for label in axis.get_yticklabels():
-        if label.get_text() in controls:
+    for method, label in zip(methods, axis.get_yticklabels(), strict=True):
+        if method in controls:
             label.set(**style.APART)
     axis.axhline(len(methods) - len(controls), color="white", linewidth=4)
 

@@ -1,8 +1,8 @@
-"""Leaderboards: a comparison as tables that people read, one per dataset and classifier."""
+"""Leaderboards: a comparison as tables that people read, one per group of runs and classifier."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from xaibench.reports.tables import (
     MISSING,
     NO_DAGGER,
     NO_DIGIT,
+    OTHERWISE,
     PARTIAL,
     UNPROVEN,
     Cell,
@@ -25,6 +26,7 @@ from xaibench.reports.tables import (
     Table,
 )
 from xaibench.results.comparison import BASELINE, at_equal_area, at_one_area, at_primary_area, metric_class, sign
+from xaibench.results.conditions import CODE
 from xaibench.results.parts import SOFT
 from xaibench.storage.atomic import write_atomically
 
@@ -88,6 +90,7 @@ def _row_order(lines: pd.DataFrame) -> list[tuple[str, str]]:
     lines = at_one_area(lines)
     chosen = lines[lines["metric"] == SORT_METRIC]
     if len(chosen):
+        chosen = chosen[chosen["rank"].notna()]
         key = chosen.groupby(_ROW)["mean"].mean() * sign(SORT_METRIC) * -1
     else:
         key = lines.astype({"rank": float}).groupby(_ROW)["rank"].mean()
@@ -96,19 +99,21 @@ def _row_order(lines: pd.DataFrame) -> list[tuple[str, str]]:
     return sorted(place, key=lambda row: (place[row], key.get(row, np.inf), row))
 
 
-def wide(comparison: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Lay out one line per (classifier, method, mask) of a dataset, unrounded: the boards' numbers for machines.
+def wide(comparison: pd.DataFrame, group: str) -> pd.DataFrame:
+    """Lay out one line per (classifier, method, mask) of a group, unrounded: the boards' numbers for machines.
 
     Columns: dataset, classifier, method, control, mask, trained, training_seconds, trained_parameters,
     accuracy, mean_rank (none for soft masks, which have other rivals), seconds_per_clip, and per metric at the
-    primary area METRIC and METRIC_ + low, high, n, undefined, better_than_random.
+    primary area METRIC and METRIC_ + low, high, n, undefined, better_than_random; then group, protocol, seed,
+    precision, compiled, clips (the most that the method has scored) and differs_in.
     """
-    lines = at_one_area(comparison[comparison["dataset"] == dataset])
-    records = []
+    lines = at_one_area(comparison[comparison["group"] == group])
+    records: list[dict[str, Any]] = []
+    ends: list[dict[str, Any]] = []
     for classifier, block in lines.groupby("classifier", sort=True):
         for method, mask in _row_order(block):
             own = block[(block["method"] == method) & (block["mask"] == mask)].set_index("metric")
-            record: dict[str, Any] = {"dataset": dataset, "classifier": classifier, "method": method}
+            record: dict[str, Any] = {"dataset": own["dataset"].iloc[0], "classifier": classifier, "method": method}
             about = ("control", "mask", "trained", "training_seconds", "trained_parameters", "accuracy")
             record |= {key: own[key].iloc[0] for key in about}
             record |= {
@@ -120,22 +125,25 @@ def wide(comparison: pd.DataFrame, dataset: str) -> pd.DataFrame:
                 for key in ("low", "high", "n", "undefined", "better_than_random"):
                     record[f"{metric}_{key}"] = own.at[metric, key]
             records.append(record)
-    return pd.DataFrame(records)
+            ends.append(
+                {key: own[key].iloc[0] for key in ("group", "protocol", "seed", "precision", "compiled")}
+                | {"clips": own["clips"].max(), "differs_in": ";".join(_named(own["differs_in"]))}
+            )
+    return pd.DataFrame(records).join(pd.DataFrame(ends))
 
 
-def board(comparison: pd.DataFrame, dataset: str, classifier: str, unproven: Collection[str] = ()) -> Table:
-    """Make the leaderboard of one dataset and classifier: methods by metrics at the primary area.
+def board(comparison: pd.DataFrame, group: str, classifier: str, unproven: Collection[str] = ()) -> Table:
+    """Make the leaderboard of one group of runs and classifier: methods by metrics at the primary area.
 
     Methods are sorted by SORT_METRIC where it was scored, else by mean rank; soft masks and then controls stand
     below. The columns of `unproven` metrics (`unproven_metrics`) are marked.
     """
-    here = (comparison["dataset"] == dataset) & (comparison["classifier"] == classifier)
+    here = (comparison["group"] == group) & (comparison["classifier"] == classifier)
     lines = at_one_area(comparison[here])
     metrics = metric_order(set(lines["metric"]))
     order = _row_order(lines)
     by_row = lines.drop_duplicates(_ROW).set_index(_ROW).loc[order]
-    scored = lines["n"] + lines["undefined"]
-    whole = scored.groupby([lines["method"], lines["mask"]]).max()
+    whole = lines.groupby(_ROW)["clips"].max()
     columns = {metric_heading(name, unproven): _cells(lines[lines["metric"] == name], order, whole) for name in metrics}
     costs = [(f"s/clip {arrow(False)}", [Cell(_short(cost)) for cost in by_row["seconds_per_clip"]])]
     if by_row["trained"].any():
@@ -145,7 +153,7 @@ def board(comparison: pd.DataFrame, dataset: str, classifier: str, unproven: Col
     place = len([name for name in metrics if name in FIRST_METRICS])
     headed = list(columns.items())
     headed[place:place] = costs
-    marks = _marks(lines, whole)
+    marks = _marks(lines)
     rows = tuple(
         Row(
             row[0] + marks[row],
@@ -155,53 +163,74 @@ def board(comparison: pd.DataFrame, dataset: str, classifier: str, unproven: Col
         )
         for i, row in enumerate(order)
     )
-    accuracy = lines["accuracy"].iloc[int(scored.to_numpy().argmax())]
-    caption = f"{dataset}, {classifier}: {scored.max()} clips, accuracy {accuracy:.3f}"
+    compared = lines["n"] + lines["undefined"]
+    accuracy = lines["accuracy"].iloc[int(compared.to_numpy().argmax())]
+    scored = (lines["clips"] + lines["missing"]).max()
+    clips = f"{compared.max()} clips" if compared.max() == scored else f"{compared.max()} of {scored} clips"
+    caption = f"{group}, {classifier}: {clips}, accuracy {accuracy:.3f}"
     notes = _notes(rows, lines)
     if set(metrics) & set(unproven):
         notes += (f"{UNPROVEN}: did not order maps of known quality as it must (xaibench validate).",)
     return Table(caption, tuple(heading for heading, _ in headed), rows, notes)
 
 
-def terminal_tables(comparison: pd.DataFrame, dataset: str, unproven: Collection[str] = ()) -> list[rich.table.Table]:
-    """Make the boards of a dataset for rich to print, each at most 100 characters wide."""
-    boards = [board(comparison, dataset, classifier, unproven) for classifier in _classifiers(comparison, dataset)]
+def terminal_tables(comparison: pd.DataFrame, group: str, unproven: Collection[str] = ()) -> list[rich.table.Table]:
+    """Make the boards of a group for rich to print, each at most 100 characters wide."""
+    boards = [board(comparison, group, classifier, unproven) for classifier in _classifiers(comparison, group)]
     return [tables.terminal(piece) for one in boards for piece in one.split()]
 
 
 def write_tables(comparison: pd.DataFrame, folder: Path, unproven: Collection[str] = ()) -> list[Path]:
-    """Write leaderboard-DATASET.csv (unrounded), .md and .tex (for people); return their paths."""
+    """Write leaderboard-GROUP.csv (unrounded), .md and .tex (for people); return their paths.
+
+    The only group of a dataset has the name of the dataset.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for dataset in sorted(set(comparison["dataset"])):
-        boards = [board(comparison, dataset, classifier, unproven) for classifier in _classifiers(comparison, dataset)]
+    for group in sorted(set(comparison["group"])):
+        boards = [board(comparison, group, classifier, unproven) for classifier in _classifiers(comparison, group)]
         contents = {
-            "csv": wide(comparison, dataset).to_csv(index=False, lineterminator="\n"),
+            "csv": wide(comparison, group).to_csv(index=False, lineterminator="\n"),
             "md": "\n".join(tables.markdown(one) for one in boards),
             "tex": "\n".join(tables.latex(piece) for one in boards for piece in one.split()),
         }
         for suffix, content in contents.items():
-            path = folder / f"leaderboard-{dataset}.{suffix}"
+            path = folder / f"leaderboard-{group}.{suffix}"
             write_atomically(path, content.encode())
             written.append(path)
     return written
 
 
-def _classifiers(comparison: pd.DataFrame, dataset: str) -> list[str]:
-    found = sorted(set(comparison.loc[comparison["dataset"] == dataset, "classifier"]))
+def _classifiers(comparison: pd.DataFrame, group: str) -> list[str]:
+    found = sorted(set(comparison.loc[comparison["group"] == group, "classifier"]))
     if not found:
-        known = ", ".join(sorted(set(comparison["dataset"])))
-        raise ResultsError(f"no results on dataset '{dataset}'; there are results on {known}")
+        known = ", ".join(sorted(set(comparison["group"])))
+        raise ResultsError(f"no results of the group '{group}'; there are results of {known}")
     return found
 
 
-def _marks(lines: pd.DataFrame, whole: pd.Series) -> dict[tuple[str, str], str]:
-    """Make what stands behind the name of each row of a board; `whole` counts the clips that it was scored on."""
+def row_marks(lines: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Return what stands behind the name of each (method, mask) of a classifier, of all that says how it was scored.
+
+    PARTIAL: it lacks clips that others have; OTHERWISE: it was made with other code, versions or devices.
+    """
+    whole = lines.groupby(_ROW)["clips"].transform("max")
+    partial = set(_rows_of(lines[(lines["clips"] == whole) & (lines["missing"] > 0)]))
+    otherwise = set(_rows_of(lines[lines["differs_in"] != ""]))
+    return {row: PARTIAL * (row in partial) + OTHERWISE * (row in otherwise) for row in set(_rows_of(lines))}
+
+
+def _named(lists: Iterable[str]) -> list[str]:
+    """Name what is in lists that are separated by semicolons, each once."""
+    return list(dict.fromkeys(word for one in lists for word in one.split(";") if word))
+
+
+def _marks(lines: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Make what stands behind the name of each row of a board."""
     losing = lines[(lines["metric"] == SORT_METRIC) & (lines["beaten_by"] != "") & ~lines["control"]]
     beaten = set(_rows_of(losing))
-    partial = set(whole.index[whole < whole.max()])
-    return {row: DOUBLE_DAGGER * (row in beaten) + PARTIAL * (row in partial) for row in whole.index}
+    return {row: DOUBLE_DAGGER * (row in beaten) + marks for row, marks in row_marks(lines).items()}
 
 
 def _rows_of(lines: pd.DataFrame) -> list[tuple[str, str]]:
@@ -209,7 +238,13 @@ def _rows_of(lines: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _cells(lines: pd.DataFrame, order: list[tuple[str, str]], whole: pd.Series) -> list[Cell]:
-    """Make the cells of one metric, rounded to the uncertainty; marked where a row has fewer clips than others."""
+    """Make the cells of one metric, rounded to the uncertainty; marked where it has fewer clips than others of its row.
+
+    Args:
+        lines: of the metric.
+        order: of the rows.
+        whole: the most clips that each row was scored on.
+    """
     half = (lines["high"] - lines["low"]) / 2
     judged = at_equal_area(lines)
     weak = set(_rows_of(judged[~judged["better_than_random"].fillna(True).astype(bool)]))
@@ -229,7 +264,7 @@ def _cells(lines: pd.DataFrame, order: list[tuple[str, str]], whole: pd.Series) 
         width = (line["high"] - line["low"]) / 2
         tail = "" if np.isnan(width) else f" ±{width:.{decimals}f}"
         tail += DAGGER if row in weak else NO_DAGGER * bool(weak)
-        tail += PARTIAL * bool(line["n"] + line["undefined"] < whole[row])
+        tail += PARTIAL * bool(line["clips"] < whole[row])
         tail += (f" ({line['undefined']})" if line["undefined"] else "").ljust(most_undefined, NO_DIGIT)
         best_here = row[0] in best | tied and row not in weak and not (line["control"] or row[1] == SOFT)
         cells.append(Cell(text, tail, best_here))
@@ -274,10 +309,38 @@ def _notes(rows: tuple[Row, ...], lines: pd.DataFrame) -> tuple[str, ...]:
         notes.append(f"{DAGGER}: not significantly better than {BASELINE}.")
     names = "".join(row.name for row in rows)
     if PARTIAL in names + tails:
-        notes.append(f"{PARTIAL}: on fewer clips than the rest; finish it with the command that began the run.")
+        notes.append(f"{PARTIAL}: lacks clips that the rest has; finish it with the command that began the run.")
+    notes += _notes_on_clips(lines)
     if DOUBLE_DAGGER in names:
         title = metric_class(SORT_METRIC).title
         notes.append(f"{DOUBLE_DAGGER}: a control that ignores the classifier is significantly better in {title}.")
     if "(" in tails:
         notes.append("(n): undefined on n clips, which the mean leaves out.")
+    otherwise = {str(method): _named(own["differs_in"]) for method, own in lines.groupby("method")}
+    named = [f"{name} ({', '.join(kinds)})" for name, kinds in otherwise.items() if kinds]
+    if named:
+        notes.append(f"{OTHERWISE}: made with other code, versions or devices than most: {', '.join(named)}.")
+    if any(CODE in kinds for kinds in otherwise.values()):
+        notes.append("The mark of code goes when 'xaibench verify RUN --rescore N' agrees.")
     return tuple(notes)
+
+
+def _notes_on_clips(lines: pd.DataFrame) -> list[str]:
+    """Say on how many clips methods are compared, where that is not all of those that were scored."""
+    lines = at_equal_area(lines)
+    compared, scored = lines["n"] + lines["undefined"], lines["clips"] + lines["missing"]
+    fewer = {
+        str(metric): (int(compared[own.index].max()), int(scored[own.index].max()), bool(own["rank"].notna().any()))
+        for metric, own in lines.groupby("metric")
+        if (own["missing"] > 0).any()
+    }
+    shared: dict[str, list[str]] = {}
+    for metric in metric_order(set(fewer)):
+        clips, of, ranked = fewer[metric]
+        shared.setdefault(f"{clips} of {of}" if ranked else "", []).append(metric_class(metric).title)
+    apart = shared.pop("", [])
+    notes = [
+        f"{', '.join(titles)}: compared on the clips that all methods have, {count}."
+        for count, titles in shared.items()
+    ]
+    return notes + [f"{', '.join(apart)}: not ranked, because no clip is shared by all methods."] * bool(apart)

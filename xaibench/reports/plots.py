@@ -17,35 +17,36 @@ from xaibench.results.comparison import at_equal_area, at_primary_area
 
 
 def write_plots(
-    runs_rows: pd.DataFrame, comparison: pd.DataFrame, folder: Path, unproven: Collection[str] = ()
+    rows: pd.DataFrame, comparison: pd.DataFrame, folder: Path, unproven: Collection[str] = ()
 ) -> list[Path]:
-    """Write heatmap-, distribution-, cost-DATASET and curves-DATASET-CLASSIFIER as .png and .pdf.
+    """Write heatmap-, distribution-, cost-GROUP and curves-GROUP-CLASSIFIER as .png and .pdf.
 
     Args:
-        runs_rows: per-clip rows of the runs that were compared (`results.read_rows`).
-        comparison: what `comparison.compare` made of these runs; soft masks, of other areas, are left out.
+        rows: per-clip rows behind the comparison (`comparison.compared_rows`).
+        comparison: what `comparison.compare_groups` made of these groups of runs; soft masks, of other areas, are
+            left out.
         folder: made if missing.
         unproven: metrics to mark (`leaderboard.unproven_metrics`).
 
     Returns:
-        The files' paths; there is no distribution and no cost for a dataset without SORT_METRIC, and there are
+        The files' paths; there is no distribution and no cost for a group without SORT_METRIC, and there are
         no curves for a classifier without a metric at several areas.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     comparison = at_equal_area(comparison)
-    for dataset in sorted(set(comparison["dataset"])):
-        every_area = comparison[comparison["dataset"] == dataset]
+    for group in sorted(set(comparison["group"])):
+        every_area = comparison[comparison["group"] == group]
         lines = at_primary_area(every_area)
-        rows = at_primary_area(runs_rows[(runs_rows["dataset"] == dataset) & (runs_rows["metric"] == SORT_METRIC)])
-        figures = {f"heatmap-{dataset}": heatmap(lines, unproven)}
+        clips = at_primary_area(rows[(rows["group"] == group) & (rows["metric"] == SORT_METRIC)])
+        figures = {f"heatmap-{group}": heatmap(lines, unproven)}
         if lines.loc[lines["metric"] == SORT_METRIC, "mean"].notna().any():
-            figures[f"distribution-{dataset}"] = distribution(rows, lines)
-            figures[f"cost-{dataset}"] = cost(lines)
+            figures[f"distribution-{group}"] = distribution(clips, lines)
+            figures[f"cost-{group}"] = cost(lines)
         for classifier, own in every_area.groupby("classifier", sort=True):
             if has_curves(own):
-                figures[f"curves-{dataset}-{classifier}"] = curves(every_area, str(classifier))
+                figures[f"curves-{group}-{classifier}"] = curves(every_area, str(classifier))
         for name, figure in figures.items():
             written += style.save(figure, folder / name)
     return written

@@ -18,6 +18,7 @@ MISSING = "\N{EN DASH}"
 DAGGER = "†"
 DOUBLE_DAGGER = "‡"
 PARTIAL = "°"
+OTHERWISE = "¶"
 UNPROVEN = "§"
 NO_DAGGER = "\N{FIGURE SPACE}"  # keeps the numbers of a column aligned where others carry a dagger
 NO_DIGIT = "\N{NO-BREAK SPACE}"  # keeps them aligned where others carry a count
@@ -133,6 +134,8 @@ _LATEX = _Markup(
             DOUBLE_DAGGER: r"$^{\ddagger}$",
             DAGGER: r"$^{\dagger}$",
             UNPROVEN: r"$^{\S}$",
+            OTHERWISE: r"$^{\P}$",
+            PARTIAL: r"$^{\circ}$",
             NO_DAGGER: r"\phantom{$^{\dagger}$}",
             NO_DIGIT: r"\phantom{0}",
         }

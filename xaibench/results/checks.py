@@ -53,6 +53,8 @@ def _of_clips(rows: pd.DataFrame, info: PartInfo) -> list[str]:
         found.append("the same clip has two labels, folds, recordings or predictions")
     if clips != info.clips:
         found.append(f"it has {clips} clips, its description says {info.clips}")
+    if set(info.audio_sha256) != set(facts["clip"]):
+        found.append("its description is of other clips than its rows")
     if ((facts["label"] == facts["predicted"]) != facts["correct"]).any():
         found.append("correct does not say whether label and prediction are the same")
     lines = rows.groupby(["metric", "area"], dropna=False)["clip"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 
 from xaibench import registry
 from xaibench.errors import RegistryError, ResultsError
-from xaibench.results import parts, store
+from xaibench.results import conditions, selection, store
 from xaibench.results.areas import PRIMARY_AREA
 from xaibench.results.parts import SOFT
+from xaibench.results.selection import Group
 from xaibench.results.statistics import ALPHA, Floats, corrected_p, mean_interval
 
 # The control that every method has to beat: a mask of the same area at random bins, which is what
@@ -33,48 +35,60 @@ COLUMNS = (
         "polarity",
     ),
     *("control", "trained", "mask", "training_seconds", "trained_parameters"),
+    *("group", "protocol", "seed", "precision", "compiled", "clips", "missing", "differs_in"),
 )
 _LINE = ["metric", "area", "mask", "method"]
-_PAIR = ["dataset", "classifier", "method", "mask"]
+_PAIR = ["classifier", "method", "mask"]
+_CELL = ["classifier", "metric", "area", "mask"]
 _NO_AREA = -1.0  # stands for NaN while grouping, which drops NaN keys
 
 
-def compare(runs: list[Path]) -> pd.DataFrame:
-    """One line per (dataset, classifier, method, metric, area) of one or more runs.
-
-    Means are over the `n` clips where the metric is defined; `undefined` clips are only counted.
-    `low` and `high` bound the mean with 95% confidence over recordings. `rank` is 1 for the best of
-    all methods and controls of a cell (same dataset, classifier, metric and area; soft masks, whose
-    area is their own, form a cell of their own). Two methods are
-    `tied_with` each other unless a paired two-sided test, Holm-corrected over all pairs of the
-    cell, separates them; `beaten_by` names the controls (but CEILING) that the same test finds better;
-    `better_than_random` is a paired one-sided test against BASELINE,
-    Holm-corrected over the methods of the cell, and missing where there is nothing to test. `mask` is
-    EQUAL_AREA or SOFT; `training_seconds` and `trained_parameters` are what fitting the method cost,
-    missing for one that is not `trained`.
+def compare(runs: Sequence[Path]) -> pd.DataFrame:
+    """One line per (group of runs, classifier, method, metric, area); see `compare_groups`.
 
     Args:
-        runs: folders written by `xaibench run`, of any datasets; none may score a clip again.
-
-    Returns:
-        COLUMNS, sorted by dataset, classifier, metric, area, rank.
+        runs: folders written by `xaibench run`; those that may be compared are grouped (`selection.group`).
 
     Raises:
         ResultsError: a folder cannot be read; runs contradict each other; a metric is not installed.
     """
-    if not runs:
-        raise ResultsError("no run to compare; make one with 'xaibench run'")
-    rows = _read_rows(runs)
-    costs = _read_costs(runs)
-    controls = set(costs.loc[costs["control"], "method"])
-    blocks = [
-        _compare_block(block, controls).assign(dataset=str(dataset), classifier=str(classifier))
-        for (dataset, classifier), block in rows.groupby(["dataset", "classifier"], sort=True)
-    ]
-    lines = pd.concat(blocks, ignore_index=True).merge(costs, on=_PAIR, how="left", validate="many_to_one")
+    return compare_groups(selection.group(runs))
+
+
+def compare_groups(groups: Sequence[Group]) -> pd.DataFrame:
+    """One line per (group of runs, classifier, method, metric, area).
+
+    All methods and controls of a cell (same group, classifier, metric and area; soft masks, whose area is their
+    own, form a cell of their own) are compared on the clips that all of them have scored. `clips` is how many a
+    method has scored itself, and `missing` how many others have scored and it has not. In a cell without a shared
+    clip nothing is ranked, and each line is of its own clips.
+
+    Means are over the `n` clips where the metric is defined; `undefined` clips are only counted.
+    `low` and `high` bound the mean with 95% confidence over recordings. `rank` is 1 for the best of
+    the cell. Two methods are `tied_with` each other unless a paired two-sided test, Holm-corrected over all pairs of
+    the cell, separates them; `beaten_by` names the controls (but CEILING) that the same test finds better;
+    `better_than_random` is a paired one-sided test against BASELINE,
+    Holm-corrected over the methods of the cell, and missing where there is nothing to test. `mask` is
+    EQUAL_AREA or SOFT; `training_seconds` and `trained_parameters` are what fitting the method cost,
+    missing for one that is not `trained`. `differs_in` says what a line was made with that most were not
+    (`conditions.differences`).
+
+    Returns:
+        COLUMNS, sorted by dataset, group, classifier, metric, area, rank.
+
+    Raises:
+        ResultsError: sound, weights or parameters differ within a group; a metric is not installed.
+    """
+    lines = pd.concat([_compare_group(one) for one in groups], ignore_index=True)
     lines["area"] = lines["area"].mask(lines["area"] == _NO_AREA)
-    order = ["dataset", "classifier", "metric", "area", "mask", "rank", "method"]
+    order = ["dataset", "group", "classifier", "metric", "area", "mask", "rank", "method"]
     return lines.sort_values(order, ignore_index=True)[list(COLUMNS)]
+
+
+def compared_rows(groups: Sequence[Group]) -> pd.DataFrame:
+    """The per-clip rows behind `compare_groups`, columns as in `parts.SCHEMA` and `group`."""
+    rows = pd.concat([_shared(_rows(one)) for one in groups], ignore_index=True)
+    return rows.assign(area=rows["area"].mask(rows["area"] == _NO_AREA))
 
 
 class MetricFacts(Protocol):
@@ -147,94 +161,87 @@ def sign(metric: str) -> int:
     return 1 if metric_class(metric).higher_is_better else -1
 
 
-def _read_rows(runs: list[Path]) -> pd.DataFrame:
-    """Rows of all runs, each clip scored once."""
-    rows = pd.concat([store.read_rows(run).assign(run=str(run)) for run in runs], ignore_index=True)
-    rows["area"] = rows["area"].fillna(_NO_AREA)
-    twice = rows[rows.duplicated([*_PAIR, "metric", "area", "clip"], keep=False)]
-    if len(twice):
-        one = twice.iloc[0]
-        where = " and ".join(sorted(set(twice.loc[twice["clip"] == one["clip"], "run"])))
-        raise ResultsError(
-            f"clip {one['clip']} of {one['dataset']} is scored more than once for '{one['method']}' on "
-            f"{one['classifier']} ({where}); compare one of these runs at a time"
+def _compare_group(group: Group) -> pd.DataFrame:
+    """Compute the lines of one group."""
+    conditions.refuse_mixtures(group.parts)
+    rows, costs = _rows(group), _read_costs(group)
+    controls = set(costs.loc[costs["control"], "method"])
+    clips = _count_clips(rows)
+    blocks = [
+        _compare_block(block, clips.loc[[classifier]].droplevel(0), controls).assign(classifier=str(classifier))
+        for classifier, block in _shared(rows).groupby("classifier", sort=True)
+    ]
+    about = group.conditions
+    return (
+        pd.concat(blocks, ignore_index=True)
+        .merge(costs, on=_PAIR, how="left", validate="many_to_one")
+        .merge(conditions.differences(group.parts), on=[*_PAIR, "metric"], how="left", validate="many_to_one")
+        .assign(
+            group=group.name,
+            **{key: getattr(about, key) for key in ("dataset", "protocol", "seed", "precision", "compiled")},
         )
-    for dataset, protocols in rows.groupby("dataset")["protocol"].unique().items():
-        if len(protocols) > 1:
-            raise ResultsError(
-                f"the runs on {dataset} follow different protocols ({', '.join(sorted(protocols))}), whose "
-                "numbers mean different things; compare one protocol at a time"
-            )
-    return rows
+    )
 
 
-def _read_costs(runs: list[Path]) -> pd.DataFrame:
-    """What each (dataset, classifier, method) cost and is, over all runs."""
-    _check_conditions(runs)
-    _check_classifiers(runs)
-    pieces = []
-    for run in runs:
-        pieces.append(store.read_costs(run).assign(dataset=store.read_manifest(run).dataset))
-    costs = pd.concat(pieces, ignore_index=True)
+def _rows(group: Group) -> pd.DataFrame:
+    rows = group.rows()
+    return rows.assign(area=rows["area"].fillna(_NO_AREA))
+
+
+def _shared(rows: pd.DataFrame) -> pd.DataFrame:
+    """Keep of each cell the clips that all of its methods have scored, or all clips where no clip is shared."""
+    shared = _is_shared(rows)
+    return rows[shared | ~shared.groupby([rows[key] for key in _CELL]).transform("any")]
+
+
+def _is_shared(rows: pd.DataFrame) -> pd.Series:
+    methods = rows.groupby(_CELL)["method"].transform("nunique")
+    return rows.groupby([*_CELL, "clip"])["method"].transform("size") == methods
+
+
+def _count_clips(rows: pd.DataFrame) -> pd.DataFrame:
+    """Count the clips of each line (classifier, *_LINE): its own, those it lacks, and those of the cell's methods."""
+    rows = rows.assign(shared=_is_shared(rows), known=rows.groupby(_CELL)["clip"].transform("nunique"))
+    counts = rows.groupby(["classifier", *_LINE]).agg(
+        clips=("clip", "size"), known=("known", "first"), comparable=("shared", "any")
+    )
+    return counts.assign(missing=counts["known"] - counts["clips"]).drop(columns="known")
+
+
+def _read_costs(group: Group) -> pd.DataFrame:
+    """What each (classifier, method, mask) cost and is, over the runs of a group."""
+    costs = pd.concat([store.read_costs(run) for run in group.runs], ignore_index=True)
     costs["seconds"] = costs["explain_seconds_per_clip"] * costs["clips"]
     costs["memory"] = costs["peak_memory_bytes"].astype(float)
     costs["native_resolution"] = [f"{f}x{t}" for f, t in zip(costs["native_freq"], costs["native_time"], strict=True)]
     first = ("native_resolution", "polarity", "control", "trained", "training_seconds", "trained_parameters")
     same = {key: (key, "first") for key in first}
     merged = costs.groupby(_PAIR, as_index=False).agg(
-        seconds=("seconds", "sum"), clips=("clips", "sum"), memory=("memory", "max"), **same
+        seconds=("seconds", "sum"), explained=("clips", "sum"), memory=("memory", "max"), **same
     )
-    merged["seconds_per_clip"] = merged["seconds"] / merged["clips"]
+    merged["seconds_per_clip"] = merged["seconds"] / merged["explained"]
     merged["peak_memory_mb"] = merged["memory"] / 1e6
-    return merged.drop(columns=["seconds", "clips", "memory"])
+    return merged.drop(columns=["seconds", "explained", "memory"])
 
 
-def _read_infos(run: Path) -> list[tuple[Path, parts.PartInfo]]:
-    """Paths of all parts and what each was made with."""
-    return [(path, parts.read_info(path)) for path in store.parts_of(run)]
+def _compare_block(rows: pd.DataFrame, clips: pd.DataFrame, controls: set[str]) -> pd.DataFrame:
+    """Compute the lines of one group and classifier.
 
-
-def _check_conditions(runs: list[Path]) -> None:
-    """Runs on one dataset may differ in folds and clips, and in nothing else."""
-    known: dict[str, tuple[store.Manifest, Path]] = {}
-    for run in runs:
-        manifest = store.read_manifest(run)
-        first, where = known.setdefault(manifest.dataset, (manifest, run))
-        for key in ("dataset_fingerprint", "seed", "precision", "compiled"):
-            ours, theirs = getattr(manifest, key), getattr(first, key)
-            if ours != theirs:
-                raise ResultsError(
-                    f"{run} and {where} cannot be compared: {key.replace('_', ' ')} {ours} and {theirs}; "
-                    "compare one of these runs at a time"
-                )
-
-
-def _check_classifiers(runs: list[Path]) -> None:
-    """Methods are compared on one classifier: the parts of a clip must name the same hash."""
-    known: dict[tuple[str, str, str], tuple[str, Path]] = {}
-    for run in runs:
-        dataset = store.read_manifest(run).dataset
-        for path, info in _read_infos(run):
-            classifier = path.parent.parent.name
-            for clip in parts.read_part(path)[0]["clip"].unique().to_pylist():
-                other, where = known.setdefault((dataset, classifier, clip), (info.classifier_sha256, path))
-                if other != info.classifier_sha256:
-                    raise ResultsError(
-                        f"{classifier} had other weights, temperature or classes for {path.parent} than for "
-                        f"{where.parent}: their scores cannot be compared; run one of them again with the other's "
-                        "checkpoint"
-                    )
-
-
-def _compare_block(rows: pd.DataFrame, controls: set[str]) -> pd.DataFrame:
-    """Compute the lines of one dataset and classifier; `controls` are the names of its controls."""
+    Args:
+        rows: of the clips on which each cell is compared.
+        clips: what `_count_clips` says of each line.
+        controls: the names of its controls.
+    """
     values, recordings = by_clip(rows, _LINE)
     scored = rows.groupby(_LINE).agg(accuracy=("correct", "mean"), size=("clip", "size"))
-    lines = summarise(values, recordings).join(scored).reset_index()
+    lines = summarise(values, recordings).join(scored).join(clips).reset_index()
     lines["undefined"] = lines["size"] - lines["n"]
     array, cells = values.to_numpy(), []
     for (metric, _, _), cell in lines.groupby(["metric", "area", "mask"], sort=True):
-        cells.append(_judge(cell, array[cell.index] * sign(str(metric)), recordings, controls))
+        higher = array[cell.index] * sign(str(metric))
+        if not cell["comparable"].all():
+            higher = np.full_like(higher, np.nan)  # no clip is shared: there is nothing to rank
+        cells.append(_judge(cell, higher, recordings, controls))
     return lines.join(pd.concat(cells))
 
 
@@ -262,7 +269,7 @@ def _judge(cell: pd.DataFrame, values: Floats, recordings: NDArray, controls: se
         p_better = corrected_p(gains, recordings, "greater")
         for i, p_one in zip(others, p_better, strict=True):
             better[i] = None if np.isnan(p_one) else bool(p_one <= ALPHA)
-    means = cell["mean"].to_numpy(float) * np.where(scored, sign(cell["metric"].iloc[0]), 1)
+    means = np.where(scored, cell["mean"].to_numpy(float) * sign(cell["metric"].iloc[0]), np.nan)
     to_beat = np.array([method in controls and method != CEILING for method in methods])
     beats = to_beat & (gap < 0) & ~tied
     return pd.DataFrame(

@@ -83,10 +83,11 @@ class PartInfo:
         classifier_sha256: hash of the classifier: of its weights, temperature, classes and geometry.
         weights_sha256: hash of its weights alone.
         method: what the explainer is.
-        audio_sha256: hash of the clips' samples.
-        ground_truth_sha256: hash of what is known of the clips; empty where nothing is.
+        audio_sha256: hash of each clip's samples.
+        ground_truth_sha256: hash of what is known of each clip; empty where nothing is.
         code_sha256: identity (storage.identity) of the method, the classifier's code, the protocol and the engine;
             empty where it cannot be told, and the part is never used again.
+        shared_code_sha256: likewise, of what all methods on this classifier share: all of this but the method.
         metrics_sha256: likewise, of each metric and the engine.
         explain_seconds, score_seconds: wall time for the part's clips.
         peak_memory_bytes: most memory that explaining added, or None where the system cannot say.
@@ -97,9 +98,10 @@ class PartInfo:
     classifier_sha256: str
     weights_sha256: str
     method: MethodFacts
-    audio_sha256: str
-    ground_truth_sha256: str
+    audio_sha256: dict[str, str]
+    ground_truth_sha256: dict[str, str]
     code_sha256: str
+    shared_code_sha256: str
     metrics_sha256: dict[str, str]
     versions: dict[str, str]
     device: str
@@ -109,6 +111,34 @@ class PartInfo:
     forwards: int
     peak_memory_bytes: int | None
     scores_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A finished part.
+
+    Attributes:
+        path: of its scores, RUN/CLASSIFIER/METHOD/part-NNN.parquet.
+        table: the scores, columns as in SCHEMA.
+        info: what it was made with.
+    """
+
+    path: Path
+    table: pa.Table
+    info: PartInfo
+
+    @property
+    def folder(self) -> Path:
+        """RUN/CLASSIFIER/METHOD."""
+        return self.path.parent
+
+    @property
+    def run(self) -> Path:
+        return self.path.parents[2]
+
+    @property
+    def classifier(self) -> str:
+        return self.path.parents[1].name
 
 
 _PART_INFO = TypeAdapter(PartInfo)

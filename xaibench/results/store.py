@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 
 from xaibench.errors import ResultsError
 from xaibench.results.checks import problems
-from xaibench.results.parts import PartInfo, read_info, read_part, write_part
+from xaibench.results.parts import Part, PartInfo, read_info, read_part, write_part
 from xaibench.storage.atomic import remove_leftovers, write_atomically
 
 MANIFEST = "manifest.json"
@@ -158,23 +158,43 @@ def find_runs(root: Path) -> list[Path]:
     return folders
 
 
+def unfinished(folder: Path) -> list[Path]:
+    """List the scores that have no description: whatever was writing them was stopped, or is still at it."""
+    found = sorted(Path(folder).glob("*/*/part-*.parquet"))
+    return [path for path in found if not path.with_suffix(".json").exists()]
+
+
+def read_parts(folder: Path) -> list[Part]:
+    """Read the finished parts of a run folder, none or more.
+
+    Raises:
+        ResultsError: a part is damaged or malformed.
+    """
+    manifest, parts = read_manifest(folder), []
+    for path in parts_of(folder):
+        table, info = read_part(path)
+        wrong = problems(path, table.to_pandas(), info, manifest.dataset, manifest.protocol)
+        if wrong:
+            raise ResultsError(f"{path} is malformed ({wrong[0]}); 'xaibench verify {folder}' tells all")
+        parts.append(Part(path, table, info))
+    return parts
+
+
 def read_rows(folder: Path) -> pd.DataFrame:
     """All per-clip rows of a run folder, columns as in SCHEMA.
 
     Raises:
         ResultsError: a part is damaged, or there is none.
     """
-    parts = parts_of(folder)
+    parts = read_parts(folder)
     if not parts:
-        raise ResultsError(f"{folder} holds no scores yet; finish it with 'xaibench run --out {folder}'")
-    manifest, tables = read_manifest(folder), []
-    for path in parts:
-        table, info = read_part(path)
-        wrong = problems(path, table.to_pandas(), info, manifest.dataset, manifest.protocol)
-        if wrong:
-            raise ResultsError(f"{path} is malformed ({wrong[0]}); 'xaibench verify {folder}' tells all")
-        tables.append(table)
-    return pa.concat_tables(tables).to_pandas()
+        raise no_scores(folder)
+    return pa.concat_tables([part.table for part in parts]).to_pandas()
+
+
+def no_scores(folder: Path) -> ResultsError:
+    """Return the error about a run that has no finished part."""
+    return ResultsError(f"{folder} holds no scores yet; finish it with 'xaibench run --out {folder}'")
 
 
 def read_costs(folder: Path) -> pd.DataFrame:

@@ -119,12 +119,18 @@ def _of_classifiers(made: dict[tuple[str, str], list[_Part]]) -> list[str]:
     """Find clips of which two methods say that one classifier predicts other classes, or hears other sound."""
     found = []
     known: dict[tuple[str, str], tuple[str, str]] = {}
-    sound: dict[int, tuple[str, str]] = {}
+    sound: dict[str, tuple[str, str]] = {}
     for (classifier, method), pair in made.items():
         for one in pair:
-            other = sound.setdefault(one.number, (one.info.audio_sha256, method))
-            if other[0] != one.info.audio_sha256:
-                found.append(f"{classifier}/{method}: {one.path.name} is of other sound than that of {other[1]}")
+            others = {
+                sound[clip][1]
+                for clip, sha256 in one.info.audio_sha256.items()
+                if sound.setdefault(clip, (sha256, method))[0] != sha256
+            }
+            if others:
+                found.append(
+                    f"{classifier}/{method}: {one.path.name} is of other sound than that of {', '.join(sorted(others))}"
+                )
             facts = one.rows.drop_duplicates("clip")
             for clip, predicted in zip(facts["clip"], facts["predicted"], strict=True):
                 said = known.setdefault((classifier, clip), (predicted, method))

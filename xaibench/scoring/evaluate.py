@@ -175,6 +175,7 @@ class _Part:
             audio_sha256=self._audio_sha256,
             ground_truth_sha256=self._ground_truth_sha256,
             code_sha256=self.identities.method(pair).sha256,
+            shared_code_sha256=self.identities.shared.sha256,
             metrics_sha256={name: self.identities.metric(name, metrics[name]).sha256 for name in sorted(metrics)},
             versions=provenance.versions(),
             device=provenance.device_name(clean.batch.x.device),
@@ -232,8 +233,8 @@ class _Part:
         )
 
     @cached_property
-    def _audio_sha256(self) -> str:
-        return hashlib.sha256(self._waveform.numpy().tobytes()).hexdigest()
+    def _audio_sha256(self) -> dict[str, str]:
+        return self._by_clip(self._waveform)
 
     @cached_property
     def _ground_truth(self) -> Tensor | None:
@@ -243,9 +244,12 @@ class _Part:
         return torch.stack([torch.from_numpy(dataset.ground_truth(clip)) for clip in self.clips])
 
     @cached_property
-    def _ground_truth_sha256(self) -> str:
-        known = self._ground_truth
-        return "" if known is None else hashlib.sha256(known.numpy().tobytes()).hexdigest()
+    def _ground_truth_sha256(self) -> dict[str, str]:
+        return {} if self._ground_truth is None else self._by_clip(self._ground_truth)
+
+    def _by_clip(self, values: Tensor) -> dict[str, str]:
+        hashes = [hashlib.sha256(one.numpy().tobytes()).hexdigest() for one in values]
+        return dict(zip([clip.id for clip in self.clips], hashes, strict=True))
 
     def _prepare(self) -> Clean:
         if self._clean is None:

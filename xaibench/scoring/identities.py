@@ -33,7 +33,12 @@ class Identities:
 
     def method(self, pair: MethodOnClassifier) -> Identity:
         """Identify what makes a method's scores, but for the metrics."""
-        return identity.joined(self._classifier, self._protocol, self._of_method(pair), identity.of_module(_SCORING))
+        return identity.joined(self.shared, self._of_method(pair))
+
+    @cached_property
+    def shared(self) -> Identity:
+        """Identify what makes the scores of every method: the classifier's code, the protocol and the engine."""
+        return identity.joined(self._classifier, self._protocol, identity.of_module(_SCORING))
 
     def metric(self, name: str, metric: Metric) -> Identity:
         """Identify a metric."""

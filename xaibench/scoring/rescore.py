@@ -15,7 +15,7 @@ import torch
 from xaibench import registry
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import RegistryError, ResultsError, XaibenchError, one_line
-from xaibench.results import store
+from xaibench.results import agreement, store
 from xaibench.results.parts import PartInfo, read_part
 from xaibench.results.store import RunFolder
 from xaibench.scoring.config import RunConfig
@@ -37,11 +37,13 @@ class Rescored:
         part: its path inside the run folder.
         exact: whether it had to be the same to the digit: same device, threads and versions.
         finding: what is wrong, in one line; empty where it came out the same.
+        info: what it was made with this time, or None where it could not be made.
     """
 
     part: str
     exact: bool
     finding: str
+    info: PartInfo | None = None
 
 
 def rescore(
@@ -54,6 +56,8 @@ def rescore(
     report: Callable[[Rescored], None],
 ) -> list[Rescored]:
     """Draw (clip, method) pairs of a run, and score the parts that hold them again.
+
+    What comes out the same is kept in the run folder (`results.agreement`), where comparisons find it.
 
     Args:
         folder: of the run.
@@ -79,6 +83,7 @@ def rescore(
         one = _one(folder, path, manifest, dataset, loaded, explainers)
         report(one)
         found.append(one)
+    agreement.keep(folder, [(one.part, one.info, not one.finding) for one in found])
     return found
 
 
@@ -103,10 +108,10 @@ def _one(
         info.versions == provenance.versions()
     )
     try:
-        again = _score_again(rows, info, manifest, dataset, classifier, explainers)
+        again, made = _score_again(rows, info, manifest, dataset, classifier, explainers)
     except XaibenchError as error:
         return Rescored(where, exact, one_line(error))
-    return Rescored(where, exact, _difference(rows, again, exact))
+    return Rescored(where, exact, _difference(rows, again, exact), made)
 
 
 def _score_again(
@@ -116,7 +121,7 @@ def _score_again(
     dataset: Dataset,
     loaded: LoadedClassifier,
     explainers: Path,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, PartInfo]:
     by_id = {clip.id: clip for clip in dataset.clips}
     config = RunConfig(
         dataset=dataset,
@@ -138,10 +143,11 @@ def _score_again(
         if reasons:
             raise ResultsError(f"it cannot be scored again: {reasons[0]}")
         found = store.read_rows(run.path)
-        parameters = [read_part(path)[1].method.parameters for path in store.parts_of(run.path)]
-    if provenance.plain(info.method.parameters) not in parameters:
+        made = [read_part(path)[1] for path in store.parts_of(run.path)]
+    (own,) = [one for one in made if one.method.mask == info.method.mask]
+    if provenance.plain(info.method.parameters) != own.method.parameters:
         raise ResultsError(f"it was made with other parameters of {info.method.name} than those here")
-    return found[found["mask"] == info.method.mask]
+    return found[found["mask"] == info.method.mask], own
 
 
 def _protocol(identifier: str) -> Protocol:

@@ -1,0 +1,116 @@
+"""Which runs are compared with which others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.made_up_runs import FF, SPS, Scores, noise, write_run
+from xaibench.errors import ResultsError
+from xaibench.results import store
+from xaibench.results.selection import group, left_out, select
+
+A: dict[str, Scores] = {"a": {FF: noise(1)}}
+B: dict[str, Scores] = {"b": {FF: noise(2)}}
+
+
+def names(runs: list[Path]) -> dict[str, list[str]]:
+    """The names of the groups, and of the folders of their runs."""
+    return {one.name: [run.name for run in one.runs] for one in group(runs)}
+
+
+def test_runs_of_the_same_conditions_are_one_group(tmp_path: Path) -> None:
+    runs = [
+        write_run(tmp_path / "fold5", A | B),
+        write_run(tmp_path / "fold4", A, first_clip=100, folds=(4,)),
+        write_run(tmp_path / "more", {"a": {SPS: noise(1, 0.3)}}),  # another metric of the same clips
+        write_run(tmp_path / "fewer", {"c": {FF: noise(3, clips=8)}}, limit=8),
+    ]
+    assert names(runs) == {"synth": ["fold4", "fold5", "more", "fewer"]}
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ({"dataset_fingerprint": "0123456789"}, ["synth-clips01234567", "synth-clipsfingerpr"]),
+        ({"seed": 7}, ["synth-seed0", "synth-seed7"]),
+        ({"precision": "bfloat16"}, ["synth-bfloat16", "synth-float32"]),
+        ({"compiled": True}, ["synth", "synth-compiled"]),
+        ({"protocol": "legacy"}, ["synth-legacy", "synth-standard"]),
+        ({"protocol": "legacy", "seed": 7}, ["synth-legacy-seed7", "synth-standard-seed0"]),
+        ({"dataset": "esc10"}, ["esc10", "synth"]),
+    ],
+)
+def test_runs_of_other_conditions_are_other_groups(
+    tmp_path: Path, condition: dict[str, Any], expected: list[str]
+) -> None:
+    runs = [write_run(tmp_path / "one", A), write_run(tmp_path / "two", B, **condition)]
+    assert list(names(runs)) == expected
+
+
+def test_a_clip_is_in_a_group_once(tmp_path: Path) -> None:
+    """Short runs are compared with each other, whatever their names are."""
+    short = {"a": {FF: noise(3, clips=8)}, "b": {FF: noise(4, clips=8)}}
+    runs = [
+        write_run(tmp_path / "synth-a-first8", {"a": short["a"]}, limit=8),
+        write_run(tmp_path / "synth-b-first8", {"b": short["b"]}, limit=8),
+        write_run(tmp_path / "synth-whole", A),
+        write_run(tmp_path / "synth-whole-b", B),
+    ]
+    expected = {
+        "synth-a-first8": ["synth-a-first8", "synth-b-first8"],
+        "synth-whole": ["synth-whole", "synth-whole-b"],
+    }
+    assert names(runs) == names(runs[::-1]) == expected
+    twice = [write_run(tmp_path / folder / "mine", A) for folder in ("x", "y", "z")]
+    assert sorted(names(twice)) == ["synth-mine", "synth-mine-2", "synth-mine-3"]
+
+
+def test_runs_are_chosen_by_what_they_say(tmp_path: Path) -> None:
+    one = write_run(tmp_path / "one", A)
+    two = write_run(tmp_path / "two", A, seed=7)
+    old = write_run(tmp_path / "old", A, protocol="standard-1")
+    esc = write_run(tmp_path / "esc", A, dataset="esc10")
+    runs = [one, two, old, esc]
+    assert select(runs) == runs
+    assert select(runs, datasets=["esc10"]) == [esc]
+    assert select(runs, seeds=[0, 7], datasets=["synth"]) == [one, two, old]
+    assert select(runs, protocols=["standard-1"]) == [old]
+    assert select(runs, names=["two", str(tmp_path / "one")]) == [one, two]
+    present = "there are datasets esc10, synth; protocols standard, standard-1; seeds 0, 7; runs esc, old, one, two"
+    for choice, words in [
+        ({"seeds": [0, 9]}, "there is no run of the seed 9"),
+        ({"datasets": ["esc50"]}, "there is no run of the dataset esc50"),
+        ({"protocols": ["mine"]}, "there is no run of the protocol mine"),
+        ({"names": ["three"]}, "there is no run of the run three"),
+        ({"seeds": [7], "datasets": ["esc10"]}, "no run is all that was chosen"),
+    ]:
+        with pytest.raises(ResultsError) as caught:
+            select(runs, **choice)  # type: ignore[arg-type]
+        assert str(caught.value) == f"{words}; {present}"
+
+
+def test_a_protocol_is_chosen_by_name(tmp_path: Path) -> None:
+    from xaibench.scoring import protocol
+
+    runs = [write_run(tmp_path / name, A, protocol=name) for name in (protocol.default().id, "mine")]
+    assert select(runs, protocols=[protocol.DEFAULT]) == runs[:1]
+
+
+def test_what_is_not_finished_is_left_out_and_said(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", A | B)
+    assert left_out([run]) == ""
+    (run / "cnn-micro" / "b" / "part-000.json").unlink()
+    assert [part.info.method.name for part in group([run])[0].parts] == ["a"]
+    assert left_out([run]) == (
+        f"left out: 1 part not finished (scores without a description), in {run}; give the command of the run again"
+    )
+    empty = store.RunFolder(tmp_path / "empty", store.read_manifest(run)).path
+    assert "1 part not finished (scores without a description) and 1 run without scores" in left_out([run, empty])
+    assert names([run, empty]) == {"synth": ["run"]}
+    with pytest.raises(ResultsError, match="holds no scores yet"):
+        group([empty])
+    with pytest.raises(ResultsError, match="no run to compare"):
+        group([])

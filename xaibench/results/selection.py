@@ -1,0 +1,194 @@
+"""Which runs are compared, and with which others: runs are chosen, and grouped by what makes them comparable."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from xaibench import registry
+from xaibench.errors import ResultsError
+from xaibench.results import store
+from xaibench.results.parts import Part
+from xaibench.results.store import Manifest
+
+# Runs that differ in one of these are in different groups. They may differ in folds and in the number of clips.
+CONDITIONS = ("dataset", "dataset_fingerprint", "protocol", "seed", "precision", "compiled")
+_SCORE = ["classifier", "method", "mask", "metric", "area", "clip"]  # no two runs of a group have the same
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Runs whose scores may stand in one table.
+
+    Attributes:
+        name: the dataset, and what distinguishes the group from others on this dataset; part of file names.
+        conditions: the manifest of the first run; the others share CONDITIONS with it.
+        runs: their folders.
+        parts: the finished parts of all of them.
+    """
+
+    name: str
+    conditions: Manifest
+    runs: tuple[Path, ...]
+    parts: tuple[Part, ...]
+
+    def rows(self) -> pd.DataFrame:
+        """All per-clip rows, columns as in `parts.SCHEMA` and `group`."""
+        return pa.concat_tables([part.table for part in self.parts]).to_pandas().assign(group=self.name)
+
+
+def select(
+    runs: Sequence[Path],
+    *,
+    datasets: Sequence[str] = (),
+    protocols: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    names: Sequence[str] = (),
+) -> list[Path]:
+    """Choose runs by what their manifests say; an empty choice is no condition.
+
+    Args:
+        runs: run folders (`store.find_runs`).
+        datasets: names of datasets.
+        protocols: names or ids of protocols.
+        seeds: seeds.
+        names: run folders, by path or by the name of the folder.
+
+    Raises:
+        ResultsError: nothing is left, or a value is that of no run.
+    """
+    known = [(run, store.read_manifest(run)) for run in runs]
+    wanted: list[tuple[str, Sequence[object], Callable[[Path, Manifest, object], bool]]] = [
+        ("dataset", datasets, lambda _, manifest, value: manifest.dataset == value),
+        ("protocol", protocols, lambda _, manifest, value: manifest.protocol in {value, _protocol_id(str(value))}),
+        ("seed", seeds, lambda _, manifest, value: manifest.seed == value),
+        ("run", names, lambda run, _, value: value == run.name or Path(str(value)).resolve() == run.resolve()),
+    ]
+    left = known
+    for what, values, matches in wanted:
+        for value in values:
+            if not any(matches(*one, value) for one in known):
+                raise ResultsError(f"there is no run of the {what} {value}; {_present(known)}")
+        left = [one for one in left if not values or any(matches(*one, value) for value in values)]
+    if not left:
+        raise ResultsError(f"no run is all that was chosen; {_present(known)}")
+    return [run for run, _ in left]
+
+
+def _protocol_id(name: str) -> str:
+    return str(registry.load("protocols", name).id) if name in registry.names("protocols") else name
+
+
+def _present(known: list[tuple[Path, Manifest]]) -> str:
+    manifests = [manifest for _, manifest in known]
+    present = {
+        "datasets": sorted({manifest.dataset for manifest in manifests}),
+        "protocols": sorted({manifest.protocol for manifest in manifests}),
+        "seeds": [str(seed) for seed in sorted({manifest.seed for manifest in manifests})],
+        "runs": sorted({run.name for run, _ in known}),
+    }
+    return "there are " + "; ".join(f"{what} {', '.join(each)}" for what, each in present.items())
+
+
+def group(runs: Sequence[Path]) -> list[Group]:
+    """Read runs and group those whose scores may be compared.
+
+    A run joins runs of the same CONDITIONS if no clip was scored there by the same method on the same classifier;
+    where it could join several, those of the same `--limit` first. Runs without scores are left out.
+
+    Raises:
+        ResultsError: a folder cannot be read, or no run has scores.
+    """
+    if not runs:
+        raise ResultsError("no run to compare; make one with 'xaibench run'")
+    alike: dict[tuple[object, ...], list[_Run]] = {}
+    for path in map(Path, runs):
+        run = _Run(path, store.read_manifest(path), store.read_parts(path))
+        if run.parts:
+            alike.setdefault(tuple(getattr(run.manifest, key) for key in CONDITIONS), []).append(run)
+    if not alike:
+        raise store.no_scores(runs[0])
+    return _named([apart for same in alike.values() for apart in _apart(same)])
+
+
+def left_out(runs: Sequence[Path]) -> str:
+    """Say in one line which parts of runs a comparison leaves out, because they are not finished; or return ""."""
+    stopped = {run: store.unfinished(run) for run in runs}
+    count = sum(map(len, stopped.values()))
+    empty = [run for run in runs if not store.parts_of(run) and not stopped[run]]
+    where = [run for run in runs if stopped[run]] + empty
+    if not where:
+        return ""
+    what = [f"{count} part{'s' * (count > 1)} not finished (scores without a description)"] if count else []
+    what += [f"{len(empty)} run{'s' * (len(empty) > 1)} without scores"] if empty else []
+    return f"left out: {' and '.join(what)}, in {', '.join(map(str, where))}; give the command of the run again"
+
+
+@dataclass(frozen=True)
+class _Run:
+    path: Path
+    manifest: Manifest
+    parts: list[Part]
+
+    def scores(self) -> NDArray[np.uint64]:
+        """Hash what its rows are scores of."""
+        columns = pa.concat_tables([part.table.select(_SCORE) for part in self.parts]).to_pandas()
+        return np.asarray(pd.util.hash_pandas_object(columns, index=False), np.uint64)
+
+
+def _apart(runs: list[_Run]) -> list[list[_Run]]:
+    """Divide runs of the same conditions so that none scores what another one has scored."""
+    if len(runs) == 1:
+        return [runs]
+    divided: list[list[_Run]] = []
+    scored: list[NDArray[np.uint64]] = []
+    # Whole runs first, then the shorter ones: what a short run may join does not depend on its name.
+    for run in sorted(runs, key=lambda run: (-(run.manifest.limit or np.inf), str(run.path))):
+        own = run.scores()
+        free = [i for i, others in enumerate(scored) if not np.isin(own, others).any()]
+        if not free:
+            divided.append([run])
+            scored.append(own)
+            continue
+        place = min(free, key=lambda i: run.manifest.limit not in {one.manifest.limit for one in divided[i]})
+        divided[place].append(run)
+        scored[place] = np.concatenate([scored[place], own])
+    return divided
+
+
+def _named(groups: list[list[_Run]]) -> list[Group]:
+    """Name groups by their dataset and, where several have the same, by what distinguishes them."""
+    manifests = [runs[0].manifest for runs in groups]
+    names = []
+    for manifest in manifests:
+        rivals = [other for other in manifests if other.dataset == manifest.dataset]
+        varying = [key for key in CONDITIONS if len({getattr(other, key) for other in rivals}) > 1]
+        names.append("-".join([manifest.dataset, *filter(None, (_word(manifest, key) for key in varying))]))
+    taken = Counter(names)
+    for i, runs in enumerate(groups):
+        if taken[names[i]] > 1:
+            names[i] += "-" + runs[0].path.name.removeprefix(f"{manifests[i].dataset}-")
+    for i, name in enumerate(names):
+        names[i] += f"-{i + 1}" if name in names[:i] else ""
+    found = []
+    for name, runs in zip(names, groups, strict=True):
+        parts = tuple(part for run in runs for part in run.parts)
+        found.append(Group(name=name, conditions=runs[0].manifest, runs=tuple(run.path for run in runs), parts=parts))
+    return sorted(found, key=lambda one: (one.conditions.dataset, one.name))
+
+
+def _word(manifest: Manifest, condition: str) -> str:
+    value = getattr(manifest, condition)
+    words = {
+        "seed": f"seed{value}",
+        "compiled": "compiled" if value else "",
+        "dataset_fingerprint": f"clips{str(value)[:8]}",
+    }
+    return words.get(condition, str(value))

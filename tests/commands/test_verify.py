@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.support.command_line import Command
@@ -42,6 +44,22 @@ def test_what_does_not_come_out_is_a_finding(xaibench: Command, folder: Path) ->
     assert done.code == 1
     (line,) = [line for line in done.out.splitlines() if "when scored again" in line]
     assert "cnn-micro/energy/part-000.parquet" in line and "sparseness of " in line
+
+
+def test_the_mark_of_other_code_goes_when_the_scores_come_out_again(xaibench: Command, folder: Path) -> None:
+    for path in sorted((folder / "cnn-micro" / "energy").glob("*.parquet")):
+        table, info = read_part(path)
+        write_part(path, table.to_pandas(), replace(info, code_sha256="older", shared_code_sha256="older"))
+
+    def marked() -> set[str]:
+        assert xaibench("compare", folder, "--out", "comparison.csv").code == 0
+        lines = pd.read_csv(folder.parent / "comparison.csv", keep_default_na=False)
+        return set(lines["differs_in"])
+
+    assert marked() == {"code", ""}
+    assert xaibench("verify", folder, "--rescore", 100, "--device", "cpu").code == 0
+    assert marked() == {""}
+    assert xaibench("verify", folder).code == 0, "the record is no finding"
 
 
 def test_four_processes_fill_one_folder(tmp_path: Path) -> None:

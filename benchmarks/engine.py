@@ -250,7 +250,7 @@ def cost_by_layer(setting: Setting, mprt: Metric) -> Cost:
 
 
 def cost_of(setting: Setting, score: Callable[[ScoringContext], Tensor]) -> Cost:
-    """What it costs to get values from evidence of which nothing is computed yet."""
+    """What it costs to get values from a scoring context of which nothing is computed yet."""
 
     def once() -> Cost:
         forwarder, explainer = setting.explainer.forwarder, setting.explainer

@@ -168,7 +168,7 @@ BAD_METRICS = {
     WritesToTheMap: "changed the importance map",
     WritesToTheSound: r"changed: batch\.x$",
     ReadsKnownUndeclared: "a random map raised TypeError",
-    FailsWithoutEvidence: "a clip without evidence scores nan",
+    FailsWithoutEvidence: "a clip without ground truth scores nan",
 }
 
 

@@ -91,7 +91,7 @@ def _check_odd_input(metric: Metric, classifier: Classifier, batch: Batch, draws
     if batch.ground_truth is not None:
         for situation, known in {"a clip without": torch.zeros_like, "a clip full of": torch.ones_like}.items():
             odd = replace(batch, ground_truth=known(batch.ground_truth))
-            _score(metric, _context(classifier, odd, draws, 16), f"{situation} evidence")
+            _score(metric, _context(classifier, odd, draws, 16), f"{situation} ground truth")
 
 
 class GradientTimesInput(Explainer):

@@ -42,7 +42,7 @@ def toy_classifier(capabilities: Iterable[str] = ()) -> Classifier:
 
 
 def toy_batch(count: int = 3, seed: int = 0) -> Batch:
-    """Clips with one tone burst each over noise, and the bins where the burst is louder as evidence."""
+    """Clips with one tone burst each over noise, and the bins where the burst is louder as ground truth."""
     generator = torch.Generator().manual_seed(0)
     pitch, onset = torch.rand(2, count, 1, generator=generator)
     time = torch.arange(audio.CLIP_SAMPLES) / audio.SAMPLE_RATE

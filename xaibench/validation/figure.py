@@ -97,7 +97,7 @@ def validation(lines: pd.DataFrame) -> Figure:
     note = (
         "Places between a metric's worst and best mean, bars: 95% intervals. Effect: gain of oracle over random by its "
     )
-    note += "spread.\nAgreement: rank correlation with metrics that know the evidence."
+    note += "spread.\nAgreement: rank correlation with metrics that know the ground truth."
     note += f" {UNPROVEN} fails to order them as it must." * bool(failed)
     note += " In italics: not a test of where." if len(judged) < len(metrics) else ""
     style.add_note(figure, note)

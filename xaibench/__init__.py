@@ -14,6 +14,7 @@ _HOMES = {
     "Batch": "xaibench.sound.batch",
     "Capability": "xaibench.classifiers.capabilities",
     "CheckpointError": "xaibench.errors",
+    "ClassifierError": "xaibench.errors",
     "CheckpointFormat": "xaibench.classifiers.checkpoint_format",
     "Classifier": "xaibench.classifiers.base",
     "Clip": "xaibench.sound.dataset",
@@ -55,6 +56,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test comp
     from xaibench.classifiers.checkpoint_format import ForeignCheckpoint as ForeignCheckpoint
     from xaibench.errors import AudioError as AudioError
     from xaibench.errors import CheckpointError as CheckpointError
+    from xaibench.errors import ClassifierError as ClassifierError
     from xaibench.errors import DataError as DataError
     from xaibench.errors import ExplanationError as ExplanationError
     from xaibench.errors import IsolationError as IsolationError

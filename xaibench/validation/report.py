@@ -51,7 +51,8 @@ def table(assessment: pd.DataFrame, classifier: str) -> Table:
     notes = [
         f"{DISCRIMINATES}: oracle significantly above random and above inverted, and no pair reversed.",
         "Effect: paired gain of the oracle over random by its standard deviation between recordings.",
-        f"Agreement: mean rank correlation with the metrics that know the ground truth, over {lines['maps'].max()} maps.",
+        "Agreement: mean rank correlation with the metrics that know the ground truth, over "
+        f"{lines['maps'].max()} maps.",
         "Graded: degraded oracles significantly below the oracle and above random.",
         "Not judged: metrics that do not ask where the importance lies.",
     ]

@@ -20,7 +20,7 @@ import torch
 import torchaudio.functional
 import typer
 
-from xaibench.sound import audio
+from xaibench.sound import audio, reading
 from xaibench.sound.dataset import Dataset
 from xaibench.sound.esc50 import Esc50
 from xaibench.storage.user_folders import CACHE_VARIABLE
@@ -65,7 +65,7 @@ def milliseconds(source: Dataset, clips: int, keep: bool) -> float:
             if keep:
                 source.waveform(clip)
             else:
-                audio.read_clip(source.folder / "audio" / clip.filename)
+                reading.read_clip(source.folder / "audio" / clip.filename)
 
     read()  # fills the cache
     seconds = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -141,14 +142,14 @@ def test_evidence_is_refused(small_esc50):
 def decoded(monkeypatch, tmp_path):
     """Names of the files decoded from now on, with an empty cache."""
     names = []
-    decode = esc50.audio.decode
+    decode = esc50.reading.decode
 
-    def record(data, name):
+    def record(file, name):
         names.append(Path(name).name)
-        return decode(data, name)
+        return decode(file, name)
 
     monkeypatch.setenv(user_folders.CACHE_VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.setattr(esc50.audio, "decode", record)
+    monkeypatch.setattr(esc50.reading, "decode", record)
     return names
 
 
@@ -158,6 +159,29 @@ def test_a_clip_is_decoded_once_even_if_its_folder_moves(small_esc50, decoded, t
     after = Esc50(Path(shutil.move(small_esc50, tmp_path / "elsewhere")))
     np.testing.assert_array_equal(after.waveform(after.clips[0]), waveform)
     assert decoded == ["1-1002-A-2.wav"]
+
+
+def test_a_clip_is_decoded_once_for_its_sound_and_for_what_is_odd_about_it(small_esc50, decoded):
+    dataset = Esc50(small_esc50)
+    first, second = dataset.clips[:2]
+    soundfile.write(small_esc50 / "audio" / second.filename, np.full(800, 0.5), 16_000)
+    for _ in range(2):
+        assert dataset.findings(first) == ()
+        assert np.abs(dataset.waveform(first)).max() > 0.4
+        assert np.abs(dataset.waveform(second)).max() == 0.5
+        assert [one.text for one in dataset.findings(second)] == ["is silent", "lasts 0.05 s instead of 5 s"]
+    assert decoded == [first.filename, second.filename]
+
+
+def test_a_pipe_in_place_of_a_clip_is_not_waited_for(small_esc50):
+    dataset = Esc50(small_esc50)
+    path = small_esc50 / "audio" / dataset.clips[0].filename
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(AudioError, match="a folder, pipe or device, not a file"):
+        dataset.findings(dataset.clips[0])
+    with pytest.raises(DataError, match=r"1-1002-A-2\.wav is a folder, pipe or device, not a file; run"):
+        Esc50(small_esc50)
 
 
 def test_a_replaced_file_is_decoded_again(small_esc50, decoded):
@@ -180,10 +204,13 @@ def test_another_decoder_decodes_again(small_esc50, decoded, monkeypatch):
 def test_a_damaged_entry_is_made_again(small_esc50, decoded):
     dataset = Esc50(small_esc50)
     waveform = dataset.waveform(dataset.clips[0])
-    (entry,) = user_folders.cache_folder().rglob("*.npy")
-    entry.write_bytes(entry.read_bytes()[:1000])
-    np.testing.assert_array_equal(dataset.waveform(dataset.clips[0]), waveform)
-    np.testing.assert_array_equal(dataset.waveform(dataset.clips[0]), waveform)
+    entries = list(user_folders.cache_folder().rglob("*.npy"))
+    assert len(entries) == 2  # the sound, and what is odd about it
+    for entry in entries:
+        entry.write_bytes(entry.read_bytes()[:100])
+    for _ in range(2):
+        np.testing.assert_array_equal(dataset.waveform(dataset.clips[0]), waveform)
+        assert dataset.findings(dataset.clips[0]) == ()
     assert len(decoded) == 2
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
+from tests.sound.test_audio import tone
 from xaibench.errors import DataError
-from xaibench.sound.esc50_check import check
+from xaibench.sound.esc50 import row_problems
+from xaibench.sound.esc50_check import LISTED_PROBLEMS, check
 
 DOG, PIG = "1-1000-A-0.wav", "1-1002-A-2.wav"
 
@@ -202,7 +208,7 @@ def half(data: bytes) -> bytes:
         (lambda data: b"", f"audio/{DOG}: is an empty file"),
         (lambda data: b"this is not sound" * 99, f"audio/{DOG}: not audio that libsndfile can read"),
         (lambda data: data[:20], f"audio/{DOG}: not audio that libsndfile can read"),
-        (half, f"audio/{DOG} lasts 2.50 s instead of 5 s"),
+        (half, f"audio/{DOG} is truncated after 2.50 s"),
     ],
 )
 def test_a_damaged_file(small_esc50, damage, problem):
@@ -220,12 +226,139 @@ def test_undefined_samples(small_esc50):
 
 @pytest.mark.parametrize(("seconds", "wrong"), [(4.8, True), (4.95, False), (5.05, False), (5.2, True), (30, True)])
 def test_a_duration_that_is_not_five_seconds(small_esc50, seconds, wrong):
-    soundfile.write(small_esc50 / "audio" / DOG, np.zeros(int(seconds * 8000)), 8000)
+    soundfile.write(small_esc50 / "audio" / DOG, tone(seconds, 8000), 8000)
     expected = [f"audio/{DOG} lasts {seconds:.2f} s instead of 5 s"] if wrong else []
     assert check(small_esc50).problems == expected
 
 
-def test_a_folder_in_place_of_a_file(small_esc50):
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_a_folder_or_a_pipe_in_place_of_a_file(small_esc50, make):
     (small_esc50 / "audio" / DOG).unlink()
-    (small_esc50 / "audio" / DOG).mkdir()
-    assert the_problem(small_esc50) == f"audio/{DOG} is listed in meta/esc50.csv and missing"
+    make(small_esc50 / "audio" / DOG)
+    assert the_problem(small_esc50).endswith(f"{DOG}: cannot be read (a folder, pipe or device, not a file)")
+
+
+LEFT = tone(5, 8000)
+
+
+@pytest.mark.parametrize(
+    ("samples", "problem"),
+    [
+        (np.zeros(40_000), "is silent"),
+        (LEFT[:400], "lasts 0.05 s instead of 5 s"),
+        (np.stack([LEFT, -LEFT], axis=1), "has channels in opposite phase, which cancel when they are mixed to one"),
+        (np.clip(8 * LEFT, -1, 1), "is clipped: 83% of its samples are at full scale"),
+        (1000 * LEFT, "has samples up to 500; full scale is 1"),
+    ],
+)
+def test_odd_sound(small_esc50, samples, problem):
+    soundfile.write(small_esc50 / "audio" / DOG, samples, 8000, subtype="FLOAT")
+    assert the_problem(small_esc50) == f"audio/{DOG} {problem}"
+
+
+@pytest.mark.parametrize("kind", ["OGG", "MP3"])
+def test_a_truncated_file_of_another_format(small_esc50, kind):
+    path = small_esc50 / "audio" / DOG
+    soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(80_000), 16_000, format=kind)
+    assert check(small_esc50).problems == []
+    path.write_bytes(half(path.read_bytes()))
+    assert the_problem(small_esc50).startswith(f"audio/{DOG} is truncated after ")
+
+
+# A large table
+
+
+def large(folder: Path, rows: int) -> None:
+    """Rows whose files are missing, and of which every tenth is wrong in some way."""
+    lines = ["filename,fold,target,category,esc10,src_file,take"]
+    for i in range(rows):
+        fold, source = (i % 5 + 1, i // 2) if i % 10 else (9, "")
+        lines.append(f"{i}.wav,{fold},{i % 50},class {i % 50},{i % 50 < 10},{source},A")
+    (folder / "meta" / "esc50.csv").write_text("\n".join(lines) + "\n")
+
+
+def calls(function: Callable[[], object]) -> int:
+    """Count the calls of Python functions, and of those written in C."""
+    count = 0
+
+    def watch(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    sys.setprofile(watch)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_a_large_table_takes_a_few_operations_a_row_and_its_problems_are_not_all_listed(small_esc50):
+    few, many = 1_000, 4_000
+    large(small_esc50, few)
+    before = calls(lambda: check(small_esc50))
+    large(small_esc50, many)
+    report = check(small_esc50)
+    after = calls(lambda: check(small_esc50))
+    assert (after - before) / (many - few) < 60, "a million rows in a minute: 60 microseconds each"
+    # Two a wrong row, a missing file a row, ten files that are not listed, and recordings in two folds.
+    wrong, crossing = many // 5, sum("recording" in problem for problem in report.problems)
+    assert 0 < crossing <= LISTED_PROBLEMS
+    assert report.found >= wrong + many + 10
+    assert len(report.problems) <= 5 * LISTED_PROBLEMS
+    assert report.summary().endswith(f"{report.found} problems")
+
+
+def test_rows_are_judged_as_one_by_one(small_esc50):
+    """A slow second version of the rules, on rows that are wrong in every way at once."""
+    rng = np.random.default_rng(0)
+    columns = {
+        "filename": ["a.wav", "a.ogg", "b.wav", "..", "", "c/d", "e"],
+        "fold": ["1", "2", "0", "x"],
+        "target": ["0", "1", "49", "50", "-1", "٣", "", "9" * 5000],
+        "category": ["dog", "pig", ""],
+        "esc10": ["True", "false", "no"],
+        "src_file": ["1", ""],
+        "take": ["A"],
+    }
+    for rows in (1, 2, 5, 30):
+        for _ in range(5):
+            table = pd.DataFrame({name: rng.choice(values, rows) for name, values in columns.items()}, dtype=object)
+            assert row_problems(table) == one_by_one(table)
+
+
+def one_by_one(table: pd.DataFrame) -> list[str]:
+    """What is wrong with each row, given those before it."""
+    problems, seen = [], {}
+    rows = list(zip(table.index + 2, table.itertuples(), strict=True))
+    known = [row for _, row in rows if row.target.isdecimal() and len(row.target) < 5 and int(row.target) <= 49]
+    category_of, target_of = {}, {}
+    for row in known:
+        if row.category:
+            category_of.setdefault(row.target, row.category)
+    for row in known:
+        if row.category and category_of[row.target] == row.category:
+            target_of.setdefault(row.category, row.target)
+    for line, row in rows:
+        said = []
+        if row.filename in {"", ".", ".."} or "/" in row.filename:
+            said.append(f"filename {row.filename!r} is not a plain file name")
+        clip = row.filename.rpartition(".")[0] if row.filename.endswith((".wav", ".ogg")) else row.filename
+        if clip in seen:
+            said.append(f"{row.filename} is listed already in line {seen[clip]}")
+        seen.setdefault(clip, line)
+        if row.fold not in {"1", "2", "3", "4", "5"}:
+            said.append(f"fold {row.fold!r} is not 1 to 5")
+        if row not in known:
+            said.append(f"target {row.target!r} is not 0 to 49")
+        elif row.category != category_of.get(row.target):
+            elsewhere = f", elsewhere {category_of[row.target]!r}" if row.target in category_of else ""
+            said.append(f"category {row.category!r} for target {row.target}{elsewhere}")
+        elif row.target != target_of[row.category]:
+            said.append(f"target {row.target} for category {row.category!r}, elsewhere {target_of[row.category]}")
+        if row.esc10.lower() not in {"true", "false"}:
+            said.append(f"esc10 {row.esc10!r} is not True or False")
+        if not row.src_file:
+            said.append(f"src_file is empty, so {row.filename} belongs to no recording")
+        problems += [f"line {line}: {text}" for text in said]
+    return problems

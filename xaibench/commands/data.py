@@ -18,7 +18,7 @@ def check(
     path: Annotated[Path, typer.Argument(help="Folder in ESC-50's layout.", metavar="PATH")],
     dataset: Annotated[str, typer.Option(help="esc50, or esc10 to check only this official subset.")] = "esc50",
 ) -> None:
-    """Check a folder in ESC-50's layout for missing files, wrong rows and audio that cannot be decoded.
+    """Check a folder in ESC-50's layout for missing files, wrong rows, and audio that is broken, too short or silent.
 
     [bold]Example[/bold]
 
@@ -27,15 +27,17 @@ def check(
     from xaibench.sound import esc50_check as checker
 
     with progress() as bar:
-        task = bar.add_task("decoding", total=None)
+        task = bar.add_task("checking", total=None)
         report = checker.check(path, dataset, advance=lambda done, total: bar.update(task, completed=done, total=total))
     for problem in report.problems:
         output().print(f"problem: {problem}", markup=False, soft_wrap=True)
+    if report.unlisted:
+        output().print(f"problem: and {report.unlisted} more like these", markup=False, soft_wrap=True)
     for note in report.notes:
         output().print(f"note: {note}", markup=False, soft_wrap=True)
     output().print(report.summary(), markup=False, soft_wrap=True)
     if report.problems:
-        raise DataError(f"{path} has {len(report.problems)} problem{'s' * (len(report.problems) > 1)}")
+        raise DataError(f"{path} has {report.found} problem{'s' * (report.found > 1)}")
 
 
 @app.command()

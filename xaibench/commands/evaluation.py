@@ -73,6 +73,10 @@ def run(
         typer.Option("--compile", help="Compile the forward passes that score, which takes a minute at the start."),
     ] = False,
     deterministic: options.DeterministicOption = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Refuse clips that are truncated, short, silent, clipped or too loud."),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Run folder. Default: results/runs/DATASET-foldFOLDS.", metavar="FOLDER")
     ] = None,
@@ -126,7 +130,12 @@ def run(
         cache=cache,
         protocol=rules,
         explainers=explainers,
+        strict=strict,
     )
+    with progress() as bar:
+        bar.add_task("reading sound", total=None)
+        odd = config.odd_sound
+    options.say_odd_sound(odd)
 
     loaded_classifiers = load_classifiers(classifier, source, chosen, where)
     found = {loaded.label: methods_on(config, loaded) for loaded in loaded_classifiers}
@@ -172,6 +181,8 @@ def run(
         task = bar.add_task("scoring", total=pairs * len(clips))
 
         def report(event: Event) -> None:
+            if event.kind == "odd sound":  # said above, once for all classifiers
+                return
             if event.kind == "failed":
                 failures[event.classifier, event.method] = event.reason
             elif event.kind == "not reused":

@@ -64,18 +64,20 @@ def explain(
     from xaibench.commands.pairs import AT, Pairing
     from xaibench.reports import clip_figure, style
     from xaibench.scoring.one_clip import illustrate
-    from xaibench.sound import audio
+    from xaibench.sound import reading
+    from xaibench.sound.findings import sentences
 
     twice = {file.stem for file in files if [other.stem for other in files].count(file.stem) > 1}
     if twice:
         raise XaibenchError(f"several files are called {', '.join(sorted(twice))}; explain them one at a time")
     pairs = Pairing(dataset, explainers, options.open_device(device)).pairs(method, classifier)
-    sounds = [audio.read_clip(file) for file in files]
+    sounds = [reading.read_clip(file) for file in files]
+    options.say_odd_sound(sentences({str(file): one.findings for file, one in zip(files, sounds, strict=True)}))
     root = out or Path("explained") / (files[0].stem if len(files) == 1 else "")
     clips = []
     with notes().status("explaining"):
         for file, sound in zip(files, sounds, strict=True):
-            clips.append(illustrate(file.name, file.stem, sound, pairs, seed, area))
+            clips.append(illustrate(file.name, file.stem, sound.waveform, pairs, seed, area))
         root.mkdir(parents=True, exist_ok=True)
         if len(clips) == 1 and not any(AT in text for text in method):
             figure = clip_figure.rows(clips[0], area)

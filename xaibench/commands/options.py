@@ -122,6 +122,12 @@ def say_left_out(broken: Mapping[str, str]) -> None:
         notes().print(f"left out: {name} ({reason})", style="yellow", markup=False, soft_wrap=True)
 
 
+def say_odd_sound(sentences: Sequence[str]) -> None:
+    """Print what is odd about the sound of some clips, such as silence; they are used all the same."""
+    for sentence in sentences:
+        notes().print(f"sound: {sentence}", style="yellow", markup=False, soft_wrap=True)
+
+
 def open_dataset(name: str, data_dir: Path | None) -> Dataset:
     """Open a dataset by name, and read it from `data_dir` if it lives in a folder.
 

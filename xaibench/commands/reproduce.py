@@ -121,6 +121,9 @@ def reproduce(
     notes().print(tables.terminal(cost.table(config, to_do, costs)))
     if dry_run:
         return
+    with notes().status("reading sound"):
+        odd = config.dataset.odd_sound(config.dataset.clips)
+    choices.say_odd_sound(odd)
     outcome = _run(config)
     with notes().status("testing the paper's claims"):
         written = page.write(config.paper, outcome, config.command, config.folder)

@@ -48,11 +48,12 @@ class Event:
 
     Attributes:
         kind: "scored", "found" (an earlier run had it), "failed", or "not reused": nothing that was computed of the
-            method earlier is used again, because nobody can tell that it would be the same.
-        reason: one line, where failed or not reused.
+            method earlier is used again, because nobody can tell that it would be the same. "odd sound" is of no
+            method: some clips are truncated, silent or the like.
+        reason: one line, where failed, not reused, or odd.
     """
 
-    kind: Literal["scored", "found", "failed", "not reused"]
+    kind: Literal["scored", "found", "failed", "not reused", "odd sound"]
     classifier: str
     method: str
     clips: int
@@ -67,7 +68,8 @@ def evaluate(config: RunConfig, loaded: LoadedClassifier, folder: RunFolder, rep
     Raises:
         UnsupportedPairError: no method or no metric is left that makes sense.
         ResultsError: the folder holds parts made with other weights, parameters or sound.
-        XaibenchError: a clip cannot be read, or does not fit in memory.
+        AudioError: a clip cannot be read, or clips are truncated, silent or the like and the run is strict.
+        XaibenchError: a clip does not fit in memory.
     """
     found, refused = methods_on(config, loaded)
     if len(refused) == len(config.methods):
@@ -88,6 +90,8 @@ def evaluate(config: RunConfig, loaded: LoadedClassifier, folder: RunFolder, rep
             "choose another --metric, or a method whose map is a mask"
         )
     temperature = config.protocol.temperature
+    for sentence in config.odd_sound:
+        report(Event("odd sound", loaded.label, "", 0, sentence))
     forwarder = Forwarder(loaded.classifier, config.batch_size, config.precision, config.compiled, temperature)
     guard, identities = Guard(loaded.classifier), Identities(config, loaded)
     for pair in found:

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xaibench import registry
-from xaibench.errors import DataError, RegistryError
+from xaibench.errors import AudioError, DataError, RegistryError
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from xaibench.sound.findings import Finding
 
 TRAIN_FOLDS = (1, 2, 3)
 VALIDATION_FOLDS = (4,)
@@ -93,6 +95,33 @@ class Dataset(abc.ABC):
     def unlimited_waveform(self, clip: Clip) -> np.ndarray:
         """Return the samples before they are clipped to [-1, 1], which resamplers and lossy decoders overshoot."""
         return self.waveform(clip)
+
+    def findings(self, clip: Clip) -> tuple[Finding, ...]:
+        """Tell what is odd about the sound of one clip, such as silence; empty if nothing is.
+
+        A dataset that reads files should tell what these say, too, as `sound.reading` does.
+
+        Raises:
+            AudioError: the sound cannot be read, or holds NaN or infinite samples.
+        """
+        import numpy as np
+
+        from xaibench.sound import audio, findings
+
+        waveform = self.waveform(clip)
+        if not np.isfinite(waveform).all():
+            raise AudioError(f"{self.name}: clip {clip.id} holds NaN or infinite samples")
+        return findings.of_sound(waveform[:, None], audio.SAMPLE_RATE)
+
+    def odd_sound(self, clips: Sequence[Clip]) -> list[str]:
+        """Say of which of the clips the sound is truncated, silent or otherwise odd: one sentence per kind.
+
+        Raises:
+            AudioError: a clip cannot be read.
+        """
+        from xaibench.sound import findings
+
+        return findings.sentences({clip.filename or clip.id: self.findings(clip) for clip in clips})
 
     def ground_truth(self, clip: Clip) -> np.ndarray:
         """Return bool (513, 431), True where the labelled event is louder than everything else.

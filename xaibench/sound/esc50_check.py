@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import pandas as pd
 
 from xaibench.errors import AudioError, DataError
-from xaibench.sound import audio
+from xaibench.sound import reading
 from xaibench.sound.esc50 import is_plain_name, marked_esc10, metadata_path, read_table, row_problems
 
 FOLDS = ("1", "2", "3", "4", "5")
@@ -20,9 +21,9 @@ TARGETS = {
     "esc50": tuple(str(target) for target in range(50)),
 }
 TITLES = {"esc10": "ESC-10", "esc50": "ESC-50"}
-# mp3 pads a clip by up to two blocks of 1152 samples; a clip that was cut short by accident lacks more.
-SECONDS_TOLERANCE = 0.1
 LISTED_NAMES = 6
+# Of one kind. Nobody reads more, and a table with a million wrong rows takes minutes to print.
+LISTED_PROBLEMS = 100
 
 
 @dataclass
@@ -37,7 +38,8 @@ class Report:
         recordings: number of different source files.
         esc10_clips: number of rows that the CSV marks as ESC-10.
         clips_per_fold: number of clips by fold.
-        problems: what must be mended, one sentence each, with the file or line.
+        problems: what must be mended, one sentence each, with the file or line; the first of every kind.
+        unlisted: how many problems there are besides.
         notes: further facts that are not errors.
     """
 
@@ -49,12 +51,23 @@ class Report:
     esc10_clips: int = 0
     clips_per_fold: dict[int, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    unlisted: int = 0
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def found(self) -> int:
+        """How many problems there are."""
+        return len(self.problems) + self.unlisted
+
+    def add(self, problems: Sequence[str]) -> None:
+        """Add the problems of one kind, and list the first of them."""
+        self.problems += problems[:LISTED_PROBLEMS]
+        self.unlisted += max(0, len(problems) - LISTED_PROBLEMS)
 
     def summary(self) -> str:
         """Return the counts and the number of problems in one line."""
         folds = ", ".join(f"fold {fold}: {clips}" for fold, clips in self.clips_per_fold.items())
-        found = len(self.problems)
+        found = self.found
         return (
             f"{self.dataset}: {self.clips} clips ({folds or 'none'}), {self.esc10_clips} of them ESC-10; "
             f"{self.classes} classes, {self.recordings} recordings; "
@@ -85,7 +98,7 @@ def check(folder: Path, dataset: str = "esc50", advance: Callable[[int, int], No
     except DataError as error:
         report.problems.append(str(error))
         return report
-    report.problems += [f"{metadata_path(report.folder)}, {problem}" for problem in row_problems(everything)]
+    report.add([f"{metadata_path(report.folder)}, {problem}" for problem in row_problems(everything)])
     esc10 = marked_esc10(everything)
     table = everything[esc10] if dataset == "esc10" else everything
     report.clips = len(table)
@@ -95,11 +108,14 @@ def check(folder: Path, dataset: str = "esc50", advance: Callable[[int, int], No
     report.clips_per_fold = {int(fold): int((table["fold"] == fold).sum()) for fold in FOLDS}
     if table.empty:
         report.problems.append(f"{metadata_path(report.folder)} lists no clips for {dataset}")
-    report.problems += _inconsistent_marks(everything)
+    report.add(_inconsistent_marks(everything))
     crossing, crossing_classes = _crossing_recordings(table)
-    report.problems += crossing
-    report.problems += _file_problems(report.folder, everything["filename"], table["filename"], advance)
-    report.notes += _coverage(table, dataset) + crossing_classes
+    report.add(crossing)
+    for problems in _file_problems(report.folder, everything["filename"], table["filename"], advance):
+        report.add(problems)
+    report.notes += _coverage(table, dataset) + crossing_classes[:LISTED_PROBLEMS]
+    if len(crossing_classes) > LISTED_PROBLEMS:
+        report.notes.append(f"{len(crossing_classes) - LISTED_PROBLEMS} more recordings are in more than one fold")
     if dataset == "esc50" and _is_complete(everything[esc10], "esc10") and not _is_complete(table, "esc50"):
         report.notes.append("ESC-10 is complete: dataset 'esc10' can use every fold of this folder")
     return report
@@ -118,14 +134,17 @@ def _crossing_recordings(table: pd.DataFrame) -> tuple[list[str], list[str]]:
         Problems (two folds share a recording of one class) and notes (they share a recording of
         different classes; the official ESC-50 itself has a few of these, such as 209698).
     """
+    known = table[table["src_file"] != ""]
+    crossing = known[known.groupby("src_file")["fold"].transform("nunique") > 1]
+    one_a_fold = crossing.drop_duplicates(["src_file", "fold"]).sort_values(["src_file", "fold"])
+    folds_of_class = crossing.groupby(["src_file", "target"])["fold"].nunique()
+    of_one_class = set(folds_of_class[folds_of_class > 1].index.get_level_values("src_file"))
     problems, notes = [], []
-    for recording, clips in table[table["src_file"] != ""].groupby("src_file"):
-        one_a_fold = clips.drop_duplicates("fold").sort_values("fold")
-        if len(one_a_fold) == 1:
-            continue
-        where = ", ".join(f"{row.filename} in fold {row.fold}" for row in one_a_fold.itertuples())
-        sentence = f"recording {recording} is in more than one fold: {where}"
-        if (clips.groupby("target")["fold"].nunique() > 1).any():
+    rows = zip(one_a_fold["src_file"], one_a_fold["filename"], one_a_fold["fold"], strict=True)
+    for recording, clips in groupby(rows, key=itemgetter(0)):
+        places = ", ".join(f"{filename} in fold {fold}" for _, filename, fold in clips)
+        sentence = f"recording {recording} is in more than one fold: {places}"
+        if recording in of_one_class:
             problems.append(sentence)
         else:
             notes.append(f"{sentence} (different classes)")
@@ -134,8 +153,8 @@ def _crossing_recordings(table: pd.DataFrame) -> tuple[list[str], list[str]]:
 
 def _file_problems(
     folder: Path, listed: pd.Series, wanted: pd.Series, advance: Callable[[int, int], None]
-) -> list[str]:
-    """Describe files that are missing, not listed, or not five seconds of sound.
+) -> Iterator[list[str]]:
+    """Describe files that are not listed, that are missing, and whose sound is odd; a list for each.
 
     Args:
         folder: the folder that holds audio/.
@@ -145,39 +164,35 @@ def _file_problems(
     """
     sounds = folder / "audio"
     if not sounds.is_dir():
-        return [f"{sounds} is missing; put the clips that {metadata_path(folder)} lists there"]
+        yield [f"{sounds} is missing; put the clips that {metadata_path(folder)} lists there"]
+        return
+    present = {path.name for path in sounds.iterdir()}
     # Hidden files (.DS_Store) were put there by the operating system, not by the user.
-    present = {path.name for path in sounds.iterdir() if not path.name.startswith(".")}
-    unlisted = sorted(present - set(listed))
-    problems = [f"audio/{name} is not listed in meta/esc50.csv" for name in unlisted]
+    unlisted = sorted(name for name in present - set(listed) if not name.startswith("."))
+    yield [f"audio/{name} is not listed in meta/esc50.csv" for name in unlisted]
     # A name that is not plain is reported with its line and never opened.
     names = [name for name in dict.fromkeys(wanted) if is_plain_name(name)]
-    for done, name in enumerate(names, start=1):
-        problem = _sound_problem(sounds / name, f"audio/{name}")
-        if problem:
-            problems.append(problem)
+    missing = [name for name in names if name not in present]
+    yield [f"audio/{name} is listed in meta/esc50.csv and missing" for name in missing]
+    found = []
+    for done, name in enumerate((name for name in names if name in present), start=len(missing) + 1):
+        found += _sound_problems(sounds / name, f"audio/{name}")
         advance(done, len(names))
-    return problems
+    yield found
 
 
-def _sound_problem(path: Path, name: str) -> str | None:
-    """Describe what is wrong with one audio file, called `name` in messages; None if nothing is."""
-    if not path.is_file():
-        return f"{name} is listed in meta/esc50.csv and missing"
+def _sound_problems(path: Path, name: str) -> list[str]:
+    """Describe what is wrong with one audio file, called `name` in messages."""
     try:
-        samples, rate = audio.decode(path.read_bytes(), name)
+        with reading.opened(path) as file:
+            return [f"{name} {finding.text}" for finding in reading.decode(file, name).findings()]
     except AudioError as error:
-        return str(error)
-    except OSError as error:
-        return f"{name}: cannot be read ({error.strerror or error})"
-    seconds = len(samples) / rate
-    if abs(seconds - audio.CLIP_SECONDS) > SECONDS_TOLERANCE:
-        return f"{name} lasts {seconds:.2f} s instead of {audio.CLIP_SECONDS:g} s"
-    return None
+        return [str(error)]
 
 
-def _counts(table: pd.DataFrame) -> Counter[tuple[str, str]]:
-    return Counter(zip(table["fold"], table["target"], strict=True))
+def _counts(table: pd.DataFrame) -> dict[tuple[str, str], int]:
+    """Count the clips by (fold, target)."""
+    return dict(table.groupby(["fold", "target"]).size())
 
 
 def _is_complete(table: pd.DataFrame, dataset: str) -> bool:
@@ -192,10 +207,10 @@ def _coverage(table: pd.DataFrame, dataset: str) -> list[str]:
     if _is_complete(table, dataset):
         return [f"the whole of {title}: {len(table)} clips"]
     notes = [f"a part of {title}: {len(table)} of {per_fold * len(FOLDS)} clips"]
-    name_of = dict(zip(table["target"], table["category"], strict=True))
+    name_of = dict(table.drop_duplicates("target", keep="last").set_index("target")["category"])
     counts = _counts(table)
     for fold in FOLDS:
-        found = {target: counts[fold, target] for target in targets}
+        found = {target: counts.get((fold, target), 0) for target in targets}
         if set(found.values()) == {CLIPS_PER_CLASS_AND_FOLD}:
             notes.append(f"fold {fold} is complete: {per_fold} clips")
             continue

@@ -7,6 +7,7 @@ from itertools import zip_longest
 import numpy as np
 
 from xaibench.sound.dataset import Clip, Dataset
+from xaibench.sound.findings import Finding
 
 
 class Few(Dataset):
@@ -33,6 +34,9 @@ class Few(Dataset):
 
     def unlimited_waveform(self, clip: Clip) -> np.ndarray:
         return self._whole.unlimited_waveform(clip)
+
+    def findings(self, clip: Clip) -> tuple[Finding, ...]:
+        return self._whole.findings(clip)
 
     def ground_truth(self, clip: Clip) -> np.ndarray:
         return self._whole.ground_truth(clip)

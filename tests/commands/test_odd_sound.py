@@ -1,0 +1,99 @@
+"""A clip that is truncated, silent or the like never becomes a score in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.sound.test_esc50 import ESC10_CLASSES
+from tests.support.command_line import Command, assert_refused
+
+TARGETS = (0, 1, 10, 11, 12, 20, 21, 38, 40, 41)
+
+
+@pytest.fixture
+def ten(tmp_path: Path) -> Path:
+    """One clip of noise of every class of ESC-10, in fold 5."""
+    folder = tmp_path / "ten"
+    (folder / "meta").mkdir(parents=True)
+    (folder / "audio").mkdir()
+    lines = ["filename,fold,target,category,esc10,src_file,take"]
+    for target, category in zip(TARGETS, ESC10_CLASSES, strict=True):
+        lines.append(f"{target}.wav,5,{target},{category},True,{target},A")
+        sound = 0.1 * np.random.default_rng(target).standard_normal(80_000)
+        soundfile.write(folder / "audio" / f"{target}.wav", sound, 16_000)
+    (folder / "meta" / "esc50.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def write(path: Path, samples: np.ndarray) -> None:
+    soundfile.write(path, samples, 16_000, subtype="FLOAT")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100_000])
+
+
+def cut_as(kind: str) -> Callable[[Path], None]:
+    def damage(path: Path) -> None:
+        soundfile.write(path, soundfile.read(path)[0], 16_000, format=kind)
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) // 2])
+
+    return damage
+
+
+LEFT = np.sin(np.arange(80_000) / 20).astype(np.float32)
+
+ODD: dict[str, tuple[Callable[[Path], None], str]] = {
+    "wav": (cut, "truncated"),
+    "ogg": (cut_as("OGG"), "truncated"),
+    "mp3": (cut_as("MP3"), "truncated"),
+    "50 ms": (lambda path: write(path, LEFT[:800]), "shorter than 5 s"),
+    "one sample": (lambda path: write(path, LEFT[1:2]), "shorter than 5 s"),
+    "silence": (lambda path: write(path, 0 * LEFT), "silent"),
+    "opposite": (lambda path: write(path, np.stack([LEFT, -LEFT], axis=1)), "in opposite phase"),
+    "clipped": (lambda path: write(path, np.clip(9 * LEFT, -1, 1)), "clipped"),
+    "loud": (lambda path: write(path, 1000 * LEFT), "too loud"),
+}
+
+RUN = ("run", "-m", "energy", "-c", "cnn-micro", "--metric", "sparseness", "--dataset", "esc10")
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_strict_refuses_each_kind_in_one_line(xaibench: Command, ten: Path, odd: str) -> None:
+    damage, words = ODD[odd]
+    damage(ten / "audio" / "12.wav")
+    done = xaibench(*RUN, "--data-dir", ten, "--strict")
+    assert_refused(done, f"1 of 10 clips is {words}", ": 12.wav; nothing was scored")
+    assert not Path("results").exists()
+
+
+def test_a_run_says_each_kind_once_with_the_count_and_the_first_names(xaibench: Command, ten: Path) -> None:
+    for target in TARGETS[:5]:
+        write(ten / "audio" / f"{target}.wav", 0 * LEFT)
+    cut(ten / "audio" / "41.wav")
+    done = xaibench(*RUN, "-m", "random", "--data-dir", ten)
+    assert done.code == 0, done.err
+    assert [line for line in done.error_lines if line.startswith("sound: ")] == [
+        "sound: 1 of 10 clips is truncated (the file ends before the sound that its header promises): 41.wav",
+        "sound: 5 of 10 clips are silent, or nearly so: 0.wav, 1.wav, 10.wav and 2 more",
+    ]
+    assert "sound: " not in done.out
+
+
+def test_nothing_is_said_of_whole_clips_and_strict_scores_them(xaibench: Command, ten: Path) -> None:
+    done = xaibench(*RUN, "--data-dir", ten, "--strict")
+    assert done.code == 0, done.err
+    assert "sound: " not in done.err
+
+
+def test_explain_says_it_too(xaibench: Command, tmp_path: Path) -> None:
+    write(tmp_path / "dog.wav", LEFT[:32_000])
+    done = xaibench("explain", tmp_path / "dog.wav", "-m", "energy", "-c", "cnn-micro")
+    assert done.code == 0, done.err
+    assert f"1 of 1 clip is shorter than 5 s (the rest is taken as silence): {tmp_path / 'dog.wav'}" in done.err

@@ -1,0 +1,207 @@
+"""Read sound files as clips, and tell what is odd about them. No more is decoded than a clip needs."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedReader, BytesIO
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from xaibench.errors import AudioError
+from xaibench.sound import findings
+from xaibench.sound.audio import CLIP_SECONDS, USED_SECONDS, to_clip
+from xaibench.sound.findings import Finding, Kind
+
+# Telephones record at 8 kHz, and the fastest converters at 384 kHz. What a header says beyond is damage.
+RATES = range(1_000, 384_001)
+# 32-bit integers that are taken for floats reach 2^31. What is louder is no sound, and overflows when it is mixed.
+LOUDEST = 2.0**32
+# mp3 pads a clip by up to two blocks of 1152 samples; a clip that was cut short by accident lacks more.
+SECONDS_TOLERANCE = 0.1
+
+# In the log that libsndfile keeps of wav, aiff, au, caf and their kin: a size in the header, and that of the file.
+_SIZES = re.compile(r": (\d+) \(should be (\d+)\)")
+# Some programs count the eight bytes of the header itself.
+_HEADER_BYTES = 8
+# Programs that write to a pipe do not know the size: they put the largest there, or nearly so.
+_UNKNOWN_SIZE = 2**31 - 2**12
+_OGG_PAGE_BYTES = 27 + 255 + 255 * 255
+_OGG_LAST_PAGE = 4
+_ID3_BYTES = 10
+
+BinaryFile = BufferedReader | BytesIO
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The part of a sound file that a clip needs.
+
+    Attributes:
+        samples: finite float32 (samples, channels).
+        rate: sample rate in Hz.
+        seconds: duration of the whole file.
+        truncated: whether the file ends before the sound that its header promises.
+    """
+
+    samples: np.ndarray
+    rate: int
+    seconds: float
+    truncated: bool
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Tell what is odd about it as a clip of five seconds."""
+        found = list(findings.of_sound(self.samples, self.rate))
+        lasts = f"lasts {self.seconds:.2f} s instead of {CLIP_SECONDS:g} s"
+        if self.truncated:
+            found.append(Finding(Kind.truncated, f"is truncated after {self.seconds:.2f} s"))
+        elif self.seconds < CLIP_SECONDS - SECONDS_TOLERANCE:
+            found.append(Finding(Kind.short, lasts))
+        elif self.seconds > CLIP_SECONDS + SECONDS_TOLERANCE:
+            found.append(Finding(Kind.long, lasts))
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A file as a benchmark clip.
+
+    Attributes:
+        unlimited: mono, 16 kHz, 5 s: float32 (80000,), as it is before it is clipped to [-1, 1].
+        findings: what is odd about the file.
+    """
+
+    unlimited: np.ndarray
+    findings: tuple[Finding, ...]
+
+    @property
+    def waveform(self) -> np.ndarray:
+        """The samples in [-1, 1], float32 (80000,)."""
+        return np.clip(self.unlimited, -1.0, 1.0)
+
+
+def read_clip(path: Path) -> Reading:
+    """Read one audio file as a benchmark clip.
+
+    Raises:
+        AudioError: the file is missing, unreadable, or not audio.
+    """
+    with opened(path) as file:
+        return as_clip(decode(file, str(path)))
+
+
+def as_clip(decoded: Decoded) -> Reading:
+    """Make a clip of what was decoded."""
+    return Reading(to_clip(decoded.samples, decoded.rate), decoded.findings())
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BufferedReader]:
+    """Open a file for reading, and nothing that is not one: reading a pipe or a device may never end.
+
+    Raises:
+        AudioError: the file is missing, cannot be opened or read, or is a folder, a pipe, a socket or a device.
+    """
+    try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise AudioError(f"{path}: cannot be read (a folder, pipe or device, not a file)")
+        # By number, because soundfile takes the ending of a file's name for its format if it knows the name.
+        with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), "rb") as file:
+            yield file
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def decode(file: BinaryFile, name: str) -> Decoded:
+    """Decode the beginning of an audio file of any format that libsndfile reads.
+
+    Args:
+        file: open for reading, at its start.
+        name: of the file, for errors.
+
+    Raises:
+        AudioError: the file is not audio, is empty, has a rate of no recorder, or holds NaN or infinite samples.
+    """
+    if file.seek(0, os.SEEK_END) == 0:
+        raise AudioError(f"{name}: is an empty file; copy or download it again")
+    file.seek(0)
+    try:
+        with soundfile.SoundFile(file) as sound:
+            if sound.samplerate not in RATES:
+                raise AudioError(
+                    f"{name}: has a sample rate of {sound.samplerate} Hz; expected {RATES[0]} to {RATES[-1]} Hz"
+                )
+            wanted = min(sound.frames, int(USED_SECONDS * sound.samplerate))
+            sound.seek(0)  # as soundfile.read does: without it, libmpg123 rounds the last bit of some samples otherwise
+            samples = sound.read(wanted, dtype="float32", always_2d=True)
+            # An mp3 may hold less than it says.
+            frames = sound.frames if len(samples) == wanted else len(samples)
+            truncated = _is_truncated(sound, file, len(samples) < wanted)
+            seconds = frames / sound.samplerate
+            rate = int(sound.samplerate)
+    except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
+        # libsndfile's own message, without the memory address that str(error) puts before it.
+        reason = str(getattr(error, "error_string", error)).rstrip(".")
+        raise AudioError(
+            f"{name}: not audio that libsndfile can read ({reason}); expected wav, flac, ogg or mp3"
+        ) from error
+    if len(samples) == 0:
+        raise AudioError(f"{name}: holds no samples")
+    peak = float(np.abs(samples).max())
+    if not np.isfinite(peak):
+        raise AudioError(f"{name}: holds NaN or infinite samples")
+    if peak > LOUDEST:
+        raise AudioError(f"{name}: holds samples up to {peak:.3g}; full scale is 1, so this is no sound")
+    return Decoded(samples, rate, seconds, truncated)
+
+
+def _is_truncated(sound: soundfile.SoundFile, file: BinaryFile, fewer: bool) -> bool:
+    """Tell whether a file ends too early.
+
+    Args:
+        sound: the file as libsndfile sees it.
+        file: the same file.
+        fewer: whether fewer samples were decoded than `sound` promised.
+    """
+    if sound.format == "OGG":
+        return not _has_last_ogg_page(file)
+    if sound.format in {"MP3", "MPEG"}:
+        return fewer and _declares_frames(file)
+    sizes = [(int(said), int(found)) for said, found in _SIZES.findall(sound.extra_info)]
+    return fewer or any(found + _HEADER_BYTES < said < _UNKNOWN_SIZE for said, found in sizes)
+
+
+def _has_last_ogg_page(file: BinaryFile) -> bool:
+    """Tell whether the last page of an Ogg file is there, marked as the last, and whole (RFC 3533, section 6)."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - 2 * _OGG_PAGE_BYTES))
+    tail = file.read()
+    start = tail.rfind(b"OggS")
+    if start < 0:  # something else follows the sound; a file that was cut ends inside a page, or after one
+        return True
+    header = tail[start : start + 27]
+    if len(header) < 27:
+        return False
+    segments = tail[start + 27 : start + 27 + header[26]]
+    whole = len(segments) == header[26] and len(tail) >= start + 27 + len(segments) + sum(segments)
+    return whole and bool(header[5] & _OGG_LAST_PAGE)
+
+
+def _declares_frames(file: BinaryFile) -> bool:
+    """Tell whether an mp3 file says how long it is; libmpg123 guesses the length of others, and may guess too much."""
+    file.seek(0)
+    start = file.read(_ID3_BYTES)
+    tags = 0
+    if start[:3] == b"ID3":
+        for byte in start[6:10]:  # seven bits in each (ID3v2.4, section 6.2)
+            tags = tags << 7 | byte & 0x7F
+        tags += _ID3_BYTES
+    file.seek(tags)
+    first_frame = file.read(4096)
+    return any(mark in first_frame for mark in (b"Xing", b"Info", b"VBRI"))

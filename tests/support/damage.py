@@ -53,6 +53,8 @@ def damaged_csv(data: bytes, draw: random.Random) -> bytes:
         return damaged_bytes(data, draw)
     rows = list(csv.reader(io.StringIO(data.decode())))
     for _ in range(draw.randint(1, 3)):
+        if not rows or not rows[0]:
+            break
         row, column = draw.randrange(len(rows)), draw.randrange(len(rows[0]))
         what = draw.randrange(8)
         if what < 3:

@@ -303,12 +303,12 @@ def main(
                 result = outcome(name, case, seeds, show=only is not None)
                 if result not in ("taken", "refused"):
                     faults.append(f"{name} {case}: {result}")
+                    print(faults[-1], file=sys.stderr, flush=True)
                     result = "fault"
                 found[result] += 1
                 if case % 100 == 99:
                     shutil.rmtree(Path(made) / "cache", ignore_errors=True)
             print(f"{name:12} {len(numbers):6} {found['taken']:6} {found['refused']:8} {found['fault']:7}", flush=True)
-    print("\n".join(faults))
     sys.exit(1 if faults else 0)
 
 

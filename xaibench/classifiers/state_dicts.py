@@ -59,5 +59,5 @@ def _is_compressed(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return any(record.compress_type != zipfile.ZIP_STORED for record in archive.infolist())
-    except (OSError, zipfile.BadZipFile):  # torch's earlier format, or no state dict at all
+    except Exception:  # torch's earlier format, or a damaged directory: zipfile raises many kinds of errors for one
         return False

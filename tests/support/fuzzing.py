@@ -271,7 +271,7 @@ def outcome(kind: str, case: int, seeds: Seeds, show: bool = False) -> str:
     try:
         KINDS[kind][1](random.Random(f"{kind} {case}"), seeds)
     except XaibenchError as error:
-        return "refused" if len(str(error).splitlines()) == 1 else f"a refusal of many lines: {error!r}"
+        return "refused" if "\n" not in str(error).strip() else f"a refusal of many lines: {error!r}"
     except BaseException as error:
         if show:
             traceback.print_exc()

@@ -143,3 +143,19 @@ def test_the_hash_is_of_the_file(run: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), path)
     with pytest.raises(ResultsError, match=r"part-000\.parquet"):
         read_part(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "cost"),
+    [
+        *(("explain_seconds", seconds) for seconds in (-1.0, float("nan"), float("inf"))),
+        ("peak_memory_bytes", 10**400),
+        ("forwards", -1),
+    ],
+)
+def test_costs_that_cannot_be_are_found_and_never_compared(run: Path, name: str, cost: float) -> None:
+    path = run / "cnn-micro" / "good" / "part-000.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: cost}))
+    assert any("expected a number from 0" in line or "is damaged" in line for line in verify(run).findings)
+    with pytest.raises(ResultsError):
+        compare([run])

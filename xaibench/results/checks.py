@@ -14,6 +14,7 @@ from xaibench.results.parts import EQUAL_AREA, SOFT, PartInfo
 _FILLED = ("dataset", "clip", "src_file", "label", "predicted", "classifier", "method", "mask", "protocol", "metric")
 # Sums of many floats may end a last bit beyond a bound.
 _TOLERANCE = 1e-9
+_MOST = 2**63  # of anything counted, and of seconds
 
 
 def problems(path: Path, rows: pd.DataFrame, info: PartInfo, dataset: str, protocol: str) -> list[str]:
@@ -42,7 +43,23 @@ def problems(path: Path, rows: pd.DataFrame, info: PartInfo, dataset: str, proto
     ]
     if info.method.mask not in {EQUAL_AREA, SOFT}:
         found.append(f"its mask is '{info.method.mask}', expected {EQUAL_AREA} or {SOFT}")
-    return found + _of_clips(rows, info) + _of_values(rows) + _of_metrics(rows, info)
+    return found + _of_costs(info) + _of_clips(rows, info) + _of_values(rows) + _of_metrics(rows, info)
+
+
+def _of_costs(info: PartInfo) -> list[str]:
+    costs = {
+        "explain_seconds": info.explain_seconds,
+        "score_seconds": info.score_seconds,
+        "forwards": info.forwards,
+        "peak_memory_bytes": info.peak_memory_bytes,
+        "training_seconds": info.method.training_seconds,
+        "trained_parameters": info.method.trained_parameters,
+    }
+    return [
+        f"its {name} is {str(value)[:20]}, expected a number from 0"
+        for name, value in costs.items()
+        if value is not None and not 0 <= value < _MOST
+    ]
 
 
 def _of_clips(rows: pd.DataFrame, info: PartInfo) -> list[str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pkgutil
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from xaibench._version import __version__
-from xaibench.errors import XaibenchError
+from xaibench.errors import DEBUG, XaibenchError, debugging, named
 
 # Name: where the command is, below xaibench.commands, and its line in --help. Only the command that is called is
 # imported, so that help is quick.
@@ -122,6 +122,9 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _main(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    debug: bool = typer.Option(
+        False, DEBUG, help="Show the traceback of an error. It may also stand behind a command, as in: run ... --debug."
+    ),
 ) -> None:
     pass
 
@@ -129,19 +132,29 @@ def _main(
 def main() -> None:
     """Entry point of the `xaibench` program."""
     try:
-        app(prog_name="xaibench")  # also under python -m
+        # The name also under python -m; --debug is taken wherever it stands, and read by whoever shows errors.
+        app([argument for argument in sys.argv[1:] if argument != DEBUG], prog_name="xaibench")
     except XaibenchError as error:
         # One line, even if the message of a library inside it has more.
-        _note(f"Error: {' '.join(str(error).splitlines())}", style="red")
-        sys.exit(2)
+        _fail(error, " ".join(str(error).splitlines()))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _note(f"Error: {where}{error.strerror or error}", style="red")
-        sys.exit(2)
+        _fail(error, f"{where}{error.strerror or error}")
     except SystemExit as stop:
         if stop.code == 130:  # typer has turned Ctrl-C into this
             _note("Interrupted. Finished parts are kept; the same command continues from there.")
         raise
+    except Exception as error:
+        _fail(error, f"unexpected {named(error)}; {DEBUG} shows the traceback", code=1)
+
+
+def _fail(error: Exception, line: str, code: int = 2) -> NoReturn:
+    if debugging():
+        import traceback
+
+        sys.stderr.write("".join(traceback.format_exception(error)))
+    _note(f"Error: {line}", style="red")
+    sys.exit(code)
 
 
 def _note(text: str, style: str | None = None) -> None:

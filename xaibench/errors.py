@@ -1,5 +1,9 @@
 """The errors a user can mend; the command line prints their one line and exits with code 2."""
 
+import sys
+
+DEBUG = "--debug"
+
 
 class XaibenchError(Exception):
     """Base of every error whose message names its remedy."""
@@ -39,6 +43,11 @@ class IsolationError(XaibenchError):
 
 class ResultsError(XaibenchError):
     """A results folder cannot be read, or belongs to a run with other settings."""
+
+
+def debugging() -> bool:
+    """Tell whether the command was given --debug, and shows the traceback of every error."""
+    return DEBUG in sys.argv
 
 
 def one_line(error: BaseException, line: int = 0) -> str:

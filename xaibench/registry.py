@@ -39,6 +39,7 @@ _SINGULAR: dict[Group, str] = {
 # By a command of their own.
 LISTED: tuple[Group, ...] = ("methods", "metrics", "classifiers", "datasets")
 _BRIDGE_MARK = ":"
+_OWN = "xaibench"  # the distribution
 
 
 @cache
@@ -67,6 +68,14 @@ def provider(group: Group, name: str) -> tuple[str, ...]:
     """Name and version of the distribution that registered a name; empty where there is no distribution."""
     point = entry(group, name)
     return () if point.dist is None else _distribution(point.dist)
+
+
+def is_foreign(group: Group, name: str) -> bool:
+    """Tell whether a name is registered by another distribution than xaibench."""
+    try:
+        return provider(group, name)[:1] not in {(), (_OWN,)}
+    except RegistryError:
+        return False
 
 
 def names(group: Group) -> list[str]:

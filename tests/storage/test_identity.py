@@ -188,7 +188,7 @@ def test_every_built_in_has_one() -> None:
 
 
 def test_a_plot_or_a_help_text_is_no_part_of_a_score() -> None:
-    modules = code_closure.closure_of("xaibench.scoring.evaluate").modules
+    modules = code_closure.closure_of("xaibench.scoring.part").modules
     assert {"xaibench.scoring.context", "xaibench.explaining.bound", "xaibench.sound.audio"} <= set(modules)
     aside = ("xaibench.reports", "xaibench.commands", "xaibench.papers", "xaibench.validation", "xaibench.cli")
     assert not [name for name in modules if name.startswith(aside)]

@@ -7,7 +7,7 @@ also compared with a pristine copy, once for each method and part. What was chan
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,10 +30,12 @@ class Guard:
 
     Args:
         classifier: as it must stay.
+        announce: told of what is about to be called; when that is done, of the call around it, or "" if there is none.
     """
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier, announce: Callable[[str], None] = lambda what: None) -> None:
         self._classifier = classifier
+        self._announce, self._calls = announce, [""]
         self._modules = [_Module(name, module) for name, module in classifier.named_modules()]
         self._facts = _facts(classifier)
         self._tensors = [_Kept(name, tensor) for name, tensor in _tensors(classifier)]
@@ -53,9 +55,13 @@ class Guard:
         versions = [_version(tensor) for tensor in given.values()]
         # As they are now: a metric may ask about the classifier with other weights, inside its own `with`.
         process, signs = _Process(), _Signs(self._classifier)
+        self._calls.append(what)
+        self._announce(what)
         try:
             yield
         finally:
+            self._calls.pop()
+            self._announce(self._calls[-1])
             changed = process.changes() + signs.changes(self._tensors)
             after = [_version(tensor) for tensor in given.values()]
             changed += [name for name, one, other in zip(given, versions, after, strict=True) if one != other]

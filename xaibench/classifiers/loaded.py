@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,12 +23,14 @@ class LoadedClassifier:
         classifier: frozen, on its device.
         sha256: hash of its weights.
         geometry: what its weights do not tell, of a classifier from elsewhere (`Card.geometry`).
+        folder: checkpoint folder from which it was loaded, or None where it was made in the program.
     """
 
     label: str
     classifier: Classifier
     sha256: str
     geometry: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
 
     @property
     def identity(self) -> str:
@@ -52,4 +55,4 @@ def load(reference: str, dataset: str, device: torch.device) -> tuple[LoadedClas
     folder = references.find(reference, dataset)
     classifier, card = checkpoint.load(folder)
     label = references.label_of(folder, card.classifier, card.weights_sha256, dataset)
-    return LoadedClassifier(label, classifier.to(device), card.weights_sha256, card.geometry), card
+    return LoadedClassifier(label, classifier.to(device), card.weights_sha256, card.geometry, folder), card

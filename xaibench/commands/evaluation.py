@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,7 @@ from xaibench.commands import options
 from xaibench.commands.classifiers import load_classifiers, warn_of_seen_folds
 from xaibench.commands.console import notes, output, progress
 from xaibench.commands.options import ALL
-from xaibench.errors import UnsupportedPairError, XaibenchError
+from xaibench.errors import UnsupportedPairError, XaibenchError, debugging
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,6 +78,14 @@ def run(
         bool,
         typer.Option("--strict", help="Refuse clips that are truncated, short, silent, clipped or too loud."),
     ] = False,
+    timeout: Annotated[
+        str,
+        typer.Option(
+            help="Seconds that plugins may take for a part, which is 16 clips by one method; 0 for any time. They run "
+            "in a process of their own. xaibench's own methods and metrics have no limit.",
+            metavar="SECONDS",
+        ),
+    ] = "3600",
     out: Annotated[
         Path | None, typer.Option(help="Run folder. Default: results/runs/DATASET-foldFOLDS.", metavar="FOLDER")
     ] = None,
@@ -85,7 +94,7 @@ def run(
 
     The score of every clip is written to the run folder (Parquet), and a leaderboard is printed. Pairs of method and
     classifier that make no sense are left out, and the reason is printed. If a run is stopped, the same command
-    continues it.
+    continues it. What fails is named at the end; run.log in the run folder says where it failed.
 
     [bold]Examples[/bold]
 
@@ -131,6 +140,7 @@ def run(
         protocol=rules,
         explainers=explainers,
         strict=strict,
+        timeout=_seconds(timeout, "--timeout"),
     )
     with progress() as bar:
         bar.add_task("reading sound", total=None)
@@ -176,15 +186,21 @@ def run(
         ),
     )
 
-    failures: dict[tuple[str, str], str] = {}
+    failures: list[Event] = []
     with progress() as bar:
         task = bar.add_task("scoring", total=pairs * len(clips))
+
+        unprotected: set[str] = set()
 
         def report(event: Event) -> None:
             if event.kind == "odd sound":  # said above, once for all classifiers
                 return
             if event.kind == "failed":
-                failures[event.classifier, event.method] = event.reason
+                failures.append(event)
+            elif event.kind == "unprotected" and event.method not in unprotected:
+                unprotected.add(event.method)
+                text = f"{event.method} runs in this process, without a time limit: {event.reason}"
+                notes().print(text, style="yellow", markup=False, soft_wrap=True)
             elif event.kind == "not reused":
                 text = f"earlier results of {event.method} on {event.classifier} are not reused: {event.reason}"
                 notes().print(text, style="yellow", markup=False, soft_wrap=True)
@@ -196,7 +212,8 @@ def run(
     if rules.summarise is not None:
         _print_protocol_summary(out, rules.summarise)
     if failures:
-        raise XaibenchError(f"{len(failures)} of {pairs} pairs failed (see above); everything else is saved")
+        failed = len({(event.classifier, event.method) for event in failures})
+        raise XaibenchError(f"{failed} of {pairs} pairs failed (see above); everything else is saved")
 
 
 def _chosen_methods(names: Sequence[str]) -> list[str]:
@@ -226,13 +243,27 @@ def _first_reason(refused: dict[str, dict[str, str]]) -> str:
     return next(reason for reasons in refused.values() for reason in reasons.values())
 
 
-def _print_summary(folder: Path, failures: dict[tuple[str, str], str]) -> None:
+def _seconds(text: str, option: str) -> float | None:
+    """Read a number of seconds; None for 0, which stands for any time."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise XaibenchError(f"{option} {text!r} is no number of seconds; write 3600, or 0 for any time")
+    return seconds or None
+
+
+def _print_summary(folder: Path, failures: Sequence[Event]) -> None:
     from xaibench.reports import leaderboard
     from xaibench.results.comparison import compare
-    from xaibench.results.store import parts_of, read_costs
+    from xaibench.results.store import LOG, parts_of, read_costs
 
-    for (classifier, method), reason in failures.items():
-        notes().print(f"failed: {method} on {classifier}: {reason}", style="red", markup=False, soft_wrap=True)
+    for event in failures:
+        text = f"failed: {event.method} on {event.classifier}: {event.reason} (see {folder / LOG})"
+        notes().print(text, style="red", markup=False, soft_wrap=True)
+        if debugging() and event.traceback:
+            notes().print(event.traceback, markup=False, soft_wrap=True)
     if parts_of(folder):
         with notes().status("comparing methods"):
             comparison = compare([folder])

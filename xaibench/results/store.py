@@ -2,15 +2,18 @@
 
 A run folder holds `manifest.json` and, for every classifier and method, parts as `results.parts` describes them:
 `CLASSIFIER/METHOD/part-000.parquet` and `part-000.json`, and METHOD-soft for a method's own mask. Several processes
-may fill one folder at once: a part is locked while it is being made (`.locks/`).
+may fill one folder at once: a part is locked while it is being made (`.locks/`). What failed is in `run.log`, with
+its traceback.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -24,6 +27,7 @@ from xaibench.results.parts import Part, PartInfo, read_info, read_part, write_p
 from xaibench.storage.atomic import remove_leftovers, write_atomically
 
 MANIFEST = "manifest.json"
+LOG = "run.log"
 VALIDATION = "validation"  # folder of runs whose methods are reference maps of the metrics
 REPRODUCTIONS = "reproductions"  # folder of runs that repeat a paper, with classifiers of their own
 _LOCKS = ".locks"
@@ -116,6 +120,17 @@ class RunFolder:
     def write(self, classifier: str, method: str, index: int, rows: pd.DataFrame, info: PartInfo) -> None:
         """Write a part; the description appears last and whole."""
         write_part(self.part(classifier, method, index), rows, info)
+
+    def log(self, classifier: str, method: str, text: str) -> None:
+        """Append to the log: a line with the time, the classifier and the method, and the text."""
+        entry = (
+            f"{datetime.now().astimezone().isoformat(timespec='seconds')} {method} on {classifier}: {text.strip()}\n"
+        )
+        handle = os.open(self.path / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        try:  # in one piece, so that the entries of several processes do not mix
+            os.write(handle, entry.encode(errors="backslashreplace"))
+        finally:
+            os.close(handle)
 
 
 def parts_of(folder: Path) -> list[Path]:

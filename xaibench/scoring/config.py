@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from xaibench.scoring.protocol import Protocol
 from xaibench.sound.dataset import Clip, Dataset
 from xaibench.storage.cards import NAME
 
+TIMEOUT_SECONDS = 3600.0
 _SOFT_SUFFIX = "-soft"
 
 
@@ -45,6 +46,7 @@ class RunConfig:
         protocol: how sound becomes input and logits become probabilities; the metrics are its own.
         explainers: folder with the weights that the user fitted.
         strict: whether clips whose sound is odd are refused, and not only reported.
+        timeout: seconds that a part may take in a worker process, or None for any time.
     """
 
     dataset: Dataset
@@ -59,6 +61,7 @@ class RunConfig:
     protocol: Protocol = field(default_factory=protocols.default)
     explainers: Path = fitting.ROOT
     strict: bool = False
+    timeout: float | None = TIMEOUT_SECONDS
 
     @property
     def parts(self) -> list[Sequence[Clip]]:
@@ -114,28 +117,36 @@ def methods_on(config: RunConfig, loaded: LoadedClassifier) -> tuple[list[Method
         RegistryError: a method is called METHOD-soft.
     """
     found, refused = [], {}
-    for name, unbound in config.methods.items():
-        reason = _unfit(name, unbound) or unbound.refusal(loaded.classifier, config.dataset.has_ground_truth)
-        if reason is None and config.protocol.name not in unbound.protocols:
-            reason = f"is not scored by the protocol {config.protocol.name}"
-        if reason is not None:
-            refused[name] = reason
-            continue
-        method = copy.copy(unbound)  # each classifier has weights of its own
+    for name in config.methods:
         try:
-            card = fitting.bind(name, method, loaded, config.dataset.name, config.explainers)
+            whole = bound(config, loaded, name)
         except UnsupportedPairError as error:
             refused[name] = str(error)
             continue
-        whole, soft = (
-            MethodOnClassifier(name=name, method=method, soft=False, card=card),
-            MethodOnClassifier(name=name, method=method, soft=True, card=card),
-        )
+        soft = replace(whole, soft=True)
         if soft.label in registry.names("methods"):
             raise RegistryError(f"method '{soft.label}' has the name of {name}'s soft mask; rename it")
-        masks = [whole, soft] if method.native_mask else [whole]
+        masks = [whole, soft] if whole.method.native_mask else [whole]
         found += [one for one in masks if applicable(config.metrics, config.dataset, one)]
     return found, refused
+
+
+def bound(config: RunConfig, loaded: LoadedClassifier, name: str) -> MethodOnClassifier:
+    """Give a method of a run the weights that belong to a classifier, if it is a trained one.
+
+    Raises:
+        UnsupportedPairError: it makes no sense here; the message says why, as a refusal does.
+        CheckpointError: the weights are damaged.
+    """
+    unbound = config.methods[name]
+    reason = _unfit(name, unbound) or unbound.refusal(loaded.classifier, config.dataset.has_ground_truth)
+    if reason is None and config.protocol.name not in unbound.protocols:
+        reason = f"is not scored by the protocol {config.protocol.name}"
+    if reason is not None:
+        raise UnsupportedPairError(reason)
+    method = copy.copy(unbound)  # each classifier has weights of its own
+    card = fitting.bind(name, method, loaded, config.dataset.name, config.explainers)
+    return MethodOnClassifier(name=name, method=method, card=card)
 
 
 def _unfit(name: str, method: object) -> str | None:

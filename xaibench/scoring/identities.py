@@ -12,7 +12,7 @@ from xaibench.storage.identity import Identity
 
 # The code around a method and a metric: what asks for maps, and what makes scores of them.
 _EXPLAINING = "xaibench.explaining.bound"
-_SCORING = "xaibench.scoring.evaluate"
+_SCORING = "xaibench.scoring.part"
 
 
 class Identities:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xaibench.classifiers.forward import Forwarder, automatic_batch_size
 from xaibench.classifiers.loaded import LoadedClassifier
-from xaibench.errors import XaibenchError
+from xaibench.errors import XaibenchError, named
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import defects
@@ -124,8 +124,8 @@ def _panel(pair: Pair, forwarder: Forwarder, clean: Clean, sound: Tensor, area: 
         explanation = explainer.explain(clean.batch, clean.target)
     except XaibenchError:
         raise
-    except Exception as error:  # a stranger's plugin may raise anything
-        raise XaibenchError(f"{pair.name} failed: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # a stranger's plugin may raise anything
+        raise XaibenchError(f"{pair.name} failed: {named(error)}") from error
     broken = defects(explanation.map)[0]
     if broken is not None:
         raise XaibenchError(f"{pair.name} explains nothing here: {broken}")

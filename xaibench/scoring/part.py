@@ -1,0 +1,415 @@
+"""A part: up to 16 clips, explained and scored by one method after another; the same code in every process."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import traceback
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from xaibench import registry
+from xaibench.classifiers.forward import Forwarder
+from xaibench.classifiers.isolation import Clips, Guard
+from xaibench.classifiers.loaded import LoadedClassifier
+from xaibench.errors import ClassifierError, IsolationError, ResultsError, XaibenchError, named, one_line
+from xaibench.explaining.bound import BoundExplainer
+from xaibench.explaining.cache import Made, on_device
+from xaibench.explaining.explainer import Explainer
+from xaibench.explaining.explanation import Explanation, defects
+from xaibench.results.parts import EQUAL_AREA, SOFT, MethodFacts, PartInfo
+from xaibench.results.store import RunFolder
+from xaibench.scoring.config import MethodOnClassifier, RunConfig, applicable
+from xaibench.scoring.context import Answer, Clean, ScoringContext
+from xaibench.scoring.identities import Identities
+from xaibench.scoring.memory import measure_peak
+from xaibench.scoring.metric import Metric, Scores
+from xaibench.sound.batch import Batch
+from xaibench.storage import provenance
+from xaibench.storage.code_closure import CORE
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of scoring a part by one method.
+
+    Attributes:
+        reason: one line, where it could not be scored; empty where it is written.
+        metric: that failed; empty where another did.
+        of_classifier: whether the classifier failed, and not the method.
+        lasting: whether it would happen with other methods too, and cost as much: a process that died or hung.
+        traceback: where it happened, as far as that is known.
+    """
+
+    reason: str = ""
+    metric: str = ""
+    of_classifier: bool = False
+    lasting: bool = False
+    traceback: str = ""
+
+
+class Scoring:
+    """What all parts of a run on one classifier share.
+
+    Args:
+        config: of the run.
+        loaded: the classifier.
+        folder: where parts go.
+        announce: told of every call of a method or metric, as `Guard` does.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        loaded: LoadedClassifier,
+        folder: RunFolder,
+        announce: Callable[[str], None] = lambda what: None,
+    ) -> None:
+        self.config, self.loaded, self.folder = config, loaded, folder
+        temperature = config.protocol.temperature
+        self.forwarder = Forwarder(loaded.classifier, config.batch_size, config.precision, config.compiled, temperature)
+        self.guard, self.identities = Guard(loaded.classifier, announce), Identities(config, loaded)
+
+
+class Part:
+    """A fixed number of clips; sound and clean probabilities are computed once, and only if needed."""
+
+    def __init__(self, scoring: Scoring, index: int) -> None:
+        self.config, self.loaded, self.folder = scoring.config, scoring.loaded, scoring.folder
+        self.forwarder, self.guard, self.identities = scoring.forwarder, scoring.guard, scoring.identities
+        self.index, self.clips = index, self.config.parts[index]
+        self._clean: Clean | None = None
+        self._made: tuple[Explainer, list[Made]] | None = None
+
+    def needed(self, pair: MethodOnClassifier, without: Collection[str] = ()) -> dict[str, Metric] | None:
+        """Choose the metrics that the part must be scored by, or None where an earlier run has done so.
+
+        Args:
+            pair: the method.
+            without: metrics that failed before.
+
+        Raises:
+            ResultsError: what the earlier run scored was something else.
+        """
+        wanted = dict(self.config.metrics)
+        # What cannot be identified is never taken for the same again.
+        known = self.identities.method(pair).known
+        earlier = self.folder.finished(self.loaded.label, pair.label, self.index) if known else None
+        if earlier is not None:
+            rows, info = earlier
+            self._check_same(pair, info)
+            there = set(rows["metric"])
+            needed = {name: one for name, one in self._applicable(wanted, pair).items() if name not in without}
+            if set(needed) <= there and all(self.identities.metric(*one).known for one in needed.items()):
+                return None
+            # Rescored whole, so that a part is always one method's one pass.
+            wanted |= {metric: registry.create("metrics", metric) for metric in there - set(wanted)}
+        return {name: one for name, one in self._applicable(wanted, pair).items() if name not in without}
+
+    def score(self, pair: MethodOnClassifier, metrics: dict[str, Metric]) -> Outcome:
+        """Explain and score the clips, and write the part.
+
+        Raises:
+            XaibenchError: a clip cannot be read, or does not fit in memory.
+        """
+        label, name, method = self.loaded.label, pair.label, pair.method
+        try:
+            clean = self._prepare()
+        except ClassifierError as error:
+            return Outcome(one_line(error), of_classifier=True, traceback=formatted(error))
+        except (XaibenchError, OSError):
+            raise
+        except (Exception, SystemExit) as error:  # of a stranger's classifier
+            return Outcome(named(error), of_classifier=True, traceback=formatted(error))
+        before = self.forwarder.count
+        explainer = BoundExplainer(method, self.forwarder, self.guard)
+        try:
+            made = self._explained(pair, explainer, clean)
+            explanation = Explanation(
+                torch.cat([one.explanation.map for one in made]), made[0].explanation.native_shape
+            )
+            started = time.perf_counter()
+            rows, borrowed = self._rows(pair, explainer, explanation, clean, metrics)
+            self.guard.check(f"scoring {name}", self._pristine)
+            facts = facts_of(pair, explanation)
+        except _MetricFailed as failure:
+            assert failure.__cause__ is not None
+            return self._failed(name, failure.__cause__, failure.metric)
+        except (Exception, SystemExit) as error:
+            # A stranger's plugin may raise anything; what others have computed must not be lost.
+            return self._failed(name, error)
+        peaks = [one.peak_bytes for one in made if one.peak_bytes is not None]
+        info = PartInfo(
+            clips=len(self.clips),
+            classifier_sha256=self.loaded.identity,
+            weights_sha256=self.loaded.sha256,
+            method=facts,
+            audio_sha256=self._audio_sha256,
+            ground_truth_sha256=self._ground_truth_sha256,
+            code_sha256=self.identities.method(pair).sha256,
+            shared_code_sha256=self.identities.shared.sha256,
+            metrics_sha256={name: self.identities.metric(name, metrics[name]).sha256 for name in sorted(metrics)},
+            versions=provenance.versions(),
+            device=provenance.device_name(clean.batch.x.device),
+            batch_size=self.forwarder.batch_size,
+            explain_seconds=sum(one.seconds for one in made),
+            score_seconds=time.perf_counter() - started + sum(one.seconds for one in borrowed),
+            forwards=self.forwarder.count - before + sum(one.forwards for one in borrowed),
+            peak_memory_bytes=max(peaks, default=None),
+        )
+        self.folder.write(label, name, self.index, rows, info)
+        return Outcome()
+
+    def _applicable(self, metrics: dict[str, Metric], pair: MethodOnClassifier) -> dict[str, Metric]:
+        return applicable(metrics, self.config.dataset, pair)
+
+    def _failed(self, name: str, error: BaseException, metric: str = "") -> Outcome:
+        """Say why a method or metric failed; what it has changed before that is put back, and not used."""
+        reason = one_line(error) if isinstance(error, XaibenchError) else named(error)
+        spoiled = isinstance(error, IsolationError)
+        try:
+            self.guard.check(f"before that {name}", self._pristine)
+        except IsolationError as more:
+            spoiled, reason = True, f"{reason}; {one_line(more)}"
+        if spoiled:  # what was computed meanwhile may be of another classifier, or of other clips
+            self._clean, self._made = None, None
+        return Outcome(reason, metric, traceback=formatted(error))
+
+    def _check_same(self, pair: MethodOnClassifier, info: PartInfo) -> None:
+        """Refuse a part that was made of anything else: what would differ must not end in one table."""
+        name = pair.label
+        path = self.folder.part(self.loaded.label, name, self.index)
+        if info.classifier_sha256 != self.loaded.identity:
+            raise ResultsError(
+                f"{path} was scored with another {self.loaded.label} (weights, temperature or classes differ); "
+                "choose another --out"
+            )
+        if info.method.parameters != provenance.plain(pair.method.parameters):
+            raise ResultsError(f"{path} was made with other parameters of {name}; choose another --out")
+        if info.audio_sha256 != self._audio_sha256:
+            raise ResultsError(f"{path} was made with other sound in the same clips; choose another --out")
+        if info.ground_truth_sha256 != self._ground_truth_sha256:
+            raise ResultsError(f"{path} was made with another ground truth of the same clips; choose another --out")
+        code = {name: (info.code_sha256, self.identities.method(pair).sha256)}
+        for metric, then in info.metrics_sha256.items():
+            if metric in self.config.metrics:
+                code[f"metric {metric}"] = then, self.identities.metric(metric, self.config.metrics[metric]).sha256
+        for what, (then, now) in code.items():
+            if then != now:
+                raise ResultsError(
+                    f"{path} was made by other code of {what}, of {self.loaded.label}, or of xaibench; choose another "
+                    f"--out, or delete {path.parent} to score it again"
+                )
+
+    @cached_property
+    def _waveform(self) -> Tensor:
+        return torch.stack(
+            [torch.from_numpy(self.config.protocol.waveform(self.config.dataset, clip)) for clip in self.clips]
+        )
+
+    @cached_property
+    def _audio_sha256(self) -> dict[str, str]:
+        return self._by_clip(self._waveform)
+
+    @cached_property
+    def _ground_truth(self) -> Tensor | None:
+        dataset = self.config.dataset
+        if not dataset.has_ground_truth:
+            return None
+        return torch.stack([torch.from_numpy(dataset.ground_truth(clip)) for clip in self.clips])
+
+    @cached_property
+    def _ground_truth_sha256(self) -> dict[str, str]:
+        return {} if self._ground_truth is None else self._by_clip(self._ground_truth)
+
+    def _by_clip(self, values: Tensor) -> dict[str, str]:
+        hashes = [hashlib.sha256(one.numpy().tobytes()).hexdigest() for one in values]
+        return dict(zip([clip.id for clip in self.clips], hashes, strict=True))
+
+    def _prepare(self) -> Clean:
+        if self._clean is None:
+            config, device = self.config, self.loaded.classifier.device
+            x = config.protocol.spectrogram(self._waveform).to(device)
+            ground_truth = None if self._ground_truth is None else self._ground_truth.to(device)
+            batch = Batch(x, tuple(clip.id for clip in self.clips), config.seed, ground_truth)
+            silence = self.forwarder.logits(torch.zeros_like(x[:1]))[0]
+            stem = None
+            if config.dataset.has_ground_truth:
+                stem = torch.stack([torch.from_numpy(config.dataset.stem(clip)) for clip in self.clips])
+            logits = self.forwarder.logits(x)
+            self._clean = Clean(batch, logits, silence, self._waveform, stem)
+            self._pristine = Clips(batch, self._clean.target)
+        return self._clean
+
+    def _explained(self, pair: MethodOnClassifier, explainer: BoundExplainer, clean: Clean) -> list[Made]:
+        """Explain every clip once; a method's soft mask, which comes after its equal areas, shares the maps."""
+        if self._made is None or self._made[0] is not explainer.method:
+            made = [self._explain(pair, explainer, clean, i) for i in range(len(self.clips))]
+            self.guard.check(f"{pair.name}'s explain()", self._pristine)  # before anything is kept
+            for index, one in enumerate(made):
+                self._keep(pair, clean, index, one)
+            self._made = explainer.method, made
+        return self._made[1]
+
+    def _keep(self, pair: MethodOnClassifier, clean: Clean, index: int, made: Made) -> None:
+        cache = self.config.cache if self.identities.explanation(pair).known else None
+        if cache is not None and not made.found:
+            clip = clean.batch.slice(index, index + 1)
+            cache.keep(self._content(pair, clip, int(clean.target[index])), made)
+
+    def _explain(self, pair: MethodOnClassifier, explainer: BoundExplainer, clean: Clean, index: int) -> Made:
+        """One clip's map, alone: its rounding must not depend on which clips it is computed with.
+
+        Masks cut at a rank, so a last bit of a map can move bins across the cut and change scores.
+        """
+        clip = clean.batch.slice(index, index + 1)
+        cache = self.config.cache if self.identities.explanation(pair).known else None
+        content = self._content(pair, clip, int(clean.target[index])) if cache else {}
+        found = cache.find(content) if cache else None
+        if found is not None:
+            return on_device(found, clip.x.device)
+        with measure_peak(clip.x.device) as peak:
+            started = time.perf_counter()
+            explanation = explainer.explain(clip, clean.target[index : index + 1])
+        return Made(explanation, time.perf_counter() - started, peak.added_bytes)
+
+    def _content(self, pair: MethodOnClassifier, clip: Batch, target: int) -> dict[str, Any]:
+        """All that an explanation depends on."""
+        return {
+            "classifier": self.loaded.identity,
+            "spectrogram": hashlib.sha256(clip.x.cpu().numpy().tobytes()).hexdigest(),
+            "ground_truth": None
+            if clip.ground_truth is None
+            else hashlib.sha256(clip.ground_truth.cpu().numpy().tobytes()).hexdigest(),
+            "clip": clip.clip_ids[0],
+            "seed": clip.seed,
+            "target": target,
+            "method": describe(pair.method),
+            "code": self.identities.explanation(pair).sha256,
+            "versions": provenance.versions(),
+            "device": provenance.device_name(clip.x.device),
+        }
+
+    def _rows(
+        self,
+        pair: MethodOnClassifier,
+        explainer: BoundExplainer,
+        explanation: Explanation,
+        clean: Clean,
+        metrics: dict[str, Metric],
+    ) -> tuple[pd.DataFrame, list[Answer]]:
+        """Score every metric; return the rows, and the answers that were there before but cost this method too."""
+        broken = defects(explanation.map)
+        # A broken map is scored as zeros so that its neighbours can be; its values are discarded.
+        usable = torch.tensor([reason is None for reason in broken], device=explanation.map.device)
+        attribution = torch.where(usable[:, None, None], explanation.map, 0.0)
+        context = ScoringContext(clean, attribution, explainer)
+        # A stranger's perturbations may fail; they do so by the name of their metric.
+        ours = {name: metric for name, metric in metrics.items() if is_ours(metric)}
+        context.require([one for metric in ours.values() for one in metric.perturbations(pair.areas)])
+        frames = []
+        for name, metric in sorted(metrics.items()):
+            for area in pair.areas if metric.per_area else (None,):
+                try:
+                    with self.guard.watched(f"metric {name}", clean.batch, clean.target):
+                        if name not in ours:
+                            context.require(metric.perturbations(pair.areas))
+                        scored = _score(name, metric, context, area)
+                except (Exception, SystemExit) as error:
+                    raise _MetricFailed(name) from error
+                frames.append(self._frame(pair, name, area, scored, broken))
+        return pd.concat(frames, ignore_index=True), list(context.borrowed.values())
+
+    def _frame(
+        self, pair: MethodOnClassifier, metric: str, area: float | None, scored: Scores, broken: Sequence[str | None]
+    ) -> pd.DataFrame:
+        assert self._clean is not None
+        classes = self.config.dataset.classes
+        predicted = self._clean.target.tolist()
+        reasons = [first or second for first, second in zip(broken, scored.reasons, strict=True)]
+        values = scored.values.tolist()
+        for i, value in enumerate(values):
+            if reasons[i] is None and not torch.isfinite(torch.tensor(value)):
+                reasons[i] = f"{metric} is {value}"
+        return pd.DataFrame(
+            {
+                "dataset": self.config.dataset.name,
+                "fold": [clip.fold for clip in self.clips],
+                "clip": [clip.id for clip in self.clips],
+                "src_file": [clip.src_file for clip in self.clips],
+                "label": [classes[clip.label] for clip in self.clips],
+                "predicted": [classes[c] for c in predicted],
+                "correct": [clip.label == c for clip, c in zip(self.clips, predicted, strict=True)],
+                "classifier": self.loaded.label,
+                "method": pair.name,
+                "mask": SOFT if pair.soft else EQUAL_AREA,
+                "protocol": self.config.protocol.id,
+                "metric": metric,
+                "area": area,
+                "value": [None if reason else value for value, reason in zip(values, reasons, strict=True)],
+                "reason": reasons,
+            }
+        ).astype({"area": "float64", "value": "float64"})
+
+
+class _MetricFailed(Exception):
+    """A metric failed; its cause says how."""
+
+    def __init__(self, metric: str) -> None:
+        super().__init__(metric)
+        self.metric = metric
+
+
+def _score(name: str, metric: Metric, context: ScoringContext, area: float | None) -> Scores:
+    try:
+        scored = metric.score(context, area)
+    except Exception as error:
+        raise XaibenchError(f"metric {name} failed: {named(error)}") from error
+    if not isinstance(scored, Scores):
+        raise XaibenchError(f"metric {name} failed: score() returned {type(scored).__name__}, expected Scores")
+    if tuple(scored.values.shape) != (len(context),) or len(scored.reasons) != len(context):
+        raise XaibenchError(
+            f"metric {name} failed: values have shape {tuple(scored.values.shape)} with {len(scored.reasons)} "
+            f"reasons, expected one of each for {len(context)} clips"
+        )
+    return scored
+
+
+def is_ours(thing: object) -> bool:
+    """Tell whether an object's class is of xaibench itself."""
+    return type(thing).__module__.partition(".")[0] == CORE
+
+
+def formatted(error: BaseException) -> str:
+    """Return the traceback of an error, with those of its causes."""
+    return "".join(traceback.format_exception(error))
+
+
+def describe(method: Explainer) -> dict[str, Any]:
+    """What the results say of a method."""
+    return {
+        "title": method.title,
+        "polarity": method.polarity,
+        "control": method.control,
+        "parameters": provenance.plain(method.parameters),
+        "code": f"{type(method).__module__}:{type(method).__qualname__}",
+    }
+
+
+def facts_of(pair: MethodOnClassifier, explanation: Explanation) -> MethodFacts:
+    """Collect what the results say of a method."""
+    freq, time_ = explanation.native_shape
+    return MethodFacts(
+        name=pair.name,
+        **describe(pair.method),
+        native_shape=(int(freq), int(time_)),
+        mask=SOFT if pair.soft else EQUAL_AREA,
+        training_seconds=None if pair.card is None else pair.card.seconds,
+        trained_parameters=None if pair.card is None else pair.card.parameters,
+    )

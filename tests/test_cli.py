@@ -117,6 +117,8 @@ def test_what_the_user_must_mend_is_one_line(
         (["run", "-m", "saliency", "--device", "cuda:"], ["unknown device 'cuda:'"]),
         (["run", "-m", "saliency", "--batch-size", "0"], ["--batch-size '0' is neither auto nor a positive number"]),
         (["run", "-m", "saliency", "--batch-size", "many"], ["--batch-size 'many'"]),
+        (["run", "-m", "saliency", "--timeout", "soon"], ["--timeout 'soon' is no number of seconds", "0 for any"]),
+        (["run", "-m", "saliency", "--timeout", "-1"], ["--timeout '-1' is no number of seconds"]),
         (
             ["run", "-m", "energy", "-c", weights, "--dataset", "esc10", "--data-dir", small_esc50],
             ["was trained on the 10 classes of synth", "choose another --classifier or --dataset"],
@@ -180,6 +182,21 @@ def test_an_interrupted_command_says_so(xaibench: Command, weights: Path, monkey
     assert done.code == 130
     assert "Interrupted. Finished parts are kept; the same command continues from there." in done.err
     assert "Traceback" not in done.err
+
+
+def test_what_nobody_expected_is_one_line_and_a_traceback_on_demand(
+    xaibench: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise KeyError("no such thing\nat all")
+
+    monkeypatch.setattr(store, "find_runs", broken)
+    done = xaibench("verify", "somewhere")
+    assert done.code == 1
+    assert done.error_lines == ["Error: unexpected KeyError: 'no such thing\\nat all'; --debug shows the traceback"]
+    for command in (["--debug", "verify", "somewhere"], ["verify", "somewhere", "--debug"]):
+        done = xaibench(*command)
+        assert (done.code, done.error_lines[0]) == (1, "Traceback (most recent call last):")
 
 
 def test_a_full_disk_is_one_line(xaibench: Command, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

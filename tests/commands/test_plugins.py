@@ -101,6 +101,30 @@ def test_bad_plugins_are_named_and_the_rest_is_saved(
 
 
 @pytest.mark.usefixtures("plugin")
+def test_tracebacks_are_in_the_log_and_shown_on_demand(
+    xaibench: Command, weights: Path, tmp_path: Path, esc50_folder: Path
+) -> None:
+    run = ("run", "-c", weights, "--limit", 1, "--metric", "sparseness", "-m", "fails", "-m", "energy", "--out", "made")
+    done = xaibench(*run)
+    assert "Traceback" not in done.err
+    assert "fails runs in this process, without a time limit: no installed package registers it" in done.err
+    log = tmp_path / "made" / store.LOG
+    entry = log.read_text()
+    assert " fails on cnn-micro@" in entry and "ValueError: first line\nTraceback (most recent call last):" in entry
+    assert 'odd_plugin.py", line' in entry and "second line" in entry
+    parts = {path: path.read_bytes() for path in (tmp_path / "made").rglob("part-*")}
+    done = xaibench(*run, "--debug")
+    assert "Traceback (most recent call last):" in done.err and "second line" in done.err
+    assert log.read_text().startswith(entry) and log.read_text().count("Traceback") == 2, "appended"
+    assert {path: path.read_bytes() for path in (tmp_path / "made").rglob("part-*")} == parts
+    assert xaibench("verify", "made").code == 0
+    (clip,) = (esc50_folder / "audio").glob("5-203128-A-0.*")
+    done = xaibench("--debug", "explain", clip, "-c", "cnn-micro", "-m", "fails")
+    assert 'odd_plugin.py", line' in done.err and done.error_lines[-1].startswith("Error: fails failed: ValueError")
+    assert_refused(xaibench("explain", clip, "-c", "cnn-micro", "-m", "leaves-later"), "failed: SystemExit: 0")
+
+
+@pytest.mark.usefixtures("plugin")
 def test_a_plugin_costs_itself_alone_whatever_it_does(xaibench: Command, weights: Path, tmp_path: Path) -> None:
     run = ("run", "-c", weights, "--limit", 1, "--metric", "sparseness", "--device", "cpu", "--out", "in/made")
     named = ("energy", "leaves-later", "stranger", "../../escaped")

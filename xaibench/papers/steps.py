@@ -22,7 +22,7 @@ from xaibench.explaining.fitting import ExplainerCard
 from xaibench.explaining.trainable import Epoch, TrainableExplainer
 from xaibench.papers.config import ReproductionConfig
 from xaibench.papers.paper import Architecture, Outcome
-from xaibench.results.store import Manifest, RunFolder, read_rows
+from xaibench.results.store import LOG, Manifest, RunFolder, read_rows
 from xaibench.scoring import protocol
 from xaibench.scoring.config import methods_on
 from xaibench.scoring.evaluate import Event, RunConfig, evaluate
@@ -311,7 +311,8 @@ class _Place:
             evaluate(run, loaded, folder, tell)
         if failures:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in failures.items())
-            raise XaibenchError(f"failed on {loaded.label}: {reasons}; everything else is saved")
+            log = folder.path / LOG
+            raise XaibenchError(f"failed on {loaded.label}: {reasons} (see {log}); everything else is saved")
 
 
 def _places(config: ReproductionConfig) -> Iterator[_Place]:

@@ -78,8 +78,8 @@ def validate_metrics(
         evaluate(config, loaded, folder, watch)
     if failures:
         raise XaibenchError(
-            f"{len(failures)} of the reference maps could not be scored (the first: {failures[0]}); mend the cause "
-            "and validate again, the rest is saved"
+            f"{len(failures)} of the reference maps could not be scored (the first: {failures[0]}; see "
+            f"{path / store.LOG}); mend the cause and validate again, the rest is saved"
         )
     identities = {loaded.label: loaded.identity for loaded in classifiers}
     rows = store.read_rows(path)

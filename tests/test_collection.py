@@ -31,3 +31,11 @@ def test_collecting_the_suite_loads_no_leaf() -> None:
     assert int(count) > 2000
     assert "xaibench.registry" in modules
     assert [name for name in modules if name.startswith(LEAVES)] == []
+
+
+def test_all_processes_of_the_suite_together_take_two_threads() -> None:
+    """More threads than cores wait for each other: the suite then takes four times as long."""
+    import torch
+
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    assert processes * torch.get_num_threads() <= max(2, processes)

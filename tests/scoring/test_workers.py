@@ -66,19 +66,13 @@ class Crashes(Level):
     def act(self):
         ctypes.string_at(0)
 
-class Cnn(cnn.CnnClassifier):
-    def logits(self, x):
-        os._exit(7)
-
-def cnn_that_exits(classes):
-    made = cnn.micro(classes)
-    made.__class__ = Cnn
-    return made
+def odd_cnn(classes):
+    return cnn.micro(classes)
 """
 POINTS = {
     "methods": {"odd-good": "Good", "odd-exits": "Exits"},
     "metrics": {"odd_level": "Level", "odd_crashes": "Crashes"},
-    "classifiers": {"odd-cnn": "cnn_that_exits"},
+    "classifiers": {"odd-cnn": "odd_cnn"},
 }
 # Programs in the place of a worker's; they load no torch.
 HANGS = (
@@ -88,6 +82,7 @@ HANGS = (
     "def forever():\n    while True: time.sleep(1)\n"
     "forever()"
 )
+EXITS = "raise SystemExit(7)"
 ENDS = "raise SystemExit('there is no worker in this test')"
 
 
@@ -143,7 +138,10 @@ def test_what_dies_costs_itself_alone_and_scores_are_as_here(
 
 
 @pytest.mark.usefixtures("plugin")
-def test_a_classifier_that_dies_costs_its_own_pairs(synth: Synth, weights: Path, tmp_path: Path) -> None:
+def test_a_classifier_that_dies_costs_its_own_pairs(
+    synth: Synth, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_START", EXITS)
     classifier, card = checkpoint.load(weights)
     checkpoint.save(tmp_path / "odd", classifier, replace(card, classifier="odd-cnn"))
     loaded, _ = load(str(tmp_path / "odd"), "synth", torch.device("cpu"))

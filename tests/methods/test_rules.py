@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.support.lazy import Lazy
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import ExplanationError
-from xaibench.methods.rules import contributions
 from xaibench.testing import toy_batch, toy_classifier
+
+rules = Lazy("xaibench.methods.rules")
 
 
 class Functional(nn.Module):
@@ -54,6 +56,6 @@ def test_a_rectification_that_the_hooks_do_not_see_is_refused(method: str, which
 def test_contributions_sum_to_the_rise_of_the_logit() -> None:
     batch, classifier = toy_batch(), toy_classifier({"rectifiers"})
     target = classifier.logits(batch.x).argmax(dim=1)
-    found = contributions(classifier, batch.x, target).double().flatten(1).sum(dim=1)
+    found = rules.contributions(classifier, batch.x, target).double().flatten(1).sum(dim=1)
     rise = classifier.temperature * (classifier.logits(batch.x) - classifier.logits(torch.zeros_like(batch.x)))
     torch.testing.assert_close(found, rise.gather(1, target[:, None])[:, 0].double(), rtol=1e-4, atol=1e-5)

@@ -40,6 +40,7 @@ _SINGULAR: dict[Group, str] = {
 LISTED: tuple[Group, ...] = ("methods", "metrics", "classifiers", "datasets")
 _BRIDGE_MARK = ":"
 _OWN = "xaibench"  # the distribution
+_given_up: dict[tuple[Group, str], str] = {}
 
 
 @cache
@@ -120,6 +121,8 @@ def load(group: Group, name: str) -> Any:
         RegistryError: unknown name, also to the bridge, or its module does not import.
     """
     point = entry(group, name)
+    if (group, name) in _given_up:
+        raise RegistryError(f"{_SINGULAR[group]} '{name}' of {_origin(point)} {_given_up[group, name]}")
     try:
         found = point.load()
         return found if name == point.name else found(name.partition(_BRIDGE_MARK)[2])
@@ -127,6 +130,11 @@ def load(group: Group, name: str) -> Any:
         raise
     except (Exception, SystemExit) as error:
         raise RegistryError(f"{_SINGULAR[group]} '{name}' of {_origin(point)} does not load: {named(error)}") from error
+
+
+def give_up(group: Group, name: str, reason: str) -> None:
+    """Refuse to load a name from now on, because it ended or stopped a process that tried (`scoring.trial`)."""
+    _given_up[group, name] = reason
 
 
 def create(group: Group, name: str) -> Any:

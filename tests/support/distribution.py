@@ -38,11 +38,13 @@ def add(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(folder)
     registry._entries.cache_clear()
     registry.load.cache_clear()
+    registry._given_up.clear()
 
 
 def forget(folder: Path) -> None:
     """Make the registry read anew, without the modules of a folder."""
     registry._entries.cache_clear()
     registry.load.cache_clear()
+    registry._given_up.clear()
     for path in folder.glob("*.py"):
         sys.modules.pop(path.stem, None)

@@ -110,10 +110,15 @@ def run(
     from xaibench.explaining.cache import ExplanationCache
     from xaibench.results.store import Manifest, RunFolder
     from xaibench.scoring.evaluate import RunConfig, evaluate, methods_on
+    from xaibench.scoring.trial import give_up_on_deadly
     from xaibench.storage.user_folders import cache_folder
 
     rules = registry.load("protocols", protocol)
     methods = _chosen_methods(method)
+    with notes().status("trying plugins"):
+        named = [name for name in metric or [] if name not in {ALL, options.DEFAULT}]
+        some = registry.names("metrics") if len(named) < len(metric or [ALL]) or family else named
+        give_up_on_deadly([*(("methods", name) for name in methods), *(("metrics", name) for name in some)])
     if ALL in method:
         plan_methods, broken = registry.create_all("methods")
         options.say_left_out(broken)

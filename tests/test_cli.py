@@ -127,7 +127,7 @@ def test_what_the_user_must_mend_is_one_line(
         (["leaderboard"], ["results holds no results", "xaibench run"]),
         (["leaderboard", tmp_path / "nowhere"], ["nowhere holds no results"]),
         (["explain", tmp_path / "none.wav", "-m", "saliency"], ["none.wav", "cannot be read"]),
-        (["explain", tmp_path, "-m", "saliency"], ["cannot be read", "Is a directory"]),
+        (["explain", tmp_path, "-m", "saliency"], ["cannot be read (a folder, pipe or device, not a file)"]),
         (["explain", "x.wav", "-m", "salincy"], ["did you mean 'saliency'?"]),
         (["methods", "show", "salincy"], ["did you mean 'saliency'?"]),
         (["metrics", "show", "sparsenes"], ["did you mean 'sparseness'?"]),

@@ -33,6 +33,15 @@ else:
     os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 
+# Files of minutes come first, so that no process of the suite is left alone with one in the end.
+LONGEST = ("tests/test_readme.py", "tests/test_benchmarks.py", "tests/test_kills.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; the order of all others stays."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache_and_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests never touch the user's cache and data."""

@@ -206,9 +206,14 @@ def test_ctrl_c_ends_the_worker_too(
         started.append(worker._process.pid)
         os.kill(os.getpid(), signal.SIGINT)
 
+    # A suite that a shell has started in the background ignores SIGINT, and would wait here for ever.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
-        worker.score(JOB)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            worker.score(JOB)
+    finally:
+        signal.signal(signal.SIGINT, before)
     with pytest.raises(ProcessLookupError):
         os.kill(started[0], 0)
 

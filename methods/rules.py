@@ -57,7 +57,7 @@ def contributions(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
         found = captum.attr.DeepLift(score).attribute(x.clone().requires_grad_(), baselines=silence, target=target)
     found = found.detach()
     with torch.no_grad():
-        rise = (score(x) - score(silence)).gather(1, target[:, None])[:, 0].double()
+        rise = (score(x) - score(silence[:1])).gather(1, target[:, None])[:, 0].double()
     total = found.double().flatten(1).sum(dim=1)
     slack = TOLERANCE * (rise.abs() + 0.1 * found.double().abs().flatten(1).sum(dim=1))
     wrong = ~((total - rise).abs() <= slack)

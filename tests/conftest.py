@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
-import soundfile
 
+from tests.support import small_folder
 from tests.support.command_line import Command, Done
 from xaibench import cli
 from xaibench.storage.user_folders import CACHE_VARIABLE, DATA_VARIABLE
@@ -77,20 +76,8 @@ def reference_folder() -> Path:
 
 @pytest.fixture
 def small_esc50(tmp_path: Path) -> Path:
-    """Ten one-tone clips in ESC-50's layout: classes dog (target 0, ESC-10) and pig (target 2), five folds."""
-    folder = tmp_path / "small"
-    (folder / "meta").mkdir(parents=True)
-    (folder / "audio").mkdir()
-    lines = ["filename,fold,target,category,esc10,src_file,take"]
-    for fold in range(1, 6):
-        for target, category in ((2, "pig"), (0, "dog")):
-            recording = 1000 * fold + target
-            name = f"{fold}-{recording}-A-{target}.wav"
-            lines.append(f"{name},{fold},{target},{category},{target == 0},{recording},A")
-            tone = 0.5 * np.sin(np.arange(20_000) * recording / 8000)
-            soundfile.write(folder / "audio" / name, tone, 4000, subtype="PCM_16")
-    (folder / "meta" / "esc50.csv").write_text("\n".join(lines) + "\n")
-    return folder
+    """Ten one-tone clips in ESC-50's layout."""
+    return small_folder.write(tmp_path / "small")
 
 
 @pytest.fixture(scope="session")

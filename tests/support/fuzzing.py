@@ -29,9 +29,10 @@ import torch
 import typer
 from torch import Tensor
 
+from tests.support import small_folder
 from tests.support.damage import damaged_bytes, damaged_csv, damaged_json
 from tests.support.evaluating import config_of, run
-from tests.support.killing import small, sound
+from tests.support.killing import small
 from tests.support.made_up_runs import CLIPS, FF, SPS, noise, write_run
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
@@ -72,7 +73,7 @@ class Seeds:
 
 def good(root: Path) -> Seeds:
     """Make one good input of every kind."""
-    dataset = sound(root / "sound")
+    dataset = Esc50(small_folder.write(root / "sound"))
     samples = np.random.default_rng(0).normal(0, 0.1, (12_000, 2)).clip(-1, 1)
     (root / "files").mkdir()
     kinds = {"a.wav": "PCM_16", "b.wav": "FLOAT", "c.flac": "PCM_16", "d.ogg": "VORBIS", "e.mp3": None}

@@ -21,11 +21,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-import soundfile
 import torch
 import typer
 
+from tests.support import small_folder
 from tests.support.evaluating import open_folder
 from xaibench import registry
 from xaibench.classifiers import checkpoint, training
@@ -44,21 +43,6 @@ JOBS = ("run", "fit", "train")
 Job = Callable[[Path], None]
 # Differ from run to run: how long it took, and how much memory.
 _VARY = {"seconds", "explain_seconds", "score_seconds", "peak_memory_bytes", "training_seconds"}
-
-
-def sound(folder: Path) -> Esc50:
-    """Two clips of noise in each of five folds, in ESC-50's layout."""
-    (folder / "meta").mkdir(parents=True)
-    (folder / "audio").mkdir()
-    lines, draw = ["filename,fold,target,category,esc10,src_file,take"], np.random.default_rng(0)
-    for fold in range(1, 6):
-        for target, category in enumerate(("dog", "pig")):
-            name = f"{fold}-{fold}{target}-A-{target}.wav"
-            lines.append(f"{name},{fold},{target},{category},True,{fold}{target},A")
-            noise = draw.normal(0, 0.1, 20_000) * np.sin(np.arange(20_000) * (target + 1) / 3000)
-            soundfile.write(folder / "audio" / name, noise, 4000, subtype="PCM_16")
-    (folder / "meta" / "esc50.csv").write_text("\n".join(lines) + "\n")
-    return Esc50(folder)
 
 
 def small(classes: tuple[str, ...]) -> CnnClassifier:
@@ -225,7 +209,7 @@ def main(
     with tempfile.TemporaryDirectory() as made:
         root = Path(made).resolve()
         os.environ[CACHE_VARIABLE] = str(root / "cache")
-        job = jobs(sound(root / "sound"))[name]
+        job = jobs(Esc50(small_folder.write(root / "sound")))[name]
         warm = root / "warm"
         warm.mkdir()
         job(warm)  # imports what is imported late

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -79,13 +78,14 @@ def run(
         typer.Option("--strict", help="Refuse clips that are truncated, short, silent, clipped or too loud."),
     ] = False,
     timeout: Annotated[
-        str,
+        int,
         typer.Option(
             help="Seconds that plugins may take for a part, which is 16 clips by one method; 0 for any time. They run "
             "in a process of their own. xaibench's own methods and metrics have no limit.",
             metavar="SECONDS",
+            min=0,
         ),
-    ] = "3600",
+    ] = 3600,
     out: Annotated[
         Path | None, typer.Option(help="Run folder. Default: results/runs/DATASET-foldFOLDS.", metavar="FOLDER")
     ] = None,
@@ -116,9 +116,9 @@ def run(
     rules = registry.load("protocols", protocol)
     methods = _chosen_methods(method)
     with notes().status("trying plugins"):
-        named = [name for name in metric or [] if name not in {ALL, options.DEFAULT}]
-        some = registry.names("metrics") if len(named) < len(metric or [ALL]) or family else named
-        give_up_on_deadly([*(("methods", name) for name in methods), *(("metrics", name) for name in some)])
+        only_named = metric and not family and not {ALL, options.DEFAULT} & set(metric)
+        tried = metric if metric and only_named else registry.names("metrics")
+        give_up_on_deadly([*(("methods", name) for name in methods), *(("metrics", name) for name in tried)])
     if ALL in method:
         plan_methods, broken = registry.create_all("methods")
         options.say_left_out(broken)
@@ -145,7 +145,7 @@ def run(
         protocol=rules,
         explainers=explainers,
         strict=strict,
-        timeout=_seconds(timeout, "--timeout"),
+        timeout=timeout or None,
     )
     with progress() as bar:
         bar.add_task("reading sound", total=None)
@@ -246,17 +246,6 @@ def _positive(text: str, option: str) -> int:
 
 def _first_reason(refused: dict[str, dict[str, str]]) -> str:
     return next(reason for reasons in refused.values() for reason in reasons.values())
-
-
-def _seconds(text: str, option: str) -> float | None:
-    """Read a number of seconds; None for 0, which stands for any time."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise XaibenchError(f"{option} {text!r} is no number of seconds; write 3600, or 0 for any time")
-    return seconds or None
 
 
 def _print_summary(folder: Path, failures: Sequence[Event]) -> None:

@@ -23,10 +23,11 @@ from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.cache import Made, on_device
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation, defects
-from xaibench.results.parts import EQUAL_AREA, SOFT, MethodFacts, PartInfo
+from xaibench.results.parts import EQUAL_AREA, SOFT, PartInfo
 from xaibench.results.store import RunFolder
 from xaibench.scoring.config import MethodOnClassifier, RunConfig, applicable
 from xaibench.scoring.context import Answer, Clean, ScoringContext
+from xaibench.scoring.facts import describe, facts_of
 from xaibench.scoring.identities import Identities
 from xaibench.scoring.memory import measure_peak
 from xaibench.scoring.metric import Metric, Scores
@@ -389,27 +390,3 @@ def is_ours(thing: object) -> bool:
 def formatted(error: BaseException) -> str:
     """Return the traceback of an error, with those of its causes."""
     return "".join(traceback.format_exception(error))
-
-
-def describe(method: Explainer) -> dict[str, Any]:
-    """What the results say of a method."""
-    return {
-        "title": method.title,
-        "polarity": method.polarity,
-        "control": method.control,
-        "parameters": provenance.plain(method.parameters),
-        "code": f"{type(method).__module__}:{type(method).__qualname__}",
-    }
-
-
-def facts_of(pair: MethodOnClassifier, explanation: Explanation) -> MethodFacts:
-    """Collect what the results say of a method."""
-    freq, time_ = explanation.native_shape
-    return MethodFacts(
-        name=pair.name,
-        **describe(pair.method),
-        native_shape=(int(freq), int(time_)),
-        mask=SOFT if pair.soft else EQUAL_AREA,
-        training_seconds=None if pair.card is None else pair.card.seconds,
-        trained_parameters=None if pair.card is None else pair.card.parameters,
-    )

@@ -157,7 +157,7 @@ def main(
     metrics = {name: registry.create("metrics", name) for name in metric or registry.names("metrics")}
     if not metric:  # a map has no soft mask, and the metrics of other protocols have another input
         metrics = {
-            name: one for name, one in metrics.items() if one.protocol == STANDARD.name and one.soft_mask != "only"
+            name: one for name, one in metrics.items() if STANDARD.name in one.protocols and one.soft_mask != "only"
         }
     lines, notes = [], []
     for name, one in metrics.items():

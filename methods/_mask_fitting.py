@@ -6,12 +6,12 @@ import abc
 import json
 import math
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.base import Classifier, PictureClassifier
 from xaibench.classifiers.resumable import ResumableTraining
 from xaibench.errors import CheckpointError, XaibenchError, one_line
 from xaibench.explaining.explanation import Explanation
@@ -19,6 +19,8 @@ from xaibench.explaining.trainable import Epoch, FitContext, Fitted, Setting, Tr
 from xaibench.sound.batch import Batch
 from xaibench.sound.randomness import seeded
 from xaibench.storage import tensors
+
+from ._picture import on_picture
 
 WEIGHTS = "explainer.safetensors"
 WARM_UP_EPOCHS = 1
@@ -29,11 +31,11 @@ class MaskNetwork(nn.Module, abc.ABC):
     """A network that makes masks for spectrograms of a frozen classifier."""
 
     @abc.abstractmethod
-    def mask_logits(self, classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+    def mask_logits(self, classifier: PictureClassifier, x: Tensor, target: Tensor) -> Tensor:
         """Return logits of the masks (batch, height, width) on the image, for spectrograms and classes (batch,)."""
 
     @abc.abstractmethod
-    def loss(self, classifier: Classifier, x: Tensor, target: Tensor, epoch: int) -> Tensor:
+    def loss(self, classifier: PictureClassifier, x: Tensor, target: Tensor, epoch: int) -> Tensor:
         """Return the mean loss over the clips; `epoch` counts from 0."""
 
     def stage(self, epoch: int) -> int:
@@ -43,7 +45,7 @@ class MaskNetwork(nn.Module, abc.ABC):
     def after_epoch(self, share_done: float, generator: torch.Generator) -> None:
         """Change the network between epochs, other than by gradients; `share_done` of all epochs are over."""
 
-    def measures(self, classifier: Classifier, x: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def measures(self, classifier: PictureClassifier, x: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Measure what is logged besides the loss.
 
         The mean is logged of float values (batch,); of bool values (batch, things), the share that is True in any clip.
@@ -60,6 +62,7 @@ class MaskExplainer(TrainableExplainer):
 
     polarity = "positive"
     native_mask = True
+    requires = frozenset({"picture", "feature_map"})
     network: ClassVar[Any]
     settings: ClassVar[dict[str, Setting]] = {
         "epochs": 25,
@@ -76,8 +79,8 @@ class MaskExplainer(TrainableExplainer):
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         assert self._fitted is not None, "explain() comes after fit() or load()"
         with torch.inference_mode():
-            logits = self._fitted.mask_logits(classifier, batch.x, target)
-            mask = torch.sigmoid(classifier.front_end.to_picture(logits))
+            logits = self._fitted.mask_logits(cast(PictureClassifier, classifier), batch.x, target)
+            mask = torch.sigmoid(on_picture(classifier, logits, batch))
         return Explanation(mask.clone(), (logits.shape[1], logits.shape[2]))
 
     def fit(self, classifier: Classifier, train: TrainingClips, valid: TrainingClips, context: FitContext) -> Fitted:
@@ -91,7 +94,7 @@ class MaskExplainer(TrainableExplainer):
             network = self.network(classifier, context.settings).to(context.device)
         except ValueError as error:
             raise XaibenchError(f"these settings make no network: {error}; choose others with --set") from error
-        fit = _Fit(network, classifier, train, valid, context)
+        fit = _Fit(network, cast(PictureClassifier, classifier), train, valid, context)
         fit.run(context.state, context.report)
         if not fit.best.epoch:
             raise XaibenchError("the loss was never a finite number; choose a lower --set learning_rate")
@@ -141,7 +144,7 @@ class _Fit(ResumableTraining[Epoch]):
     def __init__(
         self,
         network: MaskNetwork,
-        classifier: Classifier,
+        classifier: PictureClassifier,
         train: TrainingClips,
         valid: TrainingClips,
         context: FitContext,
@@ -220,5 +223,7 @@ class _Fit(ResumableTraining[Epoch]):
     @torch.inference_mode()
     def _predicted(self, clips: TrainingClips) -> Tensor:
         """Return the classes that the classifier predicts, (clips,), on the CPU."""
-        parts = [self.classifier.logits(x.to(self.context.device)).argmax(dim=1).cpu() for x in clips.x.split(16)]
+        parts = [
+            self.classifier.picture_logits(x.to(self.context.device)).argmax(dim=1).cpu() for x in clips.x.split(16)
+        ]
         return torch.cat(parts).clone()

@@ -13,6 +13,8 @@ from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.sound.batch import Batch
 
+from ._picture import on_picture
+
 
 class FocalModulation(Explainer):
     title = "FocalNet modulation"
@@ -20,7 +22,7 @@ class FocalModulation(Explainer):
     description = "L2 norm over channels of the last block's modulator, which shows where the network gathers context"
     polarity = "positive"
     requires = frozenset({"modulation"})
-    protocols = frozenset({"standard", "legacy-speechbrain"})
+    protocols = Explainer.protocols | {"legacy-speechbrain"}
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         modulators: list[Tensor] = []
@@ -28,8 +30,8 @@ class FocalModulation(Explainer):
         hook = module.register_forward_hook(lambda module, args, output: modulators.append(output))
         try:
             with torch.inference_mode():
-                classifier.logits(batch.x)
+                classifier.logits_of_clips(batch)
         finally:
             hook.remove()
         maps = modulators[0].norm(dim=1).clone()
-        return Explanation(classifier.front_end.to_picture(maps), (maps.shape[1], maps.shape[2]))
+        return Explanation(on_picture(classifier, maps, batch), (maps.shape[1], maps.shape[2]))

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.base import PictureClassifier
 from xaibench.explaining.trainable import Setting
 from xaibench.sound.audio import PICTURE_SHAPE
 
@@ -27,7 +27,7 @@ class LmacNetwork(MaskNetwork):
         settings: settings of Lmac.
     """
 
-    def __init__(self, classifier: Classifier, settings: dict[str, Setting]) -> None:
+    def __init__(self, classifier: PictureClassifier, settings: dict[str, Setting]) -> None:
         super().__init__()
         with torch.inference_mode():
             maps = classifier.feature_pyramid(torch.zeros(1, *PICTURE_SHAPE, device=classifier.device))
@@ -39,7 +39,7 @@ class LmacNetwork(MaskNetwork):
             int(settings["decoder_width"]),
         )
 
-    def mask_logits(self, classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+    def mask_logits(self, classifier: PictureClassifier, x: Tensor, target: Tensor) -> Tensor:
         with torch.no_grad():
             maps = classifier.feature_pyramid(x)
         return self.decoder(maps)
@@ -47,7 +47,7 @@ class LmacNetwork(MaskNetwork):
     def stage(self, epoch: int) -> int:
         return int(epoch >= int(self.settings["epochs"]) - int(self.settings["guidance_epochs"]))
 
-    def loss(self, classifier: Classifier, x: Tensor, target: Tensor, epoch: int) -> Tensor:
+    def loss(self, classifier: PictureClassifier, x: Tensor, target: Tensor, epoch: int) -> Tensor:
         """Compute equation 3 of the paper; with guidance, that of its fine-tuning stage.
 
         The likelihood of the removed part counts only down to that of a guess. Below it nothing is left to
@@ -91,6 +91,7 @@ class Lmac(MaskExplainer):
     description = (
         "mask decoded from the classifier's feature pyramid so that it keeps the decision and its removal does not"
     )
+    requires = frozenset({"picture", "feature_pyramid"})
     network = LmacNetwork
     settings = MaskExplainer.settings | {
         "epochs": 16,

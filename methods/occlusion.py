@@ -27,13 +27,14 @@ class Occlusion(Explainer):
         shape = batch.picture_shape
         window = tuple(min(w, s) for w, s in zip(self.parameters["window"], shape, strict=True))
         stride = tuple(min(w, s) for w, s in zip(self.parameters["stride"], window, strict=True))
-        method = captum.attr.Occlusion(TargetScore(classifier))
+        method = captum.attr.Occlusion(TargetScore(classifier, batch.samples))
         with torch.inference_mode():
             attribution = method.attribute(
                 batch.x,
                 sliding_window_shapes=window,
                 strides=stride,
                 target=target,
+                additional_forward_args=batch.phase,
                 perturbations_per_eval=max(1, INTERNAL_BATCH // len(batch)),
             )
         native = tuple(math.ceil((s - w) / d) + 1 for s, w, d in zip(shape, window, stride, strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.base import PictureClassifier
 from xaibench.explaining.trainable import Setting
 from xaibench.sound.audio import PICTURE_SHAPE
 
@@ -27,7 +27,7 @@ class PiqNetwork(MaskNetwork):
         settings: settings of Piq.
     """
 
-    def __init__(self, classifier: Classifier, settings: dict[str, Setting]) -> None:
+    def __init__(self, classifier: PictureClassifier, settings: dict[str, Setting]) -> None:
         super().__init__()
         with torch.inference_mode():
             silence = torch.zeros(1, *PICTURE_SHAPE, device=classifier.device)
@@ -42,10 +42,10 @@ class PiqNetwork(MaskNetwork):
         )
         self._seen: list[tuple[Tensor, Tensor]] = []
 
-    def mask_logits(self, classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
+    def mask_logits(self, classifier: PictureClassifier, x: Tensor, target: Tensor) -> Tensor:
         return self._quantised(classifier, x, target)[0]
 
-    def loss(self, classifier: Classifier, x: Tensor, target: Tensor, epoch: int) -> Tensor:
+    def loss(self, classifier: PictureClassifier, x: Tensor, target: Tensor, epoch: int) -> Tensor:
         logits, codebook_loss, commitment_loss = self._quantised(classifier, x, target)
         on_grid = classifier.front_end.to_picture(logits.float())
         mask_loss = nn.functional.binary_cross_entropy_with_logits(on_grid, sound(x))
@@ -59,12 +59,12 @@ class PiqNetwork(MaskNetwork):
             self.codebook.used.zero_()
         self._seen.clear()
 
-    def measures(self, classifier: Classifier, x: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def measures(self, classifier: PictureClassifier, x: Tensor, target: Tensor) -> dict[str, Tensor]:
         index = self.codebook.choose(self.adapter(classifier.deepest_map(x)), target).flatten(1)
         chosen = torch.zeros(len(x), len(self.codebook.used), dtype=torch.bool, device=x.device)
         return {"codes_in_use": chosen.scatter_(1, index, True)}
 
-    def _quantised(self, classifier: Classifier, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _quantised(self, classifier: PictureClassifier, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         with torch.no_grad():
             features = classifier.deepest_map(x)
         adapted = self.adapter(features)

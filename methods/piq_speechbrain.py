@@ -38,7 +38,7 @@ class RecipePiq(TrainableExplainer):
     description = "mask decoded from the codes of the predicted class that are nearest to the last feature map"
     polarity = "positive"
     native_mask = True
-    protocols = frozenset({"standard", "legacy-speechbrain"})
+    protocols = TrainableExplainer.protocols | {"legacy-speechbrain"}
     fittable = False
 
     def __init__(self) -> None:

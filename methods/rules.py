@@ -1,4 +1,7 @@
-"""Rule-based backward passes through Captum. They are defined for networks whose only non-linearity is ReLU."""
+"""Rule-based backward passes through Captum. They are defined for networks whose only non-linearity is ReLU.
+
+The rules end at the picture: they know no synthesis, so the classifier is fed the picture as it is.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,11 @@ class DeepLift(Explainer):
     reference = "Shrikumar, Greenside, Kundaje, arXiv 1704.02685 (rescale rule)"
     description = "difference from silence, propagated back by the rescale rule; sums to the logit's difference"
     polarity = "positive"
-    requires = frozenset({"rectifiers"})
+    requires = frozenset({"gradients", "picture", "rectifiers"})
     parameters = {"baseline": "silence", "rule": "rescale"}
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        return Explanation(contributions(classifier, batch.x, target), batch.picture_shape)
+        return Explanation(contributions(classifier, batch, target), batch.picture_shape)
 
 
 class GuidedBackprop(Explainer):
@@ -39,20 +42,21 @@ class GuidedBackprop(Explainer):
     reference = "Springenberg et al., arXiv 1412.6806"
     description = "gradient that passes a ReLU only where both the activation and the gradient are positive"
     polarity = "positive"
-    requires = frozenset({"rectifiers"})
+    requires = frozenset({"gradients", "picture", "rectifiers"})
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        return Explanation(guided_backprop(classifier, batch.x, target), batch.picture_shape)
+        return Explanation(guided_backprop(classifier, batch, target), batch.picture_shape)
 
 
-def contributions(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
-    """Compute DeepLIFT's contributions against silence, same shape as spectrograms (batch, 513, 431), signed.
+def contributions(classifier: Classifier, batch: Batch, target: Tensor) -> Tensor:
+    """Compute DeepLIFT's contributions against silence, (batch, freq, time), signed.
 
     Raises:
         ExplanationError: they do not sum to the rise of the logit (Shrikumar et al., section 3.1), so that the
             classifier rectifies somewhere where Captum's hooks do not see it.
     """
-    score, silence = TargetScore(classifier), torch.zeros_like(x)
+    score, x = TargetScore(classifier, None), batch.x
+    silence = torch.zeros_like(x)
     with quiet(), _without_leftovers(classifier):
         found = captum.attr.DeepLift(score).attribute(x.clone().requires_grad_(), baselines=silence, target=target)
     found = found.detach()
@@ -71,18 +75,17 @@ def contributions(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
     return found
 
 
-def guided_backprop(classifier: Classifier, x: Tensor, target: Tensor) -> Tensor:
-    """Compute guided gradients of spectrograms (batch, 513, 431), same shape, signed.
+def guided_backprop(classifier: Classifier, batch: Batch, target: Tensor) -> Tensor:
+    """Compute guided gradients of pictures, (batch, freq, time), signed.
 
     Raises:
         ExplanationError: the classifier rectifies somewhere where Captum's hooks do not see it.
     """
     # Its own result has no sum that would tell; the same hooks see the same modules.
-    contributions(classifier, x, target)
+    contributions(classifier, batch, target)
+    x = batch.x.clone().requires_grad_()
     with quiet():
-        return (
-            captum.attr.GuidedBackprop(TargetScore(classifier)).attribute(x.clone().requires_grad_(), target).detach()
-        )
+        return captum.attr.GuidedBackprop(TargetScore(classifier, None)).attribute(x, target).detach()
 
 
 @contextmanager

@@ -37,10 +37,7 @@ class Noisy(Perturbation):
 
     def apply(self, context: ScoringContext) -> Tensor:
         # Every method needs it twice, for maps and for probabilities, and drawing costs a third of a gradient.
-        kept = context.clean.inputs
-        if self not in kept:
-            kept[self] = self._draw(context.clean.batch)
-        return kept[self]
+        return context.clean.shared(self, lambda: self._draw(context.clean.batch))
 
     def _draw(self, batch: Batch) -> Tensor:
         noise = [
@@ -103,11 +100,11 @@ def _compare(context: ScoringContext) -> Moves:
     found = []
     # The maps of one copy become a few numbers before the next copy's are made, because all might not fit in memory.
     for copy in copies():
-        x = copy.apply(context)
-        answer = context.explainer.explain(batch, target, x=x).map
+        noisy = context.changed(copy)
+        answer = context.explainer.explain(noisy, target).map
         for i, defect in enumerate(defects(answer)):
             reasons[i] = reasons[i] or (f"of a noisy copy, {defect}" if defect else None)
-        found.append(torch.stack([_move(*clip) for clip in zip(batch.x, x, maps, answer, strict=True)]))
+        found.append(torch.stack([_move(*clip) for clip in zip(batch.x, noisy.x, maps, answer, strict=True)]))
     return Moves(tuple(reasons), *torch.stack(found).unbind(dim=2))
 
 

@@ -16,6 +16,7 @@ from xaibench.results.areas import CURVE_AREAS
 from xaibench.scoring.context import Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores
 from xaibench.scoring.ranking import Ranking
+from xaibench.sound.domain import Picture
 
 from ._cells import RandomCellsSilenced, drops, subset_sums
 
@@ -59,9 +60,8 @@ class BandReplaced(Perturbation):
     band: int
     draw: int
 
-    def apply(self, context: ScoringContext) -> Tensor:
-        mask = _band(_ranking_by_size(context), self.band)
-        return torch.where(mask, _resampled(context, self.draw), context.clean.batch.x)
+    def apply(self, context: ScoringContext) -> Tensor | Picture:
+        return context.filled(_band(_ranking_by_size(context), self.band), _resampled(context, self.draw))
 
 
 class FaithfulnessCorrelation(Metric):

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from xaibench.scoring.context import Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
+from xaibench.sound.domain import Picture
 
 NOISE = 0.01  # standard deviation of the noise added to each imputed bin, in log magnitude
 TOLERANCE = 1e-7  # relative to the loudest bin; the imputation is solved to a few times this
@@ -34,11 +35,11 @@ class Imputed(Perturbation):
 
     area: float
 
-    def apply(self, context: ScoringContext) -> Tensor:
+    def apply(self, context: ScoringContext) -> Tensor | Picture:
         x = context.clean.batch.x
         missing = context.ranking.top(self.area)
         # Noise on an imputed silence must not make a magnitude negative.
-        return torch.where(missing, (linear_imputation(x, missing) + NOISE * _noise(context)).clamp(min=0), x)
+        return context.filled(missing, (linear_imputation(x, missing) + NOISE * _noise(context)).clamp(min=0))
 
 
 class Road(Metric):

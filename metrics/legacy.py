@@ -57,7 +57,7 @@ KEPT, REMOVED = RecipeMasked("kept"), RecipeMasked("removed")
 
 class _Legacy(Metric):
     family = "legacy"
-    protocol = "legacy-speechbrain"
+    protocols = frozenset({"legacy-speechbrain"})
     in_default_set = True
     averaged_per_batch: ClassVar[bool] = False  # whether the recipe prints the mean of its batches' means
     cost = "1 (shared)"

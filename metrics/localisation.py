@@ -96,8 +96,8 @@ class TopKIntersection(_Localisation):
 
     def score(self, context: ScoringContext, area: float | None) -> Scores:
         known, size = _known(context)
-        count = max(1, round(TOP_SHARE * known.shape[1]))
-        top = context.ranking.top_counts(torch.full_like(size, count)).flatten(1)
+        count = (TOP_SHARE * context.ranking.sizes.double()).round().long().clamp(min=1)
+        top = context.ranking.top_counts(count).flatten(1)
         return _without_ground_truth(scores((top & known).sum(dim=1).double() / count), size)
 
 

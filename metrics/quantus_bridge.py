@@ -25,7 +25,7 @@ from xaibench.errors import RegistryError, XaibenchError
 from xaibench.explaining.explanation import Polarity, defects, importance
 from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric, Scores
-from xaibench.sound.batch import clip_seed
+from xaibench.sound.batch import Batch, clip_seed
 from xaibench.sound.randomness import seeded
 
 _OF_SEVERAL_CLIPS = "compares the clips of a batch with each other, so a single clip has no value"
@@ -114,13 +114,13 @@ class QuantusMetric(Metric):
         if self.needs_ground_truth and clip.ground_truth is not None and not clip.ground_truth.any():
             raise _UndefinedError(_NO_GROUND_TRUTH)
         polarity, device = context.explainer.method.polarity, clip.x.device
+        domain, model.clip = context.classifier.domain, clip
 
         def explain(model: nn.Module, inputs: np.ndarray, targets: np.ndarray, **_: Any) -> np.ndarray:
             assert isinstance(model, _Logits)
             found = context.explainer.explain(
-                clip,
+                clip.changed(torch.as_tensor(inputs[:, 0], dtype=torch.float32, device=device), domain),
                 torch.as_tensor(targets, device=device),
-                torch.as_tensor(inputs[:, 0], dtype=torch.float32, device=device),
                 None if model is original else model.classifier,
             )
             return self._map(found.map, polarity, inputs, "explained again, ")
@@ -186,12 +186,16 @@ class _Logits(nn.Module):
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         self.classifier = classifier
+        self.clip: Batch | None = None  # whose phase the spectrograms have
         # Quantus drops a last module that is a softmax; a softmax inside the classifier must stay.
         self.output = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.output(self.classifier.temperature * self.classifier.logits(x[:, 0]))
-        return logits
+        assert self.clip is not None
+        phase = None if self.clip.phase is None else self.clip.phase.expand(len(x), -1, -1)
+        logits = self.classifier.logits_of(x[:, 0], phase, self.clip.samples)
+        scaled: Tensor = self.output(self.classifier.temperature * logits)
+        return scaled
 
 
 class _UndefinedError(Exception):

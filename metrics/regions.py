@@ -15,6 +15,7 @@ from torch import Tensor
 
 from xaibench.scoring.context import Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
+from xaibench.sound.domain import Picture
 
 from ._cells import CellsSilenced, cell_count, cell_means, drops, on_bins
 
@@ -32,11 +33,11 @@ class CellsReplacedByMean(Perturbation):
 
     step: int
 
-    def apply(self, context: ScoringContext) -> Tensor:
+    def apply(self, context: ScoringContext) -> Tensor | Picture:
         batch = context.clean.batch
         mean = batch.x.double().mean(dim=(1, 2)).float()[:, None, None]
         chosen = _cell_ranks(context) < round(self.step / IROF_STEPS * cell_count(batch.picture_shape))
-        return torch.where(on_bins(chosen, batch.picture_shape), mean, batch.x)
+        return context.filled(on_bins(chosen, batch.picture_shape), mean.expand_as(batch.x))
 
 
 @dataclass(frozen=True)

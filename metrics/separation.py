@@ -6,7 +6,6 @@ import torch
 
 from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric, Scores, with_reasons
-from xaibench.sound import audio
 
 _UNKNOWN = "the event's own sound is not known"
 _NO_EVENT = "the event's own sound is silence"
@@ -34,7 +33,7 @@ class ScaleInvariantSdr(Metric):
         if clean.waveform is None or clean.stem is None:
             return with_reasons(torch.zeros(len(context)), [_UNKNOWN] * len(context))
         mask = context.mask(area)
-        estimate = audio.masked_audio(clean.waveform.to(mask.device), mask).double()
+        estimate = context.classifier.domain.masked(clean.waveform.to(mask.device), mask).double()
         stem = clean.stem.to(mask.device).double()
         energy = stem.square().sum(dim=1)
         scale = (estimate * stem).sum(dim=1) / energy

@@ -115,6 +115,6 @@ def test_si_sdr_of_a_soft_mask_by_hand() -> None:
     mask = torch.rand(x.shape, generator=torch.Generator().manual_seed(1))
     made = context(LinearToy(), x, mask, torch.ones_like(x, dtype=torch.bool))
     made.clean = replace(made.clean, waveform=mixture, stem=event)
-    heard = audio.istft(audio.stft(mixture) * mask)[0].numpy().astype(np.float64)
+    heard = audio.DOMAIN.istft(audio.stft(mixture) * mask, audio.CLIP_SAMPLES)[0].numpy().astype(np.float64)
     expected = OF_SOUND["si_sdr"](heard, event[0].numpy())
     assert metric("si_sdr").score(made, None).values.tolist() == pytest.approx([expected], abs=1e-3)

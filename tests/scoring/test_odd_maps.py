@@ -38,7 +38,7 @@ NO_VALUE = {
 
 def metrics_of_standard() -> dict[str, Metric]:
     every = {name: registry.create("metrics", name) for name in registry.names("metrics")}
-    return {name: metric for name, metric in every.items() if metric.protocol == STANDARD.name}
+    return {name: metric for name, metric in every.items() if STANDARD.name in metric.protocols}
 
 
 def names_of_maps() -> set[str]:

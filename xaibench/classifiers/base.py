@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from xaibench.classifiers.front_end import FrontEnd
+from xaibench.errors import ClassifierError
+from xaibench.sound import audio
+from xaibench.sound.batch import Batch
+from xaibench.sound.domain import Domain
+
+Activation = Literal["softmax", "sigmoid"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,20 +37,19 @@ class Recipe:
 
 
 class Classifier(nn.Module):
-    """A frozen sound classifier on spectrograms.
+    """A frozen sound classifier: waveform in, logits out.
 
     Attributes:
         name: registry name.
-        family: "focalnet", "vit", "cnn", or a plugin's own.
+        family: "focalnet", "vit", "cnn", "sound", or a plugin's own.
         classes: class names in the order of the logits.
         temperature: the scale its head was trained at; p = softmax(temperature * logits).
-        front_end: resizes the spectrogram inside `logits`, and maps back to its grid.
-        feature_maps: an identity module whose output is the deepest spatial feature map
-            (batch, channels, h, w), drawn over the image; what GradCAM and PIQ read.
-        capabilities: names of what only some architectures have and some explainers require:
-            "modulation" (a `modulation` module), "attentions" (`attention_weights`), "rectifiers"
-            (ReLU is the only non-linearity and every ReLU module runs once), or a plugin's own
-            (`xaibench.classifiers.capabilities`).
+        activation: "softmax", or "sigmoid" where several classes may be true of one sound.
+        sample_rate: of the waveforms that it hears, in Hz.
+        samples: their fixed length, or None where any will do.
+        domain: the picture on which explanations of it live, and masks; by default that of its sample rate.
+        capabilities: names of what only some classifiers have and some explainers require, such as "gradients"
+            (`xaibench.classifiers.capabilities`), or a plugin's own.
         recipe: how `xaibench train` trains it.
     """
 
@@ -51,9 +57,11 @@ class Classifier(nn.Module):
     family: str
     classes: tuple[str, ...]
     temperature: float
-    front_end: FrontEnd
-    feature_maps: nn.Module
-    capabilities: frozenset[str] = frozenset()
+    activation: Activation = "softmax"
+    sample_rate: int = audio.SAMPLE_RATE
+    samples: int | None = audio.CLIP_SAMPLES
+    domain: Domain = audio.DOMAIN
+    capabilities: frozenset[str] = frozenset({"gradients"})
     recipe: Recipe = Recipe()
 
     def __init__(self, name: str, family: str, classes: Sequence[str], temperature: float = 1.0) -> None:
@@ -63,37 +71,37 @@ class Classifier(nn.Module):
         self.classes = tuple(classes)
         self.temperature = temperature
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Logits (batch, classes) of spectrograms (batch, 513, 431), before the temperature."""
+    def logits(self, waveform: Tensor) -> Tensor:
+        """Logits (batch, classes) of waveforms (batch, samples), before the temperature."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.logits(x)
+    def forward(self, waveform: Tensor) -> Tensor:
+        return self.logits(waveform)
 
-    def deepest_map(self, x: Tensor) -> Tensor:
-        """What `feature_maps` sees of spectrograms (batch, 513, 431): (batch, channels, h, w)."""
-        seen: list[Tensor] = []
-        hook = self.feature_maps.register_forward_hook(lambda module, args, output: seen.append(output))
-        try:
-            self.logits(x)
-        finally:
-            hook.remove()
-        return seen[0]
+    def picture_logits(self, x: Tensor) -> Tensor:
+        """Logits (batch, classes) of pictures (batch, freq, time) that are fed as they are.
 
-    def feature_pyramid(self, x: Tensor) -> list[Tensor]:
-        """Feature maps (batch, channels, h, w) of spectrograms (batch, 513, 431), shallow to deep.
-
-        The last is the deepest map; a classifier that has shallower ones to give overrides this.
+        Raises:
+            ClassifierError: it reads no pictures (it has not the capability "picture").
         """
-        return [self.deepest_map(x)]
+        raise ClassifierError(f"{self.name} hears sound and reads no pictures; use --protocol standard")
 
-    def log_probabilities(self, x: Tensor) -> Tensor:
-        """Log-probabilities (batch, classes) at the classifier's temperature."""
-        return torch.log_softmax(self.temperature * self.logits(x), dim=-1)
+    def logits_of(self, x: Tensor, phase: Tensor | None = None, samples: int | None = None) -> Tensor:
+        """Logits (batch, classes) as a function of pictures: what masks change, and what explanations explain.
 
-    def probabilities(self, x: Tensor) -> Tensor:
-        """Probabilities (batch, classes) at the classifier's temperature."""
-        return torch.softmax(self.temperature * self.logits(x), dim=-1)
+        Args:
+            x: pictures (batch, freq, time).
+            phase: of the same shape: the pictures are turned into sound first. None: they are fed as they are.
+            samples: length of the sound.
+        """
+        if phase is None:
+            return self.picture_logits(x)
+        assert samples is not None
+        return self.logits(self.domain.synthesise(x, phase, samples))
+
+    def logits_of_clips(self, batch: Batch) -> Tensor:
+        """Logits (batch, classes) of clips as they are: of their sound, or of their pictures where these are fed."""
+        return self.picture_logits(batch.x) if batch.waveform is None else self.logits(batch.waveform)
 
     @property
     def device(self) -> torch.device:
@@ -105,6 +113,63 @@ class Classifier(nn.Module):
     def parameter_count(self) -> int:
         """Number of trained numbers."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+class PictureClassifier(Classifier):
+    """A classifier that reads the picture of 5 s at 16 kHz: log magnitudes (batch, 513, 431).
+
+    Attributes:
+        front_end: resizes the picture to the network's image, and maps back.
+        feature_maps: an identity module whose output is the deepest spatial feature map
+            (batch, channels, h, w), drawn over the image; what GradCAM and PIQ read.
+    """
+
+    front_end: FrontEnd
+    feature_maps: nn.Module
+    capabilities = frozenset({"gradients", "picture", "feature_map", "feature_pyramid"})
+
+    def logits(self, waveform: Tensor) -> Tensor:
+        return self.picture_logits(self.domain.analyse(waveform).x)
+
+    def to_picture(self, maps: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Resize maps (batch, h, w) drawn over the image to the picture (batch, 513, 431)."""
+        return self.front_end.to_picture(maps)
+
+    def deepest_map(self, x: Tensor) -> Tensor:
+        """What `feature_maps` sees of pictures (batch, 513, 431): (batch, channels, h, w)."""
+        seen: list[Tensor] = []
+        hook = self.feature_maps.register_forward_hook(lambda module, args, output: seen.append(output))
+        try:
+            self.picture_logits(x)
+        finally:
+            hook.remove()
+        return seen[0]
+
+    def feature_pyramid(self, x: Tensor) -> list[Tensor]:
+        """Feature maps (batch, channels, h, w) of pictures (batch, 513, 431), shallow to deep.
+
+        The last is the deepest map; a classifier that has shallower ones to give overrides this.
+        """
+        return [self.deepest_map(x)]
+
+    def log_probabilities(self, x: Tensor) -> Tensor:
+        """Log-probabilities (batch, classes) of pictures, at the classifier's temperature."""
+        return torch.log_softmax(self.temperature * self.picture_logits(x), dim=-1)
+
+    def probabilities(self, x: Tensor) -> Tensor:
+        """Probabilities (batch, classes) of pictures, at the classifier's temperature."""
+        return torch.softmax(self.temperature * self.picture_logits(x), dim=-1)
+
+
+def picture_reader(classifier: Classifier) -> PictureClassifier:
+    """Return a classifier as one that reads pictures.
+
+    Raises:
+        ClassifierError: it hears sound only.
+    """
+    if not isinstance(classifier, PictureClassifier):
+        raise ClassifierError(f"{classifier.name} hears sound; only classifiers that read pictures are trained here")
+    return classifier
 
 
 class CosineHead(nn.Module):

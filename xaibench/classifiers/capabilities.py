@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import RegistryError
+from xaibench.sound.batch import Batch
 
 GROUND_TRUTH = "ground_truth"
 
@@ -33,7 +34,7 @@ class Capability:
     protocol: type | None = None
 
 
-class Modulated(Protocol):
+class Modulated(Mapped, Protocol):
     """A classifier that gathers context by focal modulation."""
 
     @property
@@ -41,15 +42,63 @@ class Modulated(Protocol):
         """The module whose output (batch, channels, h, w) is the last block's modulator."""
 
 
-class Attentive(Protocol):
-    """A transformer with a CLS token before the tokens of its patches."""
+class Mapped(Protocol):
+    """A classifier that can say where a map of its own lies on the picture."""
+
+    def to_picture(self, maps: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Bring maps (batch, h, w) to the picture (batch, *shape)."""
+
+
+class FeatureMapped(Mapped, Protocol):
+    """A classifier with a spatial feature map.
+
+    Attributes:
+        feature_maps: a module whose output is the map, (batch, channels, h, w).
+    """
+
+    feature_maps: nn.Module
+
+
+class FeaturePyramid(Mapped, Protocol):
+    """A classifier that gives several feature maps of pictures."""
+
+    def feature_pyramid(self, x: Tensor) -> list[Tensor]:
+        """Feature maps (batch, channels, h, w), shallow to deep."""
+
+
+class PictureReader(Protocol):
+    """A classifier that can be fed pictures as they are."""
+
+    def picture_logits(self, x: Tensor) -> Tensor:
+        """Logits (batch, classes) of pictures (batch, freq, time)."""
+
+
+class Attentive(Mapped, Protocol):
+    """A transformer on patches of the picture, or on stretches of time.
+
+    Attributes:
+        patch_grid: patches along (freq, time), in the order of their tokens; (1, n) where tokens are stretches of time.
+        special_tokens: tokens before those of the patches, such as CLS. They gather what the head reads; where there
+            are none, every token does.
+    """
 
     patch_grid: tuple[int, int]
+    special_tokens: int
 
-    def attention_weights(self, x: Tensor) -> list[Tensor]:
-        """Attention of every block, first to last: each (batch, heads, 1 + patches, 1 + patches)."""
+    def attention_weights(self, batch: Batch) -> list[Tensor]:
+        """Attention of every block, first to last: each (batch, heads, tokens, tokens)."""
 
 
+GRADIENTS = Capability(refusal="needs gradients, which {classifier} (a black box) does not give")
+PICTURE = Capability(
+    refusal="needs a classifier that reads pictures, and {classifier} hears sound", protocol=PictureReader
+)
+FEATURE_MAP = Capability(
+    refusal="needs a feature map, which {classifier} does not name; wrap it with layer=...", protocol=FeatureMapped
+)
+FEATURE_PYRAMID = Capability(
+    refusal="needs feature maps of several sizes, which {classifier} ({family}) does not give", protocol=FeaturePyramid
+)
 MODULATION = Capability(refusal="needs focal modulation, which {classifier} ({family}) has not", protocol=Modulated)
 ATTENTIONS = Capability(refusal="needs attention weights, which {classifier} ({family}) has not", protocol=Attentive)
 RECTIFIERS = Capability(refusal="needs ReLU as the only non-linearity, which {classifier} ({family}) has not")
@@ -75,6 +124,7 @@ def refusal(name: str, classifier: Classifier) -> str:
 def missing_members(name: str, classifier: Classifier) -> list[str]:
     """Members that a capability's protocol has and the classifier has not."""
     protocol = find(name).protocol
-    members = {} if protocol is None else {**vars(protocol), **getattr(protocol, "__annotations__", {})}
+    kinds = () if protocol is None else protocol.__mro__[:-3]  # without Protocol, Generic and object
+    members = {name for kind in kinds for name in (*vars(kind), *vars(kind).get("__annotations__", {}))}
     # hasattr, since isinstance on a protocol does not see a module's submodules from Python 3.12 on.
-    return [member for member in members if not member.startswith("_") and not hasattr(classifier, member)]
+    return [member for member in sorted(members) if not member.startswith("_") and not hasattr(classifier, member)]

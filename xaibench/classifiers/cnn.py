@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from xaibench.classifiers.base import Classifier, InputNorm, Recipe
+from xaibench.classifiers.base import Classifier, InputNorm, PictureClassifier, Recipe
 from xaibench.classifiers.front_end import FrontEnd, MelResize
 
 
@@ -25,10 +25,10 @@ class _Block(nn.Sequential):
         )
 
 
-class CnnClassifier(Classifier):
+class CnnClassifier(PictureClassifier):
     """Blocks with mean pools between them, mean over the last map, ReLU layer, linear head."""
 
-    capabilities = frozenset({"rectifiers"})
+    capabilities = PictureClassifier.capabilities | {"rectifiers"}
 
     def __init__(self, name: str, classes: Sequence[str], front_end: FrontEnd, widths: Sequence[int]) -> None:
         super().__init__(name, "cnn", classes)
@@ -52,7 +52,7 @@ class CnnClassifier(Classifier):
         # Two and a half times faster convolutions on a CPU.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def logits(self, x: Tensor) -> Tensor:
+    def picture_logits(self, x: Tensor) -> Tensor:
         features = self.feature_maps(self.blocks(self._image(x)))
         return self.head(features.mean(dim=(2, 3)))
 

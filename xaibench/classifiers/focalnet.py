@@ -8,11 +8,11 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import FocalNetBackbone, FocalNetConfig
 
-from xaibench.classifiers.base import COSINE_SCALE, Classifier, CosineHead, InputNorm, Recipe
+from xaibench.classifiers.base import COSINE_SCALE, Classifier, CosineHead, InputNorm, PictureClassifier, Recipe
 from xaibench.classifiers.front_end import FrontEnd, LinearResize, MelResize
 
 
-class FocalNetClassifier(Classifier):
+class FocalNetClassifier(PictureClassifier):
     """FocalNet backbone, mean over the last feature map, cosine head.
 
     Attributes:
@@ -20,7 +20,7 @@ class FocalNetClassifier(Classifier):
             is the by-design interpretation.
     """
 
-    capabilities = frozenset({"modulation"})
+    capabilities = PictureClassifier.capabilities | {"modulation"}
 
     def __init__(
         self, name: str, classes: Sequence[str], front_end: FrontEnd, config: FocalNetConfig, hidden: int
@@ -39,7 +39,7 @@ class FocalNetClassifier(Classifier):
         encoder: Any = self.backbone.focalnet.encoder  # transformers types its stages as bare modules
         return encoder.stages[-1].layers[-1].modulation.projection_context
 
-    def logits(self, x: Tensor) -> Tensor:
+    def picture_logits(self, x: Tensor) -> Tensor:
         features = self.feature_maps(self.backbone(self._image(x)).feature_maps[-1])
         return self.head(features.mean(dim=(2, 3)))
 

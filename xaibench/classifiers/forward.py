@@ -10,6 +10,7 @@ from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import ClassifierError, XaibenchError
+from xaibench.sound.batch import Batch
 
 CPU_BATCH = 16
 GPU_BATCH = 128
@@ -58,7 +59,8 @@ class Forwarder:
         self.count = 0
         self._precision = precision
         self._temperature = temperature
-        self._run = torch.compile(classifier.logits, dynamic=True) if compiled else classifier.logits
+        self._hear = torch.compile(classifier.logits, dynamic=True) if compiled else classifier.logits
+        self._read = torch.compile(classifier.picture_logits, dynamic=True) if compiled else classifier.picture_logits
 
     def group(self, count: int) -> int:
         """How many batches of `count` inputs go together into one call of `logits`.
@@ -66,27 +68,54 @@ class Forwarder:
         One on a CPU, where more inputs are no faster: a value then depends, to the last bit, on its
         own batch alone and not on what else is asked.
         """
-        on_cpu = next(self.classifier.parameters(), torch.empty(0)).device.type == "cpu"
-        return 1 if on_cpu else max(1, self.batch_size // count)
+        return 1 if self.classifier.device.type == "cpu" else max(1, self.batch_size // count)
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Logits of spectrograms (n, 513, 431) at the temperature, float64 (n, classes).
+    def logits(self, x: Tensor, phase: Tensor | None = None, samples: int | None = None) -> Tensor:
+        """Logits of pictures at the temperature, float64 (n, classes).
+
+        Args:
+            x: pictures (n, freq, time).
+            phase: of the pictures, same shape, which are then turned into sound; None: they are fed as they are.
+            samples: length of the sound.
 
         Raises:
             ClassifierError: the classifier gives anything but one logit for each class and clip.
         """
+        if phase is None:
+            return self._in_parts(len(x), x.device, lambda part: self._read(x[part]))
+        assert samples is not None
+        domain = self.classifier.domain
+        return self._in_parts(
+            len(x), x.device, lambda part: self._hear(domain.synthesise(x[part], phase[part], samples))
+        )
+
+    def logits_of_clips(self, batch: Batch) -> Tensor:
+        """Logits of clips as they are, at the temperature, float64 (clips, classes)."""
+        waveform = batch.waveform
+        if waveform is None:
+            return self.logits(batch.x)
+        return self._in_parts(len(batch), waveform.device, lambda part: self._hear(waveform[part]))
+
+    def silence(self, batch: Batch) -> Tensor:
+        """Logits of silence of the clips' length, at the temperature, float64 (classes,)."""
+        if batch.waveform is None:
+            return self.logits(torch.zeros_like(batch.x[:1]))[0]
+        nothing = torch.zeros_like(batch.waveform[:1])
+        return self._in_parts(1, nothing.device, lambda part: self._hear(nothing[part]))[0]
+
+    def _in_parts(self, count: int, device: torch.device, run: Callable[[slice], Tensor]) -> Tensor:
         temperature = self.classifier.temperature if self._temperature is None else self._temperature
 
         def forward(start: int, stop: int) -> Tensor:
             reduced = self._precision != torch.float32
-            with torch.inference_mode(), torch.autocast(x.device.type, self._precision, enabled=reduced):
-                logits = self._run(x[start:stop])
+            with torch.inference_mode(), torch.autocast(device.type, self._precision, enabled=reduced):
+                logits = run(slice(start, stop))
             self._check(logits, stop - start)
             # Double precision keeps 1 - p meaningful where p is close to 1.
             return temperature * logits.double()
 
-        parts = self.in_micro_batches(len(x), forward)
-        self.count += len(x)
+        parts = self.in_micro_batches(count, forward)
+        self.count += count
         return torch.cat(parts)
 
     def _check(self, logits: Tensor, count: int) -> None:

@@ -21,7 +21,17 @@ from xaibench.errors import IsolationError
 from xaibench.sound.batch import Batch
 from xaibench.sound.randomness import random_states, restore
 
-_OF_CLASSIFIER = ("name", "family", "classes", "temperature", "capabilities")
+_OF_CLASSIFIER = (
+    "name",
+    "family",
+    "classes",
+    "temperature",
+    "activation",
+    "sample_rate",
+    "samples",
+    "domain",
+    "capabilities",
+)
 _MAPPINGS = ("_parameters", "_buffers", "_modules")
 
 
@@ -228,8 +238,7 @@ def _settings() -> dict[str, Any]:
 
 
 def _given(batch: Batch, target: Tensor) -> dict[str, Tensor]:
-    found = {"batch.x": batch.x, "the target": target}
-    return found if batch.ground_truth is None else found | {"batch.ground_truth": batch.ground_truth}
+    return {"the target": target} | {f"batch.{name}": tensor for name, tensor in batch.tensors().items()}
 
 
 def _tensors(classifier: Classifier) -> Iterator[tuple[str, Tensor]]:

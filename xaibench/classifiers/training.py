@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from xaibench.classifiers import checkpoint, pretrained
 from xaibench.classifiers.augmentation import augment
-from xaibench.classifiers.base import Classifier, Recipe
+from xaibench.classifiers.base import PictureClassifier, Recipe, picture_reader
 from xaibench.classifiers.loading import batches
 from xaibench.classifiers.resumable import UNFINISHED, ResumableTraining, claim
 from xaibench.errors import CheckpointError
@@ -94,7 +94,7 @@ class _Trainer(ResumableTraining[Progress]):
         valid: log spectrograms and labels to select the epoch by.
     """
 
-    network: Classifier
+    network: PictureClassifier
 
     def __init__(
         self, config: TrainingConfig, dataset: Dataset, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]
@@ -102,7 +102,7 @@ class _Trainer(ResumableTraining[Progress]):
         torch.manual_seed(config.seed)
         recipe = config.recipe
         self.config, self.train, self.valid = config, train, valid
-        model = checkpoint.build(config.classifier, dataset.classes)
+        model = picture_reader(checkpoint.build(config.classifier, dataset.classes))
         self.origin = _initialise(model, config.init, config.dataset) if config.init else ""
         model.to(config.device)
         self.teacher, self.taught_by = _teacher(config, model.classes)
@@ -129,7 +129,7 @@ class _Trainer(ResumableTraining[Progress]):
     def run_epoch(self, generator: torch.Generator) -> Progress:
         """Pass over the training clips once; the better accuracy of the average counts, then the lower loss."""
         loss = self.pass_once(generator)
-        average = cast(Classifier, self.average.module)
+        average = cast(PictureClassifier, self.average.module)
         accuracy, valid_loss = measure(average, *self.valid, self.config.device)
         self.keep_best((accuracy, -valid_loss), average)
         return Progress(self.epoch + 1, self.epochs, loss, accuracy, self.best.score[0])
@@ -149,7 +149,7 @@ class _Trainer(ResumableTraining[Progress]):
                 with torch.no_grad():
                     target = (target + self.teacher.probabilities(x)) / 2
             with torch.autocast(config.device.type, config.precision, enabled=config.precision != torch.float32):
-                logits = self.network.logits(x)
+                logits = self.network.picture_logits(x)
             loss = functional.cross_entropy(
                 self.network.temperature * logits.float(), target, label_smoothing=LABEL_SMOOTHING
             )
@@ -159,13 +159,13 @@ class _Trainer(ResumableTraining[Progress]):
         return float(total) / len(labels)
 
 
-def _initialise(model: Classifier, reference: str, dataset: str) -> str:
+def _initialise(model: PictureClassifier, reference: str, dataset: str) -> str:
     """Take over the weights of a checkpoint, except the head, and say whose they were."""
     folder = pretrained.folder_of(reference, model.name)
     if folder is not None:
         return pretrained.initialise(model, folder, reference)
     source, card = checkpoint.resolve(reference, dataset)
-    body = _body(source)
+    body = _body(picture_reader(source))
     # A classifier of another project has a name of its user's own; what counts is whether its tensors fit.
     same = _shapes(body) == _shapes(_body(model)) if card.builder else card.classifier == model.name
     if not same or source.family != model.family:
@@ -174,7 +174,7 @@ def _initialise(model: Classifier, reference: str, dataset: str) -> str:
     return _origin(card)
 
 
-def _body(model: Classifier) -> dict[str, Tensor]:
+def _body(model: PictureClassifier) -> dict[str, Tensor]:
     """All tensors but the head's."""
     return {key: value for key, value in model.state_dict().items() if not key.startswith("head.")}
 
@@ -183,14 +183,14 @@ def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
     return {key: value.shape for key, value in tensors.items()}
 
 
-def _teacher(config: TrainingConfig, classes: tuple[str, ...]) -> tuple[Classifier | None, str]:
+def _teacher(config: TrainingConfig, classes: tuple[str, ...]) -> tuple[PictureClassifier | None, str]:
     """The classifier to learn from, frozen, and what it is."""
     if config.teacher is None:
         return None, ""
     teacher, card = checkpoint.resolve(config.teacher, config.dataset)
     if card.classes != classes:
         raise CheckpointError(f"{config.teacher} knows other classes ({card.dataset}'s); choose another --teacher")
-    return teacher.to(config.device), _origin(card)
+    return picture_reader(teacher).to(config.device), _origin(card)
 
 
 def _origin(card: checkpoint.Card) -> str:
@@ -198,7 +198,7 @@ def _origin(card: checkpoint.Card) -> str:
 
 
 @torch.inference_mode()
-def measure(classifier: Classifier, x: Tensor, labels: Tensor, device: torch.device) -> tuple[float, float]:
+def measure(classifier: PictureClassifier, x: Tensor, labels: Tensor, device: torch.device) -> tuple[float, float]:
     """Accuracy and mean cross-entropy in evaluation mode, over spectrograms (clips, 513, 431)."""
     classifier.eval()
     indices = torch.arange(len(x)).split(BATCH_SIZE)
@@ -247,7 +247,7 @@ def train(
 
 def _finish(trainer: _Trainer, dataset: Dataset, folder: Path) -> checkpoint.Card:
     config = trainer.config
-    best = copy.deepcopy(cast(Classifier, trainer.average.module))
+    best = copy.deepcopy(cast(PictureClassifier, trainer.average.module))
     best.load_state_dict(trainer.best.weights)
     card = checkpoint.Card(
         classifier=config.classifier,
@@ -273,8 +273,7 @@ def _finish(trainer: _Trainer, dataset: Dataset, folder: Path) -> checkpoint.Car
     )
     checkpoint.save(folder, best, card)
     # The card's accuracies are those of the rounded weights that others will load.
-    rounded, _ = checkpoint.load(folder)
-    rounded.to(config.device)
+    rounded = picture_reader(checkpoint.load(folder)[0]).to(config.device)
     test_x, test_y = magnitudes(dataset, dataset.in_folds(config.split.test))
     card = replace(
         card,

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
 
-from xaibench.classifiers.base import COSINE_SCALE, Classifier, CosineHead, InputNorm, Recipe
+from xaibench.classifiers.base import COSINE_SCALE, Classifier, CosineHead, InputNorm, PictureClassifier, Recipe
 from xaibench.classifiers.front_end import FrontEnd, LinearResize, MelResize
+from xaibench.sound.batch import Batch
 
 
-class VitClassifier(Classifier):
+class VitClassifier(PictureClassifier):
     """ViT encoder, mean over all tokens (CLS included), cosine head.
 
     `feature_maps` sees the patch tokens that enter the last block: after the last block a mean
@@ -21,9 +22,12 @@ class VitClassifier(Classifier):
 
     Attributes:
         patch_grid: patches along (freq, time).
+        special_tokens: tokens before those of the patches: CLS.
     """
 
-    capabilities = frozenset({"attentions"})
+    capabilities = PictureClassifier.capabilities | {"attentions"}
+
+    special_tokens = 1
 
     def __init__(self, name: str, classes: Sequence[str], front_end: FrontEnd, config: ViTConfig, hidden: int) -> None:
         super().__init__(name, "vit", classes, temperature=COSINE_SCALE)
@@ -37,7 +41,7 @@ class VitClassifier(Classifier):
         self.recipe = Recipe(epochs=110, learning_rate=7e-4, weight_decay=0.05)
 
     @torch.inference_mode()
-    def attention_weights(self, x: Tensor) -> list[Tensor]:
+    def attention_weights(self, batch: Batch) -> list[Tensor]:
         """Attention of every block, first to last: each (batch, heads, 1 + patches, 1 + patches).
 
         Weights exist only on the eager path (the fused one returns none), so it is taken here and
@@ -52,14 +56,14 @@ class VitClassifier(Classifier):
         before = backbone.config._attn_implementation
         backbone.set_attn_implementation("eager")
         try:
-            self.logits(x)
+            self.logits_of_clips(batch)
         finally:
             backbone.set_attn_implementation(before)
             for hook in hooks:
                 hook.remove()
         return weights
 
-    def logits(self, x: Tensor) -> Tensor:
+    def picture_logits(self, x: Tensor) -> Tensor:
         *_, (tokens, patches) = self._blocks(x)
         patches = self.feature_maps(patches).flatten(2).transpose(1, 2)
         tokens = self.backbone.layers[-1](torch.cat([tokens[:, :1], patches], dim=1))

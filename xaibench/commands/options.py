@@ -94,15 +94,15 @@ def metrics(names: Sequence[str], families: Sequence[str], protocol: str = STAND
         names = [DEFAULT]
     chosen = {name: registry.create("metrics", name) for name in names if name not in {ALL, DEFAULT}}
     for name, metric in chosen.items():
-        if metric.protocol != protocol:
+        if protocol not in metric.protocols:
             raise XaibenchError(
-                f"metric '{name}' belongs to the protocol {metric.protocol}, not to {protocol}; "
-                f"use --protocol {metric.protocol}"
+                f"metric '{name}' does not belong to the protocol {protocol}; "
+                f"use --protocol {' or '.join(sorted(metric.protocols, reverse=True))}"
             )
     if families or {ALL, DEFAULT} & set(names):
         every, broken = registry.create_all("metrics")
         say_left_out(broken)
-        every = {name: metric for name, metric in every.items() if metric.protocol == protocol}
+        every = {name: metric for name, metric in every.items() if protocol in metric.protocols}
         known = sorted({metric.family for metric in every.values()})
         for family in families:
             if family not in known:

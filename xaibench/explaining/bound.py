@@ -29,29 +29,25 @@ class BoundExplainer:
         self.forwarder = forwarder
         self.guard = guard or Guard(forwarder.classifier)
 
-    def explain(
-        self, batch: Batch, target: Tensor, x: Tensor | None = None, classifier: Classifier | None = None
-    ) -> Explanation:
+    def explain(self, batch: Batch, target: Tensor, classifier: Classifier | None = None) -> Explanation:
         """Maps as the method defines them, float32 (batch, freq, time); they may hold NaN or infinities.
 
         Args:
             batch: the clips; a method that draws at random draws the same for the same clip.
             target: class indices (batch,).
-            x: other spectrograms of the same clips, or None for the batch's own.
             classifier: another classifier, or None for the one under explanation.
 
         Raises:
             ExplanationError: the method breaks its contract.
             IsolationError: it changes the classifier, the clips, or the state of the process.
         """
-        asked = batch if x is None else replace(batch, x=x)
         model = classifier or self.forwarder.classifier
 
         def work(start: int, stop: int) -> Explanation:
-            piece = asked.slice(start, stop)
+            piece = batch.slice(start, stop)
             with self.guard.watched("explain()", piece, target):
                 explanation = self.method.explain(model, piece, target[start:stop])
             return validate(explanation, tuple(piece.x.shape))
 
-        pieces = self.forwarder.in_micro_batches(len(asked), work)
+        pieces = self.forwarder.in_micro_batches(len(batch), work)
         return replace(pieces[0], map=torch.cat([piece.map.detach() for piece in pieces]).float())

@@ -24,6 +24,7 @@ class Explainer(abc.ABC):
             that are never negative.
         requires: capabilities that the classifier must offer, such as "attentions"; "ground_truth" where
             the clips' events must be known. A name that nobody has registered works too.
+        attenuates: whether its mask of an area a is a gain of a in every bin, and not the top bins of a map.
         control: whether it is a map to compare methods with, rather than a method.
         native_mask: whether its map is a mask as it is, from 0 to 1; it is then scored as that too.
         protocols: names of the protocols that score it.
@@ -37,7 +38,8 @@ class Explainer(abc.ABC):
     requires: ClassVar[frozenset[str]] = frozenset()
     control: ClassVar[bool] = False
     native_mask: ClassVar[bool] = False
-    protocols: ClassVar[frozenset[str]] = frozenset({"standard"})
+    attenuates: ClassVar[bool] = False
+    protocols: ClassVar[frozenset[str]] = frozenset({"standard", "spectrogram"})
     parameters: dict[str, Any] = {}
 
     @abc.abstractmethod
@@ -46,11 +48,13 @@ class Explainer(abc.ABC):
 
         Args:
             classifier: frozen, in evaluation mode; must be left as it was found.
-            batch: clips (batch, 513, 431); random draws come from `batch.generator`.
+            batch: clips, as pictures (batch, freq, time); random draws come from `batch.generator`. The function to
+                explain is `classifier.logits_of(x, batch.phase, batch.samples)`, and the clips as they are give
+                `classifier.logits_of_clips(batch)`.
             target: class indices (batch,).
 
         Returns:
-            A map for every clip on the spectrogram's grid.
+            A map for every clip, of the size of its picture.
         """
 
     def refusal(self, classifier: Classifier, has_ground_truth: bool) -> str | None:

@@ -18,7 +18,7 @@ class Explanation:
     """Attribution of a batch.
 
     Attributes:
-        map: float (batch, 513, 431), on the spectrogram's grid, as the method defines it (signed
+        map: float (batch, freq, time), of the size of the picture, as the method defines it (signed
             where it is signed).
         native_shape: (freq, time) resolution at which the method computed it.
     """

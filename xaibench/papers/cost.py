@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from torch.nn import functional
 
 from xaibench import registry
 from xaibench.classifiers import checkpoint
-from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.base import PictureClassifier, picture_reader
 from xaibench.classifiers.forward import automatic_batch_size
 from xaibench.classifiers.training import BATCH_SIZE
 from xaibench.explaining.trainable import FitContext, Setting, TrainableExplainer, TrainingClips
@@ -31,7 +32,7 @@ from xaibench.sound.batch import Batch
 from xaibench.storage import provenance
 
 MEASURED_CLIPS = 2
-CLIP_BYTES = 4 * audio.N_FREQS * audio.N_FRAMES
+CLIP_BYTES = 4 * math.prod(audio.PICTURE_SHAPE)
 OPTIMISER_COPIES = 6  # weights, gradients, two moments, the moving average, the best so far
 ASSUMPTIONS = (
     f"Measured on {MEASURED_CLIPS} clips of noise at a time, on the machine as busy as it is now. A fit may stop "
@@ -134,8 +135,8 @@ class _Measured:
     @cached_property
     def forward(self) -> _PerClip:
         with torch.inference_mode():
-            self.classifier.logits(self.noise)  # the first pass is slow
-            return self._per_clip(lambda: self.classifier.logits(self.noise))
+            self.classifier.picture_logits(self.noise)  # the first pass is slow
+            return self._per_clip(lambda: self.classifier.picture_logits(self.noise))
 
     @cached_property
     def training(self) -> _PerClip:
@@ -145,7 +146,7 @@ class _Measured:
 
         def step() -> None:
             with torch.autocast(noise.device.type, precision, enabled=precision != torch.float32):
-                logits = classifier.logits(noise)
+                logits = classifier.picture_logits(noise)
             functional.cross_entropy(classifier.temperature * logits.float(), target).backward()
 
         classifier.train().requires_grad_(True)
@@ -185,7 +186,7 @@ class _Measured:
     def _per_clip(self, work: Callable[[], object], passed: int = MEASURED_CLIPS) -> _PerClip:
         """Measure a piece of work in which `passed` clips take part, MEASURED_CLIPS of them at a time."""
         device = self.classifier.device
-        with _counted(self.classifier) as count, measure_peak(device) as peak:
+        with _counted(picture_reader(self.classifier)) as count, measure_peak(device) as peak:
             started = time.perf_counter()
             work()
             if device.type == "cuda":
@@ -208,7 +209,7 @@ def _scored_passes(config: ReproductionConfig, method: str) -> int:
 
 
 @contextmanager
-def _counted(classifier: Classifier) -> Iterator[list[int]]:
+def _counted(classifier: PictureClassifier) -> Iterator[list[int]]:
     """Count the clips that pass the classifier; every forward pass goes through its deepest map."""
     count = [0]
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import importance
 from xaibench.scoring.ranking import Ranking
 from xaibench.sound.batch import Batch
+from xaibench.sound.domain import Picture
 
 Part = Literal["kept", "removed"]
 Shared = TypeVar("Shared")
@@ -38,28 +39,34 @@ class Perturbation(abc.ABC):
     depends_on_map: ClassVar[bool] = True
 
     @abc.abstractmethod
-    def apply(self, context: ScoringContext) -> Tensor:
-        """The changed spectrograms, float32 (batch, freq, time)."""
+    def apply(self, context: ScoringContext) -> Tensor | Picture:
+        """Change the pictures of the clips.
+
+        Returns:
+            Pictures, float32 (batch, freq, time), where bins of the clip are made louder or softer: they keep its
+            phase. A `Picture` where bins are filled with something else: it brings its own phase
+            (`ScoringContext.filled`), because the clip's would betray what was removed.
+        """
 
 
 @dataclass(frozen=True)
 class Masked(Perturbation):
-    """The spectrogram with only its most important bins ("kept"), or without them ("removed").
+    """The clip with only its most important bins ("kept"), or without them ("removed").
 
     Attributes:
         part: which of the two.
-        area: share of all bins that count as most important, 0 to 1; None for the method's own soft
-            mask, which multiplies the linear magnitude: what is scored is what is heard.
+        area: share of the audible bins that count as most important, 0 to 1; None for the method's own soft
+            mask. Masks multiply the linear magnitude.
     """
 
     part: Part
     area: float | None
 
     def apply(self, context: ScoringContext) -> Tensor:
-        if self.area is None:
-            share = context.soft_mask if self.part == "kept" else 1 - context.soft_mask
+        mask = context.mask(self.area)
+        if mask.is_floating_point():
+            share = mask if self.part == "kept" else 1 - mask
             return torch.log1p(share * torch.expm1(context.clean.batch.x))
-        mask = context.ranking.top(self.area)
         share = mask if self.part == "kept" else ~mask
         return context.clean.batch.x * share.float()  # a third of the time that a bool takes on a CPU
 
@@ -83,10 +90,9 @@ class Clean:
         batch: the clips.
         logits: of the clips, (batch, classes).
         silence: of an all-zero spectrogram, (classes,).
-        waveform: samples of the clips, float32 (batch, samples), or None.
+        waveform: samples of the clips, float32 (batch, samples) on the CPU, or None.
         stem: samples of the labelled event alone, float32 (batch, samples), or None.
         answers: what is known of the perturbations that do not depend on a map, for all methods.
-        inputs: changed clips that metrics ask methods about again, for all methods.
     """
 
     batch: Batch
@@ -95,7 +101,7 @@ class Clean:
     waveform: Tensor | None = None
     stem: Tensor | None = None
     answers: dict[Perturbation, Answer] = field(default_factory=dict, init=False, compare=False, repr=False)
-    inputs: dict[Perturbation, Tensor] = field(default_factory=dict, init=False, compare=False, repr=False)
+    _shared: dict[Hashable, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse logits of which no class is the largest.
@@ -111,6 +117,12 @@ class Clean:
                 f"the classifier gives NaN or infinite logits ({first}); check its weights, and --precision if it is "
                 "not float32"
             )
+
+    def shared(self, key: Hashable, compute: Callable[[], Shared]) -> Shared:
+        """Return what `compute` gave the first time that `key` was asked for: work that all methods share."""
+        if key not in self._shared:
+            self._shared[key] = compute()
+        return self._shared[key]
 
     @cached_property
     def probabilities(self) -> Tensor:
@@ -131,7 +143,7 @@ class ScoringContext:
     Attributes:
         clean: the batch and what the classifier says of it.
         attribution: the maps as the method defines them, finite, float32 (batch, freq, time).
-        importance: what counts of them, non-negative, same shape.
+        importance: what counts of them, non-negative, same shape; 0 in frames of padding or digital silence.
         explainer: the method itself, to be asked again about other inputs, targets or weights.
         borrowed: answers that other methods had asked for before. Their cost counts for this method as well, so that
             what a method costs does not depend on which methods came before it.
@@ -141,6 +153,8 @@ class ScoringContext:
         self.clean = clean
         self.attribution = attribution
         self.importance = importance(attribution, explainer.method.polarity)
+        if clean.batch.audible is not None:
+            self.importance = self.importance * clean.batch.audible[:, None, :]
         self.explainer = explainer
         self.borrowed: dict[Perturbation, Answer] = {}
         self._logits: dict[Perturbation, Tensor] = {}
@@ -160,8 +174,44 @@ class ScoringContext:
         return Ranking(self.importance, self.clean.batch)
 
     def mask(self, area: float | None) -> Tensor:
-        """The most important bins, bool (batch, freq, time); for None the soft mask, float32."""
-        return self.soft_mask if area is None else self.ranking.top(area)
+        """The mask of an area, (batch, freq, time).
+
+        Bool, True in the most important bins. For None the method's soft mask, float32; of a control that attenuates,
+        the area itself in every bin, float32.
+        """
+        if area is None:
+            return self.soft_mask
+        if self.explainer.method.attenuates:
+            return torch.full_like(self.importance, area)
+        return self.ranking.top(area)
+
+    def changed(self, perturbation: Perturbation) -> Batch:
+        """The changed clips, as clips that the method can be asked about."""
+        return self.clean.batch.changed(perturbation.apply(self), self.classifier.domain)
+
+    def filled(self, missing: Tensor, x: Tensor) -> Tensor | Picture:
+        """Fill bins with other magnitudes and, where the classifier hears sound, with a phase that is not the clip's.
+
+        Args:
+            missing: bins to fill, bool (batch, freq, time).
+            x: what they are filled with, float32, same shape.
+        """
+        batch = self.clean.batch
+        filled = torch.where(missing, x, batch.x)
+        if batch.phase is None:
+            return filled
+        return Picture(filled, torch.where(missing, self._noise_phase, batch.phase))
+
+    @cached_property
+    def _noise_phase(self) -> Tensor:
+        """Phase of white noise that belongs to each clip, complex64 (batch, freq, time)."""
+
+        def compute() -> Tensor:
+            batch, samples = self.clean.batch, self.clean.batch.samples
+            noise = [torch.randn(samples or 0, generator=batch.generator(i, "fill")) for i in range(len(batch))]
+            return self.classifier.domain.analyse(torch.stack(noise).to(batch.x.device)).phase
+
+        return self.clean.shared("phase of a fill", compute)
 
     @cached_property
     def soft_mask(self) -> Tensor:
@@ -247,20 +297,44 @@ class ScoringContext:
         to the clip, and the rounding of another batch would then decide whether confidence rose.
         """
         started = time.perf_counter()
-        inputs = [one.apply(self) for one in perturbations]
-        x = self.clean.batch.x
-        unchanged = [_equal(one, x) for one in inputs]
-        silent = [_equal(one, torch.zeros((), device=x.device).expand_as(one)) for one in inputs]
+        batch, x = self.clean.batch, self.clean.batch.x
+        inputs = [_picture(one.apply(self), batch.phase) for one in perturbations]
+        unchanged = [_equal(one.x, x) & _equal_phase(one.phase, batch.phase) for one in inputs]
+        silent = [_equal(one.x, torch.zeros((), device=x.device).expand_as(x)) for one in inputs]
         answers = [torch.where(same[:, None], self.clean.logits, self.clean.silence) for same in unchanged]
         open_questions = [~(same | none) for same, none in zip(unchanged, silent, strict=True)]
-        rest = [one if asked.all() else one[asked] for one, asked in zip(inputs, open_questions, strict=True)]
-        together = rest[0] if len(rest) == 1 else torch.cat(rest)
-        if len(together):
-            found = self.explainer.forwarder.logits(together).split([len(one) for one in rest])
+        sizes = [int(asked.sum()) for asked in open_questions]
+        if sum(sizes):
+            together = _those([one.x for one in inputs], open_questions)
+            phases = [one.phase for one in inputs if one.phase is not None]
+            phase = _those(phases, open_questions) if phases else None
+            found = self.explainer.forwarder.logits(together, phase, batch.samples).split(sizes)
             for answer, asked, part in zip(answers, open_questions, found, strict=True):
                 answer[asked] = part
         seconds = (time.perf_counter() - started) / len(inputs)
-        return [Answer(answer, len(one), seconds) for answer, one in zip(answers, rest, strict=True)]
+        return [Answer(answer, size, seconds) for answer, size in zip(answers, sizes, strict=True)]
+
+
+class _Pictures(NamedTuple):
+    x: Tensor
+    phase: Tensor | None
+
+
+def _picture(changed: Tensor | Picture, phase: Tensor | None) -> _Pictures:
+    return _Pictures(*changed) if isinstance(changed, Picture) else _Pictures(changed, phase)
+
+
+def _those(tensors: Sequence[Tensor], chosen: Sequence[Tensor]) -> Tensor:
+    """Join the chosen clips of several batches."""
+    parts = [one if mine.all() else one[mine] for one, mine in zip(tensors, chosen, strict=True)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _equal_phase(first: Tensor | None, second: Tensor | None) -> Tensor | bool:
+    """Per clip, whether phases are equal; True where nobody changed them."""
+    if first is second or first is None or second is None:
+        return True
+    return _equal(first, second)
 
 
 def _equal(first: Tensor, second: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class Metric(abc.ABC):
         needs_ground_truth: defined only where the event's place is known.
         soft_mask: whether it is scored, with None for the area, of a method's own soft mask too:
             "also", "only" (and never of equal areas), or "never".
-        protocol: name of the protocol whose numbers it reads; a run scores the metrics of one protocol.
+        protocols: names of the protocols whose numbers it reads; a run scores the metrics of one protocol.
     """
 
     title: ClassVar[str]
@@ -56,7 +56,7 @@ class Metric(abc.ABC):
     per_area: ClassVar[bool] = False
     needs_ground_truth: ClassVar[bool] = False
     soft_mask: ClassVar[Literal["never", "also", "only"]] = "never"
-    protocol: ClassVar[str] = "standard"
+    protocols: ClassVar[frozenset[str]] = frozenset({"standard", "spectrogram"})
 
     @abc.abstractmethod
     def score(self, context: ScoringContext, area: float | None) -> Scores:

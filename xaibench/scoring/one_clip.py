@@ -15,9 +15,9 @@ from xaibench.errors import XaibenchError, named
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import defects
+from xaibench.scoring import protocol as protocols
 from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.sound import audio
-from xaibench.sound.batch import Batch
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def illustrate(
         XaibenchError: a method fails, or its map cannot be ranked.
     """
     sound = torch.from_numpy(waveform)[None]
-    x = audio.spectrogram(sound)
+    rules = protocols.default()
     known: dict[str, tuple[Forwarder, Clean]] = {}
     panels = []
     for pair in pairs:
@@ -111,11 +111,13 @@ def illustrate(
         if pair.loaded.label not in known:
             device = classifier.device
             forwarder = Forwarder(classifier, automatic_batch_size(device))
-            batch = Batch(x.to(device), (clip_id,), seed)
-            silence = forwarder.logits(torch.zeros_like(batch.x))[0]
-            known[pair.loaded.label] = forwarder, Clean(batch, forwarder.logits(batch.x), silence)
+            batch = rules.batch(sound, (clip_id,), classifier.domain, seed).to(device)
+            known[pair.loaded.label] = (
+                forwarder,
+                Clean(batch, forwarder.logits_of_clips(batch), forwarder.silence(batch)),
+            )
         panels.append(_panel(pair, *known[pair.loaded.label], sound, area))
-    return Illustrated(name, sound[0], x[0].numpy(), tuple(panels))
+    return Illustrated(name, sound[0], audio.spectrogram(sound)[0].numpy(), tuple(panels))
 
 
 def _panel(pair: Pair, forwarder: Forwarder, clean: Clean, sound: Tensor, area: float) -> Panel:
@@ -142,7 +144,7 @@ def _panel(pair: Pair, forwarder: Forwarder, clean: Clean, sound: Tensor, area: 
         mask[0].cpu().numpy(),
         _shares(context, area),
         _shares(context, None) if pair.explainer.native_mask else None,
-        {part: audio.masked_audio(sound, one.cpu())[0] for part, one in masks.items()},
+        {part: audio.DOMAIN.masked(sound, one.cpu())[0] for part, one in masks.items()},
     )
 
 

@@ -6,7 +6,7 @@ import hashlib
 import time
 import traceback
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -236,14 +236,14 @@ class Part:
     def _prepare(self) -> Clean:
         if self._clean is None:
             config, device = self.config, self.loaded.classifier.device
-            x = config.protocol.spectrogram(self._waveform).to(device)
             ground_truth = None if self._ground_truth is None else self._ground_truth.to(device)
-            batch = Batch(x, tuple(clip.id for clip in self.clips), config.seed, ground_truth)
-            silence = self.forwarder.logits(torch.zeros_like(x[:1]))[0]
-            stem = None
+            ids, domain = tuple(clip.id for clip in self.clips), self.loaded.classifier.domain
+            batch = config.protocol.batch(self._waveform, ids, domain, config.seed).to(device)
+            batch = replace(batch, ground_truth=ground_truth)
+            silence, stem = self.forwarder.silence(batch), None
             if config.dataset.has_ground_truth:
                 stem = torch.stack([torch.from_numpy(config.dataset.stem(clip)) for clip in self.clips])
-            logits = self.forwarder.logits(x)
+            logits = self.forwarder.logits_of_clips(batch)
             self._clean = Clean(batch, logits, silence, self._waveform, stem)
             self._pristine = Clips(batch, self._clean.target)
         return self._clean
@@ -282,12 +282,11 @@ class Part:
 
     def _content(self, pair: MethodOnClassifier, clip: Batch, target: int) -> dict[str, Any]:
         """All that an explanation depends on."""
+        # The phase is the waveform's.
+        known = [(name, tensor) for name, tensor in clip.tensors().items() if name != "phase"]
         return {
             "classifier": self.loaded.identity,
-            "spectrogram": hashlib.sha256(clip.x.cpu().numpy().tobytes()).hexdigest(),
-            "ground_truth": None
-            if clip.ground_truth is None
-            else hashlib.sha256(clip.ground_truth.cpu().numpy().tobytes()).hexdigest(),
+            "sound": {name: hashlib.sha256(tensor.cpu().numpy().tobytes()).hexdigest() for name, tensor in known},
             "clip": clip.clip_ids[0],
             "seed": clip.seed,
             "target": target,

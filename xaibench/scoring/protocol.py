@@ -11,7 +11,9 @@ from torch import Tensor
 
 from xaibench import registry
 from xaibench.sound import audio
+from xaibench.sound.batch import Batch
 from xaibench.sound.dataset import Clip, Dataset
+from xaibench.sound.domain import Domain
 
 DEFAULT = "standard"
 
@@ -42,7 +44,8 @@ class Protocol:
         name: registry name.
         id: what the results call it; it changes when a number changes its meaning.
         limited: whether samples are clipped to [-1, 1] first.
-        spectrogram: turns waveforms (batch, 80000) into classifier input (batch, 513, 431).
+        spectrogram: turns waveforms (batch, 80000) into the pictures (batch, 513, 431) that classifiers are fed;
+            None where classifiers hear sound, and changed pictures are turned into sound first.
         temperature: of the softmax, or None for the scale that the classifier's head was trained at.
         summarise: makes tables of its own from the per-clip rows of a run, or None.
     """
@@ -50,16 +53,41 @@ class Protocol:
     name: str
     id: str
     limited: bool
-    spectrogram: Callable[[Tensor], Tensor]
+    spectrogram: Callable[[Tensor], Tensor] | None = None
     temperature: float | None = None
     summarise: Callable[[pd.DataFrame], list[Summary]] | None = None
+
+    @property
+    def heard(self) -> bool:
+        """Whether classifiers hear sound; else they are fed pictures."""
+        return self.spectrogram is None
 
     def waveform(self, dataset: Dataset, clip: Clip) -> np.ndarray:
         """Return the float32 (80000,) samples of one clip."""
         return dataset.waveform(clip) if self.limited else dataset.unlimited_waveform(clip)
 
+    def batch(
+        self,
+        waveform: Tensor,
+        clip_ids: tuple[str, ...],
+        domain: Domain,
+        seed: int = 0,
+    ) -> Batch:
+        """Make a batch of waveforms (batch, samples), on their device.
 
-STANDARD = Protocol(name="standard", id="standard-1", limited=True, spectrogram=audio.spectrogram)
+        Args:
+            waveform: as `waveform` returns them.
+            clip_ids: one a clip.
+            domain: of the classifier's pictures.
+            seed: of the run.
+        """
+        if self.spectrogram is not None:
+            return Batch(self.spectrogram(waveform), clip_ids, seed)
+        return Batch.of_sound(waveform, clip_ids, domain, seed)
+
+
+STANDARD = Protocol(name="standard", id="standard-2", limited=True)
+SPECTROGRAM = Protocol(name="spectrogram", id="standard-1", limited=True, spectrogram=audio.spectrogram)
 
 
 def default() -> Protocol:

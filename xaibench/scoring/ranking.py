@@ -1,4 +1,8 @@
-"""Equal-area masks: the top k of an importance map, ties broken by a per-clip random order."""
+"""Equal-area masks: the top k of an importance map, ties broken by a per-clip random order.
+
+Frames that hold only padding or digital silence do not count: no bin of theirs is among the most important, and areas
+are shares of the other bins.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,9 @@ class Ranking:
     Args:
         importance: finite and non-negative, float (batch, freq, time).
         batch: whose clips they are.
+
+    Attributes:
+        sizes: audible bins of each clip, int64 (batch,).
     """
 
     def __init__(self, importance: Tensor, batch: Batch) -> None:
@@ -34,20 +41,22 @@ class Ranking:
         flat = importance.float().flatten(1)
         orders = [_tie_order(clip_seed(batch.seed, clip, "ties"), flat.shape[1]) for clip in batch.clip_ids]
         self._keys = keys_of(flat, torch.stack(orders).to(flat.device))
+        self.sizes = torch.full((len(flat),), flat.shape[1], device=flat.device)
+        if batch.audible is not None:
+            silent = ~batch.audible[:, None, :].expand(self._shape).flatten(1)
+            self._keys = torch.where(silent, ~self._keys, self._keys)  # below 0, which no key of a value is
+            self.sizes -= silent.sum(dim=1)
         self._sorted = ascending(self._keys)
 
     @property
-    def size(self) -> int:
-        """Bins in one map."""
-        return self._keys.shape[1]
-
-    @property
     def ascending(self) -> Tensor:
-        """Importance in ascending order, float32 (batch, bins)."""
-        return values_of(self._sorted)
+        """Importance in ascending order, 0 in silent frames, float32 (batch, bins)."""
+        return values_of(self._sorted.clamp(min=0))
 
     def top(self, area: float) -> Tensor:
-        """Bool mask (batch, freq, time) of the most important bins, `area` of all of them."""
+        """Bool mask (batch, freq, time) of the most important bins, `area` of the audible ones; of 1, all bins."""
+        if area >= 1:
+            return torch.ones(self._shape, dtype=torch.bool, device=self._keys.device)
         return self.top_counts(self._counts(area))
 
     def top_counts(self, counts: Tensor) -> Tensor:
@@ -55,10 +64,12 @@ class Ranking:
         return (self._keys >= self._threshold(counts)[:, None]).view(self._shape)
 
     def _counts(self, area: float) -> Tensor:
-        return torch.full((len(self._keys),), round(area * self.size), device=self._keys.device)
+        counts = [round(area * size) for size in self.sizes.tolist()]
+        return torch.tensor(counts, device=self._keys.device)
 
     def _threshold(self, counts: Tensor) -> Tensor:
         """Smallest key among the `counts[i]` most important bins; above every key where that is 0."""
-        position = (self.size - counts).clamp(max=self.size - 1)
+        size = self._keys.shape[1]
+        position = (size - counts).clamp(max=size - 1)
         threshold = self._sorted.gather(1, position[:, None])[:, 0]
         return torch.where(counts > 0, threshold, _ABOVE)

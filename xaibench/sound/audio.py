@@ -1,4 +1,4 @@
-"""Resample and transform audio. All numbers that define the spectrogram are here.
+"""Resample and transform audio. The numbers of the spectrogram are those of `Domain.at(16_000)`.
 
 Audio is mono float32 in [-1, 1] at 16 kHz, 5 s = 80,000 samples. The spectrogram is log1p of the
 STFT magnitude with axes (batch, freq, time) = (batch, 513, 431): n_fft 1024, Hamming window of
@@ -8,7 +8,6 @@ STFT magnitude with axes (batch, freq, time) = (batch, 513, 431): n_fft 1024, Ha
 from __future__ import annotations
 
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +16,15 @@ import torch
 import torchaudio.functional
 from torch import Tensor
 
+from xaibench.sound.domain import Domain
+
 SAMPLE_RATE = 16_000
 CLIP_SECONDS = 5.0
 CLIP_SAMPLES = 80_000
 # What is used of a longer sound: the clip, and a margin for the tail of the resampling filter.
 USED_SECONDS = CLIP_SECONDS + 1.0
-N_FFT = 1024
-WINDOW_SAMPLES = 372
-HOP_SAMPLES = 186
-N_FREQS = N_FFT // 2 + 1
-N_FRAMES = CLIP_SAMPLES // HOP_SAMPLES + 1
-PICTURE_SHAPE = (N_FREQS, N_FRAMES)
+DOMAIN = Domain.at(SAMPLE_RATE)
+PICTURE_SHAPE = DOMAIN.shape(CLIP_SAMPLES)
 # 11,025 Hz, the usual rate whose ratio to 16 kHz has the largest terms (441 / 640), takes 282,240.
 MOST_COEFFICIENTS = 2**19
 
@@ -70,51 +67,11 @@ def write_wav(path: Path, waveform: np.ndarray) -> None:
     soundfile.write(path, np.clip(waveform, -1.0, 1.0), SAMPLE_RATE, subtype="PCM_16")
 
 
-@lru_cache(maxsize=8)
-def _window(device: torch.device) -> Tensor:
-    return torch.hamming_window(WINDOW_SAMPLES, device=device)
-
-
 def stft(waveform: Tensor) -> Tensor:
     """Compute the complex STFT of waveforms (batch, 80000): complex64 (batch, 513, 431)."""
-    return torch.stft(
-        waveform,
-        N_FFT,
-        hop_length=HOP_SAMPLES,
-        win_length=WINDOW_SAMPLES,
-        window=_window(waveform.device),
-        center=True,
-        pad_mode="constant",
-        return_complex=True,
-    )
-
-
-def istft(coefficients: Tensor) -> Tensor:
-    """Compute the waveforms (batch, 80000) of complex coefficients (batch, 513, 431)."""
-    return torch.istft(
-        coefficients,
-        N_FFT,
-        hop_length=HOP_SAMPLES,
-        win_length=WINDOW_SAMPLES,
-        window=_window(coefficients.device),
-        center=True,
-        length=CLIP_SAMPLES,
-    )
+    return DOMAIN.stft(waveform)
 
 
 def spectrogram(waveform: Tensor) -> Tensor:
     """Compute log1p of the STFT magnitude of waveforms (batch, 80000): float32 (batch, 513, 431)."""
     return torch.log1p(stft(waveform).abs())
-
-
-def masked_audio(waveform: Tensor, mask: Tensor) -> Tensor:
-    """Multiply the linear magnitude by a mask, keep the phase, and transform back to sound.
-
-    Args:
-        waveform: (batch, 80000).
-        mask: values in [0, 1], (batch, 513, 431).
-
-    Returns:
-        Waveforms (batch, 80000).
-    """
-    return istft(stft(waveform) * mask)

@@ -91,7 +91,7 @@ def _output_of(module: nn.Module, classifier: Classifier, x: Tensor) -> Tensor:
     seen: list[Tensor] = []
     hook = module.register_forward_hook(lambda module, args, output: seen.append(output))
     try:
-        classifier.logits(x)
+        classifier.picture_logits(x)
     finally:
         hook.remove()
     return seen[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
@@ -30,5 +32,5 @@ def close(first: Tensor, second: Tensor) -> bool:
 
 
 def reversed_batch(batch: Batch) -> Batch:
-    ground_truth = None if batch.ground_truth is None else batch.ground_truth.flip(0)
-    return Batch(batch.x.flip(0), batch.clip_ids[::-1], batch.seed, ground_truth)
+    backwards: dict[str, Any] = {name: tensor.flip(0) for name, tensor in batch.tensors().items()}
+    return replace(batch, clip_ids=batch.clip_ids[::-1], **backwards)

@@ -43,7 +43,7 @@ def check_metric(metric: Metric | type[Metric]) -> None:
     for one in scorer.perturbations(AREAS):
         require(isinstance(one, Perturbation), f"perturbations() holds {one!r}, which is no Perturbation")
 
-    batch = toy_batch()
+    batch = toy_batch(heard="standard" in scorer.protocols)
     if not scorer.needs_ground_truth:
         batch = replace(batch, ground_truth=None)  # a metric that reads it must say so
     classifier = toy_classifier()
@@ -104,7 +104,7 @@ class GradientTimesInput(Explainer):
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         x = batch.x.detach().clone().requires_grad_()
-        chosen = classifier.logits(x).gather(1, target[:, None]).sum()
+        chosen = classifier.logits_of(x, batch.phase, batch.samples).gather(1, target[:, None]).sum()
         (gradient,) = torch.autograd.grad(chosen, x)
         return Explanation(gradient * batch.x, batch.picture_shape)
 
@@ -123,7 +123,7 @@ class _Listening(ScoringContext):
 
 def _context(classifier: Classifier, batch: Batch, importance: Tensor, batch_size: int) -> _Listening:
     forwarder = Forwarder(classifier, batch_size)
-    clean = Clean(batch, forwarder.logits(batch.x), forwarder.logits(torch.zeros_like(batch.x[:1]))[0])
+    clean = Clean(batch, forwarder.logits_of_clips(batch), forwarder.silence(batch))
     return _Listening(clean, importance.clone(), BoundExplainer(GradientTimesInput(), forwarder))
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 from torch import nn
 
-from xaibench.classifiers.base import COSINE_SCALE, Classifier
+from xaibench.classifiers.base import COSINE_SCALE, Classifier, PictureClassifier
 from xaibench.classifiers.checkpoint import freeze
 from xaibench.classifiers.cnn import CnnClassifier
 from xaibench.classifiers.front_end import MelResize
@@ -35,14 +36,20 @@ def toy_classifier(capabilities: Iterable[str] = ()) -> Classifier:
                 if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                     module.momentum = None  # the statistics become those of the next pass
             # Without statistics of sound all clips would look alike to it, and a mask would change nothing.
-            classifier.train().logits(toy_batch().x)
+            classifier.train().picture_logits(toy_batch().x)
         if wanted <= classifier.capabilities:
             return freeze(classifier)
     raise UnsupportedPairError(f"no toy classifier offers {', '.join(sorted(wanted))}; pass a classifier of your own")
 
 
-def toy_batch(count: int = 3, seed: int = 0) -> Batch:
-    """Clips with one tone burst each over noise, and the bins where the burst is louder as ground truth."""
+def toy_batch(count: int = 3, seed: int = 0, heard: bool = True) -> Batch:
+    """Clips with one tone burst each over noise, and the bins where the burst is louder as ground truth.
+
+    Args:
+        count: how many clips.
+        seed: of the batch.
+        heard: whether the classifier hears them, as in the protocol `standard`; else it is fed their pictures.
+    """
     generator = torch.Generator().manual_seed(0)
     pitch, onset = torch.rand(2, count, 1, generator=generator)
     time = torch.arange(audio.CLIP_SAMPLES) / audio.SAMPLE_RATE
@@ -50,17 +57,21 @@ def toy_batch(count: int = 3, seed: int = 0) -> Batch:
     event = 0.5 * during * torch.sin(2 * math.pi * 300 * 2 ** (4 * pitch) * time)
     background = 0.02 * torch.randn(event.shape, generator=generator)
     ground_truth = audio.stft(event).abs() > audio.stft(background).abs()
-    return Batch(audio.spectrogram(event + background), tuple(f"toy-{i}" for i in range(count)), seed, ground_truth)
+    ids = tuple(f"toy-{i}" for i in range(count))
+    batch = Batch.of_sound(event + background, ids, audio.DOMAIN, seed)
+    if not heard:
+        batch = Batch(batch.x, ids, seed)
+    return replace(batch, ground_truth=ground_truth)
 
 
-def _toy_cnn() -> Classifier:
+def _toy_cnn() -> PictureClassifier:
     classifier = CnnClassifier("toy-cnn", CLASSES, MelResize(_IMAGE), (8, 16))
     classifier.temperature = COSINE_SCALE  # an untrained linear head hardly tells sounds apart
     return classifier
 
 
 # transformers takes seconds to import: only where it is needed.
-def _toy_focalnet() -> Classifier:
+def _toy_focalnet() -> PictureClassifier:
     from transformers import FocalNetConfig
 
     from xaibench.classifiers.focalnet import FocalNetClassifier
@@ -78,7 +89,7 @@ def _toy_focalnet() -> Classifier:
     return FocalNetClassifier("toy-focalnet", CLASSES, MelResize(_IMAGE), config, hidden=8)
 
 
-def _toy_vit() -> Classifier:
+def _toy_vit() -> PictureClassifier:
     from transformers import ViTConfig
 
     from xaibench.classifiers.vit import VitClassifier

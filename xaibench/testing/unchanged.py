@@ -40,9 +40,9 @@ def _surroundings(classifier: Classifier | None, batch: Batch, target: Tensor) -
         "python's global random state": states.python,
         "torch's gradient mode": torch.is_grad_enabled(),
         "the target": target.clone(),
-        "batch.ground_truth": None if batch.ground_truth is None else batch.ground_truth.clone(),
     }
-    found |= _tensor_state("batch.x", batch.x)
+    for name, tensor in batch.tensors().items():
+        found |= _tensor_state(f"batch.{name}", tensor)
     if classifier is None:
         return found
     for name, tensor in (*classifier.named_parameters(), *classifier.named_buffers()):

@@ -119,5 +119,5 @@ def _ground_truth_metrics() -> dict[str, Metric]:
     return {
         name: registry.create("metrics", name)
         for name, kind in kinds.items()
-        if kind.protocol == protocol.DEFAULT and kind.needs_ground_truth and kind.in_default_set
+        if protocol.DEFAULT in kind.protocols and kind.needs_ground_truth and kind.in_default_set
     }

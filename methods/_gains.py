@@ -1,0 +1,98 @@
+"""Attributions of gains, for classifiers that do not read the picture.
+
+Bin i of a clip is multiplied by a gain m_i, and the picture is turned into sound. The derivative of the score along m_i
+at m = 1 is the effect, to first order, of making the bin louder or softer. It needs no picture inside the classifier.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from xaibench.sound.batch import Batch
+
+from ._captum import INTERNAL_BATCH, TargetScore
+
+# Where the score equals that of silence within this share of its rise, fading out further changes nothing.
+FADED = 1e-3
+_LOWEST_DB = -160.0  # a whole clip at -160 dB is below the last bit of any recording
+_SEARCH_DB = 10.0
+
+
+def gain_gradient(score: TargetScore, batch: Batch, target: Tensor, gains: Tensor | None = None) -> Tensor:
+    """Compute m d f / d m of every bin, (batch, freq, time).
+
+    Args:
+        score: f.
+        batch: clips that the classifier hears.
+        target: class indices (batch,).
+        gains: m, one for all bins of a clip, (batch,); 1 by default.
+    """
+    parts = []
+    for start in range(0, len(batch), INTERNAL_BATCH):
+        piece = batch.slice(start, start + INTERNAL_BATCH)
+        magnitude = torch.expm1(piece.x)
+        if gains is not None:
+            magnitude = magnitude * gains[start : start + INTERNAL_BATCH, None, None].to(magnitude)
+        x = torch.log1p(magnitude).requires_grad_()
+        with torch.enable_grad():
+            chosen = score(x, piece.phase).gather(1, target[start : start + INTERNAL_BATCH, None]).sum()
+        (gradient,) = torch.autograd.grad(chosen, x)
+        # d f / d magnitude = d f / d x / (1 + magnitude).
+        parts.append(gradient * magnitude / (1 + magnitude))
+    return torch.cat(parts)
+
+
+def integrated_gain_gradients(score: TargetScore, batch: Batch, target: Tensor, steps: int) -> Tensor:
+    """Integrate the gain's gradient while each clip is faded in from silence, (batch, freq, time).
+
+    The path is s w, the clip w at all loudnesses from silence to its own, so that the sum over the bins is the rise
+    of the score (Sundararajan et al., proposition 1). Nodes are spaced evenly in dB, down to where the score equals
+    that of silence: what a network hears changes by the decibel, and most of a linear path is spent where nothing
+    happens.
+
+    Args:
+        score: the function that is attributed.
+        batch: clips that the classifier hears.
+        target: class indices (batch,).
+        steps: nodes of the trapezoid rule.
+    """
+    maps = []
+    for i in range(len(batch)):
+        clip, c = batch.slice(i, i + 1), target[i : i + 1]
+        lowest = _faded_out(score, clip, c)
+        decibels = torch.linspace(lowest, 0.0, steps, dtype=torch.float64)
+        width = math.log(10) / 20 * (decibels[1] - decibels[0])
+        weights = torch.full((steps,), float(width))
+        weights[0] = weights[-1] = float(width) / 2
+        total = torch.zeros_like(clip.x)
+        for nodes, share in zip(decibels.split(INTERNAL_BATCH), weights.split(INTERNAL_BATCH), strict=True):
+            gains = 10 ** (nodes / 20)
+            many = Batch(
+                clip.x.expand(len(nodes), -1, -1),
+                clip.clip_ids * len(nodes),
+                clip.seed,
+                phase=None if clip.phase is None else clip.phase.expand(len(nodes), -1, -1),
+            )
+            found = gain_gradient(score, many, c.expand(len(nodes)), gains)
+            total += (found * share.to(found)[:, None, None]).sum(dim=0)
+        maps.append(total)
+    return torch.cat(maps)
+
+
+@torch.no_grad()
+def _faded_out(score: TargetScore, clip: Batch, target: Tensor) -> float:
+    """Find the level in dB below which one clip's score hardly differs from that of silence."""
+    magnitude = torch.expm1(clip.x)
+    levels = torch.arange(-_SEARCH_DB, _LOWEST_DB - 1, -_SEARCH_DB)
+    silence = float(score(torch.zeros_like(clip.x), clip.phase)[0, target])
+    rise = abs(float(score(clip.x, clip.phase)[0, target]) - silence)
+    lowest = 0.0
+    for level in levels.tolist():
+        lowest = level
+        faded = torch.log1p(magnitude * 10 ** (level / 20))
+        if abs(float(score(faded, clip.phase)[0, target]) - silence) <= FADED * rise:
+            break
+    return lowest

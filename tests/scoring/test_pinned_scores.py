@@ -30,7 +30,7 @@ LONG = bool(os.environ.get("XAIBENCH_LONG"))
 CLIPS = 16 if LONG else 2
 PAIRS = [
     (protocol, classifier)
-    for protocol in ("standard", "legacy-speechbrain")
+    for protocol in ("spectrogram", "legacy-speechbrain")
     for classifier in ("cnn-micro", "focalnet-micro", "vit-micro")
     if (protocol, classifier) != ("legacy-speechbrain", "cnn-micro")  # the recipes have no method for it
 ]

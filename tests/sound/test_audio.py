@@ -54,14 +54,14 @@ def test_a_mask_and_its_complement_sum_to_the_whole(seed, threshold):
     x = waveforms(1, seed)
     draw = torch.rand(1, *audio.PICTURE_SHAPE, generator=torch.Generator().manual_seed(seed + 1))
     for mask in (draw, (draw > threshold).float()):
-        total = audio.masked_audio(x, mask) + audio.masked_audio(x, 1 - mask)
+        total = audio.DOMAIN.masked(x, mask) + audio.DOMAIN.masked(x, 1 - mask)
         torch.testing.assert_close(total, x, atol=1e-5, rtol=0)
 
 
 def test_an_empty_mask_is_silence_and_a_full_mask_the_clip():
     x = waveforms(1)
-    assert audio.masked_audio(x, torch.zeros(1, *audio.PICTURE_SHAPE)).abs().max() == 0
-    torch.testing.assert_close(audio.masked_audio(x, torch.ones(1, *audio.PICTURE_SHAPE)), x, atol=1e-5, rtol=0)
+    assert audio.DOMAIN.masked(x, torch.zeros(1, *audio.PICTURE_SHAPE)).abs().max() == 0
+    torch.testing.assert_close(audio.DOMAIN.masked(x, torch.ones(1, *audio.PICTURE_SHAPE)), x, atol=1e-5, rtol=0)
 
 
 def test_a_mask_removes_the_band_it_covers():
@@ -69,7 +69,7 @@ def test_a_mask_removes_the_band_it_covers():
     low = torch.from_numpy(tone(5, 16_000, 500.0))[None]
     mask = torch.ones(1, *audio.PICTURE_SHAPE)
     mask[:, int(3000 / 16_000 * 1024) :] = 0
-    heard = audio.masked_audio(high + low, mask)
+    heard = audio.DOMAIN.masked(high + low, mask)
     inner = slice(2000, -2000)  # the switched-on edges of a tone are broadband
     assert (heard - low)[:, inner].square().mean() < 1e-4 * low.square().mean()
 

@@ -34,19 +34,19 @@ class Capability:
     protocol: type | None = None
 
 
+class Mapped(Protocol):
+    """A classifier that can say where a map of its own lies on the picture."""
+
+    def to_picture(self, maps: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Bring maps (batch, h, w) to the picture (batch, *shape)."""
+
+
 class Modulated(Mapped, Protocol):
     """A classifier that gathers context by focal modulation."""
 
     @property
     def modulation(self) -> nn.Module:
         """The module whose output (batch, channels, h, w) is the last block's modulator."""
-
-
-class Mapped(Protocol):
-    """A classifier that can say where a map of its own lies on the picture."""
-
-    def to_picture(self, maps: Tensor, shape: tuple[int, int]) -> Tensor:
-        """Bring maps (batch, h, w) to the picture (batch, *shape)."""
 
 
 class FeatureMapped(Mapped, Protocol):

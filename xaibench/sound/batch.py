@@ -26,7 +26,8 @@ class Batch:
         x: their pictures, float32 (batch, freq, time): log magnitudes, 0 is silence.
         clip_ids: one id per clip.
         seed: seed of the run.
-        ground_truth: bins in which the labelled event is the loudest sound, bool (batch, freq, time); None when unknown.
+        ground_truth: bins in which the labelled event is the loudest sound, bool (batch, freq, time); None where nobody
+            knows.
         phase: of the pictures, complex64 (batch, freq, time) of magnitude 1; None where the classifier is fed the
             pictures themselves, and no sound.
         waveform: their sound, float32 (batch, samples); None where the classifier is fed pictures.

@@ -117,7 +117,7 @@ class Image(nn.Module):
         self.classifier = classifier
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier.temperature * self.classifier.logits(x[:, 0])
+        return self.classifier.temperature * self.classifier.picture_logits(x[:, 0])
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class Setting:
         def forward() -> None:
             with torch.inference_mode():
                 for piece in batch.x.split(BATCH):
-                    model.logits(piece)
+                    model.picture_logits(piece)
 
         def explain() -> None:
             self.explainer.explain(batch, self.clean.target)

@@ -124,7 +124,7 @@ class Measured:
 
     def _forward(self, x: Tensor) -> Tensor:
         with torch.inference_mode():
-            return torch.cat([self.classifier.logits(part).double() for part in x.split(BATCH)])
+            return torch.cat([self.classifier.picture_logits(part).double() for part in x.split(BATCH)])
 
     def read(self, how: Reading) -> dict[str, float]:
         """Means over the clips."""

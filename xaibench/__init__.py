@@ -32,6 +32,8 @@ _HOMES = {
     "Masked": "xaibench.scoring.context",
     "Metric": "xaibench.scoring.metric",
     "Perturbation": "xaibench.scoring.context",
+    "Picture": "xaibench.sound.domain",
+    "PictureClassifier": "xaibench.classifiers.base",
     "Protocol": "xaibench.scoring.protocol",
     "RegistryError": "xaibench.errors",
     "ResultsError": "xaibench.errors",
@@ -51,6 +53,7 @@ _HOMES = {
 
 if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test compares the two
     from xaibench.classifiers.base import Classifier as Classifier
+    from xaibench.classifiers.base import PictureClassifier as PictureClassifier
     from xaibench.classifiers.capabilities import Capability as Capability
     from xaibench.classifiers.checkpoint_format import CheckpointFormat as CheckpointFormat
     from xaibench.classifiers.checkpoint_format import ForeignCheckpoint as ForeignCheckpoint
@@ -83,6 +86,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test comp
     from xaibench.sound.batch import Batch as Batch
     from xaibench.sound.dataset import Clip as Clip
     from xaibench.sound.dataset import Dataset as Dataset
+    from xaibench.sound.domain import Picture as Picture
     from xaibench.testing import check_explainer as check_explainer
     from xaibench.testing import check_metric as check_metric
     from xaibench.testing import toy_batch as toy_batch

@@ -60,7 +60,7 @@ def classifier() -> Classifier:
     with seeded(0):
         made = checkpoint.build("cnn-micro", CLASSES)
         made.train()
-        made.logits(torch.rand(2, *audio.PICTURE_SHAPE))
+        made.picture_logits(torch.rand(2, *audio.PICTURE_SHAPE))
     return made.eval()
 
 
@@ -254,7 +254,7 @@ def test_shipped_accuracy_is_what_the_card_says(dataset: str, name: str, request
         for start in range(0, len(clips), 8):
             piece = clips[start : start + 8]
             x = audio.spectrogram(torch.stack([torch.from_numpy(source.waveform(clip)) for clip in piece]))
-            guesses = classifier.logits(x).argmax(dim=1).tolist()
+            guesses = classifier.picture_logits(x).argmax(dim=1).tolist()
             right += sum(guess == clip.label for guess, clip in zip(guesses, piece, strict=True))
     assert right / len(clips) == found.test_accuracy
     assert found.test_accuracy >= FLOORS[dataset][name], "below what the project promises"

@@ -33,7 +33,7 @@ def model(name: str) -> Classifier:
                 if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
                     module.momentum = None  # the plain mean over what it sees
             with torch.no_grad():
-                made.train().logits(sound(5))
+                made.train().picture_logits(sound(5))
     return checkpoint.freeze(made)
 
 
@@ -61,7 +61,7 @@ def test_protocol(name: str) -> None:
     x = sound(1).clone().requires_grad_()
     seen: list[torch.Tensor] = []
     hook = classifier.feature_maps.register_forward_hook(lambda module, args, output: seen.append(output))
-    logits = classifier.logits(x)
+    logits = classifier.picture_logits(x)
     hook.remove()
     assert logits.shape == (1, 3)
     assert logits.isfinite().all()
@@ -84,9 +84,9 @@ def test_protocol(name: str) -> None:
 def test_logits_do_not_depend_on_the_batch(name: str) -> None:
     classifier, x = model(name), sound(5)
     with torch.inference_mode():
-        together = classifier.logits(x)
-        alone = torch.cat([classifier.logits(clip[None]) for clip in x])
-        backwards = classifier.logits(x.flip(0)).flip(0)
+        together = classifier.picture_logits(x)
+        alone = torch.cat([classifier.picture_logits(clip[None]) for clip in x])
+        backwards = classifier.picture_logits(x.flip(0)).flip(0)
     assert together.shape == (5, 3)
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(together, backwards, rtol=1e-5, atol=1e-5)
@@ -125,7 +125,7 @@ def test_offers_are_kept(name: str) -> None:
         seen: list[torch.Tensor] = []
         hook = classifier.modulation.register_forward_hook(lambda module, args, output: seen.append(output))
         with torch.inference_mode():
-            classifier.logits(sound(1))
+            classifier.picture_logits(sound(1))
         hook.remove()
         assert len(seen) == 1
         assert seen[0].ndim == 4
@@ -138,7 +138,7 @@ def test_offers_are_kept(name: str) -> None:
         assert not any(module.inplace for module in rectifiers)
         hooks = [m.register_forward_hook(lambda module, args, output: runs.append(module)) for m in rectifiers]
         with torch.inference_mode():
-            classifier.logits(sound(1))
+            classifier.picture_logits(sound(1))
         for hook in hooks:
             hook.remove()
         assert len(runs) == len(rectifiers) == len(set(map(id, runs)))
@@ -150,7 +150,7 @@ def test_attention_weights(name: str) -> None:
     x = sound(1 if name.endswith("base") else 2)
     before = classifier.backbone.config._attn_implementation
     with torch.inference_mode():
-        fused = classifier.logits(x)
+        fused = classifier.picture_logits(x)
     weights = classifier.attention_weights(x)
     config = classifier.backbone.config
     tokens = 1 + classifier.patch_grid[0] * classifier.patch_grid[1]
@@ -162,11 +162,11 @@ def test_attention_weights(name: str) -> None:
     assert before != "eager"
     assert config._attn_implementation == before
     with torch.inference_mode():
-        torch.testing.assert_close(classifier.logits(x), fused, rtol=0, atol=0)
+        torch.testing.assert_close(classifier.picture_logits(x), fused, rtol=0, atol=0)
         # The path that gives weights is the network that is scored.
         classifier.backbone.set_attn_implementation("eager")
         try:
-            torch.testing.assert_close(classifier.logits(x), fused, rtol=0, atol=1e-5)
+            torch.testing.assert_close(classifier.picture_logits(x), fused, rtol=0, atol=1e-5)
         finally:
             classifier.backbone.set_attn_implementation(before)
 

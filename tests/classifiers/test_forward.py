@@ -73,7 +73,7 @@ def test_forwarder_counts_and_scales(loaded: LoadedClassifier) -> None:
     assert p.dtype == torch.float64
     assert forwarder.count == 5
     with torch.inference_mode():
-        logits = loaded.classifier.logits(x).double()
+        logits = loaded.classifier.picture_logits(x).double()
     expected = torch.softmax(loaded.classifier.temperature * logits, dim=1)
     torch.testing.assert_close(p, expected, rtol=1e-4, atol=1e-6)
 

@@ -79,7 +79,7 @@ def test_the_backbone_computes_what_transformers_computes(tmp_path: Path, kind: 
     seen: list[torch.Tensor] = []
     classifier.head.register_forward_hook(lambda module, args, output: seen.append(args[0]))
     with torch.inference_mode():
-        classifier.logits(x)
+        classifier.picture_logits(x)
         image = (classifier.front_end(x) - 0.35) / 0.6
         if family == "focalnet":
             hidden = base(image.repeat(1, 3, 1, 1), output_hidden_states=True).reshaped_hidden_states[-1]

@@ -122,7 +122,7 @@ def test_the_card_is_complete_and_true(tmp_path: Path) -> None:
     assert {"python", "xaibench", "torch"} <= set(stored.versions)
     for fold, stated in ((4, stored.validation_accuracy), (5, stored.test_accuracy)):
         x, labels = training.magnitudes(dataset, dataset.in_folds([fold]))
-        right = [int(loaded.logits(torch.log1p(clip)[None]).argmax()) for clip in x]
+        right = [int(loaded.picture_logits(torch.log1p(clip)[None]).argmax()) for clip in x]
         assert stated == sum(a == b for a, b in zip(right, labels.tolist(), strict=True)) / len(labels)
 
 
@@ -198,7 +198,7 @@ def test_measure_is_accuracy_and_cross_entropy() -> None:
     total, right = 0.0, 0
     with torch.inference_mode():
         for clip, label in zip(torch.log1p(x), labels.tolist(), strict=True):
-            p = torch.softmax(classifier.logits(clip[None]).double(), dim=-1)[0]
+            p = torch.softmax(classifier.picture_logits(clip[None]).double(), dim=-1)[0]
             total -= math.log(float(p[label]))
             right += int(p.argmax()) == label
     assert accuracy == right / len(labels)

@@ -49,7 +49,9 @@ def test_added_it_is_listed_and_the_same_from_every_folder(
     loaded, card = checkpoint.resolve("mine", "esc10")
     x = torch.rand(2, *audio.PICTURE_SHAPE)
     with torch.inference_mode():
-        assert torch.equal(loaded.logits(x), recipe.load_recipe(source).logits(x)), "single precision is kept"
+        assert torch.equal(loaded.picture_logits(x), recipe.load_recipe(source).picture_logits(x)), (
+            "single precision is kept"
+        )
     assert (loaded.name, loaded.temperature, loaded.classes) == ("mine", 30.0, recipes.CLASSES)
     assert not loaded.training
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
@@ -76,7 +78,7 @@ def test_half_precision_stays_half_and_is_the_same(xaibench: Command, tmp_path: 
     loaded, card = checkpoint.resolve("theirs", "esc10")
     x = torch.rand(1, *audio.PICTURE_SHAPE)
     with torch.inference_mode():
-        assert torch.equal(loaded.logits(x), recipe.load_recipe(reference_folder / "vit").logits(x))
+        assert torch.equal(loaded.picture_logits(x), recipe.load_recipe(reference_folder / "vit").picture_logits(x))
     assert (card.dataset, card.train_folds, card.test_folds) == ("esc10", (1, 2, 3), (5,))
     assert "ESC-10" in card.data_licence
 
@@ -98,7 +100,7 @@ def test_the_standard_protocol_takes_it(
     original, source = recipe.load_recipe(reference_folder / family), Esc10(esc50_folder)
     waveforms = torch.stack([torch.from_numpy(source.waveform(clip)) for clip in source.in_folds([5])[:2]])
     with torch.inference_mode():
-        guesses = original.logits(audio.spectrogram(waveforms)).argmax(dim=1)
+        guesses = original.picture_logits(audio.spectrogram(waveforms)).argmax(dim=1)
     expected = [original.classes[int(guess)] for guess in guesses]
     assert original.classes != source.classes
     clips = found[found["method"] == tap].drop_duplicates("clip").sort_values("clip")

@@ -136,7 +136,7 @@ def test_the_share_of_codes_in_use_is_logged_and_in_the_card(cnn: LoadedClassifi
     for clip in source.in_folds((1, 2, 3)):
         x = audio.spectrogram(torch.from_numpy(source.waveform(clip))[None])
         with torch.no_grad():
-            c = cnn.classifier.logits(x).argmax(dim=1)
+            c = cnn.classifier.picture_logits(x).argmax(dim=1)
             used |= set(network.codebook.choose(network.adapter(cnn.classifier.deepest_map(x)), c).flatten().tolist())
     assert fitted.card.measures["codes_in_use"] == pytest.approx(len(used) / 40, abs=0.051)  # half precision in between
 

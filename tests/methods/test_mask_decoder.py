@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tests.support.lazy import Lazy
 from xaibench import registry
-from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.base import Classifier, PictureClassifier
 from xaibench.classifiers.checkpoint import freeze
 from xaibench.classifiers.front_end import FrontEnd, LinearResize, MelResize
 from xaibench.explaining.trainable import FitContext, TrainingClips
@@ -32,7 +32,7 @@ ODD: list[Sizes] = [
 ]
 
 
-class OddToy(Classifier):
+class OddToy(PictureClassifier):
     """A classifier whose feature maps have the sizes it is told."""
 
     def __init__(self, sizes: Sizes, front_end: FrontEnd) -> None:
@@ -50,7 +50,7 @@ class OddToy(Classifier):
             maps.append(features)
         return [*maps[:-1], self.feature_maps(maps[-1])]
 
-    def logits(self, x: Tensor) -> Tensor:
+    def picture_logits(self, x: Tensor) -> Tensor:
         return self.head(self.feature_pyramid(x)[-1].mean(dim=(2, 3)))
 
 
@@ -64,7 +64,7 @@ def toy(sizes: Sizes, front_end: FrontEnd) -> Classifier:
 @pytest.mark.parametrize("name", ["piq", "lmac"])
 def test_a_mask_has_the_spectrograms_size(name: str, sizes: Sizes, front_end: FrontEnd, tmp_path: Path) -> None:
     classifier, batch = toy(sizes, front_end), toy_batch(3)
-    target = classifier.logits(batch.x).argmax(dim=1)
+    target = classifier.picture_logits(batch.x).argmax(dim=1)
     method = registry.create("methods", name)
     settings = method.settings | {"epochs": 1, "decoder_width": 4}
     clips = TrainingClips(batch.x, batch.clip_ids)

@@ -43,11 +43,11 @@ RULES = ("deeplift", "guided-backprop", "guided-gradcam")
 def test_a_rectification_that_the_hooks_do_not_see_is_refused(method: str, which: slice) -> None:
     """Without the rule what is left is the gradient (times the input), under another name."""
     batch, classifier = toy_batch(), toy_classifier({"rectifiers"})
-    target = classifier.logits(batch.x).argmax(dim=1)
+    target = classifier.picture_logits(batch.x).argmax(dim=1)
     explainer = registry.create("methods", method)
     seen = explainer.explain(classifier, batch, target)
     assert hidden(classifier, which) > 0
-    assert torch.equal(classifier.logits(batch.x).argmax(dim=1), target), "the classifier is the same function"
+    assert torch.equal(classifier.picture_logits(batch.x).argmax(dim=1), target), "the classifier is the same function"
     with pytest.raises(ExplanationError, match=r"toy-cnn rectifies where the rules .* do not reach: .* an nn\.ReLU"):
         explainer.explain(classifier, batch, target)
     assert seen.map.abs().sum() > 0
@@ -55,7 +55,9 @@ def test_a_rectification_that_the_hooks_do_not_see_is_refused(method: str, which
 
 def test_contributions_sum_to_the_rise_of_the_logit() -> None:
     batch, classifier = toy_batch(), toy_classifier({"rectifiers"})
-    target = classifier.logits(batch.x).argmax(dim=1)
+    target = classifier.picture_logits(batch.x).argmax(dim=1)
     found = rules.contributions(classifier, batch.x, target).double().flatten(1).sum(dim=1)
-    rise = classifier.temperature * (classifier.logits(batch.x) - classifier.logits(torch.zeros_like(batch.x)))
+    rise = classifier.temperature * (
+        classifier.picture_logits(batch.x) - classifier.picture_logits(torch.zeros_like(batch.x))
+    )
     torch.testing.assert_close(found, rise.gather(1, target[:, None])[:, 0].double(), rtol=1e-4, atol=1e-5)

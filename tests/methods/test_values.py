@@ -61,7 +61,7 @@ def explain(name: str, classifier: Classifier, batch: Batch) -> Tensor:
 
 def score(classifier: Classifier, x: Tensor) -> Tensor:
     """Temperature times the target's logit, clip by clip."""
-    return classifier.temperature * classifier.logits(x).gather(1, TARGET[: len(x), None])[:, 0]
+    return classifier.temperature * classifier.picture_logits(x).gather(1, TARGET[: len(x), None])[:, 0]
 
 
 def gradient(classifier: Classifier, x: Tensor) -> Tensor:
@@ -200,7 +200,7 @@ def test_modulation_is_the_norm_of_the_last_modulator(focalnet: Classifier, batc
     kept: list[Tensor] = []
     hook = block.register_forward_hook(lambda module, args, output: kept.append(args[0]))
     with torch.no_grad():
-        focalnet.logits(batch.x)
+        focalnet.picture_logits(batch.x)
         hook.remove()
         projected = block.projection_in(kept[0]).permute(0, 3, 1, 2)
         _, context, gates = projected.split([block.dim, block.dim, block.focal_level + 1], dim=1)
@@ -223,7 +223,7 @@ def attention_by_hand(classifier: Classifier, x: Tensor) -> list[Tensor]:
         for layer in layers  # type: ignore[union-attr]
     ]
     with torch.no_grad():
-        classifier.logits(x)
+        classifier.picture_logits(x)
     for hook in hooks:
         hook.remove()
     weights = []

@@ -42,7 +42,7 @@ def test_completeness_equals_the_reference(shape):
     assert (attribution < 0).any()  # the sign counts
     made = context(classifier, x, attribution)
     for i, value in enumerate(score("completeness", made).values.tolist()):
-        full, silent = (3.0 * classifier.logits(one)[0] for one in (x[i : i + 1], torch.zeros_like(x[:1])))
+        full, silent = (3.0 * classifier.picture_logits(one)[0] for one in (x[i : i + 1], torch.zeros_like(x[:1])))
         c = int(full.argmax())
         assert value == pytest.approx(completeness(attribution[i].numpy(), float(full[c]), float(silent[c])), rel=1e-9)
 

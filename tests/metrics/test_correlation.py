@@ -14,7 +14,7 @@ from tests.references.values import Clip
 from tests.support.lazy import Lazy
 from tests.support.toy import LinearToy, RegionToy, context, ids, probability_function
 from xaibench import registry
-from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.base import PictureClassifier
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric
@@ -286,7 +286,7 @@ def drop_by_bin(x: Tensor) -> Tensor:
     """Gradient of p_c times x: to first order, what every definition asks of a map."""
     leaf = x.clone().requires_grad_()
     classifier = toy()
-    p = torch.softmax(classifier.temperature * classifier.logits(leaf), dim=1)
+    p = torch.softmax(classifier.temperature * classifier.picture_logits(leaf), dim=1)
     (gradient,) = torch.autograd.grad(p.amax(dim=1).sum(), leaf)
     return gradient * x
 
@@ -310,14 +310,14 @@ def test_direction():
     assert torch.allclose(found["infidelity", "opposite"], found["infidelity", "true"])
 
 
-class Weighted(Classifier):
+class Weighted(PictureClassifier):
     """Class 0 against class 1 by a weighted mean of the bins."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__("weighted", "toy", ["loud", "quiet"], temperature=1.0)
         self.weight = weight
 
-    def logits(self, x: Tensor) -> Tensor:
+    def picture_logits(self, x: Tensor) -> Tensor:
         return (self.weight * x.double()).mean(dim=(1, 2))[:, None] * torch.tensor([1.0, -1.0])
 
 

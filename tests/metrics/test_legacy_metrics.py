@@ -64,7 +64,8 @@ def by_hand(made: ScoringContext, mask: Tensor) -> list[dict[str, float]]:
     for i in range(CLIPS):
         x, m = made.clean.batch.x[i : i + 1], mask[i : i + 1]
         full, kept, removed = (
-            [math.exp(v) for v in classifier.logits(one)[0].double().tolist()] for one in (x, x * m, x * (1 - m))
+            [math.exp(v) for v in classifier.picture_logits(one)[0].double().tolist()]
+            for one in (x, x * m, x * (1 - m))
         )
         p, k, r = ([v / sum(one) for v in one] for one in (full, kept, removed))
         q, qk = ([math.exp(v) / sum(math.exp(u) for u in one) for v in one] for one in (p, k))

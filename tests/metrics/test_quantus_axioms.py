@@ -34,7 +34,7 @@ class Logits(nn.Module):
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier.temperature * self.classifier.logits(x[:, 0]).double()
+        return self.classifier.temperature * self.classifier.picture_logits(x[:, 0]).double()
 
 
 class CellSwitches(nn.Module):
@@ -48,7 +48,7 @@ class CellSwitches(nn.Module):
 
     def forward(self, switches: Tensor) -> Tensor:
         on = switches[:, 0][:, self.rows][:, :, self.columns]
-        return torch.softmax(self.classifier.temperature * self.classifier.logits(self.x * on).double(), dim=1)
+        return torch.softmax(self.classifier.temperature * self.classifier.picture_logits(self.x * on).double(), dim=1)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tests.support.lazy import Lazy
 from tests.support.toy import context, ids
 from xaibench import cli, registry
-from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.base import Classifier, PictureClassifier
 from xaibench.errors import RegistryError, XaibenchError
 from xaibench.explaining.explanation import Explanation
 from xaibench.scoring.context import ScoringContext
@@ -77,7 +77,7 @@ UNUSABLE = {
 BROKEN = {"IROF"}
 
 
-class TinyNet(Classifier):
+class TinyNet(PictureClassifier):
     """A convolution and a linear layer: something to randomise and to hook."""
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class TinyNet(Classifier):
             self.convolution = nn.Conv2d(1, 4, 3, padding=1)
             self.linear = nn.Linear(4 * 6, 4)
 
-    def logits(self, x: Tensor) -> Tensor:
+    def picture_logits(self, x: Tensor) -> Tensor:
         maps = torch.tanh(self.convolution(x[:, None]))
         flat: Tensor = self.linear(nn.functional.adaptive_avg_pool2d(maps, (3, 2)).flatten(1))
         return flat
@@ -108,7 +108,7 @@ def clips(count: int = CLIPS, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     x = 2 * torch.rand(count, *PICTURE_SHAPE, generator=generator)
     classifier = TinyNet()
-    target = classifier.logits(x).argmax(dim=1)
+    target = classifier.picture_logits(x).argmax(dim=1)
     attribution = GradientTimesInput().explain(classifier, Batch(x, ids(count)), target).map
     known = torch.rand(count, *PICTURE_SHAPE, generator=generator) > 0.7
     return x, attribution, known
@@ -128,7 +128,7 @@ def directly(kind: type, made: ScoringContext, index: int, maps: Tensor, **setti
             self.classifier = classifier
 
         def forward(self, x: Tensor) -> Tensor:
-            return 2.0 * self.classifier.logits(x[:, 0])
+            return 2.0 * self.classifier.picture_logits(x[:, 0])
 
     def gradient_times_input(model: nn.Module, inputs: np.ndarray, targets: np.ndarray, **_: object) -> np.ndarray:
         x = torch.tensor(inputs, dtype=torch.float32, requires_grad=True)
@@ -297,8 +297,8 @@ def test_a_failing_classifier_is_left_without_hooks() -> None:
             super().__init__()
             self.pair = Pair()
 
-        def logits(self, x: Tensor) -> Tensor:
-            return super().logits(self.pair(x)[0])
+        def picture_logits(self, x: Tensor) -> Tensor:
+            return super().picture_logits(self.pair(x)[0])
 
     class Pair(nn.Module):
         def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -338,13 +338,13 @@ def test_region_perturbation_is_better_when_the_logit_falls_further() -> None:
     classifier = TinyNet()
     assert metric(named("RegionPerturbation")).higher_is_better
     # Occluding each patch alone tells which patches hold the logit up.
-    target = classifier.logits(x).argmax(dim=1)
+    target = classifier.picture_logits(x).argmax(dim=1)
     helpful = torch.zeros_like(x)
     for f in range(0, 12, 4):
         for t in range(0, 10, 4):
             without = x.clone()
             without[:, f : f + 4, t : t + 4] = x.amin(dim=(1, 2), keepdim=True)
-            fall = (classifier.logits(x) - classifier.logits(without)).gather(1, target[:, None])
+            fall = (classifier.picture_logits(x) - classifier.picture_logits(without)).gather(1, target[:, None])
             helpful[:, f : f + 4, t : t + 4] = fall[:, :, None].detach()
     name = "quantus:RegionPerturbation,patch_size=4,regions_evaluation=3"
     good = metric(name).score(context(classifier, x, helpful + 1, known), None).values

@@ -19,7 +19,7 @@ from tests.support.lazy import Lazy
 from tests.support.toy import LinearToy
 from xaibench import registry
 from xaibench.classifiers import checkpoint
-from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.base import Classifier, PictureClassifier
 from xaibench.classifiers.forward import Forwarder
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.scoring.context import Clean, ScoringContext
@@ -48,15 +48,15 @@ class Probabilities(nn.Module):
         return torch.softmax(self.forwarder.logits(x[:, 0].float()), dim=1)
 
 
-class Padded(Classifier):
+class Padded(PictureClassifier):
     """A classifier of cropped spectrograms: what was cut off is silence."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__("padded", "esc10", classifier.classes, classifier.temperature)
         self.whole = classifier
 
-    def logits(self, x: Tensor) -> Tensor:
-        return self.whole.logits(nn.functional.pad(x, (0, 431 - x.shape[2], 0, 513 - x.shape[1])))
+    def picture_logits(self, x: Tensor) -> Tensor:
+        return self.whole.picture_logits(nn.functional.pad(x, (0, 431 - x.shape[2], 0, 513 - x.shape[1])))
 
 
 def explained(classifier: Classifier, x: Tensor, method: str = "saliency") -> ScoringContext:

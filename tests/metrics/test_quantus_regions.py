@@ -19,7 +19,7 @@ from tests.support.lazy import Lazy
 from tests.support.toy import LinearToy, context
 from xaibench import registry
 from xaibench.classifiers import checkpoint
-from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.base import Classifier, PictureClassifier
 from xaibench.results.areas import AREAS, CURVE_AREAS
 from xaibench.scoring.context import Masked, ScoringContext
 from xaibench.sound import audio
@@ -44,10 +44,10 @@ class Probabilities(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.asked.append(x[:, 0].numpy())
-        return torch.softmax(self.classifier.temperature * self.classifier.logits(x[:, 0]).double(), dim=1)
+        return torch.softmax(self.classifier.temperature * self.classifier.picture_logits(x[:, 0]).double(), dim=1)
 
 
-class Extended(Classifier):
+class Extended(PictureClassifier):
     """A classifier of crops: silence is put back where they were cut."""
 
     def __init__(self, whole: Classifier, missing: tuple[int, int]) -> None:
@@ -55,8 +55,8 @@ class Extended(Classifier):
         self.whole, self.missing = whole, missing
         self.eval()
 
-    def logits(self, x: Tensor) -> Tensor:
-        return self.whole.logits(nn.functional.pad(x, (0, self.missing[1], 0, self.missing[0])))
+    def picture_logits(self, x: Tensor) -> Tensor:
+        return self.whole.picture_logits(nn.functional.pad(x, (0, self.missing[1], 0, self.missing[0])))
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ def test_irof(classifier, sounds, irof_runs, monkeypatch):
     area = np.array(theirs(replace, model, made))
     assert next(prepared, None) is None
     first = torch.as_tensor(model.asked[1])  # after the clean clips
-    p = torch.softmax(classifier.temperature * classifier.logits(first).double(), dim=1)
+    p = torch.softmax(classifier.temperature * classifier.picture_logits(first).double(), dim=1)
     ratio = (made.of_target(p) / made.p_full).detach().numpy()
     values = ours("irof", made)
     np.testing.assert_allclose(values, (area - (1 + ratio) / 2) / 48, atol=1e-5)

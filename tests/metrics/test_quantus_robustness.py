@@ -51,7 +51,7 @@ class AtTemperature(nn.Module):
         self.classifier = classifier
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier.temperature * self.classifier.logits(x[:, 0].float()).double()
+        return self.classifier.temperature * self.classifier.picture_logits(x[:, 0].float()).double()
 
 
 class Side:

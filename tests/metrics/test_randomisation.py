@@ -19,7 +19,7 @@ from tests.support.lazy import Lazy
 from tests.support.toy import LinearToy, ids
 from xaibench import registry
 from xaibench.classifiers import checkpoint, references
-from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.base import Classifier, PictureClassifier
 from xaibench.classifiers.forward import Forwarder
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import Explanation
@@ -37,7 +37,7 @@ NAMES = ["efficient_mprt", "mprt", "random_logit"]
 SHAPE = (12, 9)
 
 
-class NetToy(Classifier):
+class NetToy(PictureClassifier):
     """Two convolutions, a normalisation, a bare parameter and a linear layer, in double precision."""
 
     def __init__(self, classes: int = 4) -> None:
@@ -51,7 +51,7 @@ class NetToy(Classifier):
             nn.init.normal_(self.norm.weight, 1, 0.1)
         self.double().eval().requires_grad_(False)
 
-    def logits(self, x: Tensor) -> Tensor:
+    def picture_logits(self, x: Tensor) -> Tensor:
         image = self.second(torch.tanh(self.norm(self.first(x.double()[:, None]))))
         pooled = nn.functional.adaptive_avg_pool2d(torch.tanh(image), (2, 1)) * self.gain
         return self.linear(pooled.flatten(1))

@@ -17,7 +17,7 @@ from torch import Tensor
 from tests.references.robustness import REFERENCES, Explained, Heard
 from tests.support.toy import LinearToy, ids
 from xaibench import registry
-from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.base import Classifier, PictureClassifier
 from xaibench.classifiers.checkpoint import resolve
 from xaibench.classifiers.forward import Forwarder
 from xaibench.explaining.bound import BoundExplainer
@@ -36,14 +36,14 @@ STABILITIES = ["relative_input_stability", "relative_output_stability"]
 CLIPS = 8
 
 
-class LevelToy(Classifier):
+class LevelToy(PictureClassifier):
     """Class 1 if the mean of the spectrogram is above a level: noise, which raises it, changes the prediction."""
 
     def __init__(self, level: float) -> None:
         super().__init__("level-toy", "toy", ["quiet", "loud"], 4.0)
         self.level = level
 
-    def logits(self, x: Tensor) -> Tensor:
+    def picture_logits(self, x: Tensor) -> Tensor:
         above = x.double().mean(dim=(1, 2)) - self.level
         return torch.stack([-above, above], dim=1)
 
@@ -120,7 +120,7 @@ def by_hand(context: ScoringContext, copies: Sequence[Tensor]) -> list[Explained
     batch, target = context.clean.batch, context.target
 
     def heard(i: int, x: Tensor, attribution: Tensor) -> Heard:
-        logits = classifier.temperature * classifier.logits(x[None])[0]
+        logits = classifier.temperature * classifier.picture_logits(x[None])[0]
         return Heard(x.numpy(), attribution.numpy(), logits.numpy())
 
     def copy(i: int, x: Tensor) -> Heard:
@@ -246,7 +246,7 @@ def test_direction(name):
 def test_direction_of_sufficiency():
     """A map that changes with the prediction says more about it than one that never does."""
     x, toy = quiet_clips(), LevelToy(0.03)
-    follows = ask(MapToy(lambda asked: toy.logits(asked)[:, 0, None, None].sign().float() + 0 * asked), toy, x)
+    follows = ask(MapToy(lambda asked: toy.picture_logits(asked)[:, 0, None, None].sign().float() + 0 * asked), toy, x)
     ignores = ask(MapToy(torch.ones_like), toy, x)
     assert score("sufficiency", follows).values.tolist() == [1.0] * len(x)
     assert (score("sufficiency", ignores).values < 1).all()
@@ -258,7 +258,7 @@ def test_a_map_that_ignores_the_sound_is_the_best(name):
     """The trap of every robustness metric; sufficiency is then the share of copies that keep the prediction."""
     x, toy = quiet_clips(), LevelToy(0.03)
     context = ask(MapToy(lambda asked: torch.full_like(asked, 7)), toy, x)
-    kept = torch.stack([toy.logits(copy).argmax(dim=1) == context.target for copy in copies_of(context)])
+    kept = torch.stack([toy.picture_logits(copy).argmax(dim=1) == context.target for copy in copies_of(context)])
     assert (kept.double().mean(dim=0) > 0).all()
     assert (kept.double().mean(dim=0) < 1).all()
     expected = kept.double().mean(dim=0).tolist() if name == "sufficiency" else [0.0] * len(x)
@@ -278,7 +278,7 @@ def test_copies_of_another_class_are_left_out(name):
     x, toy = quiet_clips(), LevelToy(0.03)
 
     def jump(asked: Tensor) -> Tensor:
-        return torch.where(toy.logits(asked).argmax(dim=1)[:, None, None] == 1, 1e6, 1 + asked).float()
+        return torch.where(toy.picture_logits(asked).argmax(dim=1)[:, None, None] == 1, 1e6, 1 + asked).float()
 
     context = ask(MapToy(jump), toy, x)
     values = score(name, context).values

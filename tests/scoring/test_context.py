@@ -36,9 +36,9 @@ class Recording(LinearToy):
         super().__init__()
         self.inputs: list[bytes] = []
 
-    def logits(self, x: Tensor) -> Tensor:
+    def picture_logits(self, x: Tensor) -> Tensor:
         self.inputs.extend(one.numpy().tobytes() for one in x)
-        return super().logits(x)
+        return super().picture_logits(x)
 
 
 class Cramped(LinearToy):
@@ -49,11 +49,11 @@ class Cramped(LinearToy):
         self.room = room
         self.error = error
 
-    def logits(self, x: Tensor) -> Tensor:
+    def picture_logits(self, x: Tensor) -> Tensor:
         if len(x) > self.room:
             self.forwarded.append(-len(x))
             raise self.error
-        return super().logits(x)
+        return super().picture_logits(x)
 
 
 OUT_OF_MEMORY = [
@@ -161,7 +161,7 @@ def test_probabilities_are_double_at_the_classifiers_temperature():
     assert p.dtype == torch.float64
     assert not p.requires_grad
     assert torch.allclose(p.sum(dim=1), torch.ones(2, dtype=torch.float64))
-    assert torch.allclose(p, torch.softmax(0.25 * classifier.logits(x), dim=1), rtol=1e-12)
+    assert torch.allclose(p, torch.softmax(0.25 * classifier.picture_logits(x), dim=1), rtol=1e-12)
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: f"{type(error).__name__}-{str(error)[:12]}")
@@ -237,8 +237,8 @@ def test_a_failed_pass_is_freed_before_the_half_is_tried():
 class Unsteady(LinearToy):
     """Logits that differ in the last digits with the size of the batch, as matrix products in float32 do."""
 
-    def logits(self, x: Tensor) -> Tensor:
-        logits = super().logits(x)
+    def picture_logits(self, x: Tensor) -> Tensor:
+        logits = super().picture_logits(x)
         return logits + 1e-7 * len(x) * torch.arange(logits.shape[1])
 
 

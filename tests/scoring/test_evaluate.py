@@ -62,12 +62,12 @@ def test_a_score_is_what_the_definitions_say(scored: Path, synth: Synth, loaded:
     clip = synth.in_folds([5])[3]
     x = audio.spectrogram(torch.from_numpy(synth.waveform(clip))[None])
     with torch.inference_mode():
-        p = torch.softmax(loaded.classifier.temperature * loaded.classifier.logits(x).double(), dim=1)[0]
+        p = torch.softmax(loaded.classifier.temperature * loaded.classifier.picture_logits(x).double(), dim=1)[0]
         count = round(0.1 * x.numel())
         loudest = x.flatten().argsort(descending=True)[:count]
         removed = x.clone().flatten()
         removed[loudest] = 0
-        logits = loaded.classifier.logits(removed.view_as(x)).double()
+        logits = loaded.classifier.picture_logits(removed.view_as(x)).double()
         q = torch.softmax(loaded.classifier.temperature * logits, dim=1)[0]
     c = int(p.argmax())
     found = values(scored)

@@ -40,7 +40,7 @@ class Good(Explainer):
     def explain(self, classifier, batch, target):
         self.act()
         x = batch.x.clone().requires_grad_()
-        classifier.logits(x).gather(1, target[:, None]).sum().backward()
+        classifier.picture_logits(x).gather(1, target[:, None]).sum().backward()
         return Explanation((x.grad * batch.x).abs(), batch.picture_shape)
 
     def act(self):

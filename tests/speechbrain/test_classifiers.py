@@ -52,7 +52,7 @@ def test_logits_are_the_original_codes_on_every_clip(
     for start in range(0, 80, 16):
         part = expected[start : start + 16]
         with torch.inference_mode():
-            logits = classifier.logits(torch.cat([spectrograms[row["clip"]] for row in part]))
+            logits = classifier.picture_logits(torch.cat([spectrograms[row["clip"]] for row in part]))
         for row, found in zip(part, logits, strict=True):
             wanted = torch.tensor([float(row[f"logit_{name}"]) for name in classifier.classes])
             assert float((found - wanted).abs().max()) <= 1e-4, row["clip"]
@@ -91,7 +91,7 @@ def test_a_whole_classifier_by_hand_with_and_without_its_config(tmp_path: Path, 
     image = functional.interpolate(x.transpose(1, 2)[:, None], (side, side), mode="bilinear", antialias=True)
     expected = logits_by_hand(family, image.expand(-1, 3, -1, -1))
     with torch.inference_mode():
-        torch.testing.assert_close(classifier.logits(x), expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(classifier.picture_logits(x), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -102,8 +102,8 @@ def test_classes_in_another_order(tmp_path: Path, family: str) -> None:
     changed = in_order(recipe.load_recipe(folder), order)
     assert changed.classes == order
     with torch.inference_mode():
-        expected = original.logits(x)[:, [original.classes.index(name) for name in order]]
-        assert torch.equal(changed.logits(x), expected)
+        expected = original.picture_logits(x)[:, [original.classes.index(name) for name in order]]
+        assert torch.equal(changed.picture_logits(x), expected)
     assert in_order(original, original.classes) is original
     with pytest.raises(ValueError, match="only the order"):
         in_order(original, ("dog", "rain", "wind"))
@@ -134,7 +134,7 @@ def test_feature_maps_are_time_by_frequency(tmp_path: Path, family: str) -> None
     x = torch.zeros(2, *audio.PICTURE_SHAPE)
     x[1, :, -60:] = 3.0
     with torch.inference_mode():
-        classifier.logits(x)
+        classifier.picture_logits(x)
     hook.remove()
     change = (seen[0][1] - seen[0][0]).abs().sum(dim=0)  # (time, freq) of the image
     side = 14 if family == "focalnet" else 4

@@ -38,7 +38,8 @@ def test_the_reference_needs_its_config_only_where_weights_do_not_tell(
     x = torch.rand(1, *audio.PICTURE_SHAPE)
     with torch.inference_mode():
         assert torch.equal(
-            recipe.load_recipe(tmp_path).logits(x), recipe.load_recipe(reference_folder / family).logits(x)
+            recipe.load_recipe(tmp_path).picture_logits(x),
+            recipe.load_recipe(reference_folder / family).picture_logits(x),
         )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.base import Classifier, PictureClassifier
 from xaibench.classifiers.forward import Forwarder
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.scoring.context import Clean, ScoringContext
@@ -17,7 +17,7 @@ from xaibench.sound.batch import Batch
 from xaibench.testing import GradientTimesInput
 
 
-class LinearToy(Classifier):
+class LinearToy(PictureClassifier):
     """Logits linear in a 4 x 3 mean-pooled spectrogram of any size, in double precision.
 
     Double precision makes batched and single forward passes agree to 1e-12, so that a reference
@@ -34,19 +34,19 @@ class LinearToy(Classifier):
         self.bias = 0.5 * torch.randn(classes, generator=generator, dtype=torch.float64)
         self.forwarded: list[int] = []
 
-    def logits(self, x: Tensor) -> Tensor:
+    def picture_logits(self, x: Tensor) -> Tensor:
         self.forwarded.append(len(x))
         pooled = torch.nn.functional.adaptive_avg_pool2d(x.double()[:, None], (4, 3))
         return pooled.flatten(1) @ self.weight.T + self.bias
 
 
-class RegionToy(Classifier):
+class RegionToy(PictureClassifier):
     """Logit c is the mean of row band c of the spectrogram: the evidence of class c is that band."""
 
     def __init__(self, classes: int = 3, temperature: float = 8.0) -> None:
         super().__init__("region-toy", "toy", [f"band-{i}" for i in range(classes)], temperature)
 
-    def logits(self, x: Tensor) -> Tensor:
+    def picture_logits(self, x: Tensor) -> Tensor:
         bands = x.double().tensor_split(len(self.classes), dim=1)
         return torch.stack([band.mean(dim=(1, 2)) for band in bands], dim=1)
 
@@ -75,7 +75,7 @@ def probability_function(classifier: Classifier) -> Callable[[np.ndarray], np.nd
     """p = softmax(temperature * logits) of one numpy spectrogram (freq, time), by hand."""
 
     def probabilities(x: np.ndarray) -> np.ndarray:
-        logits = [float(value) for value in classifier.logits(torch.as_tensor(x)[None])[0]]
+        logits = [float(value) for value in classifier.picture_logits(torch.as_tensor(x)[None])[0]]
         weights = [math.exp(classifier.temperature * (logit - max(logits))) for logit in logits]
         return np.array([weight / math.fsum(weights) for weight in weights])
 

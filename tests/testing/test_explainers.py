@@ -32,7 +32,7 @@ class Good(Explainer):
         hook = classifier.feature_maps.register_forward_hook(lambda module, args, output: seen.append(output))
         try:
             x = batch.x.clone().requires_grad_()
-            (gradient,) = torch.autograd.grad(classifier.logits(x).gather(1, target[:, None]).sum(), x)
+            (gradient,) = torch.autograd.grad(classifier.picture_logits(x).gather(1, target[:, None]).sum(), x)
         finally:
             hook.remove()
         noise = [torch.rand(batch.picture_shape, generator=batch.generator(i, "good")) for i in range(len(batch))]
@@ -242,7 +242,7 @@ class LeavesHookAfterASecondPass(Good):
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         explanation = super().explain(classifier, batch, target)
         hook = classifier.feature_maps.register_forward_hook(lambda module, args, output: None)
-        classifier.logits(batch.x)
+        classifier.picture_logits(batch.x)
         hook.remove()
         return explanation
 

@@ -3,7 +3,15 @@
 from pathlib import Path
 
 import torch
-from xaibench import Classifier, FitContext, TrainingClips, check_explainer, check_metric, toy_batch, toy_classifier
+from xaibench import (
+    FitContext,
+    PictureClassifier,
+    TrainingClips,
+    check_explainer,
+    check_metric,
+    toy_batch,
+    toy_classifier,
+)
 
 from xaibench_band_occlusion.class_contrast import ClassContrast
 from xaibench_band_occlusion.explainer import BandOcclusion
@@ -27,17 +35,18 @@ def test_a_band_gets_what_its_silence_costs() -> None:
     attribution = BandOcclusion().explain(classifier, batch, torch.tensor([2])).map
     silenced = batch.x.clone()
     silenced[:, :19] = 0  # 513 rows in 27 bands
-    drop = (classifier.logits(batch.x) - classifier.logits(silenced))[0, 2]
+    whole, without = (classifier.logits_of(x, batch.phase, batch.samples) for x in (batch.x, silenced))
+    drop = (whole - without)[0, 2]
     torch.testing.assert_close(attribution[0, :19], drop.expand(19, 431))
 
 
-class Alternating(Classifier):
+class Alternating(PictureClassifier):
     """Calls every second clip of six by the other class."""
 
     def __init__(self) -> None:
         super().__init__("alternating", "toy", ["bell", "crow", "rain"])
 
-    def logits(self, x: torch.Tensor) -> torch.Tensor:
+    def picture_logits(self, x: torch.Tensor) -> torch.Tensor:
         return torch.eye(3)[torch.arange(len(x)) % 2]
 
 

@@ -28,6 +28,7 @@ class ClassContrast(TrainableExplainer):
     reference = "the nearest-mean classifier's weights, Hastie et al., The Elements of Statistical Learning, 4.3"
     description = "the spectrogram times how much louder its frequencies are in clips predicted as the class"
     polarity = "positive"
+    requires = frozenset({"picture"})  # it is fitted on pictures
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         return Explanation(batch.x * self.contrast[target][:, :, None], batch.picture_shape)
@@ -35,7 +36,7 @@ class ClassContrast(TrainableExplainer):
     def fit(self, classifier: Classifier, train: TrainingClips, valid: TrainingClips, context: FitContext) -> Fitted:
         started = time.perf_counter()
         with torch.no_grad():
-            parts = [classifier.logits(x.to(context.device)).argmax(dim=1).cpu() for x in train.x.split(16)]
+            parts = [classifier.picture_logits(x.to(context.device)).argmax(dim=1).cpu() for x in train.x.split(16)]
         predicted, spectra = torch.cat(parts), train.x.mean(dim=2)
         # A class that was never predicted has no contrast: its maps are zero.
         contrast = torch.zeros(len(classifier.classes), spectra.shape[1])

@@ -15,7 +15,7 @@ class BandOcclusion(Explainer):
     @torch.no_grad()
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         def score(x: Tensor) -> Tensor:
-            return classifier.logits(x).gather(1, target[:, None])[:, 0]
+            return classifier.logits_of(x, batch.phase, batch.samples).gather(1, target[:, None])[:, 0]
 
         whole = score(batch.x)
         attribution = torch.empty_like(batch.x)

@@ -56,7 +56,7 @@ def test_a_rectification_that_the_hooks_do_not_see_is_refused(method: str, which
 def test_contributions_sum_to_the_rise_of_the_logit() -> None:
     batch, classifier = toy_batch(), toy_classifier({"rectifiers"})
     target = classifier.picture_logits(batch.x).argmax(dim=1)
-    found = rules.contributions(classifier, batch.x, target).double().flatten(1).sum(dim=1)
+    found = rules.contributions(classifier, batch, target).double().flatten(1).sum(dim=1)
     rise = classifier.temperature * (
         classifier.picture_logits(batch.x) - classifier.picture_logits(torch.zeros_like(batch.x))
     )

@@ -64,7 +64,7 @@ def _forget() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "plug"]:
         del sys.modules[name]
     importlib.invalidate_caches()
-    for cached in (code_closure.closure_of, code_closure.source_of):
+    for cached in (code_closure.closure_of, code_closure._look_at, code_closure.source_of):
         cached.cache_clear()
 
 

@@ -33,6 +33,7 @@ _OF_CLASSIFIER = (
     "capabilities",
 )
 _MAPPINGS = ("_parameters", "_buffers", "_modules")
+_HOOKS = tuple(name for name, value in vars(nn.Module()).items() if name.endswith("_hooks") and value is not None)
 
 
 class Guard:
@@ -168,7 +169,7 @@ class _Module:
         self._training = module.training
         self._forward = vars(module).get("forward")
         self._mappings = {key: dict(vars(module)[key]) for key in _MAPPINGS}
-        self._hooks = {key: dict(value) for key, value in _hooks(module).items()}
+        self._hooks = {key: dict(hooks) for key in _HOOKS if (hooks := vars(module)[key])}
 
     def changes(self) -> list[str]:
         found = []
@@ -180,8 +181,11 @@ class _Module:
             now = vars(self._module)[key]
             if now.keys() != before.keys() or any(now[name] is not before[name] for name in before):
                 found.append(f"{key.removeprefix('_')} of {self.name}")
-        if any(list(value) != list(self._hooks[key]) for key, value in _hooks(self._module).items()):
-            found.append(f"hooks of {self.name}")
+        for key in _HOOKS:
+            hooks = vars(self._module)[key]
+            if (hooks or key in self._hooks) and list(hooks) != list(self._hooks.get(key, ())):
+                found.append(f"hooks of {self.name}")
+                break
         return found
 
     def put_back(self) -> None:
@@ -192,9 +196,10 @@ class _Module:
             now = vars(self._module)[key]
             now.clear()
             now.update(before)
-        for key, value in _hooks(self._module).items():
-            value.clear()
-            value.update(self._hooks[key])
+        for key in _HOOKS:
+            hooks = vars(self._module)[key]
+            hooks.clear()
+            hooks.update(self._hooks.get(key, {}))
 
 
 class _Process:
@@ -244,10 +249,6 @@ def _given(batch: Batch, target: Tensor) -> dict[str, Tensor]:
 def _tensors(classifier: Classifier) -> Iterator[tuple[str, Tensor]]:
     yield from classifier.named_parameters()
     yield from classifier.named_buffers()
-
-
-def _hooks(module: nn.Module) -> dict[str, Any]:
-    return {key: value for key, value in vars(module).items() if key.endswith("_hooks") and value is not None}
 
 
 def _facts(classifier: Classifier) -> dict[str, Any]:

@@ -58,40 +58,57 @@ def closure_of(module: str) -> Closure:
     open_names = [module]
     while open_names:
         name = open_names.pop()
-        if name not in found.modules and name not in _FACES:
-            open_names += _add(found, name, top_of(module))
+        if name in found.modules or name in _FACES:
+            continue
+        seen = _look_at(name, top_of(module))
+        found.modules |= seen.modules
+        found.libraries |= seen.libraries
+        found.doubts += seen.doubts
+        open_names += seen.imported
     for top in sorted({top_of(name) for name in found.modules} - {CORE}):
         found.files |= _data_files(top)
     return found
 
 
-def _add(found: Closure, name: str, own: str) -> list[str]:
-    """Add a module, or the library that it belongs to; return the names that it imports."""
+@dataclass(frozen=True)
+class _Seen:
+    """What one module adds to a closure, and the names that it imports."""
+
+    modules: dict[str, str] = field(default_factory=dict)
+    libraries: dict[str, str] = field(default_factory=dict)
+    doubts: list[str] = field(default_factory=list)
+    imported: list[str] = field(default_factory=list)
+
+
+@cache  # most closures share most of their modules
+def _look_at(name: str, own: str) -> _Seen:
+    """Look at a module of a closure, or at the library that it belongs to.
+
+    Args:
+        name: of the module.
+        own: top-level name of the package whose closure it is.
+    """
     top = top_of(name)
     if top in sys.stdlib_module_names:
-        return []
+        return _Seen()
     path = source_of(name)
     if top not in {own, CORE} and (path is None or _is_installed(path)):
-        found.libraries[top] = library_version(top)
-        return []
+        return _Seen(libraries={top: library_version(top)})
     if path is None:
         if importlib.util.find_spec(top) is None:
-            found.libraries[top] = "missing"
-        elif _spec_origin(name) is not None:
-            found.doubts.append(f"{name} is no Python source")
-        return []
+            return _Seen(libraries={top: "missing"})
+        return _Seen(doubts=[f"{name} is no Python source"] if _spec_origin(name) is not None else [])
     try:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError) as error:
-        found.doubts.append(f"{path} cannot be read ({type(error).__name__})")
-        return []
+        return _Seen(doubts=[f"{path} cannot be read ({type(error).__name__})"])
     stripped = _Strip().visit(tree)
-    found.modules[name] = hashlib.sha256(ast.dump(stripped, annotate_fields=False).encode()).hexdigest()
-    if top != CORE:
-        found.doubts += [f"{name} imports or runs code by name ({call})" for call in sorted(set(_dynamic(stripped)))]
+    sha256 = hashlib.sha256(ast.dump(stripped, annotate_fields=False).encode()).hexdigest()
+    dynamic = [] if top == CORE else sorted(set(_dynamic(stripped)))
+    doubts = [f"{name} imports or runs code by name ({call})" for call in dynamic]
     is_package = path.name == "__init__.py"
     around = [name.rpartition(".")[0]] if "." in name and name.rpartition(".")[0] != CORE else []
-    return around + list(_imported(stripped, name, is_package, own))
+    return _Seen({name: sha256}, {}, doubts, around + list(_imported(stripped, name, is_package, own)))
 
 
 class _Strip(ast.NodeTransformer):

@@ -49,6 +49,7 @@ _HOMES = {
     "toy_batch": "xaibench.testing",
     "toy_classifier": "xaibench.testing",
     "with_reasons": "xaibench.scoring.metric",
+    "wrap": "xaibench.classifiers.wrapped",
 }
 
 if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test compares the two
@@ -57,6 +58,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test comp
     from xaibench.classifiers.capabilities import Capability as Capability
     from xaibench.classifiers.checkpoint_format import CheckpointFormat as CheckpointFormat
     from xaibench.classifiers.checkpoint_format import ForeignCheckpoint as ForeignCheckpoint
+    from xaibench.classifiers.wrapped import wrap as wrap
     from xaibench.errors import AudioError as AudioError
     from xaibench.errors import CheckpointError as CheckpointError
     from xaibench.errors import ClassifierError as ClassifierError

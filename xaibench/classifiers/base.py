@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from xaibench.errors import ClassifierError
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
 from xaibench.sound.domain import Domain
+from xaibench.storage import identity
+from xaibench.storage.identity import Identity
 
 Activation = Literal["softmax", "sigmoid"]
 
@@ -51,6 +53,7 @@ class Classifier(nn.Module):
         capabilities: names of what only some classifiers have and some explainers require, such as "gradients"
             (`xaibench.classifiers.capabilities`), or a plugin's own.
         recipe: how `xaibench train` trains it.
+        settings: what its code and its weights do not tell of its answers and maps, as JSON can hold it.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Classifier(nn.Module):
     domain: Domain = audio.DOMAIN
     capabilities: frozenset[str] = frozenset({"gradients"})
     recipe: Recipe = Recipe()
+    settings: dict[str, Any] = {}
 
     def __init__(self, name: str, family: str, classes: Sequence[str], temperature: float = 1.0) -> None:
         super().__init__()
@@ -102,6 +106,10 @@ class Classifier(nn.Module):
     def logits_of_clips(self, batch: Batch) -> Tensor:
         """Logits (batch, classes) of clips as they are: of their sound, or of their pictures where these are fed."""
         return self.picture_logits(batch.x) if batch.waveform is None else self.logits(batch.waveform)
+
+    def code_identity(self) -> Identity:
+        """Identify the code that makes its logits; its weights and settings are compared beside it."""
+        return identity.of_code(type(self))
 
     @property
     def device(self) -> torch.device:

@@ -50,8 +50,8 @@ class MelResize(FrontEnd):
         super().__init__()
         self.image_size = image_size
         bins = np.linspace(0, SAMPLE_RATE / 2, PICTURE_SHAPE[0])
-        mel_top = _mel(np.array(SAMPLE_RATE / 2))
-        edges = _hertz(np.linspace(0, mel_top, image_size[0] + 2))
+        mel_top = to_mel(np.array(SAMPLE_RATE / 2))
+        edges = to_hertz(np.linspace(0, mel_top, image_size[0] + 2))
         weights = _triangles(edges, bins)
         time = resize(torch.eye(PICTURE_SHAPE[1])[None], (PICTURE_SHAPE[1], image_size[1]))[0]
         row = np.interp(bins, edges[1:-1], np.arange(image_size[0]))
@@ -71,11 +71,13 @@ class MelResize(FrontEnd):
         return image[:, low] * (1 - share) + image[:, high] * share
 
 
-def _mel(hertz: np.ndarray) -> np.ndarray:
+def to_mel(hertz: np.ndarray) -> np.ndarray:
+    """Convert frequencies in Hz to mel (O'Shaughnessy's formula)."""
     return 2595 * np.log10(1 + hertz / 700)
 
 
-def _hertz(mel: np.ndarray) -> np.ndarray:
+def to_hertz(mel: np.ndarray) -> np.ndarray:
+    """Convert frequencies in mel to Hz."""
     return 700 * (10 ** (mel / 2595) - 1)
 
 

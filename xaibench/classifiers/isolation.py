@@ -31,6 +31,7 @@ _OF_CLASSIFIER = (
     "samples",
     "domain",
     "capabilities",
+    "settings",
 )
 _MAPPINGS = ("_parameters", "_buffers", "_modules")
 _HOOKS = tuple(name for name, value in vars(nn.Module()).items() if name.endswith("_hooks") and value is not None)

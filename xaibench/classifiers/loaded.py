@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+import re
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 
 from xaibench.classifiers import checkpoint, references
 from xaibench.classifiers.base import Classifier
+from xaibench.errors import ClassifierError
+from xaibench.storage import cards
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class LoadedClassifier:
         label: name in the results.
         classifier: frozen, on its device.
         sha256: hash of its weights.
-        geometry: what its weights do not tell, of a classifier from elsewhere (`Card.geometry`).
+        geometry: what its weights do not tell: of a classifier from elsewhere (`Card.geometry`), or of one that was
+            made in the program (`loaded_model`).
         folder: checkpoint folder from which it was loaded, or None where it was made in the program.
     """
 
@@ -38,6 +42,41 @@ class LoadedClassifier:
         model = self.classifier
         facts = [self.sha256, model.name, model.temperature, list(model.classes), self.geometry]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def loaded_model(classifier: Classifier, label: str | None = None) -> LoadedClassifier:
+    """Take a classifier that was made in the program as results know it.
+
+    Args:
+        classifier: frozen, on its device; its weights may be none.
+        label: name in the results, by default its own.
+
+    Raises:
+        ClassifierError: the name cannot be that of a folder.
+    """
+    name = classifier.name if label is None else label
+    if not re.fullmatch(cards.NAME, name):
+        raise ClassifierError(
+            f"{name!r} cannot be the name of a folder of results; use letters, digits, dots, dashes and underscores"
+        )
+    known = {
+        "sample_rate": classifier.sample_rate,
+        "samples": classifier.samples,
+        "activation": classifier.activation,
+        "domain": asdict(classifier.domain),
+        **classifier.settings,
+    }
+    return LoadedClassifier(name, classifier, _hash_of_weights(classifier), known)
+
+
+def _hash_of_weights(classifier: Classifier) -> str:
+    """Hash the state dict: names, types, shapes and numbers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(classifier.state_dict().items()):
+        array = tensor.detach().cpu().contiguous()
+        digest.update(json.dumps([name, str(array.dtype), list(array.shape)]).encode())
+        digest.update(array.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def load(reference: str, dataset: str, device: torch.device) -> tuple[LoadedClassifier, checkpoint.Card]:

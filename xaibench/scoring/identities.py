@@ -48,7 +48,7 @@ class Identities:
 
     @cached_property
     def _classifier(self) -> Identity:
-        return identity.of_code(type(self._loaded.classifier))
+        return self._loaded.classifier.code_identity()
 
     @cached_property
     def _protocol(self) -> Identity:

@@ -9,6 +9,7 @@ from xaibench.explaining import control_maps
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.sound.batch import Batch
+from xaibench.sound.cells import cell_sides
 
 
 class _Control(Explainer):
@@ -23,6 +24,31 @@ class Random(_Control):
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         return Explanation(control_maps.random(batch), batch.picture_shape)
+
+
+class RandomCells(_Control):
+    title = "Random cells"
+    description = (
+        "one uniform random number for each of 12 x 12 cells; heard, scattered random bins are the whole clip made "
+        "softer, and cells are not, so an explanation must be better than this too"
+    )
+    protocols = frozenset({"standard"})
+
+    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        return Explanation(control_maps.random_cells(batch), cell_sides(batch.picture_shape))
+
+
+class Attenuated(_Control):
+    title = "Attenuated"
+    description = (
+        "the whole clip made softer: the mask of an area a is a gain of a in every bin; scored only by metrics that "
+        "read nothing but masks"
+    )
+    attenuates = True
+    protocols = frozenset({"standard"})
+
+    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        return Explanation(control_maps.uniform(batch), (1, 1))
 
 
 class Uniform(_Control):

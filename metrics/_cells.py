@@ -1,7 +1,4 @@
-"""Cells: the spectrogram cut into 12 x 12 rectangles, which are silenced one subset at a time.
-
-To silence one bin of 221,103 has no effect on a classifier; to silence a cell of about 43 x 36 bins has one.
-"""
+"""The 12 x 12 cells of the picture (`xaibench.sound.cells`), silenced one subset at a time."""
 
 from __future__ import annotations
 
@@ -13,53 +10,7 @@ import torch
 from torch import Tensor
 
 from xaibench.scoring.context import Perturbation, ScoringContext
-
-CELLS_PER_SIDE = 12
-
-
-def cell_sides(shape: tuple[int, int]) -> tuple[int, int]:
-    """Return the number of cells along (freq, time): 12, or the number of bins if there are fewer."""
-    return min(CELLS_PER_SIDE, shape[0]), min(CELLS_PER_SIDE, shape[1])
-
-
-def cell_count(shape: tuple[int, int]) -> int:
-    """Return the number of cells of a spectrogram (freq, time)."""
-    rows, columns = cell_sides(shape)
-    return rows * columns
-
-
-def cell_index(shape: tuple[int, int], device: torch.device) -> Tensor:
-    """Number the cells row by row, and return each bin's cell, int64 (freq, time); sides differ by at most one bin."""
-    row, column = _lines(shape, device)
-    return row[:, None] * cell_sides(shape)[1] + column
-
-
-def _lines(shape: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the row of cells of each frequency (freq,), and the column of each frame (time,)."""
-    rows, columns = cell_sides(shape)
-    return (
-        torch.arange(shape[0], device=device) * rows // shape[0],
-        torch.arange(shape[1], device=device) * columns // shape[1],
-    )
-
-
-def cell_sums(maps: Tensor) -> Tensor:
-    """Sum maps (batch, freq, time) over each cell: float64 (batch, cells)."""
-    shape = (maps.shape[1], maps.shape[2])
-    empty = torch.zeros(len(maps), cell_count(shape), dtype=torch.float64, device=maps.device)
-    return empty.index_add_(1, cell_index(shape, maps.device).flatten(), maps.flatten(1).double())
-
-
-def cell_means(maps: Tensor) -> Tensor:
-    """Average maps (batch, freq, time) over each cell: float64 (batch, cells)."""
-    return cell_sums(maps) / cell_sums(torch.ones_like(maps[:1]))
-
-
-def on_bins(cells: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Spread values of cells (batch, cells) over their bins: (batch, freq, time)."""
-    row, column = _lines(shape, cells.device)
-    # Rows, then columns: several times faster than one gather of all bins.
-    return cells.view(-1, *cell_sides(shape)).index_select(1, row).index_select(2, column)
+from xaibench.sound.cells import cell_count, cell_sums, on_bins
 
 
 class CellsSilenced(Perturbation):

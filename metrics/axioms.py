@@ -14,8 +14,9 @@ from torch import Tensor
 
 from xaibench.scoring.context import Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
+from xaibench.sound.cells import CELLS_PER_SIDE, cell_count, cell_means
 
-from ._cells import CELLS_PER_SIDE, CellsSilenced, cell_count, cell_means, drops
+from ._cells import CellsSilenced, drops
 
 LEAST_CHANGE = 0.01  # of the logit at the temperature, 1% of odds; division by less would amplify rounding (1e-6)
 INSIGNIFICANT = 1e-5  # relative to the largest cell's attribution, and in probability; Quantus's threshold

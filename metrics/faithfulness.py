@@ -18,6 +18,7 @@ class _Masking(Metric):
     per_area = True
     soft_mask = "also"
     in_default_set = True
+    reads_masks_only = True
     part: Part = "kept"
     cost = "1 per area (shared)"
 
@@ -117,6 +118,7 @@ class _Curve(Metric):
     family = "faithfulness"
     bounds = (0.0, 1.0)
     in_default_set = True
+    reads_masks_only = True
     part: Part = "kept"
     cost = f"{len(CURVE_AREAS) - 2} (shared)"
 

@@ -1,8 +1,8 @@
 """Faithfulness by region: cells of the spectrogram are removed one after the other, most important first.
 
-The segments are the 12 x 12 cells (`_cells`). The IROF paper segments photographs with SLIC; for a log spectrogram SLIC
-returns a regular grid (`test_slic_of_a_spectrogram_is_a_regular_grid`), because a spectrogram has textures and no
-outlines. Cells are ordered by their mean importance, so that larger cells are not favoured.
+The segments are the 12 x 12 cells (`xaibench.sound.cells`). The IROF paper segments photographs with SLIC; for a log
+spectrogram SLIC returns a regular grid (`test_slic_of_a_spectrogram_is_a_regular_grid`), because a spectrogram has
+textures and no outlines. Cells are ordered by their mean importance, so that larger cells are not favoured.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from torch import Tensor
 
 from xaibench.scoring.context import Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
+from xaibench.sound.cells import cell_count, cell_means, on_bins
 from xaibench.sound.domain import Picture
 
-from ._cells import CellsSilenced, cell_count, cell_means, drops, on_bins
+from ._cells import CellsSilenced, drops
 
 IROF_STEPS = 48  # three of 144 cells each
 REGIONS = 36  # of 144 cells, a quarter of the clip; Samek et al. use 16%, Quantus 13%

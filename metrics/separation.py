@@ -27,6 +27,7 @@ class ScaleInvariantSdr(Metric):
     per_area = True
     soft_mask = "also"
     needs_ground_truth = True
+    reads_masks_only = True
 
     def score(self, context: ScoringContext, area: float | None) -> Scores:
         clean = context.clean

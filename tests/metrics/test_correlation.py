@@ -18,6 +18,7 @@ from xaibench.classifiers.base import PictureClassifier
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric
+from xaibench.sound import cells
 from xaibench.testing import GradientTimesInput
 
 _cells = Lazy("xaibench.metrics._cells")
@@ -148,11 +149,11 @@ def test_infidelity_equals_its_reference(shape, polarity):
 
 @pytest.mark.parametrize("shape", [(1, 1), (9, 7), (26, 31), (513, 431)], ids=str)
 def test_cells_cut_the_grid_into_near_equal_rectangles(shape):
-    index = _cells.cell_index(shape, torch.device("cpu"))
+    index = cells.cell_index(shape, torch.device("cpu"))
     assert index.dtype == torch.int64
     assert np.array_equal(index.numpy(), reference.cells(shape))
-    assert index.unique().tolist() == list(range(_cells.cell_count(shape)))
-    rows, columns = _cells.cell_sides(shape)
+    assert index.unique().tolist() == list(range(cells.cell_count(shape)))
+    rows, columns = cells.cell_sides(shape)
     for of_side, count in ((index[:, 0] // columns, rows), (index[0] % columns, columns)):
         sizes = of_side.bincount(minlength=count)
         assert int(sizes.max() - sizes.min()) <= 1
@@ -161,14 +162,14 @@ def test_cells_cut_the_grid_into_near_equal_rectangles(shape):
 def test_cell_sums_and_means():
     maps = torch.rand(2, 26, 31, generator=torch.Generator().manual_seed(0))
     index = reference.cells((26, 31))
-    sums, means = _cells.cell_sums(maps), _cells.cell_means(maps)
+    sums, means = cells.cell_sums(maps), cells.cell_means(maps)
     assert sums.shape == (2, 144)
     for i in range(2):
         for cell in (0, 11, 70, 143):
             inside = maps[i].numpy()[index == cell].astype(float)
             assert float(sums[i, cell]) == pytest.approx(inside.sum(), rel=1e-12)
             assert float(means[i, cell]) == pytest.approx(inside.mean(), rel=1e-12)
-    assert torch.equal(_cells.on_bins(sums, (26, 31))[1], sums[1][torch.from_numpy(index)])
+    assert torch.equal(cells.on_bins(sums, (26, 31))[1], sums[1][torch.from_numpy(index)])
 
 
 @pytest.mark.parametrize(("share", "size"), [(0.05, 7), (0.10, 14), (0.20, 29), (0.40, 58)])

@@ -23,7 +23,7 @@ from xaibench.classifiers.base import Classifier, PictureClassifier
 from xaibench.classifiers.forward import Forwarder
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.scoring.context import Clean, ScoringContext
-from xaibench.sound import audio
+from xaibench.sound import audio, cells
 from xaibench.sound.batch import Batch
 from xaibench.sound.esc50 import Esc10
 
@@ -120,7 +120,7 @@ def settings() -> dict:
 
 def silenced(made: ScoringContext, subsets: list, i: int) -> list[np.ndarray]:
     """The bins that each subset silences of clip i, bool (bins,)."""
-    index = _cells.cell_index(made.clean.batch.picture_shape, torch.device("cpu")).flatten()
+    index = cells.cell_index(made.clean.batch.picture_shape, torch.device("cpu")).flatten()
     return [subset.chosen(made)[i][index].numpy() for subset in subsets]
 
 

@@ -6,12 +6,20 @@ import torch
 from torch import Tensor
 
 from xaibench.sound.batch import Batch
+from xaibench.sound.cells import cell_count, on_bins
 
 
 def random(batch: Batch) -> Tensor:
     """Draw independent uniform noise from 0 to 1 for every bin, (batch, freq, time); the same for the same clip."""
     maps = [torch.rand(batch.picture_shape, generator=batch.generator(i, "random")) for i in range(len(batch))]
     return torch.stack(maps).to(batch.x.device)
+
+
+def random_cells(batch: Batch) -> Tensor:
+    """Draw one uniform number from 0 to 1 for each of 12 x 12 cells, (batch, freq, time); the same for the clip."""
+    count = cell_count(batch.picture_shape)
+    cells = [torch.rand(count, generator=batch.generator(i, "random-cells")) for i in range(len(batch))]
+    return on_bins(torch.stack(cells).to(batch.x.device), batch.picture_shape)
 
 
 def uniform(batch: Batch) -> Tensor:

@@ -181,7 +181,8 @@ class ScoringContext:
         """
         if area is None:
             return self.soft_mask
-        if self.explainer.method.attenuates:
+        # At the ends the clip and silence themselves, which need not be asked about.
+        if self.explainer.method.attenuates and 0 < area < 1:
             return torch.full_like(self.importance, area)
         return self.ranking.top(area)
 

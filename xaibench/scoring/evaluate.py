@@ -68,8 +68,8 @@ def evaluate(config: RunConfig, loaded: LoadedClassifier, folder: RunFolder, rep
         )
     if not found:
         raise UnsupportedPairError(
-            f"{', '.join(config.metrics)}: says something of soft masks only, which no method here makes; "
-            "choose another --metric, or a method whose map is a mask"
+            f"{', '.join(config.metrics)}: says nothing of the methods here, because it reads soft masks only, which "
+            "they do not make, or maps, which a control that attenuates has not; choose another --metric or --method"
         )
     for sentence in config.odd_sound:
         report(Event("odd sound", loaded.label, "", 0, sentence))

@@ -40,6 +40,8 @@ class Metric(abc.ABC):
         needs_ground_truth: defined only where the event's place is known.
         soft_mask: whether it is scored, with None for the area, of a method's own soft mask too:
             "also", "only" (and never of equal areas), or "never".
+        reads_masks_only: whether masks are all that it reads of a map (`Masked`, `context.mask`). Other metrics do not
+            score a control that attenuates, whose masks are not those of its map.
         protocols: names of the protocols whose numbers it reads; a run scores the metrics of one protocol.
     """
 
@@ -56,6 +58,7 @@ class Metric(abc.ABC):
     per_area: ClassVar[bool] = False
     needs_ground_truth: ClassVar[bool] = False
     soft_mask: ClassVar[Literal["never", "also", "only"]] = "never"
+    reads_masks_only: ClassVar[bool] = False
     protocols: ClassVar[frozenset[str]] = frozenset({"standard", "spectrogram"})
 
     @abc.abstractmethod
@@ -76,7 +79,7 @@ class Metric(abc.ABC):
 
     def applies_to(self, method: Explainer) -> bool:
         """Whether its protocol scores this method by it; no rows are written where not."""
-        return True
+        return self.reads_masks_only or not method.attenuates
 
 
 def scores(values: Tensor, undefined: Tensor | None = None, reason: str = "") -> Scores:

@@ -314,7 +314,7 @@ def test_terminal_tables_fit_100_columns_with_every_metric(tmp_path: Path) -> No
         leaderboard.terminal_tables(comparison, "synth")
     )
     for name in registry.names("metrics"):
-        assert leaderboard.metric_heading(name) in text
+        assert leaderboard.metric_heading(name, comparison) in text
     with pytest.raises(ResultsError, match="no results of the group 'esc51'; there are results of synth"):
         leaderboard.terminal_tables(comparison, "esc51")
 

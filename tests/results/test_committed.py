@@ -24,7 +24,11 @@ COMMITTED = [
 def comparison() -> pd.DataFrame:
     table = pd.read_csv(ROOT / "results" / "comparison.csv", keep_default_na=True)
     # The committed file was written before these columns were, when a dataset was one group of whole runs.
+    about = {name: registry.load("metrics", name) for name in set(table["metric"])}
+    facts = {"metric_title": "title", "family": "family", "higher_is_better": "higher_is_better"}
+    described = {column: [getattr(about[name], fact) for name in table["metric"]] for column, fact in facts.items()}
     later = {"group": table["dataset"], "clips": table["n"] + table["undefined"], "missing": 0, "differs_in": ""}
+    later |= described
     table = table.assign(**{name: values for name, values in later.items() if name not in table})
     text = ["tied_with", "beaten_by", "differs_in"]  # an empty list, which a CSV cannot tell from nothing
     return table.assign(**{name: table[name].fillna("") for name in text})

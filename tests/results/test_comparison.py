@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.support.made_up_runs import AD, CLIPS, FF, SPS, Scores, cell, five_me
 from xaibench.errors import ResultsError
 from xaibench.results import parts, store
 from xaibench.results.comparison import COLUMNS, by_clip, compare, summarise
+from xaibench.results.parts import MetricFacts
 from xaibench.results.store import RunFolder
 
 
@@ -220,10 +222,25 @@ def test_without_a_shared_clip_nothing_is_ranked(tmp_path: Path) -> None:
         compare([])
 
 
-def test_a_metric_that_is_not_installed_is_named(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", {"a": {("their_metric", None): noise(1)}})
-    with pytest.raises(ResultsError, match=r"'their_metric'.*install the package"):
-        compare([run])
+def test_what_a_metric_is_comes_from_the_run_and_not_from_the_registry(tmp_path: Path) -> None:
+    methods: dict[str, Scores] = {
+        "a": {("their_loss", None): noise(1, 5.0)},
+        "b": {("their_loss", None): noise(2, 9.0)},
+    }
+    facts = MetricFacts(
+        title="TL", family="theirs", higher_is_better=False, low=0.0, high=None, needs_ground_truth=False
+    )
+    made = {method: {"metrics": {"their_loss": facts}} for method in methods}
+    lines = compare([write_run(tmp_path / "run", methods, made=made)]).set_index("method")
+    assert lines["rank"].to_dict() == {"a": 1, "b": 2}
+    assert set(lines["metric_title"]) == {"TL"} and set(lines["family"]) == {"theirs"}
+    assert not lines["higher_is_better"].any()
+    made["b"] = {"metrics": {"their_loss": replace(facts, higher_is_better=True)}}
+    with pytest.raises(ResultsError, match="the metric their_loss had another direction"):
+        compare([write_run(tmp_path / "other", methods, made=made)])
+    made["b"] = {"metrics": {"their_loss": replace(facts, high=6.0)}}
+    with pytest.raises(ResultsError, match=r"their_loss is \S+, which is not within \[0, 6\]"):
+        compare([write_run(tmp_path / "beyond", methods, made=made)])
 
 
 def test_the_comparison_survives_a_csv(comparison: pd.DataFrame) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.made_up_runs import facts_of
 from xaibench.errors import ResultsError
 from xaibench.results import parts, store
 from xaibench.results.parts import MethodFacts, PartInfo
@@ -35,6 +36,7 @@ INFO = PartInfo(
         code="package.module:Saliency",
         native_shape=(8, 16),
     ),
+    metrics=facts_of(["faithfulness", "sparseness"]),
     audio_sha256={"a": "d", "b": "e"},
     ground_truth_sha256={},
     code_sha256="ghi",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from tests.support.made_up_runs import facts_of
 from xaibench.results.parts import EQUAL_AREA, SCHEMA
+from xaibench.validation.assess import assess
 
 CLIPS = 24
 # Means of a metric that sees the known order.
@@ -43,3 +45,8 @@ def rows_of(
                 ]
                 records.append([*about, metric, area, value, None])
     return pd.DataFrame(records, columns=SCHEMA.names)
+
+
+def assessed(rows: pd.DataFrame, methods: pd.DataFrame | None = None) -> pd.DataFrame:
+    """What `assess` makes of rows of registered metrics."""
+    return assess(rows, facts_of(set(rows["metric"])), methods)

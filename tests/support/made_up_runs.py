@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from xaibench import registry
 from xaibench.results.comparison import compare
-from xaibench.results.parts import EQUAL_AREA, SOFT, MethodFacts, PartInfo
+from xaibench.results.parts import EQUAL_AREA, SOFT, MethodFacts, MetricFacts, PartInfo
 from xaibench.results.store import Manifest, RunFolder
 
 Scores = dict[tuple[str, float | None], np.ndarray]
@@ -89,6 +91,7 @@ def write_run(
             classifier_sha256=sha256,
             weights_sha256=sha256,
             method=replace(facts, **(info or {}).get(key, {})),
+            metrics=facts_of({metric for metric, _ in scores}),
             audio_sha256={clip: "a" for frame in frames for clip in frame["clip"]},
             ground_truth_sha256={},
             code_sha256="c",
@@ -104,6 +107,23 @@ def write_run(
         )
         run.write(classifier, key, 0, pd.concat(frames), replace(part, **(made or {}).get(key, {})))
     return folder
+
+
+def facts_of(names: Iterable[str]) -> dict[str, MetricFacts]:
+    """What is known of registered metrics; of others, that higher is better."""
+    found = {}
+    for name in sorted(names):
+        kind = registry.load("metrics", name) if name in registry.names("metrics") else None
+        low, high = kind.bounds if kind else (-np.inf, np.inf)
+        found[name] = MetricFacts(
+            title=kind.title if kind else name,
+            family=kind.family if kind else "others",
+            higher_is_better=kind.higher_is_better if kind else True,
+            low=low if np.isfinite(low) else None,
+            high=high if np.isfinite(high) else None,
+            needs_ground_truth=kind.needs_ground_truth if kind else False,
+        )
+    return found
 
 
 def clips_of(methods: dict[str, Scores]) -> int:

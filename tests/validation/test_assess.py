@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.support.made_up_maps import CLIPS, RIGHT, rows_of
+from tests.support.made_up_maps import CLIPS, RIGHT, assessed, rows_of
 from tests.support.made_up_runs import FF
 from xaibench.errors import ResultsError
 from xaibench.results.parts import SOFT
@@ -17,7 +17,7 @@ from xaibench.validation.reference_maps import ORDER
 
 
 def line_of(rows: pd.DataFrame, metric: str, methods: pd.DataFrame | None = None) -> pd.Series:
-    lines = assess.assess(rows, methods)
+    lines = assessed(rows, methods)
     (index,) = lines.index[lines["metric"] == metric]
     return lines.loc[index]
 
@@ -80,9 +80,9 @@ def test_too_few_recordings_decide_nothing() -> None:
 def test_what_was_stopped_half_way_is_left_out() -> None:
     rows = rows_of({FF: RIGHT, ("deletion_auc", np.nan): RIGHT})
     stopped = rows[(rows["metric"] == FF[0]) | (rows["method"] != "inverted")]
-    assert set(assess.assess(stopped)["metric"]) == {FF[0]}
+    assert set(assessed(stopped)["metric"]) == {FF[0]}
     with pytest.raises(ResultsError, match="xaibench validate"):
-        assess.assess(stopped[stopped["metric"] != FF[0]])
+        assessed(stopped[stopped["metric"] != FF[0]])
 
 
 def test_agreement_is_the_rank_correlation_with_what_knows_the_ground_truth() -> None:
@@ -116,4 +116,4 @@ def test_methods_of_other_runs_join_the_agreement_if_they_have_all_clips() -> No
 def test_the_order_of_rows_changes_nothing() -> None:
     rows = rows_of({FF: RIGHT, ("faithfulness", 0.2): RIGHT, ("sparseness", np.nan): RIGHT})
     shuffled = rows.sample(frac=1, random_state=0)
-    pd.testing.assert_frame_equal(assess.assess(rows), assess.assess(shuffled))
+    pd.testing.assert_frame_equal(assessed(rows), assessed(shuffled))

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.text import Text
 from rich.console import Console
 
-from tests.support.made_up_maps import CLIPS, RIGHT, rows_of
+from tests.support.made_up_maps import CLIPS, RIGHT, assessed, rows_of
 from tests.support.made_up_runs import FF, noise, write_run
 from xaibench.errors import ResultsError
 from xaibench.reports import leaderboard, tables
@@ -25,9 +25,7 @@ def assessment() -> pd.DataFrame:
     noisy = dict.fromkeys(RIGHT, 5.0)
     scores = {FF: RIGHT, ("average_gain", 0.1): noisy, ("relevance_rank", np.nan): RIGHT, ("sparseness", np.nan): RIGHT}
     better = scores | {("average_gain", 0.1): RIGHT}
-    return assess.assess(
-        pd.concat([rows_of(scores), rows_of(better, classifier="vit-micro", seed=1)], ignore_index=True)
-    )
+    return assessed(pd.concat([rows_of(scores), rows_of(better, classifier="vit-micro", seed=1)], ignore_index=True))
 
 
 def test_tables_and_summary_name_the_failures(assessment: pd.DataFrame, tmp_path: Path) -> None:

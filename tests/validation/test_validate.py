@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from tests.support.made_up_maps import RIGHT, rows_of
+from tests.support.made_up_maps import RIGHT, assessed, rows_of
 from tests.support.made_up_runs import FF, noise, write_run
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import ResultsError, XaibenchError
@@ -29,7 +29,7 @@ def test_methods_of_other_runs_have_the_same_weights_and_are_no_controls(tmp_pat
     found = rows_of_methods(tmp_path, {"cnn-micro": "mine"})
     assert set(found["method"]) == {"good"}
     assert rows_of_methods(tmp_path / "nowhere", {}).empty
-    assert assess.assess(rows_of({FF: RIGHT}), rows_of_methods(tmp_path / "nowhere", {})) is not None
+    assert assessed(rows_of({FF: RIGHT}), rows_of_methods(tmp_path / "nowhere", {})) is not None
 
 
 def test_a_map_that_fails_is_named_and_the_others_are_kept(

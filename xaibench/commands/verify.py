@@ -52,8 +52,6 @@ def verify(
         with notes().status(f"reading {run}"):
             found = check(run)
         findings = list(found.findings)
-        for line in found.unchecked:
-            notes().print(f"{run}: {line}", style="yellow", markup=False, soft_wrap=True)
         again = ""
         if rescore and not findings:
             scored, lines = _rescore(run, rescore, classifier or [], data_dir, seed, device, explainers)

@@ -30,7 +30,7 @@ def cost(lines: pd.DataFrame) -> Figure:
         axis.set_xscale("log")
         style.title_panel(axis, classifier)
         sns.despine(ax=axis)
-    axes[0].set_ylabel(axis_label(SORT_METRIC))
+    axes[0].set_ylabel(axis_label(SORT_METRIC, lines))
     figure.supxlabel(f"{style.arrow(False, along=True)} Seconds to explain a clip\nbars: 95% intervals, grey: controls")
     handles = [Line2D([], [], linestyle="", label=method, **looks[method].style) for method in method_order(lines)]
     legend = figure.legend(handles=handles, loc="outside right upper", frameon=False, handletextpad=0.2)

@@ -54,7 +54,7 @@ def curves(lines: pd.DataFrame, classifier: str) -> Figure:
                 dodge = _DODGE ** (index - (len(shown) - 1) / 2)
                 line = pd.DataFrame({key: values[method] for key, values in panel.items()})
                 _draw_method(axis, line, looks[method], dodge)
-        _finish(axis, metric, panel["mean"].index.to_numpy(float))
+        _finish(axis, metric_heading(metric, own), panel["mean"].index.to_numpy(float))
         ends = panel["mean"].ffill().iloc[-1]
         _name_ends(axis, ends, {name: looks[name] for name in shown}, float(panel["mean"].index.max()))
     figure.suptitle(f"{lines['group'].iloc[0]}, {classifier}", x=0.01, ha="left")
@@ -83,13 +83,13 @@ def _draw_controls(axis: Axes, means: pd.DataFrame, controls: set[str]) -> None:
         axis.plot(means.index, means[name], color=style.CONTROL_COLOUR, linewidth=0.8, linestyle=dots, zorder=1)
 
 
-def _finish(axis: Axes, metric: str, areas: NDArray[np.float64]) -> None:
+def _finish(axis: Axes, heading: str, areas: NDArray[np.float64]) -> None:
     """Set the scale, ticks, title and grid of a metric's panel."""
     axis.set_xscale("log")
     axis.set_xticks(areas, [f"{100 * area:g}" for area in areas])
     axis.minorticks_off()
     axis.set_xlim(areas.min() / 1.25, areas.max() * 1.25)
-    style.title_panel(axis, metric_heading(metric))
+    style.title_panel(axis, heading)
     axis.grid(visible=True, axis="y")
     axis.grid(visible=False, axis="x")
     axis.set_axisbelow(True)

@@ -44,7 +44,7 @@ def distribution(rows: pd.DataFrame, lines: pd.DataFrame) -> Figure:
         if label.get_text() in controls:
             label.set(**style.APART)
     figure.supxlabel(
-        f"{axis_label(SORT_METRIC)}\n"
+        f"{axis_label(SORT_METRIC, lines)}\n"
         f"dot: clip, box: quartiles and median, diamond: mean, 95% interval, band: mean of {BASELINE}"
     )
     return figure

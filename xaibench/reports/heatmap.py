@@ -26,14 +26,14 @@ def heatmap(lines: pd.DataFrame, unproven: Collection[str] = ()) -> Figure:
         lines: of one group at the primary area, as `comparison.compare` gives them.
         unproven: metrics to mark.
     """
-    metrics = metric_order(set(lines["metric"]))
+    metrics = metric_order(lines)
     panels = [(str(name), panel) for name, panel in lines.groupby("classifier", sort=True)]
     heights = [panel["method"].nunique() for _, panel in panels]
     width = min(style.WIDTH, 1.6 + _COLUMN * len(metrics))
     figure = style.new_figure(width, _ROW * sum(heights) + 0.45 * len(heights) + 0.5)
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, (classifier, panel) in zip(axes, panels, strict=True):
-        _draw_panel(axis, panel, metrics, unproven)
+        _draw_panel(axis, panel, lines, metrics, unproven)
         first = axis is axes[0]  # has the metrics' names above it
         style.title_panel(axis, classifier, pad=22 if first else 4)
         axis.tick_params(length=0, labeltop=first, labelbottom=False, pad=1)
@@ -52,8 +52,10 @@ def heatmap(lines: pd.DataFrame, unproven: Collection[str] = ()) -> Figure:
     return figure
 
 
-def _draw_panel(axis: Axes, panel: pd.DataFrame, metrics: list[str], unproven: Collection[str]) -> None:
-    """Draw one classifier's cells, its methods above its controls."""
+def _draw_panel(
+    axis: Axes, panel: pd.DataFrame, lines: pd.DataFrame, metrics: list[str], unproven: Collection[str]
+) -> None:
+    """Draw one classifier's cells (`panel` of all lines), its methods above its controls."""
     methods = method_order(panel)
     cells = pd.MultiIndex.from_product([methods, metrics])
     by_cell = panel.set_index(["method", "metric"]).reindex(cells)
@@ -63,7 +65,7 @@ def _draw_panel(axis: Axes, panel: pd.DataFrame, metrics: list[str], unproven: C
     weak = by_cell["better_than_random"].eq(False).fillna(False)
     texts = [_three_digits(mean) + DAGGER * bool(mark) for mean, mark in zip(by_cell["mean"], weak, strict=True)]
     sns.heatmap(
-        places.set_axis([metric_heading(name, unproven).replace(" ", "\n") for name in metrics], axis=1),
+        places.set_axis([metric_heading(name, lines, unproven).replace(" ", "\n") for name in metrics], axis=1),
         ax=axis,
         annot=np.reshape(texts, places.shape),
         fmt="",

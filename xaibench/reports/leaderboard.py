@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from xaibench.reports.tables import (
     Row,
     Table,
 )
-from xaibench.results.comparison import BASELINE, at_equal_area, at_one_area, at_primary_area, metric_class, sign
+from xaibench.results.comparison import BASELINE, at_equal_area, at_one_area, at_primary_area
 from xaibench.results.conditions import CODE
 from xaibench.results.parts import SOFT
 from xaibench.storage.atomic import write_atomically
@@ -43,22 +44,35 @@ FIRST_METRICS = (
 )
 
 
-def metric_order(names: set[str]) -> list[str]:
-    """Sort metrics as people look for them: FIRST_METRICS, then by family and name."""
-    first = [name for name in FIRST_METRICS if name in names]
-    return first + sorted(names - set(first), key=lambda name: (metric_class(name).family, name))
+def metric_order(lines: pd.DataFrame) -> list[str]:
+    """Sort the metrics of a comparison as people look for them: FIRST_METRICS, then by family and name."""
+    families: dict[str, str] = dict(zip(lines["metric"], lines["family"], strict=True))
+    first = [name for name in FIRST_METRICS if name in families]
+    return first + sorted(families.keys() - set(first), key=lambda name: (families[name], name))
 
 
-def metric_heading(name: str, unproven: Collection[str] = ()) -> str:
-    """Write a metric's title with an arrow to its better side, and UNPROVEN behind it if it is one of these."""
-    metric = metric_class(name)
-    return f"{metric.title} {arrow(metric.higher_is_better)}{UNPROVEN * (name in unproven)}"
+def metric_heading(name: str, lines: pd.DataFrame, unproven: Collection[str] = ()) -> str:
+    """Write a metric's title with an arrow to its better side, and UNPROVEN behind it if it is one of these.
+
+    Args:
+        name: of the metric.
+        lines: of a comparison, which say what the metric is.
+        unproven: names of metrics to mark.
+    """
+    return f"{_title(name, lines)} {arrow(_rises(name, lines))}{UNPROVEN * (name in unproven)}"
 
 
-def axis_label(name: str) -> str:
+def axis_label(name: str, lines: pd.DataFrame) -> str:
     """Write a metric's name and title with an arrow along the axis to its better side."""
-    metric = metric_class(name)
-    return f"{name.capitalize()} ({metric.title}) {arrow(metric.higher_is_better, along=True)}"
+    return f"{name.capitalize()} ({_title(name, lines)}) {arrow(_rises(name, lines), along=True)}"
+
+
+def _title(name: str, lines: pd.DataFrame) -> str:
+    return str(lines.loc[lines["metric"] == name, "metric_title"].iloc[0])
+
+
+def _rises(name: str, lines: pd.DataFrame) -> bool:
+    return bool(lines.loc[lines["metric"] == name, "higher_is_better"].iloc[0])
 
 
 def unproven_metrics(folder: Path) -> frozenset[str]:
@@ -91,7 +105,7 @@ def _row_order(lines: pd.DataFrame) -> list[tuple[str, str]]:
     chosen = lines[lines["metric"] == SORT_METRIC]
     if len(chosen):
         chosen = chosen[chosen["rank"].notna()]
-        key = chosen.groupby(_ROW)["mean"].mean() * sign(SORT_METRIC) * -1
+        key = chosen.groupby(_ROW)["mean"].mean() * (-1 if _rises(SORT_METRIC, lines) else 1)
     else:
         key = lines.astype({"rank": float}).groupby(_ROW)["rank"].mean()
     control = lines.groupby(_ROW)["control"].first()
@@ -120,7 +134,7 @@ def wide(comparison: pd.DataFrame, group: str) -> pd.DataFrame:
                 "mean_rank": np.nan if record["mask"] == SOFT else own["rank"].astype(float).mean(),
                 "seconds_per_clip": own["seconds_per_clip"].iloc[0],
             }
-            for metric in (name for name in metric_order(set(lines["metric"])) if name in own.index):
+            for metric in (name for name in metric_order(lines) if name in own.index):
                 record[metric] = own.at[metric, "mean"]
                 for key in ("low", "high", "n", "undefined", "better_than_random"):
                     record[f"{metric}_{key}"] = own.at[metric, key]
@@ -140,11 +154,12 @@ def board(comparison: pd.DataFrame, group: str, classifier: str, unproven: Colle
     """
     here = (comparison["group"] == group) & (comparison["classifier"] == classifier)
     lines = at_one_area(comparison[here])
-    metrics = metric_order(set(lines["metric"]))
+    metrics = metric_order(lines)
     order = _row_order(lines)
     by_row = lines.drop_duplicates(_ROW).set_index(_ROW).loc[order]
     whole = lines.groupby(_ROW)["clips"].max()
-    columns = {metric_heading(name, unproven): _cells(lines[lines["metric"] == name], order, whole) for name in metrics}
+    headings = _headings(metrics, lines, unproven)
+    columns = {headings[name]: _cells(lines[lines["metric"] == name], order, whole) for name in metrics}
     costs = [(f"s/clip {arrow(False)}", [Cell(_short(cost)) for cost in by_row["seconds_per_clip"]])]
     if by_row["trained"].any():
         training = zip(by_row["training_seconds"], by_row["trained_parameters"], strict=True)
@@ -224,6 +239,13 @@ def row_marks(lines: pd.DataFrame) -> dict[tuple[str, str], str]:
 def _named(lists: Iterable[str]) -> list[str]:
     """Name what is in lists that are separated by semicolons, each once."""
     return list(dict.fromkeys(word for one in lists for word in one.split(";") if word))
+
+
+def _headings(metrics: list[str], lines: pd.DataFrame, unproven: Collection[str]) -> dict[str, str]:
+    """Write the heading of each metric; of metrics with the same one, the name too."""
+    found = {name: metric_heading(name, lines, unproven) for name in metrics}
+    twice = {heading for heading, count in Counter(found.values()).items() if count > 1}
+    return {name: f"{name} {heading}" if heading in twice else heading for name, heading in found.items()}
 
 
 def _marks(lines: pd.DataFrame) -> dict[tuple[str, str], str]:
@@ -312,7 +334,7 @@ def _notes(rows: tuple[Row, ...], lines: pd.DataFrame) -> tuple[str, ...]:
         notes.append(f"{PARTIAL}: lacks clips that the rest has; finish it with the command that began the run.")
     notes += _notes_on_clips(lines)
     if DOUBLE_DAGGER in names:
-        title = metric_class(SORT_METRIC).title
+        title = _title(SORT_METRIC, lines)
         notes.append(f"{DOUBLE_DAGGER}: a control that ignores the classifier is significantly better in {title}.")
     if "(" in tails:
         notes.append("(n): undefined on n clips, which the mean leaves out.")
@@ -335,9 +357,9 @@ def _notes_on_clips(lines: pd.DataFrame) -> list[str]:
         if (own["missing"] > 0).any()
     }
     shared: dict[str, list[str]] = {}
-    for metric in metric_order(set(fewer)):
+    for metric in (name for name in metric_order(lines) if name in fewer):
         clips, of, ranked = fewer[metric]
-        shared.setdefault(f"{clips} of {of}" if ranked else "", []).append(metric_class(metric).title)
+        shared.setdefault(f"{clips} of {of}" if ranked else "", []).append(_title(metric, lines))
     apart = shared.pop("", [])
     notes = [
         f"{', '.join(titles)}: compared on the clips that all methods have, {count}."

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from xaibench import registry
-from xaibench.errors import RegistryError, ResultsError
 from xaibench.results import conditions, selection, store
 from xaibench.results.areas import PRIMARY_AREA
-from xaibench.results.parts import SOFT
+from xaibench.results.parts import SOFT, MetricFacts, metrics_of
 from xaibench.results.selection import Group
 from xaibench.results.statistics import ALPHA, Floats, corrected_p, mean_interval
 
@@ -35,6 +32,7 @@ COLUMNS = (
         "polarity",
     ),
     *("control", "trained", "mask", "training_seconds", "trained_parameters"),
+    *("metric_title", "family", "higher_is_better"),
     *("group", "protocol", "seed", "precision", "compiled", "clips", "missing", "differs_in"),
 )
 _LINE = ["metric", "area", "mask", "method"]
@@ -50,7 +48,7 @@ def compare(runs: Sequence[Path]) -> pd.DataFrame:
         runs: folders written by `xaibench run`; those that may be compared are grouped (`selection.group`).
 
     Raises:
-        ResultsError: a folder cannot be read; runs contradict each other; a metric is not installed.
+        ResultsError: a folder cannot be read; runs contradict each other.
     """
     return compare_groups(selection.group(runs))
 
@@ -71,13 +69,13 @@ def compare_groups(groups: Sequence[Group]) -> pd.DataFrame:
     Holm-corrected over the methods of the cell, and missing where there is nothing to test. `mask` is
     EQUAL_AREA or SOFT; `training_seconds` and `trained_parameters` are what fitting the method cost,
     missing for one that is not `trained`. `differs_in` says what a line was made with that most were not
-    (`conditions.differences`).
+    (`conditions.differences`). `metric_title`, `family` and `higher_is_better` are what the runs say of the metric.
 
     Returns:
         COLUMNS, sorted by dataset, group, classifier, metric, area, rank.
 
     Raises:
-        ResultsError: sound, weights or parameters differ within a group; a metric is not installed.
+        ResultsError: sound, weights or parameters differ within a group.
     """
     lines = pd.concat([_compare_group(one) for one in groups], ignore_index=True)
     lines["area"] = lines["area"].mask(lines["area"] == _NO_AREA)
@@ -89,31 +87,6 @@ def compared_rows(groups: Sequence[Group]) -> pd.DataFrame:
     """The per-clip rows behind `compare_groups`, columns as in `parts.SCHEMA` and `group`."""
     rows = pd.concat([_shared(_rows(one)) for one in groups], ignore_index=True)
     return rows.assign(area=rows["area"].mask(rows["area"] == _NO_AREA))
-
-
-class MetricFacts(Protocol):
-    """What a metric's class says of itself, as far as comparisons and reports read it."""
-
-    title: str
-    family: str
-    higher_is_better: bool
-    needs_ground_truth: bool
-
-
-def metric_class(name: str) -> MetricFacts:
-    """Load the class of a row's metric, which knows its title, family and direction.
-
-    Raises:
-        ResultsError: it is not installed here.
-    """
-    try:
-        found: MetricFacts = registry.load("metrics", name)
-        return found
-    except RegistryError as error:
-        raise ResultsError(
-            f"the results hold the metric '{name}', whose direction is unknown here ({error}); "
-            "install the package that provides it"
-        ) from error
 
 
 def at_equal_area(lines: pd.DataFrame) -> pd.DataFrame:
@@ -156,20 +129,15 @@ def summarise(values: pd.DataFrame, recordings: NDArray) -> pd.DataFrame:
     return pd.DataFrame({"mean": found.mean, "low": found.low, "high": found.high, "n": n}, values.index)
 
 
-def sign(metric: str) -> int:
-    """1 where higher is better, else -1."""
-    return 1 if metric_class(metric).higher_is_better else -1
-
-
 def _compare_group(group: Group) -> pd.DataFrame:
     """Compute the lines of one group."""
     conditions.refuse_mixtures(group.parts)
-    rows, costs = _rows(group), _read_costs(group)
+    rows, costs, metrics = _rows(group), _read_costs(group), metrics_of(group.parts)
     controls = set(costs.loc[costs["control"], "method"])
     clips = _count_clips(rows)
     blocks = [
-        _compare_block(block, clips.loc[[classifier]].droplevel(0), controls).assign(classifier=str(classifier))
-        for classifier, block in _shared(rows).groupby("classifier", sort=True)
+        _compare_block(block, clips.loc[[name]].droplevel(0), controls, metrics).assign(classifier=str(name))
+        for name, block in _shared(rows).groupby("classifier", sort=True)
     ]
     about = group.conditions
     return (
@@ -224,13 +192,16 @@ def _read_costs(group: Group) -> pd.DataFrame:
     return merged.drop(columns=["seconds", "explained", "memory"])
 
 
-def _compare_block(rows: pd.DataFrame, clips: pd.DataFrame, controls: set[str]) -> pd.DataFrame:
+def _compare_block(
+    rows: pd.DataFrame, clips: pd.DataFrame, controls: set[str], metrics: Mapping[str, MetricFacts]
+) -> pd.DataFrame:
     """Compute the lines of one group and classifier.
 
     Args:
         rows: of the clips on which each cell is compared.
         clips: what `_count_clips` says of each line.
         controls: the names of its controls.
+        metrics: what the metrics are.
     """
     values, recordings = by_clip(rows, _LINE)
     scored = rows.groupby(_LINE).agg(accuracy=("correct", "mean"), size=("clip", "size"))
@@ -238,14 +209,19 @@ def _compare_block(rows: pd.DataFrame, clips: pd.DataFrame, controls: set[str]) 
     lines["undefined"] = lines["size"] - lines["n"]
     array, cells = values.to_numpy(), []
     for (metric, _, _), cell in lines.groupby(["metric", "area", "mask"], sort=True):
-        higher = array[cell.index] * sign(str(metric))
+        sign = metrics[str(metric)].sign
+        higher = array[cell.index] * sign
         if not cell["comparable"].all():
             higher = np.full_like(higher, np.nan)  # no clip is shared: there is nothing to rank
-        cells.append(_judge(cell, higher, recordings, controls))
+        cells.append(_judge(cell, higher, sign, recordings, controls))
+    about = {name: metrics[str(name)] for name in lines["metric"].unique()}
+    lines["metric_title"] = [about[name].title for name in lines["metric"]]
+    lines["family"] = [about[name].family for name in lines["metric"]]
+    lines["higher_is_better"] = [about[name].higher_is_better for name in lines["metric"]]
     return lines.join(pd.concat(cells))
 
 
-def _judge(cell: pd.DataFrame, values: Floats, recordings: NDArray, controls: set[str]) -> pd.DataFrame:
+def _judge(cell: pd.DataFrame, values: Floats, sign: int, recordings: NDArray, controls: set[str]) -> pd.DataFrame:
     """Rank, ties and verdict against the baseline in one cell; in `values` (methods, clips) higher is better."""
     methods = cell["method"].to_numpy(str)
     scored = np.count_nonzero(~np.isnan(values), axis=1) > 0
@@ -269,7 +245,7 @@ def _judge(cell: pd.DataFrame, values: Floats, recordings: NDArray, controls: se
         p_better = corrected_p(gains, recordings, "greater")
         for i, p_one in zip(others, p_better, strict=True):
             better[i] = None if np.isnan(p_one) else bool(p_one <= ALPHA)
-    means = np.where(scored, cell["mean"].to_numpy(float) * sign(cell["metric"].iloc[0]), np.nan)
+    means = np.where(scored, cell["mean"].to_numpy(float) * sign, np.nan)
     to_beat = np.array([method in controls and method != CEILING for method in methods])
     beats = to_beat & (gap < 0) & ~tied
     return pd.DataFrame(

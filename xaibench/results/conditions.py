@@ -21,7 +21,7 @@ _THREADS = re.compile(r", (\d+) threads")
 
 
 def refuse_mixtures(parts: Sequence[Part]) -> None:
-    """Refuse other sound or ground truth of a clip, other weights of a classifier, other parameters of a method.
+    """Refuse other sound or ground truth of a clip, other weights, other parameters, other directions of a metric.
 
     Weights and parameters may differ between folds: in a cross-validation each fold has classifiers of its own.
 
@@ -41,6 +41,8 @@ def refuse_mixtures(parts: Sequence[Part]) -> None:
             facts.append((("weights", classifier, fold), info.classifier_sha256, weights))
             method = ("parameters", classifier, fold, info.method.name)
             facts.append((method, info.method.parameters, f"{info.method.name} had other parameters"))
+        for metric, about in info.metrics.items():
+            facts.append((("direction", metric), about.higher_is_better, f"the metric {metric} had another direction"))
         for key, value, words in facts:
             before, other = known.setdefault(key, (value, part))
             if before != value:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -76,6 +78,36 @@ class MethodFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MetricFacts:
+    """What the results say of a metric, so that whoever reads them needs nothing installed.
+
+    Attributes:
+        title: short name used in tables.
+        family: group shown together.
+        higher_is_better: its direction.
+        low, high: smallest and largest possible value; None where there is no limit.
+        needs_ground_truth: whether it uses the known place of the event.
+    """
+
+    title: str
+    family: str
+    higher_is_better: bool
+    low: float | None
+    high: float | None
+    needs_ground_truth: bool
+
+    @property
+    def sign(self) -> int:
+        """1 where higher is better, else -1."""
+        return 1 if self.higher_is_better else -1
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Smallest and largest possible value, infinite where there is no limit."""
+        return -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
+
+
+@dataclass(frozen=True, kw_only=True)
 class PartInfo:
     """What a part cost and what it was made with.
 
@@ -83,6 +115,7 @@ class PartInfo:
         classifier_sha256: hash of the classifier: of its weights, temperature, classes and geometry.
         weights_sha256: hash of its weights alone.
         method: what the explainer is.
+        metrics: what the metrics are, by name.
         audio_sha256: hash of each clip's samples.
         ground_truth_sha256: hash of what is known of each clip; empty where nothing is.
         code_sha256: identity (storage.identity) of the method, the classifier's code, the protocol and the engine;
@@ -98,6 +131,7 @@ class PartInfo:
     classifier_sha256: str
     weights_sha256: str
     method: MethodFacts
+    metrics: dict[str, MetricFacts]
     audio_sha256: dict[str, str]
     ground_truth_sha256: dict[str, str]
     code_sha256: str
@@ -142,6 +176,11 @@ class Part:
 
 
 _PART_INFO = TypeAdapter(PartInfo)
+
+
+def metrics_of(parts: Iterable[Part]) -> dict[str, MetricFacts]:
+    """Return what parts say of their metrics, by name."""
+    return {name: facts for part in parts for name, facts in part.info.metrics.items()}
 
 
 def write_part(path: Path, rows: pd.DataFrame, info: PartInfo) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from xaibench import registry
-from xaibench.errors import RegistryError, ResultsError
+from xaibench.errors import ResultsError
 from xaibench.results import parts, store
 from xaibench.results.checks import problems
 from xaibench.results.parts import PartInfo
@@ -24,13 +23,11 @@ class Verified:
         parts: how many were read.
         pairs: pairs of a method (or its soft mask) and a classifier.
         findings: what is wrong, a line each; empty where nothing is.
-        unchecked: what could not be checked here, a line each.
     """
 
     parts: int
     pairs: int
     findings: tuple[str, ...]
-    unchecked: tuple[str, ...]
 
 
 def verify(folder: Path) -> Verified:
@@ -58,8 +55,7 @@ def verify(folder: Path) -> Verified:
     for pair in made.values():
         findings += _of_pair(folder, pair, manifest)
     findings += _of_classifiers(made)
-    metrics = sorted({metric for pair in made.values() for one in pair for metric in one.info.metrics_sha256})
-    return Verified(len(paths), len(made), tuple(findings), tuple(_not_installed(metrics)))
+    return Verified(len(paths), len(made), tuple(findings))
 
 
 @dataclass(frozen=True)
@@ -136,14 +132,4 @@ def _of_classifiers(made: dict[tuple[str, str], list[_Part]]) -> list[str]:
                 said = known.setdefault((classifier, clip), (predicted, method))
                 if said[0] != predicted:
                     found.append(f"{classifier}/{method}: {clip} is {predicted}, and {said[0]} in {said[1]}")
-    return found
-
-
-def _not_installed(metrics: list[str]) -> list[str]:
-    found = []
-    for metric in metrics:
-        try:
-            registry.load("metrics", metric)
-        except RegistryError:
-            found.append(f"{metric} is not installed here: whether its values are within its range was not checked")
     return found

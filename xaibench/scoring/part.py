@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 import traceback
@@ -18,7 +19,15 @@ from xaibench import registry
 from xaibench.classifiers.forward import Forwarder
 from xaibench.classifiers.isolation import Clips, Guard
 from xaibench.classifiers.loaded import LoadedClassifier
-from xaibench.errors import ClassifierError, IsolationError, ResultsError, XaibenchError, named, one_line
+from xaibench.errors import (
+    ClassifierError,
+    IsolationError,
+    RegistryError,
+    ResultsError,
+    XaibenchError,
+    named,
+    one_line,
+)
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.cache import Made, on_device
 from xaibench.explaining.explainer import Explainer
@@ -27,7 +36,7 @@ from xaibench.results.parts import EQUAL_AREA, SOFT, PartInfo
 from xaibench.results.store import RunFolder
 from xaibench.scoring.config import MethodOnClassifier, RunConfig, applicable
 from xaibench.scoring.context import Answer, Clean, ScoringContext
-from xaibench.scoring.facts import describe, facts_of
+from xaibench.scoring.facts import describe, facts_of, metric_facts
 from xaibench.scoring.identities import Identities
 from xaibench.scoring.memory import measure_peak
 from xaibench.scoring.metric import Metric, Scores
@@ -110,7 +119,7 @@ class Part:
             if set(needed) <= there and all(self.identities.metric(*one).known for one in needed.items()):
                 return None
             # Rescored whole, so that a part is always one method's one pass.
-            wanted |= {metric: registry.create("metrics", metric) for metric in there - set(wanted)}
+            wanted |= {metric: self._earlier(metric, info) for metric in sorted(there - set(wanted))}
         return {name: one for name, one in self._applicable(wanted, pair).items() if name not in without}
 
     def score(self, pair: MethodOnClassifier, metrics: dict[str, Metric]) -> Outcome:
@@ -151,6 +160,7 @@ class Part:
             classifier_sha256=self.loaded.identity,
             weights_sha256=self.loaded.sha256,
             method=facts,
+            metrics={name: metric_facts(metric) for name, metric in sorted(metrics.items())},
             audio_sha256=self._audio_sha256,
             ground_truth_sha256=self._ground_truth_sha256,
             code_sha256=self.identities.method(pair).sha256,
@@ -181,6 +191,17 @@ class Part:
         if spoiled:  # what was computed meanwhile may be of another classifier, or of other clips
             self._clean, self._made = None, None
         return Outcome(reason, metric, traceback=formatted(error))
+
+    def _earlier(self, name: str, info: PartInfo) -> Metric:
+        """Make a metric anew that only the earlier run was given."""
+        with contextlib.suppress(RegistryError):
+            metric: Metric = registry.create("metrics", name)
+            if self.identities.metric(name, metric).sha256 == info.metrics_sha256[name]:
+                return metric
+        raise ResultsError(
+            f"{self.folder.path} holds scores of the metric {name}, which is not the installed one of this name; "
+            "give it again, or choose another --out"
+        )
 
     def _check_same(self, pair: MethodOnClassifier, info: PartInfo) -> None:
         """Refuse a part that was made of anything else: what would differ must not end in one table."""

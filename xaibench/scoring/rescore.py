@@ -16,7 +16,7 @@ from xaibench import registry
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import RegistryError, ResultsError, XaibenchError, one_line
 from xaibench.results import agreement, store
-from xaibench.results.parts import PartInfo, read_part
+from xaibench.results.parts import MetricFacts, PartInfo, read_part
 from xaibench.results.store import RunFolder
 from xaibench.scoring.config import RunConfig
 from xaibench.scoring.evaluate import Event, evaluate
@@ -111,7 +111,7 @@ def _one(
         again, made = _score_again(rows, info, manifest, dataset, classifier, explainers)
     except XaibenchError as error:
         return Rescored(where, exact, one_line(error))
-    return Rescored(where, exact, _difference(rows, again, exact), made)
+    return Rescored(where, exact, _difference(rows, again, info.metrics, exact), made)
 
 
 def _score_again(
@@ -158,7 +158,7 @@ def _protocol(identifier: str) -> Protocol:
     raise RegistryError(f"no protocol with the id {identifier} is installed here")
 
 
-def _difference(rows: pd.DataFrame, again: pd.DataFrame, exact: bool) -> str:
+def _difference(rows: pd.DataFrame, again: pd.DataFrame, metrics: Mapping[str, MetricFacts], exact: bool) -> str:
     """Say where two tables differ; empty where they do not."""
     before, after = (
         table.fillna({"area": -1.0}).set_index(_KEY)[["value", "predicted"]].sort_index() for table in (rows, again)
@@ -169,7 +169,7 @@ def _difference(rows: pd.DataFrame, again: pd.DataFrame, exact: bool) -> str:
         return "the classifier predicts other classes"
     old, new = (table["value"].to_numpy(float) for table in (before, after))
     gap = np.where(np.isnan(old) & np.isnan(new), 0.0, np.abs(old - new))
-    scale = np.array([_scale(metric) for metric in before.index.get_level_values("metric")])
+    scale = np.array([_scale(metrics[metric]) for metric in before.index.get_level_values("metric")])
     allowed = np.zeros_like(scale) if exact else TOLERANCE * np.maximum(scale, np.abs(old))
     worst = int(np.nanargmax(np.where(np.isnan(gap), np.inf, gap - allowed)))
     if np.isnan(gap[worst]) or gap[worst] > allowed[worst]:
@@ -179,6 +179,6 @@ def _difference(rows: pd.DataFrame, again: pd.DataFrame, exact: bool) -> str:
     return ""
 
 
-def _scale(metric: str) -> float:
-    low, high = registry.load("metrics", metric).bounds
+def _scale(metric: MetricFacts) -> float:
+    low, high = metric.range
     return high - low if np.isfinite(high - low) else 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from xaibench.results.comparison import metric_class
+from xaibench import registry
 from xaibench.scoring.protocol import Summary
 
 ACCURACY = "accuracy"
@@ -32,7 +32,7 @@ def printed(rows: pd.DataFrame, batch_clips: int = BATCH_CLIPS) -> pd.DataFrame:
     for pair, block in rows.groupby(_PAIR, sort=True):
         for metric, clips in block.groupby("metric", sort=True):
             values = clips["value"].to_numpy(dtype=float)
-            per_batch = getattr(metric_class(str(metric)), "averaged_per_batch", False)
+            per_batch = _per_batch(str(metric))
             lines.append((*pair, metric, *_means(values, batch_clips, per_batch)))
         correct = block.drop_duplicates("clip")["correct"].to_numpy(dtype=float)
         lines.append((*pair, ACCURACY, *_means(correct, batch_clips, True)))
@@ -51,6 +51,12 @@ def summarise(rows: pd.DataFrame) -> list[Summary]:
         )
         for (dataset, classifier, method), block in printed(rows).groupby(_PAIR, sort=True)
     ]
+
+
+def _per_batch(metric: str) -> bool:
+    """Tell whether the recipes average a metric over batches; of metrics that are not registered they know nothing."""
+    known = metric in registry.names("metrics")
+    return known and getattr(registry.load("metrics", metric), "averaged_per_batch", False)
 
 
 def _means(values: np.ndarray, batch_clips: int, per_batch: bool) -> tuple[float, float, int, int]:

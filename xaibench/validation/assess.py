@@ -7,6 +7,7 @@ described, not judged.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from xaibench.errors import ResultsError
-from xaibench.results.comparison import at_primary_area, metric_class, sign
+from xaibench.results.comparison import at_primary_area
+from xaibench.results.parts import MetricFacts
 from xaibench.results.statistics import ALPHA, Floats, flips_for, holm, mean_interval, sign_flip_p
 from xaibench.validation.reference_maps import DEGRADED, ENDS, ORDER, REFERENCE_MAPS
 
@@ -34,11 +36,12 @@ FEWEST = math.ceil(math.log2(2 * len(ORDER) / ALPHA))
 Pair = tuple[str, str]
 
 
-def assess(rows: pd.DataFrame, methods: pd.DataFrame | None = None) -> pd.DataFrame:
+def assess(rows: pd.DataFrame, metrics: Mapping[str, MetricFacts], methods: pd.DataFrame | None = None) -> pd.DataFrame:
     """Judge each metric by its scores of the reference maps: one line per (classifier, metric, area).
 
     Columns, in the metric's units and, where it says "gain", positive where the better map scores better:
 
+    - metric_title, family, higher_is_better: what the metric is.
     - recordings, undefined: recordings with oracle and random defined; undefined values of all maps.
     - MAP, MAP_low, MAP_high: mean and 95% interval of a reference map.
     - A_over_B, _low, _high, _p: mean paired gain of A over B (ORDER) with its 95% interval, and p of a
@@ -54,15 +57,16 @@ def assess(rows: pd.DataFrame, methods: pd.DataFrame | None = None) -> pd.DataFr
 
     Args:
         rows: per-clip rows of the reference maps.
+        metrics: what the metrics are, by name.
         methods: per-clip rows of methods, which only the agreement looks at.
 
     Raises:
-        ResultsError: no metric has all reference maps on all clips; a metric is not installed.
+        ResultsError: no metric has all reference maps on all clips.
     """
     blocks = []
     for classifier, block in rows.groupby("classifier", sort=True):
         others = None if methods is None else methods[methods["classifier"] == classifier]
-        lines = _assess_block(block, others)
+        lines = _assess_block(block, metrics, others)
         if len(lines):
             lines.insert(0, "classifier", str(classifier))
             blocks.append(lines)
@@ -71,7 +75,7 @@ def assess(rows: pd.DataFrame, methods: pd.DataFrame | None = None) -> pd.DataFr
     return pd.concat(blocks, ignore_index=True)
 
 
-def _assess_block(rows: pd.DataFrame, methods: pd.DataFrame | None) -> pd.DataFrame:
+def _assess_block(rows: pd.DataFrame, metrics: Mapping[str, MetricFacts], methods: pd.DataFrame | None) -> pd.DataFrame:
     """Assess one classifier."""
     clips = rows.drop_duplicates("clip").sort_values("clip").set_index("clip")["src_file"]
     recordings = clips.to_numpy(str)
@@ -81,9 +85,10 @@ def _assess_block(rows: pd.DataFrame, methods: pd.DataFrame | None) -> pd.DataFr
         metric, area = str(cell["metric"].iloc[0]), float(cell["area"].iloc[0])
         if len(cell) < len(clips) * len(REFERENCE_MAPS):
             continue  # stopped half way; the next call scores the rest
-        direction = sign(metric)
+        about = metrics[metric]
+        direction = about.sign
         values = direction * _by_clip(cell, clips.index).reindex(list(REFERENCE_MAPS))
-        records.append({"metric": metric, "area": area} | _record(metric, values.to_numpy(float), recordings))
+        records.append({"metric": metric, "area": area} | _record(about, values.to_numpy(float), recordings))
         means.append(values.mean(axis=1))
         if methods is not None:
             same_area = methods["area"].isna() if np.isnan(area) else np.isclose(methods["area"].astype(float), area)
@@ -94,7 +99,7 @@ def _assess_block(rows: pd.DataFrame, methods: pd.DataFrame | None) -> pd.DataFr
             means[-1] = pd.concat([means[-1], direction * whole])
     lines = pd.DataFrame(records)
     if len(lines):
-        lines["agreement"], lines["maps"] = _agreement(lines, pd.concat(means, axis=1, ignore_index=True))
+        lines["agreement"], lines["maps"] = _agreement(lines, pd.concat(means, axis=1, ignore_index=True), metrics)
     return lines
 
 
@@ -103,16 +108,20 @@ def _by_clip(rows: pd.DataFrame, clips: pd.Index) -> pd.DataFrame:
     return rows.pivot(index="method", columns="clip", values="value").reindex(columns=clips).astype(float)
 
 
-def _record(metric: str, values: Floats, recordings: NDArray) -> dict[str, Any]:
+def _record(metric: MetricFacts, values: Floats, recordings: NDArray) -> dict[str, Any]:
     """Find means, gains, spread and verdict of one metric; in `values` (maps, clips) higher is better."""
     place = {name: index for index, name in enumerate(REFERENCE_MAPS)}
-    record: dict[str, Any] = {"family": metric_class(metric).family}
+    record: dict[str, Any] = {
+        "metric_title": metric.title,
+        "family": metric.family,
+        "higher_is_better": metric.higher_is_better,
+    }
     first, second = np.array([[place[a], place[b]] for a, b in ORDER]).T
     gains = values[first] - values[second]
     defined = ~np.isnan(gains[0])
     record |= {"recordings": len(set(recordings[defined])), "undefined": int(np.isnan(values).sum())}
     own = mean_interval(values, recordings)
-    direction = sign(metric)
+    direction = metric.sign
     for name, index in place.items():
         ends = sorted([direction * own.low[index], direction * own.high[index]])
         record |= {name: direction * own.mean[index], f"{name}_low": ends[0], f"{name}_high": ends[1]}
@@ -151,16 +160,19 @@ def _variance(values: Floats, recordings: NDArray) -> float:
     return float(means.var()) if len(means) > 1 else float("nan")
 
 
-def _agreement(lines: pd.DataFrame, means: pd.DataFrame) -> tuple[list[float], list[int]]:
+def _agreement(
+    lines: pd.DataFrame, means: pd.DataFrame, metrics: Mapping[str, MetricFacts]
+) -> tuple[list[float], list[int]]:
     """Correlate each line with the other metrics that know the ground truth; also return over how many maps.
 
     Args:
         lines: metric and area of each column of `means`.
         means: (maps, lines), higher is better.
+        metrics: what the metrics are.
     """
     primary = set(at_primary_area(lines).index)
     names = lines["metric"].tolist()
-    knowing = [i for i, name in enumerate(names) if i in primary and metric_class(name).needs_ground_truth]
+    knowing = [i for i, name in enumerate(names) if i in primary and metrics[name].needs_ground_truth]
     correlations = means.corr("spearman", min_periods=FEWEST_MAPS).to_numpy(float)
     agreement = []
     for i, name in enumerate(names):

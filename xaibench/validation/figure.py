@@ -17,7 +17,6 @@ from xaibench.reports import style
 from xaibench.reports.leaderboard import metric_heading, metric_order
 from xaibench.reports.tables import UNPROVEN
 from xaibench.results.comparison import at_primary_area
-from xaibench.results.comparison import sign as sign_of
 from xaibench.validation.assess import FAILS, NOT_WHERE
 
 _LOOKS = {
@@ -48,7 +47,7 @@ def validation(lines: pd.DataFrame) -> Figure:
         lines: at one area, as `assess` returns them.
     """
     judged = {name for name in lines["metric"] if (lines.loc[lines["metric"] == name, "verdict"] != NOT_WHERE).all()}
-    order = metric_order(set(lines["metric"]))
+    order = metric_order(lines)
     metrics = [name for name in order if name in judged] + [name for name in order if name not in judged]
     classifiers = sorted(set(lines["classifier"]))
     figure = style.new_figure(style.WIDTH, 0.21 * len(metrics) + 1.15)
@@ -88,7 +87,7 @@ def validation(lines: pd.DataFrame) -> Figure:
         axis.tick_params(axis="y", length=0)
         sns.despine(ax=axis, left=True)
     failed = set(lines.loc[lines["verdict"] == FAILS, "metric"])
-    axes[0].set_yticks(np.arange(len(metrics)), [metric_heading(name, failed) for name in metrics])
+    axes[0].set_yticks(np.arange(len(metrics)), [metric_heading(name, lines, failed) for name in metrics])
     axes[0].set_ylim(len(metrics) - 0.4, -0.6)
     for label, name in zip(axes[0].get_yticklabels(), metrics, strict=True):
         if name not in judged:
@@ -110,7 +109,7 @@ def _draw_places(axis: Axes, panel: pd.DataFrame, metrics: Sequence[str]) -> Non
         if metric not in panel.index:
             continue
         line = panel.loc[metric]
-        sign = sign_of(metric)
+        sign = 1 if line["higher_is_better"] else -1
         means = sign * line[list(_LOOKS)].astype(float)
         worst, reach = means.min(), means.max() - means.min()
         if not reach > 0:

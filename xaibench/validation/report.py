@@ -22,20 +22,20 @@ def summary(assessment: pd.DataFrame) -> list[str]:
     """Return a line per verdict: its metrics, each with the worst of all classifiers' verdicts, and why."""
     lines = at_primary_area(assessment)
     found: dict[str, list[str]] = {verdict: [] for verdict in (DISCRIMINATES, FAILS, UNDECIDED, NOT_WHERE)}
-    for metric in metric_order(set(lines["metric"])):
+    for metric in metric_order(lines):
         own = lines[lines["metric"] == metric]
         worst = next(word for word in (FAILS, UNDECIDED, DISCRIMINATES, NOT_WHERE) if word in set(own["verdict"]))
         whys = zip(own["classifier"], own["because"], strict=True)
         reasons = "; ".join(f"{classifier}: {because}" for classifier, because in whys if because)
-        found[worst].append(metric_heading(metric) + (f" ({reasons})" if reasons else ""))
+        found[worst].append(metric_heading(metric, lines) + (f" ({reasons})" if reasons else ""))
     return [f"{verdict}: {', '.join(metrics)}" for verdict, metrics in found.items() if metrics]
 
 
 def table(assessment: pd.DataFrame, classifier: str) -> Table:
     """Lay out one classifier: metrics by reference maps at the primary area, with effect, agreement and verdict."""
-    lines = at_primary_area(assessment[assessment["classifier"] == classifier]).set_index("metric")
-    metrics = metric_order(set(lines.index))
-    records: dict[str, Any] = {str(line["metric"]): line for line in lines.reset_index().to_dict("records")}
+    lines = at_primary_area(assessment[assessment["classifier"] == classifier])
+    metrics = metric_order(lines)
+    records: dict[str, Any] = {str(line["metric"]): line for line in lines.to_dict("records")}
     rows = []
     for metric in metrics:
         line = records[metric]
@@ -46,7 +46,7 @@ def table(assessment: pd.DataFrame, classifier: str) -> Table:
         judged = line["verdict"] != NOT_WHERE
         cells.append(Cell(line["graded"].replace(";", ", ") or "none" if judged else ""))
         cells.append(Cell(line["verdict"] + UNPROVEN * (line["verdict"] == FAILS) if judged else ""))
-        rows.append(Row(metric_heading(metric), not judged, tuple(cells)))
+        rows.append(Row(metric_heading(metric, lines), not judged, tuple(cells)))
     shared = f"{lines['recordings'].max()} recordings of {DATASET}, fold {', '.join(map(str, FOLDS))}"
     notes = [
         f"{DISCRIMINATES}: oracle significantly above random and above inverted, and no pair reversed.",
@@ -57,7 +57,8 @@ def table(assessment: pd.DataFrame, classifier: str) -> Table:
         "Not judged: metrics that do not ask where the importance lies.",
     ]
     notes += [
-        f"{UNPROVEN if line['verdict'] == FAILS else line['verdict']} {metric_heading(metric)}: {line['because']}."
+        f"{UNPROVEN if line['verdict'] == FAILS else line['verdict']} "
+        f"{metric_heading(metric, lines)}: {line['because']}."
         for metric, line in records.items()
         if line["because"]
     ]

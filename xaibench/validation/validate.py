@@ -83,7 +83,8 @@ def validate_metrics(
         )
     identities = {loaded.label: loaded.identity for loaded in classifiers}
     rows = store.read_rows(path)
-    return assess(rows[rows["classifier"].isin(list(identities))], rows_of_methods(results, identities))
+    rows = rows[rows["classifier"].isin(list(identities))]
+    return assess(rows, parts.metrics_of(store.read_parts(path)), rows_of_methods(results, identities))
 
 
 def rows_of_methods(root: Path, identities: Mapping[str, str]) -> pd.DataFrame:

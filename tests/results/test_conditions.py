@@ -51,6 +51,14 @@ def test_other_sound_weights_or_parameters_are_refused(
     assert ("--run" in line) == (runs == 2) and ("give the command of the run again" in line) == (runs == 1)
 
 
+def test_classifiers_of_two_rates_hear_the_same_clip(tmp_path: Path) -> None:
+    sound = {f"clip{i:03d}": "b" for i in range(CLIPS)}
+    made = {"b": {"audio_sha256": sound, "sample_rate": 32_000, "samples": 160_000}}
+    one = write_run(tmp_path / "one", {"a": {FF: noise(1)}})
+    two = write_run(tmp_path / "two", {"b": {FF: noise(2)}}, classifier="other", made=made)
+    assert len(compare([one, two]))
+
+
 def test_clips_of_runs_of_other_lengths_must_sound_the_same_too(tmp_path: Path) -> None:
     whole = write_run(tmp_path / "whole", {"a": {FF: noise(1)}})
     sound = {f"clip{i:03d}": "a" if i < 7 else "truncated" for i in range(8)}

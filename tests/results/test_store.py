@@ -37,6 +37,8 @@ INFO = PartInfo(
         native_shape=(8, 16),
     ),
     metrics=facts_of(["faithfulness", "sparseness"]),
+    sample_rate=16_000,
+    samples=80_000,
     audio_sha256={"a": "d", "b": "e"},
     ground_truth_sha256={},
     code_sha256="ghi",

@@ -92,6 +92,8 @@ def write_run(
             weights_sha256=sha256,
             method=replace(facts, **(info or {}).get(key, {})),
             metrics=facts_of({metric for metric, _ in scores}),
+            sample_rate=16_000,
+            samples=80_000,
             audio_sha256={clip: "a" for frame in frames for clip in frame["clip"]},
             ground_truth_sha256={},
             code_sha256="c",

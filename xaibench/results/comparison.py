@@ -204,6 +204,7 @@ def _compare_block(
         metrics: what the metrics are.
     """
     values, recordings = by_clip(rows, _LINE)
+    rows = rows.assign(correct=rows["correct"].astype(float))  # it may be null
     scored = rows.groupby(_LINE).agg(accuracy=("correct", "mean"), size=("clip", "size"))
     lines = summarise(values, recordings).join(scored).join(clips).reset_index()
     lines["undefined"] = lines["size"] - lines["n"]

@@ -32,10 +32,11 @@ def refuse_mixtures(parts: Sequence[Part]) -> None:
     for part in parts:
         info, classifier = part.info, part.classifier
         facts: list[tuple[tuple[str, ...], object, str]] = []
+        heard = str(info.sample_rate), str(info.samples)  # classifiers of several rates hear the same clip
         for clip, sha256 in info.audio_sha256.items():
-            facts.append((("sound", clip), sha256, f"clip {clip} had other sound"))
+            facts.append((("sound", clip, *heard), sha256, f"clip {clip} had other sound"))
         for clip, sha256 in info.ground_truth_sha256.items():
-            facts.append((("truth", clip), sha256, f"clip {clip} had another ground truth"))
+            facts.append((("truth", clip, *heard), sha256, f"clip {clip} had another ground truth"))
         for fold in map(str, part.table["fold"].unique().to_pylist()):
             weights = f"{classifier} had other weights, temperature or classes"
             facts.append((("weights", classifier, fold), info.classifier_sha256, weights))

@@ -35,7 +35,7 @@ SCHEMA = pa.schema(
         ("src_file", pa.string()),
         ("label", pa.string()),
         ("predicted", pa.string()),
-        ("correct", pa.bool_()),
+        ("correct", pa.bool_()),  # null where the label is none of the classifier's classes
         ("classifier", pa.string()),
         ("method", pa.string()),
         ("mask", pa.string()),  # EQUAL_AREA, or SOFT: the method's own mask, of any size
@@ -116,6 +116,7 @@ class PartInfo:
         weights_sha256: hash of its weights alone.
         method: what the explainer is.
         metrics: what the metrics are, by name.
+        sample_rate, samples: of the sound as the classifier heard it, in Hz, and its length.
         audio_sha256: hash of each clip's samples.
         ground_truth_sha256: hash of what is known of each clip; empty where nothing is.
         code_sha256: identity (storage.identity) of the method, the classifier's code, the protocol and the engine;
@@ -132,6 +133,8 @@ class PartInfo:
     weights_sha256: str
     method: MethodFacts
     metrics: dict[str, MetricFacts]
+    sample_rate: int
+    samples: int
     audio_sha256: dict[str, str]
     ground_truth_sha256: dict[str, str]
     code_sha256: str

@@ -142,6 +142,11 @@ def bound(config: RunConfig, loaded: LoadedClassifier, name: str) -> MethodOnCla
     reason = _unfit(name, unbound) or unbound.refusal(loaded.classifier, config.dataset.has_ground_truth)
     if reason is None and config.protocol.name not in unbound.protocols:
         reason = f"is not scored by the protocol {config.protocol.name}"
+    if reason is None and not config.protocol.heard and "picture" not in loaded.classifier.capabilities:
+        reason = (
+            f"is not scored by the protocol {config.protocol.name}, which feeds pictures: {loaded.classifier.name} "
+            "hears sound; use --protocol standard"
+        )
     if reason is not None:
         raise UnsupportedPairError(reason)
     method = copy.copy(unbound)  # each classifier has weights of its own

@@ -161,6 +161,8 @@ class Part:
             weights_sha256=self.loaded.sha256,
             method=facts,
             metrics={name: metric_facts(metric) for name, metric in sorted(metrics.items())},
+            sample_rate=self.loaded.classifier.sample_rate,
+            samples=self._waveform.shape[1],
             audio_sha256=self._audio_sha256,
             ground_truth_sha256=self._ground_truth_sha256,
             code_sha256=self.identities.method(pair).sha256,
@@ -231,9 +233,9 @@ class Part:
 
     @cached_property
     def _waveform(self) -> Tensor:
-        return torch.stack(
-            [torch.from_numpy(self.config.protocol.waveform(self.config.dataset, clip)) for clip in self.clips]
-        )
+        config, classifier = self.config, self.loaded.classifier
+        sounds = [config.protocol.waveform(config.dataset, clip, classifier) for clip in self.clips]
+        return torch.stack([torch.from_numpy(sound) for sound in sounds])
 
     @cached_property
     def _audio_sha256(self) -> dict[str, str]:
@@ -244,7 +246,9 @@ class Part:
         dataset = self.config.dataset
         if not dataset.has_ground_truth:
             return None
-        return torch.stack([torch.from_numpy(dataset.ground_truth(clip)) for clip in self.clips])
+        domain, samples = self.loaded.classifier.domain, self._waveform.shape[1]
+        known = [dataset.ground_truth_at(clip, domain, samples) for clip in self.clips]
+        return torch.stack([torch.from_numpy(one) for one in known])
 
     @cached_property
     def _ground_truth_sha256(self) -> dict[str, str]:
@@ -263,7 +267,9 @@ class Part:
             batch = replace(batch, ground_truth=ground_truth)
             silence, stem = self.forwarder.silence(batch), None
             if config.dataset.has_ground_truth:
-                stem = torch.stack([torch.from_numpy(config.dataset.stem(clip)) for clip in self.clips])
+                rate, samples = self.loaded.classifier.sample_rate, self._waveform.shape[1]
+                stems = [config.dataset.stem_at(clip, rate, samples) for clip in self.clips]
+                stem = torch.stack([torch.from_numpy(one) for one in stems])
             logits = self.forwarder.logits_of_clips(batch)
             self._clean = Clean(batch, logits, silence, self._waveform, stem)
             self._pristine = Clips(batch, self._clean.target)
@@ -351,8 +357,9 @@ class Part:
         self, pair: MethodOnClassifier, metric: str, area: float | None, scored: Scores, broken: Sequence[str | None]
     ) -> pd.DataFrame:
         assert self._clean is not None
-        classes = self.config.dataset.classes
-        predicted = self._clean.target.tolist()
+        known = self.loaded.classifier.classes
+        labels = [self.config.dataset.classes[clip.label] for clip in self.clips]
+        predicted = [known[c] for c in self._clean.target.tolist()]
         reasons = [first or second for first, second in zip(broken, scored.reasons, strict=True)]
         values = scored.values.tolist()
         for i, value in enumerate(values):
@@ -364,9 +371,9 @@ class Part:
                 "fold": [clip.fold for clip in self.clips],
                 "clip": [clip.id for clip in self.clips],
                 "src_file": [clip.src_file for clip in self.clips],
-                "label": [classes[clip.label] for clip in self.clips],
-                "predicted": [classes[c] for c in predicted],
-                "correct": [clip.label == c for clip, c in zip(self.clips, predicted, strict=True)],
+                "label": labels,
+                "predicted": predicted,
+                "correct": [a == b if a in known else None for a, b in zip(labels, predicted, strict=True)],
                 "classifier": self.loaded.label,
                 "method": pair.name,
                 "mask": SOFT if pair.soft else EQUAL_AREA,

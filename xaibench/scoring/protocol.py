@@ -10,6 +10,7 @@ import pandas as pd
 from torch import Tensor
 
 from xaibench import registry
+from xaibench.classifiers.base import Classifier
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
 from xaibench.sound.dataset import Clip, Dataset
@@ -62,9 +63,11 @@ class Protocol:
         """Whether classifiers hear sound; else they are fed pictures."""
         return self.spectrogram is None
 
-    def waveform(self, dataset: Dataset, clip: Clip) -> np.ndarray:
-        """Return the float32 (80000,) samples of one clip."""
-        return dataset.waveform(clip) if self.limited else dataset.unlimited_waveform(clip)
+    def waveform(self, dataset: Dataset, clip: Clip, classifier: Classifier) -> np.ndarray:
+        """Return the samples of one clip as a classifier hears it, float32 (samples,)."""
+        if not self.limited:
+            return dataset.unlimited_waveform(clip)
+        return dataset.waveform_at(clip, classifier.sample_rate, classifier.samples)
 
     def batch(
         self,

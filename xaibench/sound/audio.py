@@ -29,22 +29,40 @@ PICTURE_SHAPE = DOMAIN.shape(CLIP_SAMPLES)
 MOST_COEFFICIENTS = 2**19
 
 
-def to_clip(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Mix to mono, resample to 16 kHz, cut or zero-pad to 80,000 samples.
+def to_clip(samples: np.ndarray, rate: int, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Mix to mono, resample, cut or zero-pad to 5 s.
 
     Args:
         samples: float32 (samples, channels).
-        rate: sample rate in Hz.
+        rate: their sample rate in Hz.
+        sample_rate: of the clip.
 
     Returns:
-        float32 (80000,). Resamplers and lossy decoders overshoot [-1, 1]; this is left as it is.
+        float32, (80000,) at 16 kHz. Resamplers and lossy decoders overshoot [-1, 1]; this is left as it is.
     """
     mono = samples.mean(axis=1, dtype=np.float32)
-    if rate != SAMPLE_RATE:
+    if rate != sample_rate:
         # Cut first, so that samples that are dropped are not resampled.
-        mono = _resampled(mono[: int(USED_SECONDS * rate)], Fraction(rate, SAMPLE_RATE))
-    clip = np.zeros(CLIP_SAMPLES, dtype=np.float32)
-    kept = mono[:CLIP_SAMPLES]
+        mono = _resampled(mono[: int(USED_SECONDS * rate)], Fraction(rate, sample_rate))
+    return of_length(mono, clip_samples(sample_rate))
+
+
+def at_rate(clip: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Resample a clip of 5 s at 16 kHz, float32 (80000,), to another rate: the same 5 s."""
+    if sample_rate == SAMPLE_RATE:
+        return clip
+    return of_length(_resampled(clip, Fraction(SAMPLE_RATE, sample_rate)), clip_samples(sample_rate))
+
+
+def clip_samples(sample_rate: int) -> int:
+    """Return the number of samples in the 5 s of a clip."""
+    return round(CLIP_SECONDS * sample_rate)
+
+
+def of_length(mono: np.ndarray, samples: int) -> np.ndarray:
+    """Cut float32 (samples,) to a length, or pad it with zeros."""
+    clip = np.zeros(samples, dtype=np.float32)
+    kept = mono[:samples]
     clip[: len(kept)] = kept
     return clip
 

@@ -14,6 +14,7 @@ from xaibench.errors import AudioError, DataError, RegistryError
 if TYPE_CHECKING:
     import numpy as np
 
+    from xaibench.sound.domain import Domain
     from xaibench.sound.findings import Finding
 
 TRAIN_FOLDS = (1, 2, 3)
@@ -96,6 +97,24 @@ class Dataset(abc.ABC):
         """Return the samples before they are clipped to [-1, 1], which resamplers and lossy decoders overshoot."""
         return self.waveform(clip)
 
+    def waveform_at(self, clip: Clip, sample_rate: int, samples: int | None = None) -> np.ndarray:
+        """Return one clip as a classifier hears it, float32 (samples,), in [-1, 1].
+
+        Args:
+            clip: which one.
+            sample_rate: in Hz.
+            samples: cut to this length, or padded with zeros; None: the whole clip.
+        """
+        return self._as_heard(self.waveform(clip), sample_rate, samples)
+
+    def _as_heard(self, waveform: np.ndarray, sample_rate: int, samples: int | None) -> np.ndarray:
+        import numpy as np
+
+        from xaibench.sound import audio
+
+        resampled = np.clip(audio.at_rate(waveform, sample_rate), -1.0, 1.0)
+        return resampled if samples is None else audio.of_length(resampled, samples)
+
     def findings(self, clip: Clip) -> tuple[Finding, ...]:
         """Tell what is odd about the sound of one clip, such as silence; empty if nothing is.
 
@@ -138,6 +157,41 @@ class Dataset(abc.ABC):
             DataError: the dataset has no stems.
         """
         raise DataError(f"{self.name} has no stems; choose a dataset that has, such as synth")
+
+    def ground_truth_at(self, clip: Clip, domain: Domain, samples: int | None = None) -> np.ndarray:
+        """Return where the labelled event is the loudest sound, on the picture of another domain: bool (freq, time).
+
+        It is computed from the event's stem and the rest of the clip. Above half the rate of these there is no sound,
+        and no event.
+
+        Args:
+            clip: which one.
+            domain: of the picture.
+            samples: length of the clip in the domain's rate, as in `waveform_at`.
+
+        Raises:
+            DataError: the dataset has no ground truth.
+        """
+        import torch
+
+        from xaibench.sound import audio
+
+        if domain == audio.DOMAIN and samples in (None, audio.CLIP_SAMPLES):
+            return self.ground_truth(clip)
+        event = torch.from_numpy(self.stem_at(clip, domain.sample_rate, samples))
+        whole = torch.from_numpy(self.waveform_at(clip, domain.sample_rate, samples))
+        loud = domain.stft(torch.stack([event, whole - event])).abs()
+        there = domain.frequencies < audio.SAMPLE_RATE / 2
+        known: np.ndarray = ((loud[0] > loud[1]) & there[:, None]).numpy()
+        return known
+
+    def stem_at(self, clip: Clip, sample_rate: int, samples: int | None = None) -> np.ndarray:
+        """Return the labelled event alone, as `waveform_at` returns the clip.
+
+        Raises:
+            DataError: the dataset has no stems.
+        """
+        return self._as_heard(self.stem(clip), sample_rate, samples)
 
     def fingerprint(self) -> str:
         """Return a hash of the clip list. Runs can be compared only if it is equal."""

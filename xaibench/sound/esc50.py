@@ -6,8 +6,10 @@ K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", ACM Multime
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ import pandas as pd
 import soundfile
 
 from xaibench.errors import DataError
-from xaibench.sound import reading
+from xaibench.sound import audio, reading
 from xaibench.sound.dataset import Clip, Dataset
 from xaibench.sound.findings import Finding, Kind
 from xaibench.storage.array_cache import cached
@@ -24,7 +26,7 @@ COLUMNS = ("filename", "fold", "target", "category", "esc10", "src_file", "take"
 # Another version of these libraries may give other samples.
 DECODER = f"sndfile{soundfile.__libsndfile_version__}-torchaudio{metadata.version('torchaudio')}"
 # Groups of the cache; their numbers change when other samples or findings come out of the same file.
-_SOUND, _FINDINGS = "audio-16k-v2", "audio-findings-v1"
+_SOUND, _FINDINGS, _SOUND_AT = "audio-16k-v2", "audio-findings-v1", "audio-{}hz-v1"
 _SEPARATORS = frozenset("/\\\0")
 REMEDY = "run 'xaibench data check PATH' for the whole list"
 
@@ -75,19 +77,30 @@ class Esc50(Dataset):
     def unlimited_waveform(self, clip: Clip) -> np.ndarray:
         return self._kept(clip, _SOUND)
 
+    def waveform_at(self, clip: Clip, sample_rate: int, samples: int | None = None) -> np.ndarray:
+        """Return one clip as a classifier hears it, resampled once: from the rate of its file."""
+        if sample_rate == audio.SAMPLE_RATE:
+            return super().waveform_at(clip, sample_rate, samples)
+        with self._opened(clip) as (file, key):
+
+            def decode() -> np.ndarray:
+                file.seek(0)
+                decoded = reading.decode(file, str(self._path(clip)))
+                return audio.to_clip(decoded.samples, decoded.rate, sample_rate)
+
+            found = np.clip(cached(_SOUND_AT.format(sample_rate), key, decode), -1.0, 1.0)
+        return found if samples is None else audio.of_length(found, samples)
+
     def findings(self, clip: Clip) -> tuple[Finding, ...]:
         return tuple(Finding(Kind(kind), text) for kind, text in self._kept(clip, _FINDINGS))
 
     def _kept(self, clip: Clip, group: str) -> np.ndarray:
         """Return what a group of the cache holds of a clip; a clip that is decoded for one is kept in both."""
-        path = self.folder / "audio" / clip.filename
-        with reading.opened(path) as file:
-            # The key is the content: a replaced file is decoded again, a moved folder is not.
-            key = f"{hashlib.file_digest(file, 'sha256').hexdigest()}-{DECODER}"
+        with self._opened(clip) as (file, key):
 
             def decode() -> np.ndarray:
                 file.seek(0)
-                read = reading.as_clip(reading.decode(file, str(path)))
+                read = reading.as_clip(reading.decode(file, str(self._path(clip))))
                 texts = np.array([(one.kind, one.text) for one in read.findings], dtype=str).reshape(-1, 2)
                 if group == _SOUND:
                     cached(_FINDINGS, key, lambda: texts)
@@ -96,6 +109,16 @@ class Esc50(Dataset):
                 return texts
 
             return cached(group, key, decode)
+
+    @contextmanager
+    def _opened(self, clip: Clip) -> Iterator[tuple[BufferedReader, str]]:
+        """Open a clip's file; give it and its key in the cache."""
+        with reading.opened(self._path(clip)) as file:
+            # The key is the content: a replaced file is decoded again, a moved folder is not.
+            yield file, f"{hashlib.file_digest(file, 'sha256').hexdigest()}-{DECODER}"
+
+    def _path(self, clip: Clip) -> Path:
+        return self.folder / "audio" / clip.filename
 
 
 class Esc10(Esc50):

@@ -7,6 +7,7 @@ from itertools import zip_longest
 import numpy as np
 
 from xaibench.sound.dataset import Clip, Dataset
+from xaibench.sound.domain import Domain
 from xaibench.sound.findings import Finding
 
 
@@ -35,6 +36,9 @@ class Few(Dataset):
     def unlimited_waveform(self, clip: Clip) -> np.ndarray:
         return self._whole.unlimited_waveform(clip)
 
+    def waveform_at(self, clip: Clip, sample_rate: int, samples: int | None = None) -> np.ndarray:
+        return self._whole.waveform_at(clip, sample_rate, samples)
+
     def findings(self, clip: Clip) -> tuple[Finding, ...]:
         return self._whole.findings(clip)
 
@@ -43,3 +47,9 @@ class Few(Dataset):
 
     def stem(self, clip: Clip) -> np.ndarray:
         return self._whole.stem(clip)
+
+    def ground_truth_at(self, clip: Clip, domain: Domain, samples: int | None = None) -> np.ndarray:
+        return self._whole.ground_truth_at(clip, domain, samples)
+
+    def stem_at(self, clip: Clip, sample_rate: int, samples: int | None = None) -> np.ndarray:
+        return self._whole.stem_at(clip, sample_rate, samples)

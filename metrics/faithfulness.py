@@ -6,11 +6,40 @@ the spectrogram times the mask and times its complement.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
 
 from xaibench.results.areas import CURVE_AREAS
-from xaibench.scoring.context import Masked, Part, Perturbation, ScoringContext
+from xaibench.scoring.context import Masked, Part, Perturbation, ScoringContext, scaled
 from xaibench.scoring.metric import Metric, Scores, scores
+
+# Where clips are heard, a part of the whole clip is synthesised and the clip is not: p differs by the rounding.
+LEAST_RISE = 1e-6
+ENERGY_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class WithoutEnergy(Perturbation):
+    """The clip without its most important bins, as many as are needed to hold a share of its energy.
+
+    A control that attenuates makes the whole clip softer, so that the same share of its energy goes.
+
+    Attributes:
+        share: of the sum of |X|^2 over the bins, above 0 and at most 1.
+    """
+
+    share: float
+
+    def apply(self, context: ScoringContext) -> Tensor:
+        x = context.clean.batch.x
+        if context.explainer.method.attenuates:
+            return scaled(x, math.sqrt(1 - self.share))
+        counts = context.ranking.counts_holding(torch.expm1(x.double()).square(), self.share)
+        return x * (~context.ranking.top_counts(counts)).float()
 
 
 class _Masking(Metric):
@@ -54,6 +83,32 @@ class Faithfulness(_Masking):
         return scores(context.p_full - context.p_removed(area))
 
 
+class FaithfulnessEqualEnergy(Metric):
+    title = "FF(energy)"
+    family = "faithfulness"
+    reference = "xaibench; the difference is that of FF (Paissan et al., L-MAC, arXiv 2403.13086)"
+    description = (
+        "how much probability the predicted class loses without the most important bins that hold half of the energy"
+    )
+    formula = "p_c(x) - p_c(removed), removed the fewest most important bins with 50% of the sum of |X|^2"
+    traps = (
+        "FF at an equal area rises with the energy that a mask removes, and this does not: energy alone scores low. "
+        "Faint bins are free here, so read it beside FF; what holds under both is the strong claim"
+    )
+    higher_is_better = True
+    bounds = (-1.0, 1.0)
+    cost = "1"
+    in_default_set = True
+    reads_masks_only = True
+    protocols = frozenset({"standard"})
+
+    def perturbations(self, areas: Sequence[float | None]) -> list[Perturbation]:
+        return [WithoutEnergy(ENERGY_SHARE)]
+
+    def score(self, context: ScoringContext, area: float | None) -> Scores:
+        return scores(context.p_full - context.p_changed(WithoutEnergy(ENERGY_SHARE)))
+
+
 class FaithfulnessKept(_Masking):
     title = "FF(kept)"
     reference = "Della Libera et al., arXiv 2402.02754, and compute_faithfulness of its recipe, interpret_amt.py"
@@ -90,28 +145,34 @@ class AverageIncrease(_Masking):
     title = "AI"
     reference = "Chattopadhyay et al., Grad-CAM++, arXiv 1710.11063"
     description = "100 if the most important bins alone are classified with more confidence than the whole clip, else 0"
-    formula = "100 if p_c(kept) > p_c(x), else 0"
+    formula = "100 if p_c(kept) > p_c(x), else 0; heard, p_c must rise by more than 1e-6"
     traps = "a rise of 0.0001 counts as much as one of 0.5"
     higher_is_better = True
     bounds = (0.0, 100.0)
 
     def score(self, context: ScoringContext, area: float | None) -> Scores:
-        return scores(100.0 * (context.p_kept(area) > context.p_full))
+        return scores(100.0 * (_rise(context, area) > 0))
 
 
 class AverageGain(_Masking):
     title = "AG"
     reference = "Zhang et al., Opti-CAM, arXiv 2301.07002"
     description = "percentage of the missing confidence that is gained when only the most important bins are left"
-    formula = "100 max(0, p_c(kept) - p_c(x)) / (1 - p_c(x))"
+    formula = "100 max(0, p_c(kept) - p_c(x)) / (1 - p_c(x)); heard, a rise of at most 1e-6 is none"
     traps = "it divides by 1 - p_c(x), so clips classified with near certainty weigh most"
     higher_is_better = True
     bounds = (0.0, 100.0)
 
     def score(self, context: ScoringContext, area: float | None) -> Scores:
-        p_full, p_kept = context.p_full, context.p_kept(area)
-        gain = 100 * (p_kept - p_full).clamp(min=0) / (1 - p_full)
+        p_full = context.p_full
+        gain = 100 * _rise(context, area) / (1 - p_full)
         return scores(gain, p_full >= 1, "the clean clip's probability is 1: nothing can be gained")
+
+
+def _rise(context: ScoringContext, area: float | None) -> Tensor:
+    """How much more probable c is in the kept part than in the whole clip, (batch,); 0 where it is not."""
+    rise = context.p_kept(area) - context.p_full
+    return torch.where(rise > (LEAST_RISE if context.clean.batch.heard else 0.0), rise, 0.0)
 
 
 class _Curve(Metric):

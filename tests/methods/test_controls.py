@@ -23,8 +23,8 @@ from xaibench.testing import toy_batch, toy_classifier
 
 CLIPS = 16
 OF_MASKS = {
-    *("average_drop", "average_gain", "average_increase", "deletion_auc", "faithfulness", "faithfulness_kept"),
-    *("fidelity_in", "insertion_auc", "si_sdr"),
+    *("average_drop", "average_gain", "average_increase", "deletion_auc", "energy_removed", "faithfulness"),
+    *("faithfulness_equal_energy", "faithfulness_kept", "fidelity_in", "insertion_auc", "mask_inconsistency", "si_sdr"),
 }
 
 

@@ -19,10 +19,11 @@ from xaibench.scoring.metric import Metric
 from xaibench.sound import audio
 
 NAMES = [
-    *("average_drop", "average_gain", "average_increase", "faithfulness", "faithfulness_kept", "fidelity_in"),
-    *("mask_area", "mask_iou", "si_sdr"),
+    *("average_drop", "average_gain", "average_increase", "energy_removed", "faithfulness", "faithfulness_kept"),
+    *("fidelity_in", "mask_area", "mask_inconsistency", "mask_iou", "si_sdr"),
 ]
-OF_SPECTROGRAMS = [name for name in NAMES if name != "si_sdr"]  # of sound: at the end
+OF_SOUND_ALONE = ("energy_removed", "mask_inconsistency", "si_sdr")  # at the end, and in test_heard.py
+OF_SPECTROGRAMS = [name for name in NAMES if name not in OF_SOUND_ALONE]
 CLIPS = 8
 
 

@@ -19,8 +19,9 @@ from xaibench.scoring.metric import Metric, Scores
 
 # What needs more than a map and probabilities: explanations of changed clips or classifiers, or sound.
 ELSEWHERE = {
-    *("avg_sensitivity", "efficient_mprt", "local_lipschitz", "mask_area", "max_sensitivity", "mprt", "random_logit"),
-    *("relative_input_stability", "relative_output_stability", "si_sdr", "sufficiency"),
+    *("avg_sensitivity", "efficient_mprt", "energy_removed", "local_lipschitz", "mask_area", "mask_inconsistency"),
+    *("max_sensitivity", "mprt", "random_logit", "relative_input_stability", "relative_output_stability", "si_sdr"),
+    "sufficiency",
     *(name for name in registry.names("metrics") if name.startswith("legacy_")),
 }
 # Tested here, but for the comparison with a slow reference, which needs the draws: test_references.py knows where.

@@ -99,6 +99,21 @@ def faithfulness(clip: Clip, area: float) -> float:
     return p_full(clip) - p_removed(clip, area)
 
 
+def faithfulness_equal_energy(clip: Clip, area: None) -> float:
+    """FF where what is removed is a share of the energy: the fewest most important bins with half of sum |X|^2."""
+    rows, columns = clip.importance.shape
+    bins = sorted(((float(clip.importance[f, t]), f, t) for f in range(rows) for t in range(columns)), reverse=True)
+    energy = {(f, t): (math.exp(float(clip.x[f, t])) - 1) ** 2 for _, f, t in bins}
+    left = clip.x.copy()
+    gone = 0.0
+    for _, f, t in bins:
+        if gone >= math.fsum(energy.values()) / 2:
+            break
+        gone += energy[f, t]
+        left[f, t] = 0
+    return p_full(clip) - float(clip.probabilities(left)[predicted(clip)])
+
+
 def faithfulness_kept(clip: Clip, area: float) -> float:
     """ "Faithfulness" as the recipe of arXiv 2402.02754 computes it: p_c(x) - p_c(kept)."""
     return p_full(clip) - p_kept(clip, area)
@@ -236,6 +251,7 @@ REFERENCES: dict[str, Callable[..., float]] = {
     "deletion_auc": deletion_auc,
     "effective_complexity": effective_complexity,
     "faithfulness": faithfulness,
+    "faithfulness_equal_energy": faithfulness_equal_energy,
     "faithfulness_kept": faithfulness_kept,
     "fidelity_in": fidelity_in,
     "insertion_auc": insertion_auc,

@@ -49,6 +49,11 @@ class Perturbation(abc.ABC):
         """
 
 
+def scaled(x: Tensor, gains: Tensor | float) -> Tensor:
+    """Multiply the linear magnitudes of pictures (batch, freq, time) by gains."""
+    return torch.log1p(gains * torch.expm1(x))
+
+
 @dataclass(frozen=True)
 class Masked(Perturbation):
     """The clip with only its most important bins ("kept"), or without them ("removed").
@@ -65,8 +70,7 @@ class Masked(Perturbation):
     def apply(self, context: ScoringContext) -> Tensor:
         mask = context.mask(self.area)
         if mask.is_floating_point():
-            share = mask if self.part == "kept" else 1 - mask
-            return torch.log1p(share * torch.expm1(context.clean.batch.x))
+            return scaled(context.clean.batch.x, mask if self.part == "kept" else 1 - mask)
         share = mask if self.part == "kept" else ~mask
         return context.clean.batch.x * share.float()  # a third of the time that a bool takes on a CPU
 
@@ -189,6 +193,18 @@ class ScoringContext:
     def changed(self, perturbation: Perturbation) -> Batch:
         """The changed clips, as clips that the method can be asked about."""
         return self.clean.batch.changed(perturbation.apply(self), self.classifier.domain)
+
+    def sound(self, perturbation: Perturbation) -> Tensor:
+        """The changed clips as they are heard, float32 (batch, samples); only where the classifier hears sound."""
+        batch, domain = self.clean.batch, self.classifier.domain
+        x, phase = _picture(perturbation.apply(self), batch.phase)
+        samples = batch.samples
+        assert phase is not None and samples is not None
+
+        def synthesise(start: int, stop: int) -> Tensor:
+            return domain.synthesise(x[start:stop], phase[start:stop], samples)
+
+        return torch.cat(self.explainer.forwarder.in_micro_batches(len(self), synthesise))
 
     def filled(self, missing: Tensor, x: Tensor) -> Tensor | Picture:
         """Fill bins with other magnitudes and, where the classifier hears sound, with a phase that is not the clip's.

@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from xaibench.scoring.float_keys import ascending, keys_of, values_of
+from xaibench.scoring.float_keys import ascending, behind_of, keys_of, values_of
 from xaibench.sound.batch import Batch, clip_seed
 
 _ABOVE = torch.iinfo(torch.int64).max
@@ -62,6 +62,22 @@ class Ranking:
     def top_counts(self, counts: Tensor) -> Tensor:
         """Bool mask (batch, freq, time) of the `counts[i]` most important bins of clip i."""
         return (self._keys >= self._threshold(counts)[:, None]).view(self._shape)
+
+    def counts_holding(self, amounts: Tensor, share: float) -> Tensor:
+        """Count the most important bins that are needed to hold a share of an amount, int64 (batch,).
+
+        Args:
+            amounts: of each bin, not negative, (batch, freq, time); what lies in silent frames does not count.
+            share: of the sum, above 0 and at most 1.
+        """
+        silent = self._keys < 0
+        known = amounts.flatten(1).double().masked_fill(silent, 0.0)
+        # Keys carry the number of the tie order behind them, and it says which bin a sorted key is of.
+        by_number = torch.zeros_like(known).scatter_(1, behind_of(torch.where(silent, ~self._keys, self._keys)), known)
+        in_order = by_number.gather(1, behind_of(torch.where(self._sorted < 0, ~self._sorted, self._sorted)))
+        held = in_order.flip(1).cumsum(dim=1)
+        total = held[:, -1:]
+        return torch.where(total[:, 0] > 0, (held < share * total).sum(dim=1) + 1, 0)
 
     def _counts(self, area: float) -> Tensor:
         counts = [round(area * size) for size in self.sizes.tolist()]

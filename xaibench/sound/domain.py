@@ -116,7 +116,11 @@ class Domain:
             phase: complex64 of the same shape and magnitude 1.
             samples: length of the result.
         """
-        return self.istft(torch.expm1(x) / self._scale * phase, samples)
+        return self.istft(self.coefficients(x, phase), samples)
+
+    def coefficients(self, x: Tensor, phase: Tensor) -> Tensor:
+        """Return the complex numbers that pictures stand for, complex64 (batch, freq, time); the STFT of no sound."""
+        return torch.expm1(x) / self._scale * phase
 
     def masked(self, waveform: Tensor, mask: Tensor) -> Tensor:
         """Multiply the STFT of waveforms (batch, samples) by a mask, keep the phase, and transform back to sound.

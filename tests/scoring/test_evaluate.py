@@ -12,12 +12,12 @@ import torch
 
 from tests.support.evaluating import assert_same, config_of, run, values
 from xaibench import registry
+from xaibench.classifiers.memory import measure_peak
 from xaibench.errors import UnsupportedPairError
 from xaibench.results import parts, store
 from xaibench.results.areas import AREAS
 from xaibench.scoring import evaluate as engine
 from xaibench.scoring.evaluate import LoadedClassifier
-from xaibench.scoring.memory import measure_peak
 from xaibench.scoring.protocol import STANDARD
 from xaibench.sound.dataset import Clip
 from xaibench.sound.synth import Synth

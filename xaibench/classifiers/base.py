@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
@@ -10,10 +10,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from xaibench.classifiers.check import CLIPS, Check, check
 from xaibench.classifiers.front_end import FrontEnd
 from xaibench.errors import ClassifierError
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
+from xaibench.sound.dataset import Dataset
 from xaibench.sound.domain import Domain
 from xaibench.storage import identity
 from xaibench.storage.identity import Identity
@@ -106,6 +108,23 @@ class Classifier(nn.Module):
     def logits_of_clips(self, batch: Batch) -> Tensor:
         """Logits (batch, classes) of clips as they are: of their sound, or of their pictures where these are fed."""
         return self.picture_logits(batch.x) if batch.waveform is None else self.logits(batch.waveform)
+
+    def check(
+        self, data: Dataset | Tensor, bare: Callable[[Tensor], Any] | None = None, limit: int | None = CLIPS
+    ) -> Check:
+        """Check whether it is itself in here, and what its numbers can bear; `print` what is returned.
+
+        Args:
+            data: a dataset, or waveforms (clips, samples) at the classifier's rate and length.
+            bare: the model as its owner asks it: a waveform (1, samples) in, one row of logits or probabilities out.
+                By default that of a wrapped model.
+            limit: clips to hear of a dataset, drawn at random; None: all.
+
+        Raises:
+            ClassifierError: it does not give one logit for each class and clip.
+            DataError: there are no clips.
+        """
+        return check(self, data, bare, limit)
 
     def code_identity(self) -> Identity:
         """Identify the code that makes its logits; its weights and settings are compared beside it."""

@@ -19,6 +19,7 @@ from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import PictureClassifier, picture_reader
 from xaibench.classifiers.forward import automatic_batch_size
+from xaibench.classifiers.memory import measure_peak
 from xaibench.classifiers.training import BATCH_SIZE
 from xaibench.explaining.trainable import FitContext, Setting, TrainableExplainer, TrainingClips
 from xaibench.papers.config import ReproductionConfig
@@ -26,7 +27,6 @@ from xaibench.papers.paper import Architecture
 from xaibench.papers.steps import Step
 from xaibench.reports.tables import Cell, Row, Table, duration
 from xaibench.scoring.config import MethodOnClassifier
-from xaibench.scoring.memory import measure_peak
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
 from xaibench.storage import provenance

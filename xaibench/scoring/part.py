@@ -19,6 +19,7 @@ from xaibench import registry
 from xaibench.classifiers.forward import Forwarder
 from xaibench.classifiers.isolation import Clips, Guard
 from xaibench.classifiers.loaded import LoadedClassifier
+from xaibench.classifiers.memory import measure_peak
 from xaibench.errors import (
     ClassifierError,
     IsolationError,
@@ -38,7 +39,6 @@ from xaibench.scoring.config import MethodOnClassifier, RunConfig, applicable
 from xaibench.scoring.context import Answer, Clean, ScoringContext
 from xaibench.scoring.facts import describe, facts_of, metric_facts
 from xaibench.scoring.identities import Identities
-from xaibench.scoring.memory import measure_peak
 from xaibench.scoring.metric import Metric, Scores
 from xaibench.sound.batch import Batch
 from xaibench.storage import provenance

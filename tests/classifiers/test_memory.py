@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from xaibench.scoring import memory
-from xaibench.scoring.memory import measure_peak
+from xaibench.classifiers import memory
+from xaibench.classifiers.memory import measure_peak
 
 CLEAR = Path("/proc/self/clear_refs")
 CPU = torch.device("cpu")
@@ -56,7 +56,7 @@ def test_a_tensor_that_came_and_went_is_seen() -> None:
             raise
         pytest.skip(f"this system has no writable {CLEAR}, so it cannot reset its high-water mark")
     program = (
-        "import torch; from xaibench.scoring.memory import measure_peak\n"
+        "import torch; from xaibench.classifiers.memory import measure_peak\n"
         "with measure_peak(torch.device('cpu')) as peak:\n"
         "    block = torch.ones(8_000_000)\n"  # 32 MB
         "    del block\n"

@@ -1,0 +1,336 @@
+"""Check a sound model before it is scored: whether it is itself in here, and what its numbers can bear."""
+
+from __future__ import annotations
+
+import html
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xaibench.classifiers.memory import measure_peak
+from xaibench.errors import DataError
+from xaibench.sound.dataset import Dataset
+from xaibench.sound.domain import Domain
+from xaibench.sound.randomness import seeded
+
+LEVELS = (-20.0, 6.0)
+CLIPS = 100
+_BATCH = 16
+_WITH_GRADIENTS = 2  # clips
+# Above these changes of a probability there is a warning.
+_REPEATED, _BATCHED, _SYNTHESISED = 1e-6, 1e-3, 0.01
+# Where p moves by less when the sound is made 20 dB softer, loudness is normalised away.
+_LEVEL_MOVES = 0.02
+_NEAR_CHANCE = 1.5
+_OTHER_ORDER = 0.3
+
+Gradients = Literal["finite", "not finite", "zero", "none"]
+
+
+class SoundModel(Protocol):
+    """What is checked of a classifier."""
+
+    name: str
+    classes: tuple[str, ...]
+    temperature: float
+    activation: Literal["softmax", "sigmoid"]
+    sample_rate: int
+    samples: int | None
+    domain: Domain
+    capabilities: frozenset[str]
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def logits(self, waveform: Tensor) -> Tensor: ...
+
+    def modules(self) -> Iterator[torch.nn.Module]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """What becomes of the answers when the sound is made louder or softer.
+
+    Attributes:
+        decibels: by how much.
+        agreement: share of the clips whose class stays.
+        p: mean probability of the class that the clip as it is gets.
+    """
+
+    decibels: float
+    agreement: float
+    p: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What was found out about a classifier.
+
+    Attributes:
+        name: the classifier's.
+        clips: how many were heard.
+        labelled: how many of them have a label that is one of its classes.
+        accuracy: share of these whose class is the label's; None where there are none.
+        reordered: the accuracy if its classes were named in the order that fits best; None where that says nothing.
+        agreement: share of the clips on which the bare model gives the same class; None without one.
+        synthesis: largest change of a probability when a clip goes through analysis and synthesis.
+        gradients: whether they are there, and numbers.
+        batched: largest change of a probability between a clip in a batch and alone.
+        repeated: largest change when the same is asked again.
+        training: whether a part of it is in training mode.
+        classes: number of its classes, and of its logits.
+        p: mean probability of the class that a clip gets.
+        levels: the same at other levels.
+        seconds: of a clip, in batches of 16.
+        memory_bytes: of a clip, at the peak, or None where the system cannot say.
+    """
+
+    name: str
+    clips: int
+    labelled: int
+    accuracy: float | None
+    reordered: float | None
+    agreement: float | None
+    synthesis: float
+    gradients: Gradients
+    batched: float
+    repeated: float
+    training: bool
+    classes: int
+    p: float
+    levels: tuple[Level, ...]
+    seconds: float
+    memory_bytes: int | None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What stands in the way of numbers that mean something, a sentence each with its remedy; best empty."""
+        softer = min(self.levels, key=lambda level: level.decibels)
+        said = (
+            (
+                self.agreement is not None and self.agreement < 1,
+                f"the bare model gives another class on {_percent(1 - (self.agreement or 0))} of the clips: compare "
+                "sample rate, length and front end with how it was trained",
+            ),
+            (
+                self.accuracy is None,
+                "none of the clips has a label that is one of its classes: compare their names, or score without "
+                "accuracy",
+            ),
+            (
+                self.reordered is not None,
+                f"its accuracy would be {_percent(self.reordered or 0)} with the classes in another order: give them "
+                "in the order of the logits",
+            ),
+            (
+                self.reordered is None and self.accuracy is not None and self.accuracy < _NEAR_CHANCE / self.classes,
+                "its accuracy is near chance: compare sample rate, front end and the order of the classes with how it "
+                "was trained",
+            ),
+            (
+                self.synthesis > _SYNTHESISED,
+                f"analysis and synthesis of a clip alone move a probability by {self.synthesis:.3f}: smaller "
+                "differences between methods mean nothing",
+            ),
+            (self.gradients == "not finite", "its gradients hold NaN or infinities: add a floor before logs and roots"),
+            (self.gradients == "zero", "its gradients are zero everywhere: something inside rounds or decides"),
+            (self.training, "a part of it is in training mode: call eval()"),
+            (
+                self.repeated > _REPEATED,
+                f"a probability changes by {self.repeated:.2g} when the same is asked again: turn off dropout, dither "
+                "and random crops",
+            ),
+            (
+                self.batched > _BATCHED,
+                f"a probability changes by {self.batched:.2g} with the other clips of the batch: normalise each clip "
+                "by itself",
+            ),
+            (
+                abs(softer.p - self.p) < _LEVEL_MOVES,
+                f"its answers do not depend on loudness (p changes by {abs(softer.p - self.p):.3f} at "
+                f"{softer.decibels:+.0f} dB): a scattered mask, which only makes a clip softer, keeps its p, and what "
+                "metrics of kept parts say of such masks cannot be interpreted",
+            ),
+        )
+        return tuple(words for is_so, words in said if is_so)
+
+    def lines(self) -> list[str]:
+        """What was found out, a plain sentence each."""
+        return [f"{what}: {value}" for what, value in self._rows()]
+
+    def __str__(self) -> str:
+        width = max(len(what) for what, _ in self._rows())
+        table = [f"{what:{width}}  {value}" for what, value in self._rows()]
+        return "\n".join([f"{self.name}, {self.clips} clips", *table, *(f"! {words}" for words in self.warnings)])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><td>{html.escape(a)}</td><td>{html.escape(b)}</td></tr>" for a, b in self._rows())
+        notes = "".join(f"<li>{html.escape(words)}</li>" for words in self.warnings)
+        title = html.escape(f"{self.name}, {self.clips} clips")
+        return f"<table><caption>{title}</caption>{rows}</table><ul>{notes}</ul>"
+
+    def _rows(self) -> list[tuple[str, str]]:
+        accuracy = "no labels" if self.accuracy is None else f"{_percent(self.accuracy)} of {self.labelled} clips"
+        agreement = "not compared" if self.agreement is None else f"on {_percent(self.agreement)} of the clips"
+        levels = [
+            (f"at {one.decibels:+.0f} dB", f"same class on {_percent(one.agreement)} of the clips, p {one.p:.3f}")
+            for one in self.levels
+        ]
+        memory = "not known" if self.memory_bytes is None else f"{self.memory_bytes / 2**20:.1f} MiB a clip"
+        return [
+            ("accuracy", accuracy),
+            ("same class as the bare model", agreement),
+            ("logits", f"{self.classes}, one for each class"),
+            ("synthesis moves p by at most", f"{self.synthesis:.2g}"),
+            ("gradients", self.gradients),
+            ("a batch moves p by at most", f"{self.batched:.2g}"),
+            ("asking again moves p by at most", f"{self.repeated:.2g}"),
+            ("p of its own class", f"{self.p:.3f}"),
+            *levels,
+            ("time", f"{1000 * self.seconds:.1f} ms a clip"),
+            ("memory", memory),
+        ]
+
+
+def check(
+    classifier: SoundModel,
+    data: Dataset | Tensor,
+    bare: Callable[[Tensor], Any] | None = None,
+    limit: int | None = CLIPS,
+) -> Check:
+    """Check a classifier on clips.
+
+    Args:
+        classifier: frozen, on its device.
+        data: a dataset, or waveforms (clips, samples) at the classifier's rate and length.
+        bare: the model as its owner asks it: a waveform (1, samples) in, one row of logits or probabilities out.
+            By default that of a wrapped model.
+        limit: clips to hear of a dataset, drawn at random; None: all.
+
+    Raises:
+        ClassifierError: it does not give one logit for each class and clip.
+        DataError: there are no clips.
+    """
+    sounds, labels = _clips(classifier, data, limit)
+    if not len(sounds):
+        raise DataError("there are no clips to check the classifier on; give a dataset that has some")
+    sounds = sounds.to(classifier.device)
+    with measure_peak(classifier.device) as peak:
+        _ask(classifier, sounds[:_BATCH])
+    started = time.perf_counter()
+    clean = _ask(classifier, sounds)
+    seconds = (time.perf_counter() - started) / len(sounds)
+    predicted = clean.argmax(dim=1)
+    few = sounds[:_BATCH]
+    alone = torch.cat([_ask(classifier, one[None]) for one in few])
+    again = _ask(classifier, few, seed=1)
+    length = sounds.shape[1]
+    made_again = torch.cat(
+        [_ask(classifier, _through(classifier.domain, part, length)) for part in sounds.split(_BATCH)]
+    )
+    bare = bare or getattr(classifier, "bare", None)
+    accuracy, reordered, labelled = _accuracy(classifier.classes, predicted.tolist(), labels)
+    return Check(
+        name=classifier.name,
+        clips=len(sounds),
+        labelled=labelled,
+        accuracy=accuracy,
+        reordered=reordered,
+        agreement=None if bare is None else _agreement(bare, sounds, predicted),
+        synthesis=_change(clean, made_again),
+        gradients=_gradients(classifier, sounds[:_WITH_GRADIENTS]),
+        batched=_change(clean[: len(few)], alone),
+        repeated=_change(clean[: len(few)], again),
+        training=any(module.training for module in classifier.modules()),
+        classes=len(classifier.classes),
+        p=_mean_p(clean, predicted),
+        levels=tuple(_level(classifier, sounds, predicted, decibels) for decibels in LEVELS),
+        seconds=seconds,
+        memory_bytes=None if peak.added_bytes is None else peak.added_bytes // len(few),
+    )
+
+
+def _clips(classifier: SoundModel, data: Dataset | Tensor, limit: int | None) -> tuple[Tensor, list[str] | None]:
+    """Return waveforms (clips, samples), and the names of their labels."""
+    if isinstance(data, Tensor):
+        return data, None
+    chosen = list(data.clips)
+    if limit is not None and limit < len(chosen):
+        chosen = [chosen[i] for i in sorted(random.Random(0).sample(range(len(chosen)), limit))]
+    sounds = [data.waveform_at(clip, classifier.sample_rate, classifier.samples) for clip in chosen]
+    stacked = torch.from_numpy(np.stack(sounds)) if sounds else torch.zeros(0, 0)
+    return stacked, [data.classes[clip.label] for clip in chosen]
+
+
+def _ask(classifier: SoundModel, sounds: Tensor, seed: int = 0) -> Tensor:
+    """Probabilities (clips, classes), float64."""
+    with seeded(seed), torch.inference_mode():
+        parts = [classifier.temperature * classifier.logits(part).double() for part in sounds.split(_BATCH)]
+    logits = torch.cat(parts)
+    return logits.sigmoid() if classifier.activation == "sigmoid" else logits.softmax(dim=1)
+
+
+def _through(domain: Domain, sounds: Tensor, length: int) -> Tensor:
+    return domain.synthesise(*domain.analyse(sounds), length)
+
+
+def _change(one: Tensor, other: Tensor) -> float:
+    return float((one - other).abs().max())
+
+
+def _mean_p(p: Tensor, of: Tensor) -> float:
+    return float(p.gather(1, of[:, None]).mean())
+
+
+def _level(classifier: SoundModel, sounds: Tensor, predicted: Tensor, decibels: float) -> Level:
+    p = _ask(classifier, sounds * 10 ** (decibels / 20))
+    same = (p.argmax(dim=1) == predicted).double().mean()
+    return Level(decibels=decibels, agreement=float(same), p=_mean_p(p, predicted))
+
+
+def _agreement(bare: Callable[[Tensor], Any], sounds: Tensor, predicted: Tensor) -> float:
+    with torch.no_grad():
+        own = [int(torch.as_tensor(bare(sound[None].clone())).flatten().argmax()) for sound in sounds]
+    return float(np.mean([one == other for one, other in zip(own, predicted.tolist(), strict=True)]))
+
+
+def _gradients(classifier: SoundModel, sounds: Tensor) -> Gradients:
+    """Tell what the gradient of the predicted class's logit is like."""
+    if "gradients" not in classifier.capabilities:
+        return "none"
+    waveform = sounds.clone().requires_grad_()
+    with seeded(0), torch.enable_grad():
+        (gradient,) = torch.autograd.grad(classifier.logits(waveform).amax(dim=1).sum(), waveform, allow_unused=True)
+    if gradient is None or not (gradient != 0).any():
+        return "zero"
+    return "finite" if gradient.isfinite().all() else "not finite"
+
+
+def _accuracy(
+    classes: Sequence[str], predicted: Sequence[int], labels: Sequence[str] | None
+) -> tuple[float | None, float | None, int]:
+    """Return the accuracy, that with the best order of the classes where it is much better, and the clips it is of."""
+    index = {name: i for i, name in enumerate(classes)}
+    pairs = [(index[label], c) for label, c in zip(labels or (), predicted, strict=False) if label in index]
+    if not pairs:
+        return None, None, 0
+    from scipy import optimize  # takes a while to import, and nobody else needs it
+
+    counts = np.zeros((len(classes), len(classes)))
+    for label, c in pairs:
+        counts[label, c] += 1
+    accuracy = float(np.trace(counts) / len(pairs))
+    best = float(counts[optimize.linear_sum_assignment(-counts)].sum() / len(pairs))
+    # With few clips of a class, some order fits by chance.
+    telling = len(pairs) >= 3 * len(classes) and best > accuracy + _OTHER_ORDER and best > 0.5
+    return accuracy, best if telling else None, len(pairs)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}%"

@@ -11,12 +11,16 @@ import pytest
 import torch
 
 import xaibench as xb
-from tests.support.evaluating import config_of, run, values
+from tests.support.evaluating import config_of, open_folder, run, values
 from tests.support.sound_models import LogMel, loudness, mel_cnn
+from xaibench.classifiers.forward import Forwarder
 from xaibench.classifiers.loaded import loaded_model
 from xaibench.errors import UnsupportedPairError
+from xaibench.explaining.bound import BoundExplainer
 from xaibench.results import store
 from xaibench.results.parts import read_info
+from xaibench.scoring.context import Masked, ScoringContext
+from xaibench.scoring.part import Part, Scoring
 from xaibench.scoring.protocol import SPECTROGRAM
 from xaibench.sound.synth import Synth
 
@@ -45,6 +49,18 @@ def test_a_model_at_32_khz_is_scored_at_32_khz(synth: Synth, tmp_path: Path) -> 
         assert correct == (verdict == synth.classes[clip.label]) if known else correct is None
     found = values(tmp_path)  # the event of the other clip begins after 2 s
     assert np.isfinite(found[found.index.get_level_values("clip") == "synth-320"]).all()
+
+
+def test_probabilities_of_a_sigmoid_are_read_as_such(synth: Synth, tmp_path: Path) -> None:
+    classifier = listener(synth, activation="sigmoid", samples=64_000)
+    config = config_of(synth, ("uniform",), clips=2)
+    clean = Part(Scoring(config, loaded_model(classifier), open_folder(tmp_path, config)), 0)._prepare()
+    sounds = torch.stack([torch.from_numpy(synth.waveform_at(clip, 32_000, 64_000)) for clip in config.clips])
+    expected = classifier.logits(sounds).double().sigmoid()
+    torch.testing.assert_close(clean.probabilities, expected, rtol=0, atol=1e-6)
+    explainer = BoundExplainer(config.methods["uniform"], Forwarder(classifier, 16))
+    context = ScoringContext(clean, torch.ones_like(clean.batch.x), explainer)
+    torch.testing.assert_close(context.probabilities(Masked("kept", 1.0)), expected, rtol=0, atol=1e-4)
 
 
 def test_protocols_that_feed_pictures_refuse_it(synth: Synth, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.base import Activation, Classifier
 from xaibench.errors import ClassifierError, ExplanationError
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import importance
@@ -88,7 +88,7 @@ class Answer:
 class Clean:
     """A batch and what the classifier says of it unchanged; shared by all methods.
 
-    Logits are float64 and at the classifier's temperature: p = softmax(logits).
+    Logits are float64 and at the classifier's temperature: p = softmax(logits), or sigmoid.
 
     Attributes:
         batch: the clips.
@@ -96,6 +96,7 @@ class Clean:
         silence: of an all-zero spectrogram, (classes,).
         waveform: samples of the clips, float32 (batch, samples) on the CPU, or None.
         stem: samples of the labelled event alone, float32 (batch, samples), or None.
+        activation: the classifier's.
         answers: what is known of the perturbations that do not depend on a map, for all methods.
     """
 
@@ -104,6 +105,7 @@ class Clean:
     silence: Tensor
     waveform: Tensor | None = None
     stem: Tensor | None = None
+    activation: Activation = "softmax"
     answers: dict[Perturbation, Answer] = field(default_factory=dict, init=False, compare=False, repr=False)
     _shared: dict[Hashable, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
@@ -131,7 +133,11 @@ class Clean:
     @cached_property
     def probabilities(self) -> Tensor:
         """Float64 (batch, classes)."""
-        return torch.softmax(self.logits, dim=-1)
+        return self.activated(self.logits)
+
+    def activated(self, logits: Tensor) -> Tensor:
+        """Turn logits (batch, classes) into probabilities."""
+        return torch.sigmoid(logits) if self.activation == "sigmoid" else torch.softmax(logits, dim=-1)
 
     @cached_property
     def target(self) -> Tensor:
@@ -266,7 +272,7 @@ class ScoringContext:
 
     def probabilities(self, perturbation: Perturbation) -> Tensor:
         """Class probabilities of the changed clips, float64 (batch, classes)."""
-        return torch.softmax(self.logits(perturbation), dim=-1)
+        return self.clean.activated(self.logits(perturbation))
 
     def logits(self, perturbation: Perturbation) -> Tensor:
         """Logits of the changed clips at the temperature, float64 (batch, classes)."""

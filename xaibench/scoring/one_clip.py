@@ -114,7 +114,12 @@ def illustrate(
             batch = rules.batch(sound, (clip_id,), classifier.domain, seed).to(device)
             known[pair.loaded.label] = (
                 forwarder,
-                Clean(batch, forwarder.logits_of_clips(batch), forwarder.silence(batch)),
+                Clean(
+                    batch,
+                    forwarder.logits_of_clips(batch),
+                    forwarder.silence(batch),
+                    activation=classifier.activation,
+                ),
             )
         panels.append(_panel(pair, *known[pair.loaded.label], sound, area))
     return Illustrated(name, sound[0], audio.spectrogram(sound)[0].numpy(), tuple(panels))

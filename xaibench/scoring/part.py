@@ -271,7 +271,8 @@ class Part:
                 stems = [config.dataset.stem_at(clip, rate, samples) for clip in self.clips]
                 stem = torch.stack([torch.from_numpy(one) for one in stems])
             logits = self.forwarder.logits_of_clips(batch)
-            self._clean = Clean(batch, logits, silence, self._waveform, stem)
+            activation = self.loaded.classifier.activation
+            self._clean = Clean(batch, logits, silence, self._waveform, stem, activation)
             self._pristine = Clips(batch, self._clean.target)
         return self._clean
 

@@ -123,7 +123,8 @@ class _Listening(ScoringContext):
 
 def _context(classifier: Classifier, batch: Batch, importance: Tensor, batch_size: int) -> _Listening:
     forwarder = Forwarder(classifier, batch_size)
-    clean = Clean(batch, forwarder.logits_of_clips(batch), forwarder.silence(batch))
+    activation = forwarder.classifier.activation
+    clean = Clean(batch, forwarder.logits_of_clips(batch), forwarder.silence(batch), activation=activation)
     return _Listening(clean, importance.clone(), BoundExplainer(GradientTimesInput(), forwarder))
 
 

@@ -29,6 +29,7 @@ class _Gradient(Explainer):
 
     requires = frozenset({"gradients"})
     parameters = {"path": "sound"}
+    choices = {"path": PATHS, "baseline": ("silence",)}
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         if self.parameters["path"] == "direct" and batch.heard:

@@ -22,6 +22,7 @@ class Occlusion(Explainer):
     description = "drop of the predicted class's logit when a sliding window of the spectrogram is silenced"
     polarity = "positive"
     parameters = {"window": (72, 60), "stride": (49, 41), "baseline": "silence"}  # bins: 1.1 kHz by 0.7 s
+    choices = {"baseline": ("silence",)}
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         shape = batch.picture_shape

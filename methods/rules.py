@@ -32,6 +32,7 @@ class DeepLift(Explainer):
     polarity = "positive"
     requires = frozenset({"gradients", "picture", "rectifiers"})
     parameters = {"baseline": "silence", "rule": "rescale"}
+    choices = {"baseline": ("silence",), "rule": ("rescale",)}
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         return Explanation(contributions(classifier, batch, target), batch.picture_shape)

@@ -29,6 +29,7 @@ _HOMES = {
     "Fitted": "xaibench.explaining.trainable",
     "ForeignCheckpoint": "xaibench.classifiers.checkpoint_format",
     "Imported": "xaibench.explaining.trainable",
+    "Leaderboard": "xaibench.benchmark.results",
     "Masked": "xaibench.scoring.context",
     "Metric": "xaibench.scoring.metric",
     "Perturbation": "xaibench.scoring.context",
@@ -36,6 +37,7 @@ _HOMES = {
     "PictureClassifier": "xaibench.classifiers.base",
     "Protocol": "xaibench.scoring.protocol",
     "RegistryError": "xaibench.errors",
+    "Results": "xaibench.benchmark.results",
     "ResultsError": "xaibench.errors",
     "Scores": "xaibench.scoring.metric",
     "ScoringContext": "xaibench.scoring.context",
@@ -45,6 +47,11 @@ _HOMES = {
     "XaibenchError": "xaibench.errors",
     "check_explainer": "xaibench.testing",
     "check_metric": "xaibench.testing",
+    "classifier": "xaibench.benchmark.models",
+    "clips": "xaibench.benchmark.data",
+    "dataset": "xaibench.benchmark.data",
+    "evaluate": "xaibench.benchmark.evaluation",
+    "load_results": "xaibench.benchmark.results",
     "scores": "xaibench.scoring.metric",
     "toy_batch": "xaibench.testing",
     "toy_classifier": "xaibench.testing",
@@ -53,6 +60,13 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test compares the two
+    from xaibench.benchmark.data import clips as clips
+    from xaibench.benchmark.data import dataset as dataset
+    from xaibench.benchmark.evaluation import evaluate as evaluate
+    from xaibench.benchmark.models import classifier as classifier
+    from xaibench.benchmark.results import Leaderboard as Leaderboard
+    from xaibench.benchmark.results import Results as Results
+    from xaibench.benchmark.results import load_results as load_results
     from xaibench.classifiers.base import Classifier as Classifier
     from xaibench.classifiers.base import PictureClassifier as PictureClassifier
     from xaibench.classifiers.capabilities import Capability as Capability

@@ -177,7 +177,7 @@ def a_worker(synth: Synth, loaded: LoadedClassifier, folder: Path, timeout: floa
     return workers.Worker(described, timeout)
 
 
-JOB = workers.Job(index=0, method="energy", soft=False, code_sha256="", metrics=("sparseness",))
+JOB = workers.Job(index=0, method="energy", settings={}, soft=False, code_sha256="", metrics=("sparseness",))
 
 
 def test_what_never_returns_is_stopped_by_the_limit(

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
+from xaibench.reports.progress import progress as progress
 
 PIPED_WIDTH = 160
 
@@ -21,25 +19,3 @@ def output() -> Console:
 def notes() -> Console:
     """Return a console on standard error, for everything that is not the result."""
     return Console(stderr=True, highlight=False, emoji=False)
-
-
-def progress() -> Progress:
-    """Return a progress bar on standard error that disappears when done."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=notes(),
-        transient=True,
-    )

@@ -10,10 +10,9 @@ import typer
 
 from xaibench import registry
 from xaibench.commands import options
-from xaibench.commands.classifiers import load_classifiers, warn_of_seen_folds
 from xaibench.commands.console import notes, output, progress
 from xaibench.commands.options import ALL
-from xaibench.errors import UnsupportedPairError, XaibenchError, debugging
+from xaibench.errors import XaibenchError, debugging
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +27,9 @@ def run(
         typer.Option(
             "--method",
             "-m",
-            help="Explainer, repeatable, or all; [bold]xaibench methods[/bold] lists them.",
-            metavar="NAME",
+            help="Explainer, repeatable, or all; [bold]xaibench methods[/bold] lists them. "
+            "[bold]NAME:setting=value,setting=value[/bold] changes its parameters.",
+            metavar="NAME[:SETTINGS]",
         ),
     ],
     classifier: Annotated[
@@ -104,12 +104,17 @@ def run(
 
     xaibench run -m saliency -m gradcam -c cnn-micro --limit 16
 
+    xaibench run -m integrated-gradients -m integrated-gradients:steps=64 --limit 16
+
     xaibench run --method all --protocol legacy-speechbrain -c MY-CHECKPOINT --dataset esc10 --data-dir ESC-50-master
     """
+    from xaibench.benchmark.models import load_models
+    from xaibench.benchmark.naming import methods_named
+    from xaibench.benchmark.run import Run
     from xaibench.classifiers.forward import automatic_batch_size
     from xaibench.explaining.cache import ExplanationCache
-    from xaibench.results.store import Manifest, RunFolder
-    from xaibench.scoring.evaluate import RunConfig, evaluate, methods_on
+    from xaibench.explaining.settings import registered_name
+    from xaibench.scoring.config import RunConfig
     from xaibench.scoring.trial import give_up_on_deadly
     from xaibench.storage.user_folders import cache_folder
 
@@ -118,30 +123,27 @@ def run(
     with notes().status("trying plugins"):
         only_named = metric and not family and not {ALL, options.DEFAULT} & set(metric)
         tried = metric if metric and only_named else registry.names("metrics")
-        give_up_on_deadly([*(("methods", name) for name in methods), *(("metrics", name) for name in tried)])
+        bare = [registered_name(name) for name in methods]
+        give_up_on_deadly([*(("methods", name) for name in bare), *(("metrics", name) for name in tried)])
     if ALL in method:
         plan_methods, broken = registry.create_all("methods")
         options.say_left_out(broken)
-        methods = list(plan_methods)
     else:
-        plan_methods = {name: registry.create("methods", name) for name in methods}
-    plan_metrics = options.metrics(metric or [], family or [], rules.name)
+        plan_methods = methods_named(methods)
     source = options.open_dataset(dataset, data_dir)
     where = options.open_device(device, deterministic)
     chosen = _folds(folds, {clip.fold for clip in source.clips})
     clips = source.in_folds(chosen)[:limit]
-    size = automatic_batch_size(where) if batch_size == "auto" else _positive(batch_size, "--batch-size")
-    cache = ExplanationCache(cache_folder() / "explanations")
     config = RunConfig(
         dataset=source,
         clips=clips,
         methods=plan_methods,
-        metrics=plan_metrics,
+        metrics=options.metrics(metric or [], family or [], rules.name),
         seed=seed,
-        batch_size=size,
+        batch_size=automatic_batch_size(where) if batch_size == "auto" else _positive(batch_size, "--batch-size"),
         precision=precision.dtype,
         compiled=compiled,
-        cache=cache,
+        cache=ExplanationCache(cache_folder() / "explanations"),
         protocol=rules,
         explainers=explainers,
         strict=strict,
@@ -152,22 +154,13 @@ def run(
         odd = config.odd_sound
     options.say_odd_sound(odd)
 
-    loaded_classifiers = load_classifiers(classifier, source, chosen, where)
-    found = {loaded.label: methods_on(config, loaded) for loaded in loaded_classifiers}
-    for label, (contenders_here, _) in found.items():
-        for one in contenders_here:
-            if one.card is not None and not one.soft and one.card.dataset == source.name:
-                warn_of_seen_folds(f"{one.name} for {label}", "fitted", chosen, one.card)
-    refused = {label: reasons for label, (_, reasons) in found.items()}
-    pairs = sum(len(taking_part) for taking_part, _ in found.values())
-    if len(methods) == 1 and all(refused.values()):
-        raise UnsupportedPairError(f"{methods[0]} cannot run here: it {_first_reason(refused)}")
-    for label, reasons in refused.items():
+    work = Run(config, tuple(load_models(classifier, source, chosen, where, options.warn)), chosen, limit)
+    work.check()
+    for sentence in work.seen():
+        options.warn(sentence)
+    for label, reasons in work.left_out.items():
         for name, reason in reasons.items():
             notes().print(f"left out: {name} on {label} ({reason})", style="dim", markup=False, soft_wrap=True)
-    loaded_classifiers = [loaded for loaded in loaded_classifiers if len(refused[loaded.label]) < len(methods)]
-    if not loaded_classifiers:
-        raise UnsupportedPairError("no pair of method and classifier is left to run; see the reasons above")
 
     if out is None:
         suffix = (f"-first{limit}" if limit else "") + (f"-seed{seed}" if seed else "")
@@ -176,56 +169,39 @@ def run(
         )
         suffix += "" if rules.name == options.STANDARD else f"-{rules.name}"
         out = Path("results") / "runs" / f"{dataset}-fold{folds.replace(',', '-')}{suffix}"
-    folder = RunFolder(
-        out,
-        Manifest(
-            dataset=source.name,
-            dataset_fingerprint=source.fingerprint(),
-            folds=chosen,
-            limit=limit,
-            clips=len(clips),
-            seed=seed,
-            protocol=rules.id,
-            precision=str(precision),
-            compiled=compiled,
-        ),
-    )
+    folder = work.open(out)
 
     failures: list[Event] = []
     with progress() as bar:
-        task = bar.add_task("scoring", total=pairs * len(clips))
+        task = bar.add_task("scoring", total=work.pairs * len(clips))
 
         unprotected: set[str] = set()
 
         def report(event: Event) -> None:
-            if event.kind == "odd sound":  # said above, once for all classifiers
-                return
             if event.kind == "failed":
                 failures.append(event)
             elif event.kind == "unprotected" and event.method not in unprotected:
                 unprotected.add(event.method)
-                text = f"{event.method} runs in this process, without a time limit: {event.reason}"
-                notes().print(text, style="yellow", markup=False, soft_wrap=True)
+                options.warn(f"{event.method} runs in this process, without a time limit: {event.reason}")
             elif event.kind == "not reused":
-                text = f"earlier results of {event.method} on {event.classifier} are not reused: {event.reason}"
-                notes().print(text, style="yellow", markup=False, soft_wrap=True)
-            bar.update(task, advance=event.clips, description=f"{event.classifier} · {event.method}")
+                options.warn(f"earlier results of {event.method} on {event.classifier} are not reused: {event.reason}")
+            # "odd sound" was said above, once for all classifiers.
+            bar.update(task, advance=event.clips, description=f"{event.classifier} · {event.method}".strip(" ·"))
 
-        for loaded in loaded_classifiers:
-            evaluate(config, loaded, folder, report)
+        work.score(folder, report)
     _print_summary(out, failures)
     if rules.summarise is not None:
         _print_protocol_summary(out, rules.summarise)
     if failures:
         failed = len({(event.classifier, event.method) for event in failures})
-        raise XaibenchError(f"{failed} of {pairs} pairs failed (see above); everything else is saved")
+        raise XaibenchError(f"{failed} of {work.pairs} pairs failed (see above); everything else is saved")
 
 
 def _chosen_methods(names: Sequence[str]) -> list[str]:
     """Return the names, or all registered ones if one of them is `all`."""
     for name in names:
         if name != ALL:
-            registry.entry("methods", name)
+            registry.entry("methods", name.partition(":")[0])
     return registry.names("methods") if ALL in names else list(dict.fromkeys(names))
 
 
@@ -242,10 +218,6 @@ def _positive(text: str, option: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise XaibenchError(f"{option} {text!r} is neither auto nor a positive number")
     return int(text)
-
-
-def _first_reason(refused: dict[str, dict[str, str]]) -> str:
-    return next(reason for reasons in refused.values() for reason in reasons.values())
 
 
 def _print_summary(folder: Path, failures: Sequence[Event]) -> None:

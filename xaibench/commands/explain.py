@@ -22,8 +22,9 @@ def explain(
         typer.Option(
             "--method",
             "-m",
-            help="Explainer, repeatable; [bold]NAME@CLASSIFIER[/bold] chooses a classifier for this one.",
-            metavar="NAME[@CLASSIFIER]",
+            help="Explainer, repeatable; [bold]NAME@CLASSIFIER[/bold] chooses a classifier for this one, "
+            "[bold]NAME:setting=value,setting=value[/bold] changes its parameters.",
+            metavar="NAME[:SETTINGS][@CLASSIFIER]",
         ),
     ],
     classifier: Annotated[

@@ -55,7 +55,7 @@ def fit(
 
     xaibench fit -m lmac -c checkpoints/esc10/cnn-micro --dataset esc10 --data-dir ESC-50-master --set epochs=10
     """
-    from xaibench.commands.classifiers import load_classifiers
+    from xaibench.benchmark.models import load_models
     from xaibench.explaining import fitting
     from xaibench.explaining.trainable import TrainableExplainer, changed_settings
 
@@ -75,7 +75,7 @@ def fit(
         raise XaibenchError(f"--set {error}") from None
     source = options.open_dataset(dataset, data_dir)
     where = options.open_device(device, deterministic)
-    (loaded,) = load_classifiers([classifier], source, (), where)
+    (loaded,) = load_models([classifier], source, (), where, options.warn)
     folder = fitting.folder_of(out, dataset, loaded.label, method)
     config = fitting.FittingConfig(
         method=method,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xaibench.commands.console import notes
-from xaibench.errors import DataError, XaibenchError
+from xaibench.errors import XaibenchError
 
 if TYPE_CHECKING:
     import torch
@@ -119,13 +119,18 @@ def metrics(names: Sequence[str], families: Sequence[str], protocol: str = STAND
 def say_left_out(broken: Mapping[str, str]) -> None:
     """Print which plugins could not be made, and why; the others go on without them."""
     for name, reason in broken.items():
-        notes().print(f"left out: {name} ({reason})", style="yellow", markup=False, soft_wrap=True)
+        warn(f"left out: {name} ({reason})")
+
+
+def warn(sentence: str) -> None:
+    """Print a sentence of warning."""
+    notes().print(sentence, style="yellow", markup=False, soft_wrap=True)
 
 
 def say_odd_sound(sentences: Sequence[str]) -> None:
     """Print what is odd about the sound of some clips, such as silence; they are used all the same."""
     for sentence in sentences:
-        notes().print(f"sound: {sentence}", style="yellow", markup=False, soft_wrap=True)
+        warn(f"sound: {sentence}")
 
 
 def open_dataset(name: str, data_dir: Path | None) -> Dataset:
@@ -135,16 +140,9 @@ def open_dataset(name: str, data_dir: Path | None) -> Dataset:
         RegistryError: the name is unknown.
         DataError: the dataset needs a folder and none is given, or needs none and one is given.
     """
-    from xaibench import registry
+    from xaibench.benchmark.data import dataset
 
-    kind = registry.load("datasets", name)
-    if not kind.reads_folder:
-        if data_dir is not None:
-            raise DataError(f"{name} is generated and reads no folder; leave out --data-dir")
-        return kind()
-    if data_dir is None:
-        raise DataError(f"{name} needs --data-dir FOLDER; download one with 'xaibench data fetch esc50'")
-    return kind(data_dir)
+    return dataset(name, data_dir)
 
 
 def open_device(name: str, deterministic: bool = False) -> torch.device:

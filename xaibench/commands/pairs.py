@@ -1,14 +1,13 @@
-"""Pairs of method and classifier, typed as METHOD or METHOD@CLASSIFIER."""
+"""Pairs of method and classifier, typed as METHOD or METHOD@CLASSIFIER, the method with settings or without."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xaibench import registry
 from xaibench.errors import UnsupportedPairError, XaibenchError
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class Pairing:
         """Return the pairs that METHOD and METHOD@CLASSIFIER name, in this order, each once.
 
         Args:
-            texts: METHOD or METHOD@CLASSIFIER, as typed.
+            texts: METHOD or METHOD@CLASSIFIER, as typed; METHOD may be NAME:setting=value,setting=value.
             classifier: the one for methods that name none, or None for the first shipped one that they all fit.
 
         Raises:
@@ -50,24 +49,33 @@ class Pairing:
             UnsupportedPairError: a method makes no sense for its classifier, or is not fitted to it.
             XaibenchError: `classifier` is given, but every method names its own.
         """
+        from xaibench.explaining import settings
+
         typed = {text: split(text) for text in dict.fromkeys(texts)}
-        methods = {method: registry.create("methods", method) for method, _ in typed.values()}
+        made = {method: settings.create(method) for method, _ in typed.values()}
+        methods = {method: explainer for method, (_, explainer) in made.items()}
+        labels = {id(explainer): label for label, explainer in settings.labelled(made.values()).items()}
         free = {method: methods[method] for method, named in typed.values() if named is None}
         if classifier is not None and not free:
             raise XaibenchError(f"every --method names its classifier after {AT}; leave out --classifier")
         found: dict[tuple[str, str | None], Pair] = {}
         if free:
-            found |= {(pair.name, None): pair for pair in self._free(free, classifier)}
+            pairs = zip(free, self._free(free, classifier), strict=True)
+            found |= {
+                (method, None): replace(pair, name=labels.get(id(free[method]), pair.name)) for method, pair in pairs
+            }
         for method, named in typed.values():
             if named is not None:
                 loaded = self._subject(named)
                 explainer = self._bound(method, methods[method], loaded)
-                found[method, named] = _pair(f"{method}{AT}{loaded.label}", explainer, loaded)
+                name = labels.get(id(methods[method]), settings.registered_name(method))
+                found[method, named] = _pair(f"{name}{AT}{loaded.label}", explainer, loaded)
         return [found[key] for key in typed.values()]
 
     def _free(self, methods: dict[str, Explainer], classifier: str | None) -> list[Pair]:
         """Pair the methods with one classifier: the named one, or the first shipped one that they all fit."""
         from xaibench.classifiers import references
+        from xaibench.explaining import settings
 
         names = [classifier] if classifier else [name for data, name in references.shipped() if data == self.dataset]
         if not names:
@@ -78,7 +86,8 @@ class Pairing:
             bound, refused = [], []
             for method, explainer in methods.items():
                 try:
-                    bound.append(_pair(method, self._bound(method, explainer, loaded), loaded))
+                    name = settings.registered_name(method)
+                    bound.append(_pair(name, self._bound(method, explainer, loaded), loaded))
                 except UnsupportedPairError as error:
                     refused.append(str(error))
             if not refused:
@@ -95,8 +104,9 @@ class Pairing:
 
     def _bound(self, name: str, unbound: Explainer, loaded: LoadedClassifier) -> Explainer:
         """Return the method, with the weights that belong to the classifier if it is a trained one."""
-        from xaibench.explaining import fitting
+        from xaibench.explaining import fitting, settings
 
+        name = settings.registered_name(name)
         refusal = unbound.refusal(loaded.classifier, has_ground_truth=False)
         if refusal is not None:
             raise UnsupportedPairError(f"{name} {refusal}")

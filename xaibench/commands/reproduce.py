@@ -87,8 +87,8 @@ def reproduce(
 
     xaibench reproduce focalnet-2024 --smoke --dataset esc10 --data-dir ESC-50-master
     """
+    from xaibench.benchmark.models import load_models
     from xaibench.classifiers import checkpoint, references
-    from xaibench.commands.classifiers import load_classifiers
     from xaibench.papers import cost, page, steps
     from xaibench.papers.config import ReproductionConfig
     from xaibench.reports import tables
@@ -97,7 +97,7 @@ def reproduce(
     chosen = _folds(folds, sorted({clip.fold for clip in source.clips}))
     where = choices.open_device(device, deterministic)
     names = list(dict.fromkeys(classifier or []))
-    loaded = [load_classifiers([name], source, chosen, where)[0] for name in names]
+    loaded = [load_models([name], source, chosen, where, choices.warn)[0] for name in names]
     cards = [checkpoint.Card.read(references.find(name, source.name)) for name in names]
     config = ReproductionConfig(
         paper=registry.load("papers", paper),

@@ -52,7 +52,7 @@ def validate(
 
     xaibench validate --limit 80 --metric default --metric road
     """
-    from xaibench.commands.classifiers import load_classifiers
+    from xaibench.benchmark.models import load_models
     from xaibench.reports import tables
     from xaibench.validation import report
     from xaibench.validation.reference_maps import DATASET, FOLDS, REFERENCE_MAPS
@@ -60,7 +60,7 @@ def validate(
 
     source = options.open_dataset(DATASET, None)
     metrics = options.metrics(metric or [], [])
-    classifiers = load_classifiers(classifier, source, FOLDS, options.open_device(device))
+    classifiers = load_models(classifier, source, FOLDS, options.open_device(device), options.warn)
     with progress() as bar:
         clips = len(source.in_folds(FOLDS)[:limit])
         task = bar.add_task("scoring", total=len(classifiers) * len(REFERENCE_MAPS) * clips)

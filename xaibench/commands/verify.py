@@ -72,7 +72,7 @@ def _rescore(
     run: Path, count: int, names: list[str], data_dir: Path | None, seed: int, device: str, explainers: Path
 ) -> tuple[int, list[str]]:
     """Compute parts again; return how many, and one line for each whose scores are different."""
-    from xaibench.commands.classifiers import load_classifiers
+    from xaibench.benchmark.models import load_models
     from xaibench.results import store
     from xaibench.scoring.rescore import Rescored
     from xaibench.scoring.rescore import rescore as score_again
@@ -82,7 +82,7 @@ def _rescore(
     where = options.open_device(device)
     labels = sorted({path.parent.parent.name for path in store.parts_of(run)})
     plain = [label for label in labels if "@" not in label and label not in names]
-    loaded = {one.label: one for one in load_classifiers([*names, *plain], source, manifest.folds, where)}
+    loaded = {one.label: one for one in load_models([*names, *plain], source, manifest.folds, where, options.warn)}
     with progress() as bar:
         task = bar.add_task("scoring again", total=count)
 

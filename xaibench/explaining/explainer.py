@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar
+import copy
+from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
 from xaibench.classifiers import capabilities
 from xaibench.classifiers.base import Classifier
 from xaibench.explaining.explanation import Explanation, Polarity
+from xaibench.explaining.parameters import checked
 from xaibench.sound.batch import Batch
 
 
@@ -28,7 +30,9 @@ class Explainer(abc.ABC):
         control: whether it is a map to compare methods with, rather than a method.
         native_mask: whether its map is a mask as it is, from 0 to 1; it is then scored as that too.
         protocols: names of the protocols that score it.
-        parameters: everything beside classifier and clip that decides the map; provenance.
+        parameters: everything beside classifier and clip that decides the map, with its values, which `explain` reads
+            here. They are part of the results, and can be set by name (`with_parameters`).
+        choices: the values that some parameters may take; one with a single choice cannot be changed.
     """
 
     title: ClassVar[str]
@@ -41,6 +45,7 @@ class Explainer(abc.ABC):
     attenuates: ClassVar[bool] = False
     protocols: ClassVar[frozenset[str]] = frozenset({"standard", "spectrogram"})
     parameters: dict[str, Any] = {}
+    choices: ClassVar[dict[str, tuple[Any, ...]]] = {}
 
     @abc.abstractmethod
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
@@ -56,6 +61,16 @@ class Explainer(abc.ABC):
         Returns:
             A map for every clip, of the size of its picture.
         """
+
+    def with_parameters(self, **changes: Any) -> Self:
+        """Return a copy with other values of some parameters.
+
+        Raises:
+            XaibenchError: no such parameter, or not a value of the kind of the present one.
+        """
+        changed = copy.copy(self)
+        changed.parameters = {**self.parameters, **checked(self.title, self.parameters, self.choices, changes)}
+        return changed
 
     def refusal(self, classifier: Classifier, has_ground_truth: bool) -> str | None:
         """Why this method makes no sense here, or None."""

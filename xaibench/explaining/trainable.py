@@ -7,13 +7,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
-from xaibench.errors import UnsupportedPairError
+from xaibench.errors import UnsupportedPairError, XaibenchError
 from xaibench.explaining.explainer import Explainer
 from xaibench.sound import audio
 from xaibench.sound.dataset import Clip, Dataset
@@ -153,6 +153,16 @@ class TrainableExplainer(Explainer):
         Raises:
             CheckpointError: the files are damaged or do not fit the classifier.
         """
+
+    def with_parameters(self, **changes: Any) -> Self:
+        """Return a copy; refuse changes, because what it does was decided when it was fitted.
+
+        Raises:
+            XaibenchError: there is something to change.
+        """
+        if changes:
+            raise XaibenchError(f"{self.title} is fitted; choose its settings with 'xaibench fit --set NAME=VALUE'")
+        return super().with_parameters()
 
     def import_checkpoint(self, folder: Path, classifier: Classifier) -> Imported:
         """Take over weights in the format of another project, where the method knows one; then `save` can keep them.

@@ -6,14 +6,18 @@ from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
+from xaibench.errors import ResultsError
 from xaibench.reports import style
 from xaibench.reports.cost import cost
-from xaibench.reports.curves import curves, has_curves
+from xaibench.reports.curves import CURVE_METRICS, curves, has_curves
 from xaibench.reports.distribution import distribution
 from xaibench.reports.heatmap import heatmap
 from xaibench.reports.leaderboard import SORT_METRIC
 from xaibench.results.comparison import at_equal_area, at_primary_area
+
+KINDS = ("heatmap", "distribution", "cost", "curves")
 
 
 def write_plots(
@@ -35,18 +39,54 @@ def write_plots(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    comparison = at_equal_area(comparison)
     for group in sorted(set(comparison["group"])):
-        every_area = comparison[comparison["group"] == group]
-        lines = at_primary_area(every_area)
-        clips = at_primary_area(rows[(rows["group"] == group) & (rows["metric"] == SORT_METRIC)])
-        figures = {f"heatmap-{group}": heatmap(lines, unproven)}
-        if lines.loc[lines["metric"] == SORT_METRIC, "mean"].notna().any():
-            figures[f"distribution-{group}"] = distribution(clips, lines)
-            figures[f"cost-{group}"] = cost(lines)
-        for classifier, own in every_area.groupby("classifier", sort=True):
-            if has_curves(own):
-                figures[f"curves-{group}-{classifier}"] = curves(every_area, str(classifier))
+        lines, clips = comparison[comparison["group"] == group], rows[rows["group"] == group]
+        figures = {f"heatmap-{group}": draw("heatmap", clips, lines, unproven)}
+        if _is_sorted(lines):
+            figures[f"distribution-{group}"] = draw("distribution", clips, lines)
+            figures[f"cost-{group}"] = draw("cost", clips, lines)
+        for classifier in _with_curves(lines):
+            figures[f"curves-{group}-{classifier}"] = curves(at_equal_area(lines), classifier)
         for name, figure in figures.items():
             written += style.save(figure, folder / name)
     return written
+
+
+def draw(kind: str, rows: pd.DataFrame, comparison: pd.DataFrame, unproven: Collection[str] = ()) -> Figure:
+    """Draw one figure of one group.
+
+    Args:
+        kind: of KINDS; the curves are those of the first classifier that has some.
+        rows: per-clip rows behind the comparison.
+        comparison: lines of one group.
+        unproven: metrics to mark.
+
+    Raises:
+        ResultsError: there is no such figure, or nothing that it could show.
+    """
+    every_area = at_equal_area(comparison)
+    lines = at_primary_area(every_area)
+    if kind == "heatmap":
+        return heatmap(lines, unproven)
+    if kind == "curves":
+        names = _with_curves(comparison)
+        if not names:
+            raise ResultsError(f"no curves: none of {', '.join(CURVE_METRICS)} was scored; add one to the metrics")
+        return curves(every_area, names[0])
+    if kind not in KINDS:
+        raise ResultsError(f"there is no plot '{kind}'; there are {', '.join(KINDS)}")
+    if not _is_sorted(comparison):
+        raise ResultsError(f"no {kind}: {SORT_METRIC} was not scored; add it to the metrics")
+    if kind == "cost":
+        return cost(lines)
+    return distribution(at_primary_area(rows[rows["metric"] == SORT_METRIC]), lines)
+
+
+def _is_sorted(comparison: pd.DataFrame) -> bool:
+    lines = at_primary_area(comparison)
+    return bool(lines.loc[lines["metric"] == SORT_METRIC, "mean"].notna().any())
+
+
+def _with_curves(comparison: pd.DataFrame) -> list[str]:
+    every_area = at_equal_area(comparison)
+    return [str(name) for name, own in every_area.groupby("classifier", sort=True) if has_curves(own)]

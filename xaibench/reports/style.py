@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -77,7 +78,13 @@ def new_figure(width: float, height: float, dpi: float = DPI) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    class PaperFigure(Figure):
+        def _repr_png_(self) -> bytes:  # notebooks know pyplot's figures only
+            buffer = BytesIO()
+            self.savefig(buffer, format="png", dpi="figure")
+            return buffer.getvalue()
+
+    figure = PaperFigure(figsize=(width, height), dpi=dpi, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -167,6 +168,29 @@ def markdown(table: Table) -> str:
     body = pipe_table("l" + "r" * len(table.columns), lines)
     notes = "".join(f"\n{_MARKDOWN.escape(note)}  " for note in table.notes)
     return f"**{_MARKDOWN.escape(table.caption)}**\n\n{body}\n" + (f"{notes}\n" if notes else "")
+
+
+def html(table: Table) -> str:
+    """Write the table as HTML for notebooks, whose own style it takes."""
+    heads = "".join(f"<th>{escape(head)}</th>" for head in (table.names, *table.columns))
+    lines = []
+    for index, (title, group) in enumerate(table.groups()):
+        if index:
+            lines.append(f'<tr><th colspan="{len(table.columns) + 1}">{escape(title)}</th></tr>')
+        for row in group:
+            name = f"<i>{escape(row.name)}</i>" if row.control else escape(row.name)
+            cells = (
+                (f"<b>{escape(cell.text)}</b>" if cell.best else escape(cell.text)) + escape(cell.tail)
+                for cell in row.cells
+            )
+            lines.append(f"<tr><td>{name}</td>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    body = f"<table><caption>{escape(table.caption)}</caption><thead><tr>{heads}</tr></thead>"
+    return f"{body}<tbody>{''.join(lines)}</tbody></table>" + "".join(map(html_text, table.notes))
+
+
+def html_text(line: str) -> str:
+    """Write a line of text as HTML."""
+    return f"<div><small>{escape(line)}</small></div>"
 
 
 def latex(table: Table) -> str:

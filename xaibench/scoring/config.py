@@ -17,6 +17,7 @@ from xaibench.errors import AudioError, RegistryError, UnsupportedPairError
 from xaibench.explaining import fitting
 from xaibench.explaining.cache import ExplanationCache
 from xaibench.explaining.explainer import Explainer
+from xaibench.explaining.settings import MARK, registered_name
 from xaibench.results.areas import AREAS
 from xaibench.results.parts import PART_CLIPS
 from xaibench.scoring import protocol as protocols
@@ -27,6 +28,7 @@ from xaibench.storage.cards import NAME
 
 TIMEOUT_SECONDS = 3600.0
 _SOFT_SUFFIX = "-soft"
+_LABEL = f"{NAME}({MARK}[A-Za-z0-9._@+=,-]+)?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,7 @@ class MethodOnClassifier:
     """A method with one kind of mask, as it is scored on one classifier.
 
     Attributes:
-        name: registry name.
+        name: in the results: its registry name, or NAME:setting=value where a run has several of this name.
         method: with the weights that belong to the classifier, if it is a trained one.
         soft: scored with its own soft mask instead of the top bins of equal area.
         card: of its weights, if it has any.
@@ -150,13 +152,13 @@ def bound(config: RunConfig, loaded: LoadedClassifier, name: str) -> MethodOnCla
     if reason is not None:
         raise UnsupportedPairError(reason)
     method = copy.copy(unbound)  # each classifier has weights of its own
-    card = fitting.bind(name, method, loaded, config.dataset.name, config.explainers)
+    card = fitting.bind(registered_name(name), method, loaded, config.dataset.name, config.explainers)
     return MethodOnClassifier(name=name, method=method, card=card)
 
 
 def _unfit(name: str, method: object) -> str | None:
     """Say why something is no method to score at all, or nothing."""
-    if not re.fullmatch(NAME, name):
+    if not re.fullmatch(_LABEL, name):
         return "has a name that cannot be that of a folder; use letters, digits, dots, dashes and underscores"
     if not isinstance(method, Explainer):
         return f"is no Explainer but a {type(method).__name__}; derive its class from xaibench.Explainer"

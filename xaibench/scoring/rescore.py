@@ -15,8 +15,11 @@ import torch
 from xaibench import registry
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import RegistryError, ResultsError, XaibenchError, one_line
+from xaibench.explaining.explainer import Explainer
+from xaibench.explaining.settings import changes, registered_name
+from xaibench.explaining.trainable import TrainableExplainer
 from xaibench.results import agreement, store
-from xaibench.results.parts import MetricFacts, PartInfo, read_part
+from xaibench.results.parts import MethodFacts, MetricFacts, PartInfo, read_part
 from xaibench.results.store import RunFolder
 from xaibench.scoring.config import RunConfig
 from xaibench.scoring.evaluate import Event, evaluate
@@ -126,7 +129,7 @@ def _score_again(
     config = RunConfig(
         dataset=dataset,
         clips=[by_id[clip] for clip in rows["clip"].drop_duplicates()],
-        methods={info.method.name: registry.create("methods", info.method.name)},
+        methods={info.method.name: _method(info.method)},
         metrics={name: registry.create("metrics", name) for name in sorted(set(rows["metric"]))},
         seed=manifest.seed,
         batch_size=info.batch_size,
@@ -148,6 +151,16 @@ def _score_again(
     if provenance.plain(info.method.parameters) != own.method.parameters:
         raise ResultsError(f"it was made with other parameters of {info.method.name} than those here")
     return found[found["mask"] == info.method.mask], own
+
+
+def _method(facts: MethodFacts) -> Explainer:
+    """Make the method that a part says it was made with.
+
+    Raises:
+        RegistryError: it is not installed.
+    """
+    made: Explainer = registry.create("methods", registered_name(facts.name))
+    return made if isinstance(made, TrainableExplainer) else made.with_parameters(**changes(made, facts.parameters))
 
 
 def _protocol(identifier: str) -> Protocol:

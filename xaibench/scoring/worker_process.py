@@ -19,6 +19,8 @@ from xaibench import registry
 from xaibench.classifiers.class_order import in_order
 from xaibench.classifiers.loaded import LoadedClassifier, load
 from xaibench.errors import CheckpointError, ResultsError, XaibenchError, named, one_line
+from xaibench.explaining.explainer import Explainer
+from xaibench.explaining.settings import registered_name
 from xaibench.results import store
 from xaibench.results.store import RunFolder
 from xaibench.scoring.config import MethodOnClassifier, bound
@@ -113,14 +115,15 @@ class _Session:
 
     def _pair(self, job: Job) -> MethodOnClassifier:
         if (job.method, job.soft) not in self._pairs:
-            other = self._pairs.get((job.method, not job.soft)) or self._made(job.method)
+            other = self._pairs.get((job.method, not job.soft)) or self._made(job)
             self._pairs[job.method, job.soft] = replace(other, soft=job.soft)
         pair = self._pairs[job.method, job.soft]
         if self._scoring.identities.method(pair).sha256 != job.code_sha256:
             raise ResultsError(f"the code of {job.method} has changed since the run began; start it again")
         return pair
 
-    def _made(self, name: str) -> MethodOnClassifier:
-        """Make a method, with the weights that belong to the classifier."""
-        config = replace(self._scoring.config, methods={name: registry.create("methods", name)})
-        return bound(config, self._scoring.loaded, name)
+    def _made(self, job: Job) -> MethodOnClassifier:
+        """Make a method with its settings, and with the weights that belong to the classifier."""
+        method: Explainer = registry.create("methods", registered_name(job.method)).with_parameters(**job.settings)
+        config = replace(self._scoring.config, methods={job.method: method})
+        return bound(config, self._scoring.loaded, job.method)

@@ -20,13 +20,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from xaibench import registry
 from xaibench.classifiers.checkpoint import Card
 from xaibench.classifiers.loaded import LoadedClassifier
-from xaibench.errors import RegistryError, XaibenchError, one_line
+from xaibench.errors import XaibenchError, one_line
+from xaibench.explaining.explainer import Explainer
+from xaibench.explaining.settings import changes, registered_name
 from xaibench.scoring.config import MethodOnClassifier, RunConfig, applicable
 from xaibench.scoring.metric import Metric
 from xaibench.scoring.part import Outcome, Scoring, is_ours
@@ -66,10 +69,11 @@ class RunDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A part to score: its number, the method with one of its masks and its identity, and the metrics."""
+    """A part to score: its number, the method with its settings, one of its masks and its identity, and the metrics."""
 
     index: int
     method: str
+    settings: dict[str, Any]
     soft: bool
     code_sha256: str
     metrics: tuple[str, ...]
@@ -134,7 +138,14 @@ class Workers:
         """
         assert self._worker is not None
         code = self._scoring.identities.method(pair).sha256
-        job = Job(index=index, method=pair.name, soft=pair.soft, code_sha256=code, metrics=tuple(sorted(metrics)))
+        job = Job(
+            index=index,
+            method=pair.name,
+            settings=self._settings(pair.name),
+            soft=pair.soft,
+            code_sha256=code,
+            metrics=tuple(sorted(metrics)),
+        )
         try:
             return self._worker.score(job)
         except _Lost as lost:
@@ -147,7 +158,7 @@ class Workers:
             metrics = applicable(self._config.metrics, self._config.dataset, pair)
             if self._is_foreign(pair, metrics) and (why := self._why_not(pair, metrics)):
                 found[pair.name] = why
-            elif not (is_ours(pair.method) or registry.is_foreign("methods", pair.name)):
+            elif not (is_ours(pair.method) or registry.is_foreign("methods", registered_name(pair.name))):
                 found[pair.name] = "no installed package registers it"
         for name, metric in self._config.metrics.items():
             if not (is_ours(metric) or registry.is_foreign("metrics", name)):
@@ -164,7 +175,7 @@ class Workers:
     def _is_foreign(self, pair: MethodOnClassifier, metrics: dict[str, Metric]) -> bool:
         return (
             self._foreign_classifier
-            or registry.is_foreign("methods", pair.name)
+            or registry.is_foreign("methods", registered_name(pair.name))
             or any(registry.is_foreign("metrics", name) for name in metrics)
         )
 
@@ -181,18 +192,29 @@ class Workers:
         """Tell whether an object is what its name makes in another process too."""
         if (group, name) not in self._same:
             try:
-                made = registry.create(group, name)
-            except RegistryError:
+                made = registry.create(group, registered_name(name) if group == "methods" else name)
+                if group == "methods":
+                    made = made.with_parameters(**self._settings(name))
+            except XaibenchError:
                 self._same[group, name] = False
             else:
                 same = identity.of_object(made).sha256 == identity.of_object(thing).sha256
                 self._same[group, name] = type(made) is type(thing) and same
         return self._same[group, name]
 
+    def _settings(self, name: str) -> dict[str, Any]:
+        """Return what is set of a method of the run that the installed one has otherwise."""
+        made: Explainer = registry.create("methods", registered_name(name))
+        return changes(made, self._config.methods[name].parameters)
+
     def _blamed(self, lost: _Lost, pair: MethodOnClassifier) -> Outcome:
         """Say whose fault it is that the process was lost: of what ran last, unless that is xaibench's own."""
         metric = lost.running.removeprefix("metric ") if lost.running.startswith("metric ") else ""
-        foreign = registry.is_foreign("metrics", metric) if metric else registry.is_foreign("methods", pair.name)
+        foreign = (
+            registry.is_foreign("metrics", metric)
+            if metric
+            else registry.is_foreign("methods", registered_name(pair.name))
+        )
         of_classifier = self._foreign_classifier and (not foreign or not lost.running)
         what = "" if of_classifier or not metric else f"metric {metric} failed: "
         doing = f" in {lost.running}" if lost.running and not metric else ""

@@ -151,6 +151,15 @@ def decode(file: BinaryFile, name: str) -> Decoded:
         raise AudioError(
             f"{name}: not audio that libsndfile can read ({reason}); expected wav, flac, ogg or mp3"
         ) from error
+    return checked(name, samples, rate, seconds, truncated)
+
+
+def checked(name: str, samples: np.ndarray, rate: int, seconds: float, truncated: bool) -> Decoded:
+    """Return what was decoded, or refuse what is no sound; the arguments but the first are those of `Decoded`.
+
+    Raises:
+        AudioError: there are no samples, or NaN, infinite or absurdly loud ones.
+    """
     if len(samples) == 0:
         raise AudioError(f"{name}: holds no samples")
     peak = float(np.abs(samples).max())

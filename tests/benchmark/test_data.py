@@ -1,0 +1,43 @@
+"""Clips in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import xaibench as xb
+from tests.support.objects import sounds
+from xaibench.sound import audio
+
+
+def test_clips_of_any_rate_and_length_become_clips() -> None:
+    tone = np.sin(2 * np.pi * 440 * np.arange(3 * 44_100) / 44_100, dtype=np.float32)
+    stereo = torch.from_numpy(np.stack([tone, tone], axis=1))
+    data = xb.clips([tone, stereo, np.tile(tone, 3)], 44_100, ["a", "b", "a"], groups=["r", "s", "r"])
+    assert data.classes == ("a", "b") and [clip.label for clip in data.clips] == [0, 1, 0]
+    assert [clip.src_file for clip in data.clips] == ["r", "s", "r"]
+    found = [data.waveform(clip) for clip in data.clips]
+    assert all(one.shape == (audio.CLIP_SAMPLES,) for one in found)
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+    assert not found[0][49_000:].any() and found[2][49_000:].any()
+    said = data.odd_sound(data.clips)
+    assert any("short" in one or "lasts 3.00 s" in one for one in said), said
+
+
+def test_what_does_not_fit_together_is_refused() -> None:
+    (sound,) = sounds(1)
+    broken = sound.copy()
+    broken[7] = np.nan
+    for arguments, words in (
+        (([sound], 16_000, ["a", "b"]), "1 waveforms and 2 labels"),
+        (([], 16_000, []), "no waveforms"),
+        (([sound], 16_000, ["c"], ["a", "b"]), "'c' is none of the classes"),
+        (([sound], 16_000, [2], ["a", "b"]), "2 is no place in the 2 classes"),
+        (([sound, sound], 16_000, ["a", "a"], None, None, ["x", "x"]), "same id"),
+        (([broken], 16_000, ["a"]), "clip-0: holds NaN"),
+        (([sound[None]], 16_000, ["a"]), r"clip-0 has the shape \(1, 80000\)"),
+        (([sound], 16, ["a"]), "the rate is 16"),
+    ):
+        with pytest.raises(xb.XaibenchError, match=words):
+            xb.clips(*arguments)

@@ -1,0 +1,140 @@
+"""Sound to score: registered datasets by name, and clips in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xaibench import registry
+from xaibench.errors import DataError
+from xaibench.sound import audio, reading
+from xaibench.sound.dataset import Clip, Dataset
+from xaibench.sound.findings import Finding
+from xaibench.sound.reading import Decoded
+from xaibench.sound.subset import Few
+
+
+def dataset(name: str, folder: str | Path | None = None, limit: int | None = None) -> Dataset:
+    """Open a dataset by name.
+
+    Args:
+        name: of a registered dataset, as `xaibench datasets` lists them.
+        folder: where it lives, if it is read from a folder.
+        limit: at most so many clips of every fold, taken from all classes in turn. None: all.
+
+    Raises:
+        RegistryError: the name is unknown.
+        DataError: the dataset needs a folder and none is given, or needs none and one is given.
+    """
+    kind = registry.load("datasets", name)
+    if not kind.reads_folder:
+        if folder is not None:
+            raise DataError(f"{name} is generated and reads no folder; leave out --data-dir")
+        found: Dataset = kind()
+    elif folder is None:
+        raise DataError(
+            f"{name} needs --data-dir FOLDER (in Python, xaibench.dataset({name!r}, FOLDER)); download one with "
+            "'xaibench data fetch esc50'"
+        )
+    else:
+        found = kind(Path(folder))
+    return found if limit is None else Few(found, limit)
+
+
+def clips(
+    waveforms: Sequence[Any],
+    rate: int,
+    labels: Sequence[int | str],
+    classes: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
+    ids: Sequence[str] | None = None,
+    name: str = "clips",
+) -> Dataset:
+    """Make a dataset of sounds in memory.
+
+    A sound is mixed to mono, resampled to the classifier's rate, and cut or padded with zeros at its end to 5 s. A
+    sound that is shorter or longer, silent, or otherwise odd is named when it is scored.
+
+    Args:
+        waveforms: arrays or tensors (samples,) or (samples, channels), each of its own length, in [-1, 1].
+        rate: their sample rate in Hz.
+        labels: a class for each: its name, or its place in `classes`.
+        classes: names of the classes. None: the names in `labels`, sorted.
+        groups: for each, the recording from which it was cut: statistics resample recordings. None: each its own.
+        ids: for each, a name of its own; by default "clip-0", "clip-1", ...
+        name: of the dataset, in the results.
+
+    Raises:
+        DataError: the arguments do not fit together.
+        AudioError: samples that are no sound: NaN, infinite, or none at all.
+    """
+    return Clips(waveforms, rate, labels, classes, groups, ids, name)
+
+
+class Clips(Dataset):
+    """Sounds in memory; the arguments are those of `clips`."""
+
+    licence = "unknown"
+
+    def __init__(
+        self,
+        waveforms: Sequence[Any],
+        rate: int,
+        labels: Sequence[int | str],
+        classes: Sequence[str] | None,
+        groups: Sequence[str] | None,
+        ids: Sequence[str] | None,
+        name: str,
+    ) -> None:
+        count = len(waveforms)
+        for what, values in (("labels", labels), ("groups", groups), ("ids", ids)):
+            if values is not None and len(values) != count:
+                raise DataError(
+                    f"there are {count} waveforms and {len(values)} {what}; give one of each for every clip"
+                )
+        if not count:
+            raise DataError("there are no waveforms; give at least one")
+        self.name = name
+        self.classes = tuple(classes if classes is not None else sorted({str(label) for label in labels}))
+        ids = [f"clip-{i}" for i in range(count)] if ids is None else list(map(str, ids))
+        if len(set(ids)) < count:
+            raise DataError("two clips have the same id; give every clip its own")
+        self._sounds = {one: _sound(one, waveform, rate) for one, waveform in zip(ids, waveforms, strict=True)}
+        places = [self._place(label, classes is not None) for label in labels]
+        recordings = ids if groups is None else list(map(str, groups))
+        self.clips = tuple(Clip(*one) for one in zip(ids, [1] * count, places, recordings, strict=True))
+
+    def waveform(self, clip: Clip) -> np.ndarray:
+        return np.clip(self.unlimited_waveform(clip), -1.0, 1.0)
+
+    def unlimited_waveform(self, clip: Clip) -> np.ndarray:
+        sound = self._sounds[clip.id]
+        return audio.to_clip(sound.samples, sound.rate)
+
+    def findings(self, clip: Clip) -> tuple[Finding, ...]:
+        return self._sounds[clip.id].findings()
+
+    def _place(self, label: int | str, named: bool) -> int:
+        if isinstance(label, str) or not named:
+            if str(label) not in self.classes:
+                raise DataError(f"the label {label!r} is none of the classes; there are {', '.join(self.classes)}")
+            return self.classes.index(str(label))
+        if not 0 <= int(label) < len(self.classes):
+            raise DataError(f"the label {label} is no place in the {len(self.classes)} classes")
+        return int(label)
+
+
+def _sound(clip_id: str, waveform: Any, rate: int) -> Decoded:
+    """Take over the samples of one sound as they are."""
+    if hasattr(waveform, "detach"):
+        waveform = waveform.detach().cpu().numpy()
+    samples = np.array(waveform, dtype=np.float32)
+    samples = samples[:, None] if samples.ndim == 1 else samples
+    if samples.ndim != 2 or samples.shape[1] > samples.shape[0]:
+        raise DataError(f"{clip_id} has the shape {np.shape(waveform)}; expected (samples,) or (samples, channels)")
+    if rate not in reading.RATES:
+        raise DataError(f"the rate is {rate}; expected a whole number of Hz from {reading.RATES[0]}")
+    return reading.checked(clip_id, samples, int(rate), len(samples) / rate, truncated=False)

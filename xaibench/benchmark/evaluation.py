@@ -1,0 +1,118 @@
+"""Score explanations of sound models, from Python."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from xaibench import registry
+from xaibench.benchmark.data import dataset
+from xaibench.benchmark.models import Model, load_models
+from xaibench.benchmark.naming import Method, MetricLike, as_list, methods_named, metrics_named
+from xaibench.benchmark.results import Failure, Results
+from xaibench.benchmark.run import Run
+from xaibench.classifiers.forward import automatic_batch_size
+from xaibench.explaining.cache import ExplanationCache
+from xaibench.reports.progress import progress as bar_of
+from xaibench.scoring.config import RunConfig
+from xaibench.scoring.evaluate import Event
+from xaibench.sound.dataset import TEST_FOLDS, Dataset
+from xaibench.storage.user_folders import cache_folder
+
+
+def evaluate(
+    model: Model | Sequence[Model],
+    data: Dataset | str,
+    methods: Method | Sequence[Method],
+    metrics: MetricLike | Sequence[MetricLike] | None = None,
+    *,
+    folds: Sequence[int] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    protocol: str = "standard",
+    out: str | Path | None = None,
+    progress: bool = True,
+) -> Results:
+    """Score methods on the clips of a dataset, as `xaibench run` does.
+
+    What is odd, left out or failed is warned of (`warnings`), and kept in the results. A class or object that no
+    installed package registers, such as one typed into a notebook, is scored in this process, without a time limit.
+
+    Args:
+        model: a classifier (`xaibench.wrap`, `xaibench.classifier`, ...), a name, or a list of these.
+        data: a dataset (`xaibench.dataset`, `xaibench.clips`), or the name of one that needs no folder.
+        methods: names, such as "saliency" or "integrated-gradients:steps=64", Explainer classes and objects.
+        metrics: names, Metric classes and objects. None: the default ones of the protocol.
+        folds: of the clips. None: the test fold (5) where there is one, else all.
+        limit: score only the first clips. None: all.
+        seed: of every random draw.
+        protocol: "standard", or another one of docs/protocols.md.
+        out: run folder; the same call continues a run that was stopped. None: a temporary folder, which goes when the
+            results do.
+        progress: whether a progress bar is shown.
+
+    Raises:
+        XaibenchError: what is given makes no sense; one line says what to do.
+    """
+    source = dataset(data) if isinstance(data, str) else data
+    rules = registry.load("protocols", protocol)
+    chosen = _folds(folds, source)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    loaded = load_models(as_list(model, "model"), source, chosen, device, _warn)
+    run = Run(
+        RunConfig(
+            dataset=source,
+            clips=source.in_folds(chosen)[:limit],
+            methods=methods_named(methods),
+            metrics=metrics_named(metrics, rules.name),
+            seed=seed,
+            batch_size=min(automatic_batch_size(one.classifier.device) for one in loaded),
+            cache=ExplanationCache(cache_folder() / "explanations"),
+            protocol=rules,
+        ),
+        tuple(loaded),
+        chosen,
+        limit,
+    )
+    run.check()
+    for sentence in run.config.odd_sound:
+        _warn(f"sound: {sentence}")
+    for sentence in run.seen():
+        _warn(sentence)
+    for label, refused in run.left_out.items():
+        for name, reason in refused.items():
+            _warn(f"left out: {name} on {label} ({reason})")
+    temporary = None
+    if out is None:
+        temporary = tempfile.TemporaryDirectory(prefix="xaibench-")
+        out = temporary.name
+    folder = run.open(Path(out))
+    failures: list[Failure] = []
+    with bar_of(progress) as bar:
+        task = bar.add_task("scoring", total=run.pairs * len(run.config.clips))
+
+        def report(event: Event) -> None:
+            if event.kind == "failed":
+                failures.append(Failure(event.classifier, event.method, event.metric, event.reason, event.traceback))
+                _warn(f"failed: {event.method} on {event.classifier}: {event.reason}")
+            elif event.kind == "not reused":
+                _warn(f"earlier results of {event.method} on {event.classifier} are not reused: {event.reason}")
+            bar.update(task, advance=event.clips, description=f"{event.classifier} · {event.method}")
+
+        run.score(folder, report)
+    return Results(folder.path, tuple(failures), {who: why for who, why in run.left_out.items() if why}, temporary)
+
+
+def _folds(folds: Sequence[int] | None, source: Dataset) -> tuple[int, ...]:
+    if folds is not None:
+        return tuple(sorted(set(folds)))
+    present = {clip.fold for clip in source.clips}
+    return TEST_FOLDS if set(TEST_FOLDS) <= present else tuple(sorted(present))
+
+
+def _warn(sentence: str) -> None:
+    warnings.warn(sentence, stacklevel=3)

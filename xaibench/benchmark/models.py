@@ -1,0 +1,137 @@
+"""Sound models to explain: shipped, added and trained classifiers by name, and classifiers made in the program."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import torch
+
+from xaibench.classifiers import checkpoint, references
+from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.checkpoint import Card
+from xaibench.classifiers.class_order import in_order
+from xaibench.classifiers.loaded import LoadedClassifier, load, loaded_model
+from xaibench.errors import CheckpointError, XaibenchError
+from xaibench.explaining.fitting import ExplainerCard
+from xaibench.sound.dataset import Dataset, data_option
+
+Model = str | Classifier
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where a classifier of `classifier` is from, and its identity when it was loaded."""
+
+    folder: Path
+    card: Card
+    identity: str
+
+
+_origins: WeakKeyDictionary[Classifier, _Origin] = WeakKeyDictionary()
+
+
+def classifier(name: str, dataset: str | None = None) -> Classifier:
+    """Load a classifier by name.
+
+    Args:
+        name: of a registered classifier, whose weights are shipped for `dataset`; DATASET/NAME of shipped weights; the
+            name of an added one; or a checkpoint folder.
+        dataset: name of the dataset.
+
+    Raises:
+        RegistryError: the name is unknown.
+        CheckpointError: no such weights exist, or they are damaged.
+    """
+    folder = references.find(name, dataset)
+    model, card = checkpoint.load(folder)
+    _origins[model] = _Origin(folder, card, loaded_model(model).identity)
+    return model
+
+
+def load_models(
+    models: Sequence[Model] | None,
+    data: Dataset,
+    folds: Sequence[int],
+    device: torch.device,
+    say: Callable[[str], None] = warnings.warn,
+) -> list[LoadedClassifier]:
+    """Take models as results know them: load those that are named, and recognise those that `classifier` loaded.
+
+    Args:
+        models: names and classifiers; None or "all" for all whose weights are shipped for the dataset.
+        data: on which they are used.
+        folds: that are scored; those of which a model has seen clips are named.
+        device: of the named ones; classifiers stay on theirs.
+        say: told each sentence of warning.
+
+    Raises:
+        CheckpointError: there are no such weights, or they are for other classes.
+        XaibenchError: two classifiers have the same name.
+    """
+    if not models or ALL in [one for one in models if isinstance(one, str)]:
+        models = [name for owner, name in references.shipped() if owner == data.name]
+        if not models:
+            where = f"{data.name}{data_option(data.name)}"
+            raise CheckpointError(
+                f"no weights are shipped for {data.name}; train some with 'xaibench train --classifier cnn-micro "
+                f"--dataset {where}' and give the folder it prints as --classifier"
+            )
+    found: dict[str, LoadedClassifier] = {}
+    for model in models:
+        card: Card | None
+        if isinstance(model, str):
+            loaded, card = load(model, data.name, device)
+            _check_classes(model, loaded, card, data)
+        elif isinstance(model, Classifier):
+            loaded, card = _recognised(model, data)
+        else:
+            raise XaibenchError(
+                f"a {type(model).__name__} is no sound model yet; make one of it with xaibench.wrap or "
+                "xaibench.from_transformers, or give the name of a classifier"
+            )
+        other = found.get(loaded.label)
+        if other is not None and other.identity != loaded.identity:
+            raise XaibenchError(f"two models are called {loaded.label}; give one of them another name (name=...)")
+        if other is not None:  # cnn-micro and synth/cnn-micro, perhaps
+            continue
+        if card is not None and card.dataset == data.name:
+            for sentence in seen_folds(loaded.label, "trained", folds, card):
+                say(sentence)
+        found[loaded.label] = loaded
+    return list(found.values())
+
+
+def seen_folds(label: str, done: str, folds: Sequence[int], card: Card | ExplainerCard) -> list[str]:
+    """Say which folds to score were used for training or for choosing the epoch."""
+    used = ((card.train_folds, f"{done} on"), (card.validation_folds, "selected by"))
+    return [
+        f"{label} was {what} fold {', '.join(map(str, seen))}: it has seen the clips that are scored there"
+        for those, what in used
+        if (seen := sorted(set(folds) & set(those)))
+    ]
+
+
+def _check_classes(name: str, loaded: LoadedClassifier, card: Card, data: Dataset) -> None:
+    if card.builder and sorted(card.classes) == sorted(data.classes):
+        # Another project numbers its classes in its own way, a dataset by its targets.
+        in_order(loaded.classifier, data.classes)
+    if loaded.classifier.classes != data.classes:
+        raise CheckpointError(
+            f"{name} was trained on the {len(card.classes)} classes of {card.dataset}, "
+            f"{data.name} has {len(data.classes)} others; choose another --classifier or --dataset"
+        )
+
+
+def _recognised(model: Classifier, data: Dataset) -> tuple[LoadedClassifier, Card | None]:
+    """Take a classifier object as what it was loaded from, unless it was changed since."""
+    own, origin = loaded_model(model), _origins.get(model)
+    if origin is None or origin.identity != own.identity:
+        return own, None
+    card = origin.card
+    label = references.label_of(origin.folder, card.classifier, card.weights_sha256, data.name)
+    return LoadedClassifier(label, model, card.weights_sha256, card.geometry, origin.folder), card

@@ -1,0 +1,104 @@
+"""A run: what is scored on which classifiers, who takes part, and the folder that it fills."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from xaibench.benchmark.models import seen_folds
+from xaibench.classifiers.loaded import LoadedClassifier
+from xaibench.errors import UnsupportedPairError
+from xaibench.results.store import Manifest, RunFolder
+from xaibench.scoring.config import MethodOnClassifier, RunConfig, methods_on
+from xaibench.scoring.evaluate import Event, evaluate
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is scored on which classifiers.
+
+    Attributes:
+        config: of the run.
+        loaded: the classifiers.
+        folds: of the clips.
+        limit: how many clips were asked for, or None for all.
+    """
+
+    config: RunConfig
+    loaded: tuple[LoadedClassifier, ...]
+    folds: tuple[int, ...]
+    limit: int | None
+
+    @cached_property
+    def taking_part(self) -> dict[str, list[MethodOnClassifier]]:
+        """The methods that make sense, by classifier."""
+        return {label: pairs for label, (pairs, _) in self._found.items()}
+
+    @cached_property
+    def left_out(self) -> dict[str, dict[str, str]]:
+        """The methods that make no sense, by classifier, with the reasons, which read after the method's name."""
+        return {label: refused for label, (_, refused) in self._found.items()}
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs that are scored."""
+        return sum(map(len, self.taking_part.values()))
+
+    def seen(self) -> list[str]:
+        """Say which methods were fitted on, or selected by, folds that are scored."""
+        return [
+            sentence
+            for label, pairs in self.taking_part.items()
+            for pair in pairs
+            if pair.card is not None and not pair.soft and pair.card.dataset == self.config.dataset.name
+            for sentence in seen_folds(f"{pair.name} for {label}", "fitted", self.folds, pair.card)
+        ]
+
+    def check(self) -> None:
+        """Refuse a run of which nothing is left.
+
+        Raises:
+            UnsupportedPairError: no pair makes sense.
+        """
+        if not all(len(refused) == len(self.config.methods) for refused in self.left_out.values()):
+            return
+        reasons = {name: reason for refused in self.left_out.values() for name, reason in refused.items()}
+        if len(reasons) == 1:
+            ((name, reason),) = reasons.items()
+            raise UnsupportedPairError(f"{name} cannot run here: it {reason}")
+        lines = "; ".join(f"{name} {reason}" for name, reason in reasons.items())
+        raise UnsupportedPairError(f"no pair of method and classifier is left to run: {lines}")
+
+    def open(self, out: Path) -> RunFolder:
+        """Open the run folder, or make it.
+
+        Raises:
+            ResultsError: it holds another run, or cannot be written.
+        """
+        config = self.config
+        return RunFolder(
+            out,
+            Manifest(
+                dataset=config.dataset.name,
+                dataset_fingerprint=config.dataset.fingerprint(),
+                folds=self.folds,
+                limit=self.limit,
+                clips=len(config.clips),
+                seed=config.seed,
+                protocol=config.protocol.id,
+                precision=str(config.precision).removeprefix("torch."),
+                compiled=config.compiled,
+            ),
+        )
+
+    def score(self, folder: RunFolder, report: Callable[[Event], None]) -> None:
+        """Score all pairs into a folder; `report` is told of everything that happens."""
+        for loaded in self.loaded:
+            if len(self.left_out[loaded.label]) < len(self.config.methods):
+                evaluate(self.config, loaded, folder, report)
+
+    @cached_property
+    def _found(self) -> dict[str, tuple[list[MethodOnClassifier], dict[str, str]]]:
+        return {loaded.label: methods_on(self.config, loaded) for loaded in self.loaded}

@@ -55,8 +55,9 @@ def clips(
 ) -> Dataset:
     """Make a dataset of sounds in memory.
 
-    A sound is mixed to mono, resampled to the classifier's rate, and cut or padded with zeros at its end to 5 s. A
-    sound that is shorter or longer, silent, or otherwise odd is named when it is scored.
+    A sound is mixed to mono, resampled to the classifier's rate, cut or padded with zeros at its end to 5 s, and then
+    to the classifier's length. A sound that is shorter or longer than 5 s, silent, or otherwise odd is named when it is
+    scored.
 
     Args:
         waveforms: arrays or tensors (samples,) or (samples, channels), each of its own length, in [-1, 1].
@@ -113,6 +114,12 @@ class Clips(Dataset):
     def unlimited_waveform(self, clip: Clip) -> np.ndarray:
         sound = self._sounds[clip.id]
         return audio.to_clip(sound.samples, sound.rate)
+
+    def waveform_at(self, clip: Clip, sample_rate: int, samples: int | None = None) -> np.ndarray:
+        """Return one clip as a classifier hears it, resampled once: from its own rate."""
+        sound = self._sounds[clip.id]
+        found = np.clip(audio.to_clip(sound.samples, sound.rate, sample_rate), -1.0, 1.0)
+        return found if samples is None else audio.of_length(found, samples)
 
     def findings(self, clip: Clip) -> tuple[Finding, ...]:
         return self._sounds[clip.id].findings()

@@ -35,7 +35,7 @@ from xaibench.explaining.explanation import Explanation
 from xaibench.results.areas import AREAS
 from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.scoring.metric import Metric
-from xaibench.scoring.protocol import STANDARD
+from xaibench.scoring.protocol import SPECTROGRAM
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
 from xaibench.sound.synth import Synth
@@ -57,11 +57,9 @@ class CountingExplainer(BoundExplainer):
 
     count = 0
 
-    def explain(
-        self, batch: Batch, target: Tensor, x: Tensor | None = None, classifier: Classifier | None = None
-    ) -> Explanation:
+    def explain(self, batch: Batch, target: Tensor, classifier: Classifier | None = None) -> Explanation:
         self.count += len(batch)
-        return super().explain(batch, target, x, classifier)
+        return super().explain(batch, target, classifier)
 
 
 @dataclass(frozen=True)
@@ -155,9 +153,9 @@ def main(
     setting = prepare(classifier, method, clips, options.open_device(device))
     bare = setting.bare()
     metrics = {name: registry.create("metrics", name) for name in metric or registry.names("metrics")}
-    if not metric:  # a map has no soft mask, and the metrics of other protocols have another input
+    if not metric:  # a map has no soft mask; Quantus scores pictures, so both sides do
         metrics = {
-            name: one for name, one in metrics.items() if STANDARD.name in one.protocols and one.soft_mask != "only"
+            name: one for name, one in metrics.items() if SPECTROGRAM.name in one.protocols and one.soft_mask != "only"
         }
     lines, notes = [], []
     for name, one in metrics.items():

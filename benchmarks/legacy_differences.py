@@ -23,7 +23,7 @@ from torch import Tensor
 from xaibench import registry
 from xaibench.classifiers.class_order import in_order
 from xaibench.results.areas import PRIMARY_AREA
-from xaibench.scoring.protocol import STANDARD
+from xaibench.scoring.protocol import SPECTROGRAM
 from xaibench.scoring.ranking import Ranking
 from xaibench.sound.batch import Batch
 from xaibench.sound.esc50 import Esc10
@@ -95,9 +95,11 @@ class Measured:
         return self._made[key]
 
     def _x(self, standard_input: bool) -> Tensor:
-        rules = STANDARD if standard_input else LEGACY
+        rules = SPECTROGRAM if standard_input else LEGACY
         waveforms = torch.from_numpy(np.stack([rules.waveform(self.source, clip) for clip in self.clips]))
-        return torch.cat([rules.spectrogram(part) for part in waveforms.split(BATCH)])
+        spectrogram = rules.spectrogram
+        assert spectrogram is not None
+        return torch.cat([spectrogram(part) for part in waveforms.split(BATCH)])
 
     def _maps(self, standard_input: bool) -> Tensor:
         x, target = self.x(standard_input), self.clean(standard_input).argmax(dim=1)

@@ -121,3 +121,10 @@ def test_counterparts_are_of_registered_metrics(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.syspath_prepend(BENCHMARKS)
     counterparts = importlib.import_module("_quantus").COUNTERPARTS
     assert set(counterparts) <= set(registry.names("metrics"))
+
+
+def test_heard_and_fed_side_by_side() -> None:
+    (row,) = table(printed("heard", "--classifier", "cnn-micro", "--clips", 2, "--repeats", 1))
+    assert row["classifier"] == "cnn-micro"
+    ratio = float(row["standard, s"]) / float(row["spectrogram, s"])
+    assert float(row["ratio"]) == pytest.approx(ratio, abs=0.05)

@@ -156,7 +156,7 @@ class PictureClassifier(Classifier):
     capabilities = frozenset({"gradients", "picture", "feature_map", "feature_pyramid"})
 
     def logits(self, waveform: Tensor) -> Tensor:
-        return self.picture_logits(self.domain.analyse(waveform).x)
+        return self.picture_logits(self.domain.log_magnitudes(waveform))
 
     def to_picture(self, maps: Tensor, shape: tuple[int, int]) -> Tensor:
         """Resize maps (batch, h, w) drawn over the image to the picture (batch, 513, 431)."""

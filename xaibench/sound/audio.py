@@ -92,4 +92,4 @@ def stft(waveform: Tensor) -> Tensor:
 
 def spectrogram(waveform: Tensor) -> Tensor:
     """Compute log1p of the STFT magnitude of waveforms (batch, 80000): float32 (batch, 513, 431)."""
-    return torch.log1p(stft(waveform).abs())
+    return DOMAIN.log_magnitudes(waveform)

@@ -98,12 +98,16 @@ class Domain:
             length=samples,
         )
 
+    def log_magnitudes(self, waveform: Tensor) -> Tensor:
+        """Compute the pictures of waveforms (batch, samples) without their phases: float32 (batch, freq, time)."""
+        return self._logarithm(self.stft(waveform).abs())
+
     def analyse(self, waveform: Tensor) -> Picture:
-        """Compute the picture of waveforms (batch, samples)."""
+        """Compute the pictures of waveforms (batch, samples)."""
         coefficients = self.stft(waveform)
         magnitude = coefficients.abs()
         phase = torch.where(magnitude == 0, torch.ones_like(coefficients), torch.sgn(coefficients))
-        return Picture(torch.log1p(self._scale * magnitude), phase)
+        return Picture(self._logarithm(magnitude), phase)
 
     def synthesise(self, x: Tensor, phase: Tensor, samples: int) -> Tensor:
         """Compute the waveforms (batch, samples) of pictures; gradients flow to `x`.
@@ -141,6 +145,9 @@ class Domain:
         loud = (waveform.abs() > AUDIBLE).float()[:, None]
         half = self.window_samples // 2
         return F.max_pool1d(loud, self.window_samples, stride=self.hop_samples, padding=half)[:, 0] > 0
+
+    def _logarithm(self, magnitude: Tensor) -> Tensor:
+        return torch.log1p(magnitude if self._scale == 1 else self._scale * magnitude)
 
     @property
     def _scale(self) -> float:

@@ -124,7 +124,8 @@ class Domain:
 
     def coefficients(self, x: Tensor, phase: Tensor) -> Tensor:
         """Return the complex numbers that pictures stand for, complex64 (batch, freq, time); the STFT of no sound."""
-        return torch.expm1(x) / self._scale * phase
+        magnitude = torch.expm1(x)
+        return (magnitude if self._scale == 1 else magnitude / self._scale) * phase
 
     def masked(self, waveform: Tensor, mask: Tensor) -> Tensor:
         """Multiply the STFT of waveforms (batch, samples) by a mask, keep the phase, and transform back to sound.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
-from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.base import Classifier, PictureClassifier
 from xaibench.classifiers.capabilities import GROUND_TRUTH, missing_members
 from xaibench.classifiers.forward import Forwarder
 from xaibench.errors import XaibenchError
@@ -87,9 +88,8 @@ def _check_refusals(method: Explainer, classifier: Classifier) -> None:
     refusal = method.refusal(classifier, has_ground_truth=True)
     require(refusal is None, f"refusal() turns down {classifier.name}, which has all it needs: {refusal}")
     for need in method.requires:
-        lacking = classifier
-        if need != GROUND_TRUTH:
-            lacking = toy_classifier({"attentions"} if need == "rectifiers" else {"rectifiers"})
+        lacking = copy.copy(classifier)
+        lacking.capabilities = classifier.capabilities - {need}
         refusal = method.refusal(lacking, has_ground_truth=need != GROUND_TRUTH)
         require(
             isinstance(refusal, str) and refusal, f"refusal() gives no reason where '{need}' is missing: {refusal!r}"
@@ -117,7 +117,13 @@ class _Watched:
             raise AssertionError(str(error)) from None
         require(explanation.map.device == batch.x.device, f"the map is on {explanation.map.device}, not with the clips")
         shape = explanation.native_shape
-        plausible = len(shape) == 2 and all(isinstance(n, int) and n >= 1 for n in shape)
+        image: tuple[int, int] = batch.picture_shape
+        if isinstance(self._classifier, PictureClassifier):
+            image = self._classifier.front_end.image_size
+        largest = [max(sizes) for sizes in zip(batch.picture_shape, image, strict=True)]
+        plausible = len(shape) == 2 and all(
+            isinstance(n, int) and 1 <= n <= most for n, most in zip(shape, largest, strict=True)
+        )
         require(plausible, f"native_shape {shape} is no (freq, time) resolution")
         return explanation
 

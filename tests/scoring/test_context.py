@@ -17,7 +17,7 @@ from xaibench.errors import XaibenchError
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.results.areas import AREAS, CURVE_AREAS
 from xaibench.scoring.context import Clean, Masked, Perturbation, ScoringContext
-from xaibench.scoring.protocol import DEFAULT
+from xaibench.scoring.protocol import SPECTROGRAM
 from xaibench.sound.batch import Batch
 from xaibench.testing import GradientTimesInput
 
@@ -98,7 +98,7 @@ def test_every_part_is_forwarded_once_whoever_asks():
     made.require([Masked(*pair) for pair in (*ALL_PAIRS, *ALL_PAIRS)])
     for name in registry.names("metrics"):
         metric = registry.load("metrics", name)()
-        if metric.in_default_set and DEFAULT in metric.protocols and not metric.needs_ground_truth:
+        if metric.in_default_set and SPECTROGRAM.name in metric.protocols and not metric.needs_ground_truth:
             for area in AREAS if metric.per_area else (None,):
                 metric.score(made, area)
     for part, area in ALL_PAIRS:

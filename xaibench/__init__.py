@@ -51,6 +51,7 @@ _HOMES = {
     "clips": "xaibench.benchmark.data",
     "dataset": "xaibench.benchmark.data",
     "evaluate": "xaibench.benchmark.evaluation",
+    "from_transformers": "xaibench.classifiers.from_transformers",
     "load_results": "xaibench.benchmark.results",
     "scores": "xaibench.scoring.metric",
     "toy_batch": "xaibench.testing",
@@ -72,6 +73,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test comp
     from xaibench.classifiers.capabilities import Capability as Capability
     from xaibench.classifiers.checkpoint_format import CheckpointFormat as CheckpointFormat
     from xaibench.classifiers.checkpoint_format import ForeignCheckpoint as ForeignCheckpoint
+    from xaibench.classifiers.from_transformers import from_transformers as from_transformers
     from xaibench.classifiers.wrapped import wrap as wrap
     from xaibench.errors import AudioError as AudioError
     from xaibench.errors import CheckpointError as CheckpointError

@@ -29,45 +29,50 @@ class MapAxes:
     rows: Spacing | tuple[float, ...] = "linear"
 
     def to_picture(self, maps: Tensor, shape: tuple[int, int], domain: Domain) -> Tensor:
-        """Bring maps (batch, h, w) to pictures (batch, *shape) of a domain.
-
-        Bins between the centres of two rows or columns are interpolated linearly, bins beyond the outermost centre
-        take its value, and where a bin covers several rows or columns it takes their average.
-        """
+        """Bring maps (batch, h, w) to pictures (batch, *shape) of a domain, as `placed` does."""
         rows, columns = maps.shape[1:]
-        across = _across(self.rows, domain, shape[0], rows).to(maps)
-        along = _along(shape[1], columns).to(maps)
-        return across @ maps @ along.T
+        duration = (shape[1] - 1) * domain.hop_samples / domain.sample_rate
+        seconds = (np.arange(columns) + 0.5) / columns * duration
+        return placed(maps, shape, domain, tuple(self._hertz(rows, domain.sample_rate)), tuple(seconds))
+
+    def _hertz(self, rows: int, sample_rate: int) -> np.ndarray:
+        """Frequencies of the centres of the rows."""
+        share = (np.arange(rows) + 0.5) / rows
+        if isinstance(self.rows, tuple):
+            return np.interp(share * len(self.rows) - 0.5, np.arange(len(self.rows)), self.rows)
+        if self.rows == "mel":
+            return to_hertz(share * to_mel(np.array(sample_rate / 2)))
+        return share * sample_rate / 2
 
 
-@lru_cache(maxsize=16)
-def _across(spacing: Spacing | tuple[float, ...], domain: Domain, bins: int, rows: int) -> Tensor:
-    """What each bin (bins, rows) takes from each row."""
-    frequencies = domain.frequencies[:bins].numpy()
-    share = (np.arange(rows) + 0.5) / rows
-    if isinstance(spacing, tuple):
-        # Rows of the map share out the network's rows, whose centres are known.
-        own = np.asarray(spacing)
-        centres = np.interp(share * len(own) - 0.5, np.arange(len(own)), own)
-    elif spacing == "mel":
-        centres = to_hertz(share * to_mel(np.array(domain.sample_rate / 2)))
-    else:
-        centres = share * domain.sample_rate / 2
+def placed(
+    maps: Tensor, shape: tuple[int, int], domain: Domain, hertz: tuple[float, ...], seconds: tuple[float, ...]
+) -> Tensor:
+    """Bring maps to the picture, given the centres of their rows and columns.
+
+    Bins between the centres of two rows or columns are interpolated linearly, bins beyond the outermost centre take its
+    value, and where a bin covers several rows or columns it takes their average.
+
+    Args:
+        maps: (batch, h, w).
+        shape: of the picture.
+        domain: of the picture.
+        hertz: of the h rows, rising or falling.
+        seconds: of the w columns, rising.
+    """
+    across = _weights(hertz, tuple(domain.frequencies[: shape[0]].tolist())).to(maps)
+    times = np.arange(shape[1]) * (domain.hop_samples / domain.sample_rate)
+    along = _weights(seconds, tuple(times.tolist())).to(maps)
+    return across @ maps @ along.T
+
+
+@lru_cache(maxsize=32)
+def _weights(centres: tuple[float, ...], places: tuple[float, ...]) -> Tensor:
+    """What each place (places, centres) takes from each centre; the weights of a place add up to 1."""
     order = np.argsort(centres)
-    return _spread(np.interp(frequencies, centres[order], order), rows)
-
-
-@lru_cache(maxsize=16)
-def _along(frames: int, columns: int) -> Tensor:
-    """What each frame (frames, columns) takes from each column."""
-    share = np.arange(frames) / max(1, frames - 1)
-    return _spread(np.clip(share * columns - 0.5, 0, columns - 1), columns)
-
-
-def _spread(positions: np.ndarray, count: int) -> Tensor:
-    """Weights (len(positions), count) of neighbours of fractional positions in 0 ... count - 1, each row's sum 1."""
+    positions = np.interp(places, np.asarray(centres)[order], order)
     step = np.abs(np.gradient(positions)) if len(positions) > 1 else np.zeros(1)
     width = np.maximum(1.0, step)[:, None]
-    distance = np.abs(np.arange(count)[None] - positions[:, None])
+    distance = np.abs(np.arange(len(centres))[None] - positions[:, None])
     weights = np.maximum(0.0, 1 - distance / width)
     return torch.from_numpy(weights / weights.sum(axis=1, keepdims=True)).float()

@@ -20,6 +20,7 @@ _SHORT = (
     "too short",
     "non-empty",
     "reduction dim",
+    "maximum size for tensor",
 )
 _LEVEL = 0.1
 # Batches of another size round otherwise, and by less than this share of the logits.

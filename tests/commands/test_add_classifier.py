@@ -174,16 +174,18 @@ def test_nothing_is_kept_of_what_is_refused(xaibench: Command, tmp_path: Path, d
     recipes.change(source / "embedding_model.ckpt", layernorm__bias=None)
     assert_refused(xaibench("classifiers", "add", "mine", "--from", "source"), "lacks 'layernorm.bias'")
     assert_refused(
-        xaibench("classifiers", "add", "mine", "--from", "nowhere"), "nowhere is neither a folder nor OWNER/"
+        xaibench("classifiers", "add", "mine", "--from", "nowhere"), "nowhere is neither a folder of a checkpoint, nor"
     )
     assert not data.exists()
 
 
-def test_other_classes_than_the_datasets(xaibench: Command, tmp_path: Path, small_esc50: Path) -> None:
+def test_clips_of_other_classes_are_scored_too(xaibench: Command, tmp_path: Path, small_esc50: Path) -> None:
     recipes.write(tmp_path / "source", "vit")
     xaibench("classifiers", "add", "mine", "--from", "source")
-    run = xaibench("run", "-c", "mine", "-m", "saliency", "--dataset", "esc10", "--data-dir", small_esc50)
-    assert_refused(run, "3 classes")
+    run = xaibench("run", "-c", "mine", "-m", "energy", "--dataset", "esc10", "--data-dir", small_esc50)
+    assert run.code == 0, run.err
+    rows = store.read_rows(Path("results/runs/esc10-fold5"))
+    assert set(rows["predicted"]) <= set(recipes.CLASSES), "what is explained is what the classifier says"
 
 
 def test_a_damaged_card_hides_no_other(xaibench: Command, tmp_path: Path) -> None:

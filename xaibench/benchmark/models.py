@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from xaibench.classifiers import checkpoint, references
-from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.base import Classifier, CosineHead
 from xaibench.classifiers.checkpoint import Card
 from xaibench.classifiers.class_order import in_order
 from xaibench.classifiers.loaded import LoadedClassifier, load, loaded_model
@@ -117,9 +117,13 @@ def seen_folds(label: str, done: str, folds: Sequence[int], card: Card | Explain
 
 
 def _check_classes(name: str, loaded: LoadedClassifier, card: Card, data: Dataset) -> None:
-    if card.builder and sorted(card.classes) == sorted(data.classes):
-        # Another project numbers its classes in its own way, a dataset by its targets.
-        in_order(loaded.classifier, data.classes)
+    if card.builder:  # one that was added scores clips of any corpus; classes are compared by name
+        if sorted(card.classes) == sorted(data.classes) and isinstance(
+            getattr(loaded.classifier, "head", None), CosineHead
+        ):
+            # Another project numbers its classes in its own way, a dataset by its targets.
+            in_order(loaded.classifier, data.classes)
+        return
     if loaded.classifier.classes != data.classes:
         raise CheckpointError(
             f"{name} was trained on the {len(card.classes)} classes of {card.dataset}, "

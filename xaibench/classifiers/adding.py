@@ -9,8 +9,7 @@ from pathlib import Path
 
 from xaibench import registry
 from xaibench.classifiers import checkpoint, references
-from xaibench.classifiers.base import COSINE_SCALE
-from xaibench.classifiers.checkpoint_format import CheckpointFormat
+from xaibench.classifiers.checkpoint_format import CheckpointFormat, Source
 from xaibench.errors import CheckpointError
 from xaibench.sound.dataset import TEST_FOLDS, TRAIN_FOLDS, VALIDATION_FOLDS
 from xaibench.storage import provenance
@@ -23,16 +22,14 @@ class AddClassifierConfig:
 
     Attributes:
         name: what `--classifier` shall call it.
-        source: a folder in a registered checkpoint format, or OWNER/NAME of a hub repository.
-        temperature: the scale it was trained at.
-        labels: file of class names, for a source that has none.
+        source: where it is from, in a registered checkpoint format.
+        temperature: the scale it was trained at; None for what the source says.
         command: recorded in the card.
     """
 
     name: str
-    source: str
-    temperature: float = COSINE_SCALE
-    labels: Path | None = None
+    source: Source
+    temperature: float | None = None
     command: str = ""
 
 
@@ -46,6 +43,7 @@ class Added:
 
     folder: Path
     card: checkpoint.Card
+    family: str
     assumed_classes: bool
 
 
@@ -61,11 +59,11 @@ def add(config: AddClassifierConfig, force: bool = False) -> Added:
             format reads it.
     """
     _check_name(config.name, force)
-    if not (math.isfinite(config.temperature) and config.temperature > 0):
+    if config.temperature is not None and not (math.isfinite(config.temperature) and config.temperature > 0):
         raise CheckpointError(f"a temperature of {config.temperature:g} is no scale; give a positive number")
-    builder = _format_of(config.source)
+    builder = _format_of(config.source.location)
     reader: CheckpointFormat = registry.load("checkpoint_formats", builder)
-    found = reader.read(config.name, config.source, config.labels)
+    found = reader.read(config.name, config.source)
     classifier, dataset = found.classifier, found.dataset
     card = checkpoint.Card(
         classifier=config.name,
@@ -73,7 +71,7 @@ def add(config: AddClassifierConfig, force: bool = False) -> Added:
         dataset_fingerprint="",
         data_licence=registry.load("datasets", dataset).licence if dataset else "unknown",
         classes=classifier.classes,
-        temperature=config.temperature,
+        temperature=classifier.temperature if config.temperature is None else config.temperature,
         train_folds=TRAIN_FOLDS if dataset else (),
         validation_folds=VALIDATION_FOLDS if dataset else (),
         test_folds=TEST_FOLDS if dataset else (),
@@ -92,7 +90,8 @@ def add(config: AddClassifierConfig, force: bool = False) -> Added:
         source_sha256={path.name: file_hash(path) for path in found.files},
     )
     folder = references.added_folder(config.name)
-    return Added(folder, checkpoint.save(folder, classifier, card, found.precision), found.assumed_classes)
+    saved = checkpoint.save(folder, classifier, card, found.precision)
+    return Added(folder, saved, classifier.family, found.assumed_classes)
 
 
 def _check_name(name: str, force: bool) -> None:
@@ -105,8 +104,12 @@ def _check_name(name: str, force: bool) -> None:
         raise CheckpointError(f"'{name}' has been added already, from {origin}; choose another name, or give --force")
 
 
-def _format_of(source: str) -> str:
-    """Return the format that recognises a source; else the first one, whose reader says what it misses."""
-    names = registry.names("checkpoint_formats")
-    recognising = (name for name in names if registry.load("checkpoint_formats", name).recognises(source))
-    return next(recognising, names[0])
+def _format_of(location: str) -> str:
+    """Return the first format that recognises a location."""
+    for name in registry.names("checkpoint_formats"):
+        if registry.load("checkpoint_formats", name).recognises(location):
+            return name
+    raise CheckpointError(
+        f"{location} is neither a folder of a checkpoint, nor OWNER/NAME of a hub repository such as "
+        "speechbrain/focalnet-base-esc50, nor a function such as my_models:make"
+    )

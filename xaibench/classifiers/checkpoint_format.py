@@ -36,6 +36,23 @@ class ForeignCheckpoint:
     assumed_classes: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What a user gives for a classifier to add.
+
+    Attributes:
+        location: a folder, OWNER/NAME of a hub repository, or package.module:function.
+        labels: a file of class names, for a location that has none.
+        weights: a file of weights, for a location that is code.
+        sample_rate: in Hz, for a location that does not say it.
+    """
+
+    location: str
+    labels: Path | None = None
+    weights: Path | None = None
+    sample_rate: int | None = None
+
+
 class CheckpointFormat(abc.ABC):
     """A format of another project; an instance is registered in the entry-point group `xaibench.checkpoint_formats`.
 
@@ -43,17 +60,16 @@ class CheckpointFormat(abc.ABC):
     """
 
     @abc.abstractmethod
-    def recognises(self, source: str) -> bool:
-        """Tell whether a folder, or OWNER/NAME of a hub repository, looks like this format."""
+    def recognises(self, location: str) -> bool:
+        """Tell whether a location looks like this format."""
 
     @abc.abstractmethod
-    def read(self, name: str, source: str, labels: Path | None) -> ForeignCheckpoint:
-        """Read and check a source; nothing in it is run.
+    def read(self, name: str, source: Source) -> ForeignCheckpoint:
+        """Read and check a source; of files nothing is run.
 
         Args:
             name: what the classifier shall be called.
-            source: a folder, or OWNER/NAME of a hub repository.
-            labels: a file of class names, for a source that has none.
+            source: what the user gives.
 
         Raises:
             CheckpointError: the source cannot be had, is damaged, or is of another format.

@@ -42,7 +42,8 @@ def find(reference: str, dataset: str | None) -> Path:
         raise CheckpointError(f"no weights of {name} are shipped for {owner}; there are {_listed(shipped())}")
     raise CheckpointError(
         f"{reference} holds no {CARD}; expected a folder written by 'xaibench train', a name that "
-        "'xaibench classifiers' lists, or DATASET/NAME of shipped weights"
+        "'xaibench classifiers' lists, or DATASET/NAME of shipped weights. To bring a model of your own: 'xaibench "
+        "classifiers add NAME --from my_module:make_model --weights FILE', or xaibench.wrap(model, ...) in Python"
     )
 
 

@@ -1,4 +1,4 @@
-"""`xaibench classifiers add`: add a published checkpoint, or one of your own from the same recipes."""
+"""`xaibench classifiers add`: add a classifier of your own, or a published checkpoint."""
 
 from __future__ import annotations
 
@@ -18,37 +18,62 @@ def add(
         str,
         typer.Option(
             "--from",
-            help="Folder with embedding_model.ckpt and classifier.ckpt, or hub repository that has them.",
-            metavar="FOLDER|OWNER/NAME",
+            help="A function of yours that makes the model; or a folder with embedding_model.ckpt and classifier.ckpt; "
+            "or a hub repository that has these.",
+            metavar="PACKAGE.MODULE:FUNCTION|FOLDER|OWNER/NAME",
         ),
     ],
-    temperature: Annotated[float, typer.Option(help="Scale of the cosines at which the head was trained.")] = 30.0,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="State dict for the model that the function makes: safetensors, or torch.save.", metavar="FILE"
+        ),
+    ] = None,
+    sample_rate: Annotated[
+        int | None, typer.Option(help="Of the sound that the model hears.", metavar="HZ", min=1)
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            help="p = softmax(temperature x logits). Default: what the source says; 30, the scale of the cosines, for "
+            "the recipes."
+        ),
+    ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="File with the class names in training order, if the source has no labels.txt.", metavar="FILE"
+            help="File with the class names, one a line, in the order of the logits, if the source has none.",
+            metavar="FILE",
         ),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a classifier that was added under this name.")
     ] = False,
 ) -> None:
-    """Add a checkpoint in the format of SpeechBrain's ESC-50 recipes, under a name that every command knows.
+    """Add a classifier under a name that every command knows, and that labels its results.
 
-    The files are checked and converted to safetensors; no code in them is run. docs/classifiers.md
-    describes the files.
+    A function of yours (package.module:function, without arguments) makes a torch module from waveforms (batch,
+    samples) to logits, or what xaibench.wrap returns; docs/bring-your-model.md has examples. Or take a checkpoint in
+    the format of SpeechBrain's ESC-50 recipes: its files are checked and converted to safetensors, and no code in them
+    is run (docs/classifiers.md).
 
     [bold]Examples[/bold]
+
+    xaibench classifiers add mine --from my_models:make --weights mine.pt --labels classes.txt --sample-rate 32000
 
     xaibench classifiers add focalnet-esc50 --from speechbrain/focalnet-base-esc50
 
     xaibench classifiers add mine --from results/focalnet/1234/save
     """
     from xaibench.classifiers import adding
+    from xaibench.classifiers.checkpoint_format import Source
 
     command = shlex.join(["xaibench", *sys.argv[1:]])
     config = adding.AddClassifierConfig(
-        name=name, source=source, temperature=temperature, labels=labels, command=command
+        name=name,
+        source=Source(location=source, labels=labels, weights=weights, sample_rate=sample_rate),
+        temperature=temperature,
+        command=command,
     )
     added = adding.add(config, force)
     card = added.card
@@ -56,7 +81,7 @@ def add(
         text = "the source names no classes; those of ESC-50 are assumed, in the recipes' order (else give --labels)"
         notes().print(text, style="yellow", markup=False, soft_wrap=True)
     output().print(
-        f"added {name}: {card.geometry['family']}, {len(card.classes)} classes, {card.parameters:,} parameters, from "
+        f"added {name}: {added.family}, {len(card.classes)} classes, {card.parameters:,} parameters, from "
         f"{card.origin}",
         markup=False,
         soft_wrap=True,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from xaibench.classifiers.base import Classifier
-from xaibench.classifiers.checkpoint_format import CheckpointFormat, ForeignCheckpoint
+from xaibench.classifiers.checkpoint_format import CheckpointFormat, ForeignCheckpoint, Source
 from xaibench.errors import CheckpointError
 from xaibench.speechbrain import classifiers, files
 from xaibench.storage import hub
@@ -22,12 +22,20 @@ _ESC10 = frozenset(
 class RecipeFormat(CheckpointFormat):
     """`embedding_model.ckpt` and `classifier.ckpt`, with class names and perhaps a config beside them."""
 
-    def recognises(self, source: str) -> bool:
-        return all((Path(source).expanduser() / name).is_file() for name in files.REQUIRED)
+    def recognises(self, location: str) -> bool:
+        folder = Path(location).expanduser()
+        if folder.exists():
+            return any((folder / name).is_file() for name in files.REQUIRED)
+        return hub.is_repository(location)
 
-    def read(self, name: str, source: str, labels: Path | None) -> ForeignCheckpoint:
-        folder, origin = _folder_of(name, source)
-        found = files.read(folder, labels)
+    def read(self, name: str, source: Source) -> ForeignCheckpoint:
+        if source.weights is not None or source.sample_rate is not None:
+            raise CheckpointError(
+                "--weights and --sample-rate are for --from package.module:factory; a checkpoint of the recipes has "
+                "its weights in its folder, and hears 16,000 Hz"
+            )
+        folder, origin = _folder_of(name, source.location)
+        found = files.read(folder, source.labels)
         return ForeignCheckpoint(
             classifier=classifiers.from_files(found, name, folder),
             dataset=_dataset(found.classes),
@@ -50,10 +58,6 @@ def _folder_of(name: str, source: str) -> tuple[Path, str]:
     folder = Path(source).expanduser()
     if folder.is_dir():
         return folder, str(folder.resolve())
-    if not hub.is_repository(source):
-        raise CheckpointError(
-            f"{source} is neither a folder nor OWNER/NAME of a hub repository, such as speechbrain/focalnet-base-esc50"
-        )
     remedy = f"xaibench classifiers add {name} --from FOLDER"
     found = hub.fetch(source, [(one,) for one in files.REQUIRED], files.OPTIONAL, remedy)
     return found, f"hub {source} at {found.name}"

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from xaibench.results.areas import CURVE_AREAS
-from xaibench.scoring.context import Masked, Part, Perturbation, ScoringContext, scaled
+from xaibench.scoring.context import Masked, Part, Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
+from xaibench.sound.domain import scaled
 
 # Where clips are heard, a part of the whole clip is synthesised and the clip is not: p differs by the rounding.
 LEAST_RISE = 1e-6

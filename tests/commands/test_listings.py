@@ -56,6 +56,16 @@ def test_show_tells_where_a_trained_method_gets_its_weights(xaibench: Command) -
     assert "weights" not in xaibench("methods", "show", "saliency").out
 
 
+def test_the_cost_of_a_method_is_told(xaibench: Command) -> None:
+    """Before it is paid: in the list, and with the parameter that decides it."""
+    listed = " ".join(xaibench("methods").out.split())
+    assert "left and which are silenced (500 forward passes a clip)" in listed
+    assert "forward passes per clip 500: the parameter masks" in " ".join(
+        xaibench("methods", "show", "rise").out.split()
+    )
+    assert "forward passes" not in xaibench("methods", "show", "saliency").out
+
+
 PLUGIN = """
 class Method:
     description = "{description}"

@@ -14,6 +14,7 @@ from tests.support.evaluating import assert_same, config_of, run, values
 from xaibench import registry
 from xaibench.classifiers.memory import measure_peak
 from xaibench.errors import UnsupportedPairError
+from xaibench.explaining.explanation import Explanation
 from xaibench.results import parts, store
 from xaibench.results.areas import AREAS
 from xaibench.scoring import evaluate as engine
@@ -198,3 +199,17 @@ def test_what_a_method_costs_does_not_depend_on_who_came_before_it(
         assert alone.forwards == among.forwards
         costs[method] = among.forwards
     assert costs["energy"] == costs["saliency"] > 2 * 8
+
+
+def test_what_takes_many_forward_passes_is_told_before_the_first(
+    synth: Synth, loaded: LoadedClassifier, tmp_path: Path
+) -> None:
+    rise = registry.create("methods", "rise").with_parameters(masks=1_003)
+    rise.explain = lambda classifier, batch, target: Explanation(batch.x, (1, 1))
+    events = run(
+        config_of(synth, {"rise": rise, "energy": registry.create("methods", "energy")}, clips=1), loaded, tmp_path
+    )
+    told = [(event.kind, event.method) for event in events if event.kind in {"costly", "scored"}]
+    assert told == [("costly", "rise"), ("scored", "rise"), ("scored", "energy")]
+    (reason,) = [event.reason for event in events if event.kind == "costly"]
+    assert reason == "1,003 forward passes a clip, by its parameter masks"

@@ -183,6 +183,9 @@ def run(
             elif event.kind == "unprotected" and event.method not in unprotected:
                 unprotected.add(event.method)
                 options.warn(f"{event.method} runs in this process, without a time limit: {event.reason}")
+            elif event.kind == "costly":
+                text = f"{event.method} on {event.classifier} takes {event.reason}, unless its maps are kept already"
+                notes().print(text, style="dim", markup=False, soft_wrap=True)
             elif event.kind == "not reused":
                 options.warn(f"earlier results of {event.method} on {event.classifier} are not reused: {event.reason}")
             # "odd sound" was said above, once for all classifiers.

@@ -77,7 +77,13 @@ def _summary(name: str, entry: Any) -> str:
 
 def _method_line(name: str, method: Any) -> str:
     requires = f" (requires {', '.join(sorted(method.requires))})" if method.requires else ""
-    return method.description + requires
+    forwards = _forwards(method)
+    return method.description + requires + (f" ({forwards} forward passes a clip)" if forwards else "")
+
+
+def _forwards(method: Any) -> str:
+    """How many forward passes a map of a method takes by default, where these are many."""
+    return f"{method.parameters[method.forwards_parameter]:,}" if method.forwards_parameter else ""
 
 
 def _method_details(name: str, method: Any) -> dict[str, object]:
@@ -96,6 +102,8 @@ def _method_details(name: str, method: Any) -> dict[str, object]:
         "parameters": ", ".join(f"{key}={value}" for key, value in method.parameters.items()) or "none",
         "control": "yes" if method.control else "no",
     }
+    if method.forwards_parameter:
+        details["forward passes per clip"] = f"{_forwards(method)}: the parameter {method.forwards_parameter}"
     if method.native_mask:
         details["mask"] = "the map is a mask from 0 to 1; it is also scored as this soft mask"
     if inspect.isclass(method) and issubclass(method, TrainableExplainer):

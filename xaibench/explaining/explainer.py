@@ -30,6 +30,8 @@ class Explainer(abc.ABC):
         control: whether it is a map to compare methods with, rather than a method.
         native_mask: whether its map is a mask as it is, from 0 to 1; it is then scored as that too.
         protocols: names of the protocols that score it.
+        forwards_parameter: name of the parameter that says how many forward passes the map of a clip takes, where these
+            are many: it is told before they are paid for.
         parameters: everything beside classifier and clip that decides the map, with its values, which `explain` reads
             here. They are part of the results, and can be set by name (`with_parameters`).
         choices: the values that some parameters may take; one with a single choice cannot be changed.
@@ -44,6 +46,7 @@ class Explainer(abc.ABC):
     native_mask: ClassVar[bool] = False
     attenuates: ClassVar[bool] = False
     protocols: ClassVar[frozenset[str]] = frozenset({"standard", "spectrogram"})
+    forwards_parameter: ClassVar[str | None] = None
     parameters: dict[str, Any] = {}
     choices: ClassVar[dict[str, tuple[Any, ...]]] = {}
 

@@ -18,7 +18,7 @@ from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import importance
 from xaibench.scoring.ranking import Ranking
 from xaibench.sound.batch import Batch
-from xaibench.sound.domain import Picture
+from xaibench.sound.domain import Picture, scaled
 
 Part = Literal["kept", "removed"]
 Shared = TypeVar("Shared")
@@ -47,11 +47,6 @@ class Perturbation(abc.ABC):
             phase. A `Picture` where bins are filled with something else: it brings its own phase
             (`ScoringContext.filled`), because the clip's would betray what was removed.
         """
-
-
-def scaled(x: Tensor, gains: Tensor | float) -> Tensor:
-    """Multiply the linear magnitudes of pictures (batch, freq, time) by gains."""
-    return torch.log1p(gains * torch.expm1(x))
 
 
 @dataclass(frozen=True)

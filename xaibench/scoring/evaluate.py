@@ -22,16 +22,17 @@ class Event:
 
     Attributes:
         kind: "scored", "found" (an earlier run had it), "failed", "not reused": nothing that was computed of the
-            method earlier is used again, because nobody can tell that it would be the same; "unprotected": it runs
-            in this process, without a time limit, although it is not xaibench's own. "odd sound" is of no method: some
-            clips are truncated, silent or the like.
+            method earlier is used again, because nobody can tell that it would be the same; "costly": its maps take
+            many forward passes, told before the first; "unprotected": it runs in this process, without a time limit,
+            although it is not xaibench's own. "odd sound" is of no method: some clips are truncated, silent or the
+            like.
         method: of "unprotected", whatever runs so.
-        reason: one line, where failed, not reused, unprotected or odd.
+        reason: one line, where failed, not reused, costly, unprotected or odd.
         metric: that failed, where only this metric did.
         traceback: where failed, as far as it is known; the run's log has it too.
     """
 
-    kind: Literal["scored", "found", "failed", "not reused", "unprotected", "odd sound"]
+    kind: Literal["scored", "found", "failed", "not reused", "costly", "unprotected", "odd sound"]
     classifier: str
     method: str
     clips: int
@@ -78,6 +79,10 @@ def evaluate(config: RunConfig, loaded: LoadedClassifier, folder: RunFolder, rep
         doubt = scoring.identities.method(pair).doubt
         if doubt:
             report(Event("not reused", loaded.label, pair.label, 0, doubt))
+        cost = pair.method.forwards_parameter
+        if cost is not None and not pair.soft:  # a soft mask shares the maps
+            reason = f"{pair.method.parameters[cost]:,} forward passes a clip, by its parameter {cost}"
+            report(Event("costly", loaded.label, pair.label, 0, reason))
     with contextlib.closing(Workers(scoring)) as workers:
         for name, reason in workers.left_here(found).items():
             report(Event("unprotected", loaded.label, name, 0, reason))

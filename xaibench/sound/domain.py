@@ -159,6 +159,11 @@ class Domain:
         return _window_sum(reference.window_samples) / _window_sum(self.window_samples)
 
 
+def scaled(x: Tensor, gains: Tensor | float) -> Tensor:
+    """Multiply the linear magnitudes of pictures (batch, freq, time) by gains."""
+    return torch.log1p(gains * torch.expm1(x))
+
+
 @lru_cache(maxsize=16)
 def _window(samples: int, device: torch.device) -> Tensor:
     return torch.hamming_window(samples, device=device)

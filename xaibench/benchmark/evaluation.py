@@ -99,6 +99,8 @@ def evaluate(
             if event.kind == "failed":
                 failures.append(Failure(event.classifier, event.method, event.metric, event.reason, event.traceback))
                 _warn(f"failed: {event.method} on {event.classifier}: {event.reason}")
+            elif event.kind == "costly":
+                _warn(f"{event.method} on {event.classifier} takes {event.reason}, unless its maps are kept already")
             elif event.kind == "not reused":
                 _warn(f"earlier results of {event.method} on {event.classifier} are not reused: {event.reason}")
             bar.update(task, advance=event.clips, description=f"{event.classifier} · {event.method}")

@@ -83,7 +83,8 @@ def _method_line(name: str, method: Any) -> str:
 
 def _forwards(method: Any) -> str:
     """How many forward passes a map of a method takes by default, where these are many."""
-    return f"{method.parameters[method.forwards_parameter]:,}" if method.forwards_parameter else ""
+    parameter = getattr(method, "forwards_parameter", None)  # what is no Explainer is listed too
+    return "" if parameter is None else f"{method.parameters[parameter]:,}"
 
 
 def _method_details(name: str, method: Any) -> dict[str, object]:
@@ -102,7 +103,7 @@ def _method_details(name: str, method: Any) -> dict[str, object]:
         "parameters": ", ".join(f"{key}={value}" for key, value in method.parameters.items()) or "none",
         "control": "yes" if method.control else "no",
     }
-    if method.forwards_parameter:
+    if _forwards(method):
         details["forward passes per clip"] = f"{_forwards(method)}: the parameter {method.forwards_parameter}"
     if method.native_mask:
         details["mask"] = "the map is a mask from 0 to 1; it is also scored as this soft mask"

@@ -75,7 +75,7 @@ class Check:
     Attributes:
         name: the classifier's.
         clips: how many were heard.
-        labelled: how many of them have a label that is one of its classes.
+        labelled: how many of them have a label that is one of its classes; None where no clip has a label.
         accuracy: share of these whose class is the label's; None where there are none.
         reordered: the accuracy if its classes were named in the order that fits best; None where that says nothing.
         agreement: share of the clips on which the bare model gives the same class; None without one.
@@ -93,7 +93,7 @@ class Check:
 
     name: str
     clips: int
-    labelled: int
+    labelled: int | None
     accuracy: float | None
     reordered: float | None
     agreement: float | None
@@ -119,7 +119,7 @@ class Check:
                 "sample rate, length and front end with how it was trained",
             ),
             (
-                self.accuracy is None,
+                self.labelled == 0,
                 "none of the clips has a label that is one of its classes: compare their names, or score without "
                 "accuracy",
             ),
@@ -153,8 +153,8 @@ class Check:
             ),
             (
                 abs(softer.p - self.p) < _LEVEL_MOVES,
-                f"its answers do not depend on loudness (p changes by {abs(softer.p - self.p):.3f} at "
-                f"{softer.decibels:+.0f} dB): a scattered mask, which only makes a clip softer, keeps its p, and what "
+                f"its answers hardly change at {softer.decibels:+.0f} dB (p by {abs(softer.p - self.p):.3f}): a scattered "
+                "mask, which only makes a clip softer, keeps its p, and what "
                 "metrics of kept parts say of such masks cannot be interpreted",
             ),
         )
@@ -314,10 +314,12 @@ def _gradients(classifier: SoundModel, sounds: Tensor) -> Gradients:
 
 def _accuracy(
     classes: Sequence[str], predicted: Sequence[int], labels: Sequence[str] | None
-) -> tuple[float | None, float | None, int]:
+) -> tuple[float | None, float | None, int | None]:
     """Return the accuracy, that with the best order of the classes where it is much better, and the clips it is of."""
+    if labels is None:
+        return None, None, None
     index = {name: i for i, name in enumerate(classes)}
-    pairs = [(index[label], c) for label, c in zip(labels or (), predicted, strict=False) if label in index]
+    pairs = [(index[label], c) for label, c in zip(labels, predicted, strict=True) if label in index]
     if not pairs:
         return None, None, 0
     from scipy import optimize  # takes a while to import, and nobody else needs it

@@ -153,9 +153,9 @@ class Check:
             ),
             (
                 abs(softer.p - self.p) < _LEVEL_MOVES,
-                f"its answers hardly change at {softer.decibels:+.0f} dB (p by {abs(softer.p - self.p):.3f}): a scattered "
-                "mask, which only makes a clip softer, keeps its p, and what "
-                "metrics of kept parts say of such masks cannot be interpreted",
+                f"its answers hardly change at {softer.decibels:+.0f} dB (p by {abs(softer.p - self.p):.3f}): a "
+                "scattered mask, which only makes a clip softer, keeps its p, and what metrics of kept parts say of "
+                "such masks cannot be interpreted",
             ),
         )
         return tuple(words for is_so, words in said if is_so)

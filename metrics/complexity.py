@@ -78,7 +78,7 @@ class MaskArea(Metric):
     family = "complexity"
     reference = "the mean of the mask, as L-MAC (arXiv 2403.13086) penalises it"
     description = "share of the bins that a method's own soft mask keeps"
-    formula = "mean of M over all bins, M the soft mask from 0 to 1"
+    formula = "mean of M over the audible bins, M the soft mask from 0 to 1"
     traps = "a mask of ones keeps every decision and explains nothing: never read a soft mask's scores without its area"
     higher_is_better = False
     bounds = (0.0, 1.0)
@@ -88,4 +88,9 @@ class MaskArea(Metric):
     soft_mask = "only"
 
     def score(self, context: ScoringContext, area: float | None) -> Scores:
-        return scores(context.mask(area).double().mean(dim=(1, 2)))
+        mask, audible = context.mask(area).double(), context.clean.batch.audible
+        if audible is None:
+            return scores(mask.mean(dim=(1, 2)))
+        frames = audible.sum(dim=1)
+        area_of_audible = (mask.mean(dim=1) * audible).sum(dim=1) / frames
+        return scores(area_of_audible, frames == 0, "the clip is digital silence")

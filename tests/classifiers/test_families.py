@@ -14,6 +14,7 @@ from xaibench.classifiers.base import COSINE_SCALE, Classifier, CosineHead
 from xaibench.classifiers.capabilities import missing_members
 from xaibench.explaining.explainer import Explainer
 from xaibench.sound.audio import PICTURE_SHAPE
+from xaibench.sound.batch import Batch
 from xaibench.sound.randomness import seeded
 
 CLASSES = ("dog", "rain", "siren")
@@ -151,7 +152,7 @@ def test_attention_weights(name: str) -> None:
     before = classifier.backbone.config._attn_implementation
     with torch.inference_mode():
         fused = classifier.picture_logits(x)
-    weights = classifier.attention_weights(x)
+    weights = classifier.attention_weights(Batch(x, tuple("ab"[: len(x)])))
     config = classifier.backbone.config
     tokens = 1 + classifier.patch_grid[0] * classifier.patch_grid[1]
     assert len(weights) == config.num_hidden_layers
@@ -181,7 +182,7 @@ def test_attention_weights_leave_nothing_behind_when_they_fail(monkeypatch: pyte
 
     monkeypatch.setattr(classifier, "logits", fail)
     with pytest.raises(RuntimeError, match="no memory"):
-        classifier.attention_weights(sound(1))
+        classifier.attention_weights(Batch(sound(1), ("a",)))
     assert classifier.backbone.config._attn_implementation == before
     assert not any(module._forward_hooks for module in classifier.modules())
 

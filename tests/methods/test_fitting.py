@@ -264,7 +264,8 @@ def test_a_run_scores_the_map_at_equal_areas_and_the_mask_as_it_is(
     soft = rows[rows["mask"] == "soft"]
     assert soft["area"].isna().all()
     assert set(soft["metric"]) == {
-        *("average_drop", "average_gain", "average_increase", "faithfulness", "fidelity_in", "mask_area"),
+        *("average_drop", "average_gain", "average_increase", "energy_removed", "faithfulness", "fidelity_in"),
+        "mask_area",
     }
     hard = rows[rows["mask"] == "equal area"]
     assert "mask_area" not in set(hard["metric"])
@@ -278,15 +279,19 @@ def test_a_run_scores_the_map_at_equal_areas_and_the_mask_as_it_is(
     method, source = registry.create("methods", name), Esc10(few)
     method.load(fitted.folder, cnn.classifier)
     for clip in source.in_folds((5,))[:2]:
-        x = audio.spectrogram(torch.from_numpy(source.waveform(clip))[None])
-        clean = cnn.classifier.probabilities(x)[0]
+        sound = torch.from_numpy(source.waveform(clip))[None]
+        heard = Batch.of_sound(sound, (clip.id,), audio.DOMAIN)
+        clean = torch.softmax(cnn.classifier.logits(sound), dim=1)[0]
         c = int(clean.argmax())
-        mask = method.explain(cnn.classifier, Batch(x, (clip.id,)), torch.tensor([c])).map
-        kept = cnn.classifier.probabilities(torch.log1p(mask * torch.expm1(x)))[0]
-        removed = cnn.classifier.probabilities(torch.log1p((1 - mask) * torch.expm1(x)))[0]
+        mask = method.explain(cnn.classifier, heard, torch.tensor([c])).map
+        rest = audio.DOMAIN.masked(sound, 1 - mask)
+        kept = torch.softmax(cnn.classifier.logits(audio.DOMAIN.masked(sound, mask)), dim=1)[0]
+        removed = torch.softmax(cnn.classifier.logits(rest), dim=1)[0]
         full, inside = float(clean[c]), float(kept[c])
+        assert heard.audible is not None
         expected = {
-            "mask_area": float(mask.mean()),
+            "mask_area": float(mask[:, :, heard.audible[0]].mean()),
+            "energy_removed": 1 - float(rest.square().sum() / sound.square().sum()),
             "fidelity_in": float(kept.argmax() == c),
             "faithfulness": full - float(removed[c]),
             "average_drop": 100 * max(0.0, full - inside) / full,

@@ -170,12 +170,12 @@ def test_missing_options_are_typers_own_error(xaibench: Command) -> None:
 
 
 def test_an_interrupted_command_says_so(xaibench: Command, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from xaibench.scoring import evaluate
+    from xaibench.benchmark import run
 
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluate, "evaluate", interrupt)
+    monkeypatch.setattr(run, "evaluate", interrupt)
     done = xaibench("run", "-m", "energy", "-c", weights, "--limit", 1)
     assert done.code == 130
     assert "Interrupted. Finished parts are kept; the same command continues from there." in done.err

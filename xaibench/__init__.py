@@ -23,6 +23,7 @@ _HOMES = {
     "Epoch": "xaibench.explaining.trainable",
     "Explainer": "xaibench.explaining.explainer",
     "Explanation": "xaibench.explaining.explanation",
+    "Explained": "xaibench.benchmark.explanation",
     "ExplanationError": "xaibench.errors",
     "IsolationError": "xaibench.errors",
     "FitContext": "xaibench.explaining.trainable",
@@ -35,6 +36,7 @@ _HOMES = {
     "Perturbation": "xaibench.scoring.context",
     "Picture": "xaibench.sound.domain",
     "PictureClassifier": "xaibench.classifiers.base",
+    "Precomputed": "xaibench.explaining.precomputed",
     "Protocol": "xaibench.scoring.protocol",
     "RegistryError": "xaibench.errors",
     "Results": "xaibench.benchmark.results",
@@ -51,6 +53,7 @@ _HOMES = {
     "clips": "xaibench.benchmark.data",
     "dataset": "xaibench.benchmark.data",
     "evaluate": "xaibench.benchmark.evaluation",
+    "explain": "xaibench.benchmark.explanation",
     "from_transformers": "xaibench.classifiers.from_transformers",
     "load_results": "xaibench.benchmark.results",
     "scores": "xaibench.scoring.metric",
@@ -64,6 +67,8 @@ if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test comp
     from xaibench.benchmark.data import clips as clips
     from xaibench.benchmark.data import dataset as dataset
     from xaibench.benchmark.evaluation import evaluate as evaluate
+    from xaibench.benchmark.explanation import Explained as Explained
+    from xaibench.benchmark.explanation import explain as explain
     from xaibench.benchmark.models import classifier as classifier
     from xaibench.benchmark.results import Leaderboard as Leaderboard
     from xaibench.benchmark.results import Results as Results
@@ -87,6 +92,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test comp
     from xaibench.errors import XaibenchError as XaibenchError
     from xaibench.explaining.explainer import Explainer as Explainer
     from xaibench.explaining.explanation import Explanation as Explanation
+    from xaibench.explaining.precomputed import Precomputed as Precomputed
     from xaibench.explaining.trainable import Epoch as Epoch
     from xaibench.explaining.trainable import FitContext as FitContext
     from xaibench.explaining.trainable import Fitted as Fitted

@@ -16,6 +16,7 @@ from xaibench.errors import DEBUG, XaibenchError, debugging, named
 # imported, so that help is quick.
 COMMANDS = {
     "run": ("evaluation:run", "Score explainers on a dataset."),
+    "score": ("maps:score", "Score maps that were made elsewhere, beside the methods of a run."),
     "compare": (
         "comparing:compare",
         "Write the comparison as CSV, with one line per dataset, classifier, method, metric and area.",

@@ -23,6 +23,9 @@ from xaibench.scoring.evaluate import Event
 from xaibench.sound.dataset import TEST_FOLDS, Dataset
 from xaibench.storage.user_folders import cache_folder
 
+# Of a model that was made in the program, before it is scored.
+CHECKED_CLIPS = 16
+
 
 def evaluate(
     model: Model | Sequence[Model],
@@ -35,11 +38,13 @@ def evaluate(
     seed: int = 0,
     protocol: str = "standard",
     out: str | Path | None = None,
+    keep_maps: bool = False,
     progress: bool = True,
 ) -> Results:
     """Score methods on the clips of a dataset, as `xaibench run` does.
 
-    What is odd, left out or failed is warned of (`warnings`), and kept in the results. A class or object that no
+    What is odd, left out or failed is warned of (`warnings`), and kept in the results. So is what `model.check` finds
+    on a few clips. A class or object that no
     installed package registers, such as one typed into a notebook, is scored in this process, without a time limit.
 
     Args:
@@ -53,6 +58,8 @@ def evaluate(
         protocol: "standard", or another one of docs/protocols.md.
         out: run folder; the same call continues a run that was stopped. None: a temporary folder, which goes when the
             results do.
+        keep_maps: whether maps are written to maps/CLASSIFIER/METHOD/CLIP.npz in the run folder: `map` (freq, time),
+            `frequencies` in Hz, `times` in s, `clip`, `target` and others; `xaibench.Precomputed` reads them.
         progress: whether a progress bar is shown.
 
     Raises:
@@ -73,12 +80,17 @@ def evaluate(
             batch_size=min(automatic_batch_size(one.classifier.device) for one in loaded),
             cache=ExplanationCache(cache_folder() / "explanations"),
             protocol=rules,
+            keep_maps=keep_maps,
         ),
         tuple(loaded),
         chosen,
         limit,
     )
     run.check()
+    for one in loaded:
+        if one.folder is None:  # made in the program: nobody has looked at it yet
+            for sentence in one.classifier.check(source, limit=CHECKED_CLIPS).warnings:
+                _warn(f"{one.label}: {sentence}")
     for sentence in run.config.odd_sound:
         _warn(f"sound: {sentence}")
     for sentence in run.seen():

@@ -88,12 +88,9 @@ def load_models(
             loaded, card = load(model, data.name, device)
             _check_classes(model, loaded, card, data)
         elif isinstance(model, Classifier):
-            loaded, card = _recognised(model, data)
+            loaded, card = _recognised(model, data.name)
         else:
-            raise XaibenchError(
-                f"a {type(model).__name__} is no sound model yet; make one of it with xaibench.wrap or "
-                "xaibench.from_transformers, or give the name of a classifier"
-            )
+            raise _no_model(model)
         other = found.get(loaded.label)
         if other is not None and other.identity != loaded.identity:
             raise XaibenchError(f"two models are called {loaded.label}; give one of them another name (name=...)")
@@ -104,6 +101,25 @@ def load_models(
                 say(sentence)
         found[loaded.label] = loaded
     return list(found.values())
+
+
+def load_model(model: Model, device: torch.device) -> tuple[LoadedClassifier, str]:
+    """Take one model as results know it, where no dataset is given.
+
+    Args:
+        model: a name or a classifier.
+        device: of a named one.
+
+    Returns:
+        The classifier, and the dataset on which it was trained, or "" where nobody knows.
+    """
+    if isinstance(model, str):
+        model = classifier(model).to(device)
+    if not isinstance(model, Classifier):
+        raise _no_model(model)
+    origin = _origins.get(model)
+    trained_on = "" if origin is None else origin.card.dataset
+    return _recognised(model, trained_on)[0], trained_on
 
 
 def seen_folds(label: str, done: str, folds: Sequence[int], card: Card | ExplainerCard) -> list[str]:
@@ -131,11 +147,18 @@ def _check_classes(name: str, loaded: LoadedClassifier, card: Card, data: Datase
         )
 
 
-def _recognised(model: Classifier, data: Dataset) -> tuple[LoadedClassifier, Card | None]:
-    """Take a classifier object as what it was loaded from, unless it was changed since."""
+def _no_model(thing: object) -> XaibenchError:
+    return XaibenchError(
+        f"a {type(thing).__name__} is no sound model yet; make one of it with xaibench.wrap or "
+        "xaibench.from_transformers, or give the name of a classifier"
+    )
+
+
+def _recognised(model: Classifier, dataset: str) -> tuple[LoadedClassifier, Card | None]:
+    """Take a classifier object, used on a dataset, as what it was loaded from, unless it was changed since."""
     own, origin = loaded_model(model), _origins.get(model)
     if origin is None or origin.identity != own.identity:
         return own, None
     card = origin.card
-    label = references.label_of(origin.folder, card.classifier, card.weights_sha256, data.name)
+    label = references.label_of(origin.folder, card.classifier, card.weights_sha256, dataset)
     return LoadedClassifier(label, model, card.weights_sha256, card.geometry, origin.folder), card

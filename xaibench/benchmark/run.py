@@ -10,6 +10,7 @@ from pathlib import Path
 from xaibench.benchmark.models import seen_folds
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import UnsupportedPairError
+from xaibench.explaining.precomputed import Precomputed
 from xaibench.results.store import Manifest, RunFolder
 from xaibench.scoring.config import MethodOnClassifier, RunConfig, methods_on
 from xaibench.scoring.evaluate import Event, evaluate
@@ -61,7 +62,11 @@ class Run:
 
         Raises:
             UnsupportedPairError: no pair makes sense.
+            ExplanationError: maps made elsewhere lack clips.
         """
+        for method in self.config.methods.values():
+            if isinstance(method, Precomputed):
+                method.require(clip.id for clip in self.config.clips)
         if not all(len(refused) == len(self.config.methods) for refused in self.left_out.values()):
             return
         reasons = {name: reason for refused in self.left_out.values() for name, reason in refused.items()}

@@ -17,6 +17,7 @@ from xaibench.errors import XaibenchError, debugging
 if TYPE_CHECKING:
     import pandas as pd
 
+    from xaibench.explaining.explainer import Explainer
     from xaibench.scoring.evaluate import Event
     from xaibench.scoring.protocol import Summary
 
@@ -77,6 +78,10 @@ def run(
         bool,
         typer.Option("--strict", help="Refuse clips that are truncated, short, silent, clipped or too loud."),
     ] = False,
+    keep_maps: Annotated[
+        bool,
+        typer.Option("--keep-maps", help="Write the maps, too: maps/CLASSIFIER/METHOD/CLIP.npz in the run folder."),
+    ] = False,
     timeout: Annotated[
         int,
         typer.Option(
@@ -108,17 +113,10 @@ def run(
 
     xaibench run --method all --protocol legacy-speechbrain -c MY-CHECKPOINT --dataset esc10 --data-dir ESC-50-master
     """
-    from xaibench.benchmark.models import load_models
     from xaibench.benchmark.naming import methods_named
-    from xaibench.benchmark.run import Run
-    from xaibench.classifiers.forward import automatic_batch_size
-    from xaibench.explaining.cache import ExplanationCache
     from xaibench.explaining.settings import registered_name
-    from xaibench.scoring.config import RunConfig
     from xaibench.scoring.trial import give_up_on_deadly
-    from xaibench.storage.user_folders import cache_folder
 
-    rules = registry.load("protocols", protocol)
     methods = _chosen_methods(method)
     with notes().status("trying plugins"):
         only_named = metric and not family and not {ALL, options.DEFAULT} & set(metric)
@@ -130,6 +128,66 @@ def run(
         options.say_left_out(broken)
     else:
         plan_methods = methods_named(methods)
+    carry_out(
+        plan_methods,
+        classifier=classifier,
+        dataset=dataset,
+        data_dir=data_dir,
+        folds=folds,
+        metric=metric,
+        family=family,
+        limit=limit,
+        explainers=explainers,
+        seed=seed,
+        protocol=protocol,
+        device=device,
+        batch_size=batch_size,
+        precision=precision,
+        compiled=compiled,
+        deterministic=deterministic,
+        strict=strict,
+        keep_maps=keep_maps,
+        timeout=timeout,
+        out=out,
+    )
+
+
+def carry_out(
+    methods: dict[str, Explainer],
+    *,
+    classifier: list[str] | None,
+    dataset: str,
+    data_dir: Path | None,
+    folds: str,
+    metric: list[str] | None,
+    limit: int | None,
+    seed: int,
+    protocol: str,
+    device: str,
+    out: Path | None,
+    family: list[str] | None = None,
+    explainers: Path = options.EXPLAINERS,
+    batch_size: str = "auto",
+    precision: options.Precision = options.Precision.float32,
+    compiled: bool = False,
+    deterministic: bool = False,
+    strict: bool = False,
+    keep_maps: bool = False,
+    timeout: int = 3600,
+) -> None:
+    """Score methods as the options of `run` say, and print what came out.
+
+    Raises:
+        XaibenchError: something is wrong with the options, or pairs failed.
+    """
+    from xaibench.benchmark.models import load_models
+    from xaibench.benchmark.run import Run
+    from xaibench.classifiers.forward import automatic_batch_size
+    from xaibench.explaining.cache import ExplanationCache
+    from xaibench.scoring.config import RunConfig
+    from xaibench.storage.user_folders import cache_folder
+
+    rules = registry.load("protocols", protocol)
     source = options.open_dataset(dataset, data_dir)
     where = options.open_device(device, deterministic)
     chosen = _folds(folds, {clip.fold for clip in source.clips})
@@ -137,7 +195,7 @@ def run(
     config = RunConfig(
         dataset=source,
         clips=clips,
-        methods=plan_methods,
+        methods=methods,
         metrics=options.metrics(metric or [], family or [], rules.name),
         seed=seed,
         batch_size=automatic_batch_size(where) if batch_size == "auto" else _positive(batch_size, "--batch-size"),
@@ -147,6 +205,7 @@ def run(
         protocol=rules,
         explainers=explainers,
         strict=strict,
+        keep_maps=keep_maps,
         timeout=timeout or None,
     )
     with progress() as bar:

@@ -10,6 +10,7 @@ from torch import Tensor
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.forward import Forwarder
 from xaibench.classifiers.isolation import Guard
+from xaibench.errors import ExplanationError
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation, validate
 from xaibench.sound.batch import Batch
@@ -28,6 +29,10 @@ class BoundExplainer:
         self.method = method
         self.forwarder = forwarder
         self.guard = guard or Guard(forwarder.classifier)
+
+    def again(self) -> BoundExplainer:
+        """Return the explainer as metrics may ask it, once its maps of the clips themselves are there."""
+        return self if self.method.repeatable else _AskedOnce(self.method, self.forwarder, self.guard)
 
     def explain(self, batch: Batch, target: Tensor, classifier: Classifier | None = None) -> Explanation:
         """Maps as the method defines them, float32 (batch, freq, time); they may hold NaN or infinities.
@@ -51,3 +56,13 @@ class BoundExplainer:
 
         pieces = self.forwarder.in_micro_batches(len(batch), work)
         return replace(pieces[0], map=torch.cat([piece.map.detach() for piece in pieces]).float())
+
+
+class _AskedOnce(BoundExplainer):
+    """A method that has its maps of the clips and makes no others."""
+
+    def explain(self, batch: Batch, target: Tensor, classifier: Classifier | None = None) -> Explanation:
+        raise ExplanationError(
+            f"{self.method.title} cannot explain changed clips or weights, because its maps were made elsewhere; leave "
+            "out this metric"
+        )

@@ -29,6 +29,8 @@ class Explainer(abc.ABC):
         attenuates: whether its mask of an area a is a gain of a in every bin, and not the top bins of a map.
         control: whether it is a map to compare methods with, rather than a method.
         native_mask: whether its map is a mask as it is, from 0 to 1; it is then scored as that too.
+        repeatable: whether it can explain changed clips, too, and other weights of the classifier; maps made elsewhere
+            cannot. Metrics that ask for that fail on it.
         protocols: names of the protocols that score it.
         forwards_parameter: name of the parameter that says how many forward passes the map of a clip takes, where these
             are many: it is told before they are paid for.
@@ -45,6 +47,7 @@ class Explainer(abc.ABC):
     control: ClassVar[bool] = False
     native_mask: ClassVar[bool] = False
     attenuates: ClassVar[bool] = False
+    repeatable: ClassVar[bool] = True
     protocols: ClassVar[frozenset[str]] = frozenset({"standard", "spectrogram"})
     forwards_parameter: ClassVar[str | None] = None
     parameters: dict[str, Any] = {}

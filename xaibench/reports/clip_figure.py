@@ -13,9 +13,7 @@ from matplotlib.image import AxesImage
 
 from xaibench.reports import style
 from xaibench.scoring.one_clip import Illustrated, Panel, Shares
-from xaibench.sound.audio import CLIP_SECONDS, SAMPLE_RATE
 
-_EXTENT = (0.0, CLIP_SECONDS, 0.0, SAMPLE_RATE / 2000)
 _DECIBEL_RANGE = 80.0
 _COLUMN = 1.2  # inches: at least so wide are panels side by side
 # For panels side by side, which are too narrow for type of the usual size.
@@ -35,7 +33,6 @@ def rows(clip: Illustrated, area: float) -> Figure:
         clip: with at least one panel.
         area: share of bins in the masks.
     """
-    decibel = _decibel(clip)
     panels = clip.panels
     figure = style.new_figure(style.WIDTH, 1.0 + 1.65 * len(panels), style.PICTURE_DPI)
     axes = figure.subplots(len(panels), 3, sharex=True, sharey=True, squeeze=False)
@@ -43,9 +40,9 @@ def rows(clip: Illustrated, area: float) -> Figure:
     verdict = f"{clip.name}: {first.pair.loaded.label} says {first.predicted}"
     figure.suptitle(f"{_plain(verdict)} ($p_c$ = {first.p_full:.2f})")
     for row, (panel, (left, middle, right)) in enumerate(zip(panels, axes, strict=True)):
-        sound = _show_sound(left, decibel)
-        weight = _show_map(middle, panel)
-        _show_sound(right, decibel, panel.mask)
+        sound = _show_sound(left, clip)
+        weight = _show_map(middle, clip, panel)
+        _show_sound(right, clip, panel.mask)
         left.set_ylabel("Frequency (kHz)")
         left.set_title("Spectrogram" if row == 0 else "")
         if panel.soft is None:
@@ -91,10 +88,9 @@ def side_by_side(clips: Sequence[Illustrated], area: float) -> Figure:
 
 def _draw_block(block: SubFigure, clip: Illustrated, columns: int, area: float) -> tuple[AxesImage, AxesImage]:
     """Draw one clip; return the pictures whose scales the colour bars show."""
-    decibel = _decibel(clip) - _decibel(clip).max()
     block.suptitle(_plain(f"{clip.name}: {verdict(clip.panels)}"), weight="bold")
     (upper, lower) = block.subplots(2, columns, sharex=True, sharey=True)
-    sound = _show_sound(upper[0], decibel)
+    sound = _show_sound(upper[0], clip, relative=True)
     upper[0].set_title("Spectrogram")
     upper[0].set_ylabel("Frequency (kHz)")
     upper[0].set_xlabel("Time (s)")
@@ -103,11 +99,11 @@ def _draw_block(block: SubFigure, clip: Illustrated, columns: int, area: float) 
     text = f"Kept: the top {100 * area:g}%\nof the bins.\nBelow: $p_c$ of what is\nkept, of what is left"
     lower[0].text(0.5, 0.5, text, transform=lower[0].transAxes, ha="center", va="center", fontsize=style.NAME_SIZE)
     for panel, above, below in zip(clip.panels, upper[1:], lower[1:], strict=True):
-        weight = _show_map(above, panel)
+        weight = _show_map(above, clip, panel)
         above.set_title(f"{panel.pair.explainer.title}\n{panel.pair.loaded.label}")
         if panel.soft is not None:
             above.set_xlabel(f"{_soft(panel)}:\n{_said(panel.soft)}")
-        _show_sound(below, decibel, panel.mask)
+        _show_sound(below, clip, panel.mask, relative=True)
         below.set_xlabel(_said(panel.top))
     return sound, weight
 
@@ -126,21 +122,24 @@ def _decibel(clip: Illustrated) -> np.ndarray:
     return 20 * np.log10(np.maximum(np.expm1(clip.spectrogram), 1e-5))
 
 
-def _show_sound(axis: Axes, decibel: np.ndarray, kept: np.ndarray | None = None) -> AxesImage:
-    """Show a spectrogram, or what a mask keeps of it on grey."""
+def _show_sound(axis: Axes, clip: Illustrated, kept: np.ndarray | None = None, relative: bool = False) -> AxesImage:
+    """Show a spectrogram, or what a mask keeps of it on grey; relative to its maximum if asked."""
+    decibel = _decibel(clip)
+    decibel = decibel - decibel.max() if relative else decibel
     axis.set_facecolor("0.88")
     shown = decibel if kept is None else np.where(kept, decibel, np.nan)
-    return _show(axis, shown, cmap="magma", vmin=decibel.max() - _DECIBEL_RANGE, vmax=decibel.max())
+    return _show(axis, clip, shown, cmap="magma", vmin=decibel.max() - _DECIBEL_RANGE, vmax=decibel.max())
 
 
-def _show_map(axis: Axes, panel: Panel) -> AxesImage:
+def _show_map(axis: Axes, clip: Illustrated, panel: Panel) -> AxesImage:
     """Show a map or soft mask on a scale of its own, so that the shape of faint masks is seen too."""
     ceiling = max(float(np.quantile(panel.importance, 0.999)), 1e-30)
-    return _show(axis, np.clip(panel.importance / ceiling, 0, 1), cmap="cividis", vmin=0, vmax=1)
+    return _show(axis, clip, np.clip(panel.importance / ceiling, 0, 1), cmap="cividis", vmin=0, vmax=1)
 
 
-def _show(axis: Axes, image: np.ndarray, **scale: Any) -> AxesImage:
-    shown = axis.imshow(image, origin="lower", aspect="auto", extent=_EXTENT, rasterized=True, **scale)
+def _show(axis: Axes, clip: Illustrated, image: np.ndarray, **scale: Any) -> AxesImage:
+    extent = (0.0, len(clip.waveform) / clip.sample_rate, 0.0, clip.sample_rate / 2000)
+    shown = axis.imshow(image, origin="lower", aspect="auto", extent=extent, rasterized=True, **scale)
     axis.locator_params(nbins=4)
     return shown
 

@@ -3,7 +3,7 @@
 A run folder holds `manifest.json` and, for every classifier and method, parts as `results.parts` describes them:
 `CLASSIFIER/METHOD/part-000.parquet` and `part-000.json`, and METHOD-soft for a method's own mask. Several processes
 may fill one folder at once: a part is locked while it is being made (`.locks/`). What failed is in `run.log`, with
-its traceback.
+its traceback. Maps that are kept for others are in `maps/CLASSIFIER/METHOD/CLIP.npz`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ MANIFEST = "manifest.json"
 LOG = "run.log"
 VALIDATION = "validation"  # folder of runs whose methods are reference maps of the metrics
 REPRODUCTIONS = "reproductions"  # folder of runs that repeat a paper, with classifiers of their own
+MAPS = "maps"
 _LOCKS = ".locks"
 
 
@@ -84,6 +85,10 @@ class RunFolder:
     def part(self, classifier: str, method: str, index: int) -> Path:
         """Return the path of one part's scores."""
         return self.path / classifier / method / f"part-{index:03d}.parquet"
+
+    def maps(self, classifier: str, method: str) -> Path:
+        """Return the folder of the maps that are kept of a method."""
+        return self.path / MAPS / classifier / method
 
     @contextlib.contextmanager
     def claim(self, classifier: str, method: str, index: int, wait: bool) -> Iterator[bool]:

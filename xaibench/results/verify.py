@@ -74,7 +74,7 @@ def _strays(folder: Path) -> list[str]:
     found = []
     for path in sorted(folder.glob("*/*/*")):
         where = path.relative_to(folder)
-        if any(name.startswith(".") for name in where.parts):
+        if where.parts[0] == store.MAPS or any(name.startswith(".") for name in where.parts):
             continue
         digits = path.stem.removeprefix("part-")
         if path.suffix not in {".parquet", ".json"} or not digits.isdecimal():

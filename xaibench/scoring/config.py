@@ -48,6 +48,7 @@ class RunConfig:
         protocol: how sound becomes input and logits become probabilities; the metrics are its own.
         explainers: folder with the weights that the user fitted.
         strict: whether clips whose sound is odd are refused, and not only reported.
+        keep_maps: whether maps are written into the run folder, for others to read.
         timeout: seconds that a part may take in a worker process, or None for any time.
     """
 
@@ -63,6 +64,7 @@ class RunConfig:
     protocol: Protocol = field(default_factory=protocols.default)
     explainers: Path = fitting.ROOT
     strict: bool = False
+    keep_maps: bool = False
     timeout: float | None = TIMEOUT_SECONDS
 
     @property

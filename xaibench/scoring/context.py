@@ -160,7 +160,7 @@ class ScoringContext:
         self.importance = importance(attribution, explainer.method.polarity)
         if clean.batch.audible is not None:
             self.importance = self.importance * clean.batch.audible[:, None, :]
-        self.explainer = explainer
+        self.explainer = explainer.again()
         self.borrowed: dict[Perturbation, Answer] = {}
         self._logits: dict[Perturbation, Tensor] = {}
         self._shared: dict[Hashable, Any] = {}

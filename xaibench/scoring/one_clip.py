@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.forward import Forwarder, automatic_batch_size
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import XaibenchError, named
@@ -16,8 +17,7 @@ from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import defects
 from xaibench.scoring import protocol as protocols
-from xaibench.scoring.context import Clean, ScoringContext
-from xaibench.sound import audio
+from xaibench.scoring.context import Clean, Masked, Part, ScoringContext
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Panel:
         mask: the top bins, bool (freq, time).
         top: what the mask does.
         soft: what the map does as a mask, or None where it is none.
-        sounds: "kept", "removed" and, of a soft mask, "soft": samples (80000,).
+        sounds: "kept", "removed" and, of a soft mask, "soft": samples, as they are scored.
     """
 
     pair: Pair
@@ -75,15 +75,17 @@ class Illustrated:
 
     Attributes:
         name: of the clip.
-        waveform: samples (80000,).
-        spectrogram: log1p magnitudes (freq, time).
+        waveform: samples, as the first pair's classifier hears them.
+        spectrogram: its picture, log1p magnitudes (freq, time).
         panels: in the order of the pairs.
+        sample_rate: of the waveform, in Hz.
     """
 
     name: str
     waveform: Tensor
     spectrogram: np.ndarray
     panels: tuple[Panel, ...]
+    sample_rate: int
 
 
 def illustrate(
@@ -94,7 +96,7 @@ def illustrate(
     Args:
         name: of the clip, for people.
         clip_id: random draws depend on it and the seed.
-        waveform: samples (80000,).
+        waveform: samples, at the rate and of the length of all classifiers.
         pairs: on their devices.
         seed: of every random draw.
         area: share of bins that the masks of equal area keep.
@@ -102,54 +104,92 @@ def illustrate(
     Raises:
         XaibenchError: a method fails, or its map cannot be ranked.
     """
-    sound = torch.from_numpy(waveform)[None]
-    rules = protocols.default()
-    known: dict[str, tuple[Forwarder, Clean]] = {}
+    heard: dict[str, Heard] = {}
     panels = []
     for pair in pairs:
-        classifier = pair.loaded.classifier
-        if pair.loaded.label not in known:
-            device = classifier.device
-            forwarder = Forwarder(classifier, automatic_batch_size(device))
-            batch = rules.batch(sound, (clip_id,), classifier.domain, seed).to(device)
-            known[pair.loaded.label] = (
-                forwarder,
-                Clean(
-                    batch,
-                    forwarder.logits_of_clips(batch),
-                    forwarder.silence(batch),
-                    activation=classifier.activation,
-                ),
-            )
-        panels.append(_panel(pair, *known[pair.loaded.label], sound, area))
-    return Illustrated(name, sound[0], audio.spectrogram(sound)[0].numpy(), tuple(panels))
+        if pair.loaded.label not in heard:
+            heard[pair.loaded.label] = hear(pair.loaded.classifier, waveform, clip_id, seed)
+        panels.append(panel(pair, explained(pair.name, pair.explainer, heard[pair.loaded.label]), area))
+    return illustrated(name, next(iter(heard.values())), panels)
 
 
-def _panel(pair: Pair, forwarder: Forwarder, clean: Clean, sound: Tensor, area: float) -> Panel:
-    explainer = BoundExplainer(pair.explainer, forwarder)
+@dataclass(frozen=True)
+class Heard:
+    """One clip as a classifier hears it, and what it says of it."""
+
+    forwarder: Forwarder
+    clean: Clean
+
+
+def hear(classifier: Classifier, waveform: np.ndarray, clip_id: str, seed: int) -> Heard:
+    """Let a classifier hear one clip.
+
+    Args:
+        classifier: on its device.
+        waveform: samples (samples,), at its rate and of its length.
+        clip_id: random draws depend on it and the seed.
+        seed: of every random draw.
+    """
+    device = classifier.device
+    forwarder = Forwarder(classifier, automatic_batch_size(device))
+    sound = torch.from_numpy(waveform)[None]
+    batch = protocols.default().batch(sound, (clip_id,), classifier.domain, seed).to(device)
+    return Heard(forwarder, Clean(batch, forwarder.logits_of_clips(batch), forwarder.silence(batch)))
+
+
+def explained(name: str, method: Explainer, heard: Heard) -> ScoringContext:
+    """Explain a clip's verdict.
+
+    Args:
+        name: of the method, in errors.
+        method: with its weights, if it needs some.
+        heard: the clip.
+
+    Raises:
+        XaibenchError: the method fails, or its map cannot be ranked.
+    """
+    explainer = BoundExplainer(method, heard.forwarder)
     try:
-        explanation = explainer.explain(clean.batch, clean.target)
+        explanation = explainer.explain(heard.clean.batch, heard.clean.target)
     except XaibenchError:
         raise
     except (Exception, SystemExit) as error:  # a stranger's plugin may raise anything
-        raise XaibenchError(f"{pair.name} failed: {named(error)}") from error
+        raise XaibenchError(f"{name} failed: {named(error)}") from error
     broken = defects(explanation.map)[0]
     if broken is not None:
-        raise XaibenchError(f"{pair.name} explains nothing here: {broken}")
-    context = ScoringContext(clean, explanation.map, explainer)
-    mask = context.mask(area)
-    masks = {"kept": mask.float(), "removed": (~mask).float()}
+        raise XaibenchError(f"{name} explains nothing here: {broken}")
+    return ScoringContext(heard.clean, explanation.map, explainer)
+
+
+def sound_of(context: ScoringContext, part: Part, area: float | None) -> Tensor:
+    """Return what is kept or removed of a clip as the classifier hears it when it is scored, float32 (samples,)."""
+    waveform = context.changed(Masked(part, area)).waveform
+    assert waveform is not None  # the default protocol is of sound
+    return waveform[0].cpu()
+
+
+def illustrated(name: str, heard: Heard, panels: Sequence[Panel]) -> Illustrated:
+    """Put together what is drawn of a clip."""
+    batch, domain = heard.clean.batch, heard.forwarder.classifier.domain
+    assert batch.waveform is not None
+    sound = batch.waveform[0].cpu()
+    return Illustrated(name, sound, batch.x[0].cpu().numpy(), tuple(panels), domain.sample_rate)
+
+
+def panel(pair: Pair, context: ScoringContext, area: float) -> Panel:
+    """Collect what is shown of a pair's explanation of a clip."""
+    masks: dict[str, tuple[Part, float | None]] = {"kept": ("kept", area), "removed": ("removed", area)}
     if pair.explainer.native_mask:
-        masks["soft"] = context.mask(None)
+        masks["soft"] = ("kept", None)
     return Panel(
         pair,
-        forwarder.classifier.classes[int(clean.target[0])].replace("_", " "),
+        context.classifier.classes[int(context.target[0])].replace("_", " "),
         float(context.p_full[0]),
         context.importance[0].cpu().numpy(),
-        mask[0].cpu().numpy(),
+        context.mask(area)[0].cpu().numpy(),
         _shares(context, area),
         _shares(context, None) if pair.explainer.native_mask else None,
-        {part: audio.DOMAIN.masked(sound, one.cpu())[0] for part, one in masks.items()},
+        {name: sound_of(context, *one) for name, one in masks.items()},
     )
 
 

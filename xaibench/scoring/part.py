@@ -33,6 +33,7 @@ from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.cache import Made, on_device
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation, defects
+from xaibench.explaining.precomputed import map_path, write_map
 from xaibench.results.parts import EQUAL_AREA, SOFT, PartInfo
 from xaibench.results.store import RunFolder
 from xaibench.scoring.config import MethodOnClassifier, RunConfig, applicable
@@ -116,7 +117,8 @@ class Part:
             self._check_same(pair, info)
             there = set(rows["metric"])
             needed = {name: one for name, one in self._applicable(wanted, pair).items() if name not in without}
-            if set(needed) <= there and all(self.identities.metric(*one).known for one in needed.items()):
+            scored = set(needed) <= there and all(self.identities.metric(*one).known for one in needed.items())
+            if scored and not (self.config.keep_maps and self._lacks_maps(pair)):
                 return None
             # Rescored whole, so that a part is always one method's one pass.
             wanted |= {metric: self._earlier(metric, info) for metric in sorted(there - set(wanted))}
@@ -283,6 +285,8 @@ class Part:
             self.guard.check(f"{pair.name}'s explain()", self._pristine)  # before anything is kept
             for index, one in enumerate(made):
                 self._keep(pair, clean, index, one)
+                if self.config.keep_maps:
+                    self._write_map(pair, clean, index, one)
             self._made = explainer.method, made
         return self._made[1]
 
@@ -291,6 +295,25 @@ class Part:
         if cache is not None and not made.found:
             clip = clean.batch.slice(index, index + 1)
             cache.keep(self._content(pair, clip, int(clean.target[index])), made)
+
+    def _lacks_maps(self, pair: MethodOnClassifier) -> bool:
+        folder = self.folder.maps(self.loaded.label, pair.name)
+        return any(not map_path(folder, clip.id).exists() for clip in self.clips)
+
+    def _write_map(self, pair: MethodOnClassifier, clean: Clean, index: int, made: Made) -> None:
+        """Write a map, as the method defines it, with its axes."""
+        classifier, samples = self.loaded.classifier, self._waveform.shape[1]
+        write_map(
+            self.folder.maps(self.loaded.label, pair.name),
+            self.clips[index].id,
+            made.explanation.map[0].cpu().numpy(),
+            frequencies=classifier.domain.frequencies.numpy(),
+            times=classifier.domain.times(samples).numpy(),
+            classifier=self.loaded.label,
+            method=pair.name,
+            polarity=pair.method.polarity,
+            target=classifier.classes[int(clean.target[index])],
+        )
 
     def _explain(self, pair: MethodOnClassifier, explainer: BoundExplainer, clean: Clean, index: int) -> Made:
         """One clip's map, alone: its rounding must not depend on which clips it is computed with.

@@ -11,7 +11,7 @@ from importlib.metadata import packages_distributions
 from tests.support.import_graph import REPOSITORY
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-OWN = {"xaibench", "tests", "engine", "_quantus"}  # the last two are benchmarks
+OWN = {"xaibench", "tests", "engine", "throughput", "_quantus"}  # the last two are benchmarks
 
 
 def normal(name: str) -> str:

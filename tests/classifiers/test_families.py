@@ -180,7 +180,7 @@ def test_attention_weights_leave_nothing_behind_when_they_fail(monkeypatch: pyte
         assert classifier.backbone.config._attn_implementation == "eager"
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr(classifier, "logits", fail)
+    monkeypatch.setattr(classifier, "picture_logits", fail)
     with pytest.raises(RuntimeError, match="no memory"):
         classifier.attention_weights(Batch(sound(1), ("a",)))
     assert classifier.backbone.config._attn_implementation == before

@@ -20,6 +20,9 @@ def test_a_changed_copy_has_its_own_parameters_and_identity() -> None:
     assert changed.parameters == LoudBins.parameters | {"power": 3.0, "window": (5, 6), "centred": True}
     assert method.parameters == LoudBins.parameters == {**method.parameters, "power": 2.0}
     assert identity.of_object(changed).sha256 != identity.of_object(method).sha256
+    back = changed.with_parameters(power=2.0, window=(3, 4), centred=False)
+    for same in (back, method.with_parameters(), method.with_parameters(power=2)):
+        assert identity.of_object(same).sha256 == identity.of_object(method).sha256
 
 
 @pytest.mark.parametrize(

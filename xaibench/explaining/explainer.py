@@ -74,8 +74,10 @@ class Explainer(abc.ABC):
         Raises:
             XaibenchError: no such parameter, or not a value of the kind of the present one.
         """
-        changed = copy.copy(self)
-        changed.parameters = {**self.parameters, **checked(self.title, self.parameters, self.choices, changes)}
+        changed, values = copy.copy(self), checked(self.title, self.parameters, self.choices, changes)
+        changed.parameters = {**self.parameters, **values}
+        if changed.parameters == type(self).parameters:
+            del changed.parameters  # so that it is the same as one of which nothing was ever set
         return changed
 
     def refusal(self, classifier: Classifier, has_ground_truth: bool) -> str | None:

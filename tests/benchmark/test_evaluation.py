@@ -7,13 +7,14 @@ import warnings
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 import xaibench as xb
 from tests.support.command_line import Command
-from tests.support.objects import Failing, LoudBins, MeanLoss, bells
+from tests.support.objects import Failing, LoudBins, MeanLoss, bells, sounds
 from xaibench import registry
 from xaibench.benchmark.naming import Method, MetricLike
 from xaibench.results import parts, store
@@ -157,3 +158,22 @@ def test_a_classifier_that_was_changed_is_not_taken_for_the_shipped_one() -> Non
     next(model.parameters()).data[0] += 1
     (changed,) = load_models([model], data, (5,), device)
     assert changed.folder is None and changed.identity != same.identity
+
+
+def test_a_wrapped_model_is_never_scored_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line says what is wrong with it, or why that cannot be told; the scores stay."""
+    data = xb.clips(sounds(8), 16_000, ["bell", "crow"] * 4, ["bell", "crow"])
+
+    def quiet(arrays: np.ndarray) -> np.ndarray:
+        return np.stack([np.abs(arrays).sum(axis=1), np.zeros(len(arrays))], axis=1)
+
+    def scored() -> pd.DataFrame:
+        model = xb.wrap(quiet, classes=["bell", "crow"], sample_rate=16_000, gradients=False)
+        return xb.evaluate(model, data, "random", "faithfulness", limit=2, progress=False).rows
+
+    with pytest.warns(UserWarning, match="quiet, checked on 8 clips: it is right on 4 of 8 clips, as guessing may be"):
+        with_check = scored()
+    monkeypatch.setattr("xaibench.benchmark.run.glance", lambda *given: 1 / 0)
+    with pytest.warns(UserWarning, match="quiet cannot be checked: ZeroDivisionError"):
+        without = scored()
+    pd.testing.assert_frame_equal(with_check, without)

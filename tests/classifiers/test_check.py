@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 import xaibench as xb
 from tests.support.sound_models import CLASSES, RATE, LogMel, clips, loudness, mel_cnn
 from xaibench.classifiers.base import Classifier
-from xaibench.classifiers.check import Check, Level, _accuracy
+from xaibench.classifiers.check import Check, Level, _accuracy, _like_guessing, glance
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import DataError
 from xaibench.sound.synth import Synth
@@ -150,3 +151,50 @@ def test_a_fine_model_gets_no_warning_and_texts_say_what_was_found() -> None:
 def test_no_clips_are_refused() -> None:
     with pytest.raises(DataError, match="no clips to check"):
         wrapped().check(torch.zeros(0, RATE))
+
+
+def few(count: int = 16) -> tuple[xb.Dataset, tuple[xb.Clip, ...]]:
+    """Clips of the four classes in turn, a loud band each."""
+    time = torch.arange(5 * RATE) / RATE
+    tones = [0.3 * torch.sin(2 * torch.pi * (2_000 + 4_000 * (i % 4)) * time) for i in range(count)]
+    data = xb.clips(tones, RATE, [CLASSES[i % 4] for i in range(count)], CLASSES)
+    return data, data.clips
+
+
+def loud_band(sounds: np.ndarray) -> np.ndarray:
+    """Probabilities (batch, 4) of the bands, less sure of softer clips."""
+    spectrum = np.abs(np.fft.rfft(sounds, axis=1)) ** 2
+    bands = np.stack([part.sum(axis=1) for part in np.array_split(spectrum, 4, axis=1)], axis=1) + 1e7
+    return np.asarray(bands / bands.sum(axis=1, keepdims=True))
+
+
+def box(predict: Callable[[np.ndarray], np.ndarray] = loud_band, classes: Sequence[str] = CLASSES) -> Classifier:
+    return xb.wrap(predict, classes=classes, sample_rate=RATE, gradients=False, returns="probabilities")
+
+
+def test_a_glance_finds_nothing_wrong_with_a_good_model() -> None:
+    before = torch.get_rng_state()
+    assert glance(box(), *few()) == ()
+    assert torch.equal(torch.get_rng_state(), before)  # scores stay what they were
+
+
+def test_a_glance_finds_a_model_at_chance_and_one_that_is_not_itself() -> None:
+    (words,) = glance(box(lambda sounds: loud_band(sounds)[:, ::-1]), *few())
+    assert words.startswith("it is right on ") and "of 16 clips, as guessing may be: compare sample rate" in words
+    (words,) = glance(box(classes=[f"other {name}" for name in CLASSES]), *few())
+    assert words.startswith("none of the clips has a label")
+    other: Any = Spoilt("nothing").eval()
+    other.bare = lambda waveform: np.eye(4)[1]
+    assert "the bare model gives another class on 100% of the clips" in glance(other, *few())[0]
+    (words,) = glance(box(loudness), *few())
+    assert words.startswith("its answers hardly change at -20 dB")
+    assert glance(box(), few(1)[0], ()) == ()
+
+
+@pytest.mark.parametrize(
+    ("right", "clips", "classes", "like"),
+    [(16, 16, 4, False), (4, 16, 4, True), (9, 16, 4, False), (0, 1, 4, False), (0, 16, 1, False), (0, 0, 4, False)],
+)
+def test_guessing(right: int, clips: int, classes: int, like: bool) -> None:
+    """Too few clips, or a single class, tell nothing."""
+    assert _like_guessing(right, clips, classes) is like

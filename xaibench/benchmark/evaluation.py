@@ -24,7 +24,6 @@ from xaibench.sound.dataset import TEST_FOLDS, Dataset
 from xaibench.storage.user_folders import cache_folder
 
 # Of a model that was made in the program, before it is scored.
-CHECKED_CLIPS = 16
 
 
 def evaluate(
@@ -43,8 +42,8 @@ def evaluate(
 ) -> Results:
     """Score methods on the clips of a dataset, as `xaibench run` does.
 
-    What is odd, left out or failed is warned of (`warnings`), and kept in the results. So is what `model.check` finds
-    on a few clips. A class or object that no
+    What is odd, left out or failed is warned of (`warnings`), and kept in the results. So is a model that does no
+    better than guessing on 16 of the clips, or that does not agree with its bare self there. A class or object that no
     installed package registers, such as one typed into a notebook, is scored in this process, without a time limit.
 
     Args:
@@ -87,13 +86,9 @@ def evaluate(
         limit,
     )
     run.check()
-    for one in loaded:
-        if one.folder is None:  # made in the program: nobody has looked at it yet
-            for sentence in one.classifier.check(source, limit=CHECKED_CLIPS).warnings:
-                _warn(f"{one.label}: {sentence}")
     for sentence in run.config.odd_sound:
         _warn(f"sound: {sentence}")
-    for sentence in run.seen():
+    for sentence in (*run.seen(), *run.doubts()):
         _warn(sentence)
     for label, refused in run.left_out.items():
         for name, reason in refused.items():

@@ -8,8 +8,10 @@ from functools import cached_property
 from pathlib import Path
 
 from xaibench.benchmark.models import seen_folds
+from xaibench.classifiers.base import PictureClassifier
+from xaibench.classifiers.check import GLANCE, glance
 from xaibench.classifiers.loaded import LoadedClassifier
-from xaibench.errors import UnsupportedPairError
+from xaibench.errors import UnsupportedPairError, named
 from xaibench.explaining.precomputed import Precomputed
 from xaibench.results.store import Manifest, RunFolder
 from xaibench.scoring.config import MethodOnClassifier, RunConfig, methods_on
@@ -56,6 +58,26 @@ class Run:
             if pair.card is not None and not pair.soft and pair.card.dataset == self.config.dataset.name
             for sentence in seen_folds(f"{pair.name} for {label}", "fitted", self.folds, pair.card)
         ]
+
+    def doubts(self) -> list[str]:
+        """Say of each model that does not read the picture whether a check of few clips found something wrong.
+
+        A wrapped model may hear at a wrong rate or through a wrong front end: it must not be scored in silence.
+        """
+        clips = self.config.dataset.in_folds(self.folds)  # all of them: `limit` may leave too few to tell
+        said = []
+        for loaded in self.loaded:
+            if isinstance(loaded.classifier, PictureClassifier):
+                continue
+            try:
+                found = glance(loaded.classifier, self.config.dataset, clips)
+            except Exception as error:  # a stranger's model may raise anything, and fails again when it is scored
+                said.append(f"{loaded.label} cannot be checked: {named(error)}")
+                continue
+            if found:
+                few = min(GLANCE, len(clips))
+                said.append(f"{loaded.label}, checked on {few} clips: {'; '.join(found)}")
+        return said
 
     def check(self) -> None:
         """Refuse a run of which nothing is left.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from xaibench.classifiers.memory import measure_peak
 from xaibench.errors import DataError
-from xaibench.sound.dataset import Dataset
+from xaibench.sound.dataset import Clip, Dataset
 from xaibench.sound.domain import Domain
 from xaibench.sound.randomness import seeded
 
@@ -28,6 +28,8 @@ _REPEATED, _BATCHED, _SYNTHESISED = 1e-6, 1e-3, 0.01
 # Where p moves by less when the sound is made 20 dB softer, loudness is normalised away.
 _LEVEL_MOVES = 0.02
 _NEAR_CHANCE = 1.5
+GLANCE = 16  # clips
+_BY_GUESSING = 0.05  # probability
 _OTHER_ORDER = 0.3
 
 Gradients = Literal["finite", "not finite", "zero", "none"]
@@ -111,18 +113,13 @@ class Check:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What stands in the way of numbers that mean something, a sentence each with its remedy; best empty."""
-        softer = min(self.levels, key=lambda level: level.decibels)
+        return (*self.faults, *self.cautions)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Those of the warnings with which scores mean nothing."""
         said = (
-            (
-                self.agreement is not None and self.agreement < 1,
-                f"the bare model gives another class on {_percent(1 - (self.agreement or 0))} of the clips: compare "
-                "sample rate, length and front end with how it was trained",
-            ),
-            (
-                self.labelled == 0,
-                "none of the clips has a label that is one of its classes: compare their names, or score without "
-                "accuracy",
-            ),
+            (self.agreement is not None and self.agreement < 1, _disagrees(self.agreement or 0)),
             (
                 self.reordered is not None,
                 f"its accuracy would be {_percent(self.reordered or 0)} with the classes in another order: give them "
@@ -133,11 +130,7 @@ class Check:
                 "its accuracy is near chance: compare sample rate, front end and the order of the classes with how it "
                 "was trained",
             ),
-            (
-                self.synthesis > _SYNTHESISED,
-                f"analysis and synthesis of a clip alone move a probability by {self.synthesis:.3f}: smaller "
-                "differences between methods mean nothing",
-            ),
+            (self.synthesis > _SYNTHESISED, _synthesised(self.synthesis)),
             (self.gradients == "not finite", "its gradients hold NaN or infinities: add a floor before logs and roots"),
             (self.gradients == "zero", "its gradients are zero everywhere: something inside rounds or decides"),
             (self.training, "a part of it is in training mode: call eval()"),
@@ -151,12 +144,16 @@ class Check:
                 f"a probability changes by {self.batched:.2g} with the other clips of the batch: normalise each clip "
                 "by itself",
             ),
-            (
-                abs(softer.p - self.p) < _LEVEL_MOVES,
-                f"its answers hardly change at {softer.decibels:+.0f} dB (p by {abs(softer.p - self.p):.3f}): a "
-                "scattered mask, which only makes a clip softer, keeps its p, and what metrics of kept parts say of "
-                "such masks cannot be interpreted",
-            ),
+        )
+        return tuple(words for is_so, words in said if is_so)
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """Those of the warnings that narrow what scores say."""
+        softer = min(self.levels, key=lambda level: level.decibels)
+        said = (
+            (self.labelled == 0, _STRANGE_LABELS),
+            _unmoved(softer, self.p),
         )
         return tuple(words for is_so, words in said if is_so)
 
@@ -217,7 +214,10 @@ def check(
         ClassifierError: it does not give one logit for each class and clip.
         DataError: there are no clips.
     """
-    sounds, labels = _clips(classifier, data, limit)
+    if isinstance(data, Tensor):
+        sounds, labels = data, None
+    else:
+        sounds, labels = _heard(classifier, data, _drawn(data.clips, limit))
     if not len(sounds):
         raise DataError("there are no clips to check the classifier on; give a dataset that has some")
     sounds = sounds.to(classifier.device)
@@ -256,16 +256,91 @@ def check(
     )
 
 
-def _clips(classifier: SoundModel, data: Dataset | Tensor, limit: int | None) -> tuple[Tensor, list[str] | None]:
+def glance(classifier: SoundModel, data: Dataset, clips: Sequence[Clip]) -> tuple[str, ...]:
+    """Say what a check of few clips finds wrong: accuracy like guessing, disagreement with the bare model, synthesis.
+
+    It also says whether loudness is normalised away. It costs four forward passes for each of at most 16 clips, three
+    without a bare model.
+
+    Args:
+        classifier: frozen, on its device.
+        data: the dataset.
+        clips: of it; 16 of them are drawn, always the same ones.
+    """
+    chosen = _drawn(clips, GLANCE)
+    if not chosen:
+        return ()
+    sounds, labels = _heard(classifier, data, chosen)
+    sounds = sounds.to(classifier.device)
+    clean = _ask(classifier, sounds)
+    predicted = clean.argmax(dim=1)
+    bare = getattr(classifier, "bare", None)
+    agreement = 1.0 if bare is None else _agreement(bare, sounds, predicted)
+    synthesis = _change(clean, _ask(classifier, _through(classifier.domain, sounds, sounds.shape[1])))
+    accuracy, _, labelled = _accuracy(classifier.classes, predicted.tolist(), labels)
+    right = round((accuracy or 0.0) * (labelled or 0))
+    said = (
+        (agreement < 1, _disagrees(agreement)),
+        (labelled == 0, _STRANGE_LABELS),
+        (
+            _like_guessing(right, labelled or 0, len(classifier.classes)),
+            f"it is right on {right} of {labelled} clips, as guessing may be: compare sample rate, front end and the "
+            "order of the classes with how it was trained",
+        ),
+        (synthesis > _SYNTHESISED, _synthesised(synthesis)),
+        _unmoved(_level(classifier, sounds, predicted, min(LEVELS)), _mean_p(clean, predicted)),
+    )
+    return tuple(words for is_so, words in said if is_so)
+
+
+_STRANGE_LABELS = (
+    "none of the clips has a label that is one of its classes: compare their names, or score without accuracy"
+)
+
+
+def _disagrees(agreement: float) -> str:
+    return (
+        f"the bare model gives another class on {_percent(1 - agreement)} of the clips: compare sample rate, length "
+        "and front end with how it was trained"
+    )
+
+
+def _synthesised(change: float) -> str:
+    return (
+        f"analysis and synthesis of a clip alone move a probability by {change:.3f}: smaller differences between "
+        "methods mean nothing"
+    )
+
+
+def _unmoved(softer: Level, p: float) -> tuple[bool, str]:
+    """Tell whether p hardly moves when clips are made softer, and say it."""
+    change = abs(softer.p - p)
+    return change < _LEVEL_MOVES, (
+        f"its answers hardly change at {softer.decibels:+.0f} dB (p by {change:.3f}): a scattered mask, which only "
+        "makes a clip softer, keeps its p, and what metrics of kept parts say of such masks cannot be interpreted"
+    )
+
+
+def _like_guessing(right: int, clips: int, classes: int) -> bool:
+    """Tell whether so many right answers are no sign of more than guessing, where more of them would be one."""
+    from scipy import stats  # takes a while to import
+
+    guessing = stats.binom(clips, 1 / classes)
+    return bool(guessing.sf(right - 1) > _BY_GUESSING >= guessing.sf(clips - 1))
+
+
+def _drawn(clips: Sequence[Clip], limit: int | None) -> list[Clip]:
+    """Draw at most `limit` of the clips, always the same ones, in their order."""
+    if limit is None or limit >= len(clips):
+        return list(clips)
+    return [clips[i] for i in sorted(random.Random(0).sample(range(len(clips)), limit))]
+
+
+def _heard(classifier: SoundModel, data: Dataset, clips: Sequence[Clip]) -> tuple[Tensor, list[str]]:
     """Return waveforms (clips, samples), and the names of their labels."""
-    if isinstance(data, Tensor):
-        return data, None
-    chosen = list(data.clips)
-    if limit is not None and limit < len(chosen):
-        chosen = [chosen[i] for i in sorted(random.Random(0).sample(range(len(chosen)), limit))]
-    sounds = [data.waveform_at(clip, classifier.sample_rate, classifier.samples) for clip in chosen]
+    sounds = [data.waveform_at(clip, classifier.sample_rate, classifier.samples) for clip in clips]
     stacked = torch.from_numpy(np.stack(sounds)) if sounds else torch.zeros(0, 0)
-    return stacked, [data.classes[clip.label] for clip in chosen]
+    return stacked, [data.classes[clip.label] for clip in clips]
 
 
 def _ask(classifier: SoundModel, sounds: Tensor, seed: int = 0) -> Tensor:
@@ -295,9 +370,14 @@ def _level(classifier: SoundModel, sounds: Tensor, predicted: Tensor, decibels: 
 
 
 def _agreement(bare: Callable[[Tensor], Any], sounds: Tensor, predicted: Tensor) -> float:
-    with torch.no_grad():
-        own = [int(torch.as_tensor(bare(sound[None].clone())).flatten().argmax()) for sound in sounds]
+    with seeded(0), torch.no_grad():
+        own = [_class_of(bare(sound[None].clone())) for sound in sounds]
     return float(np.mean([one == other for one, other in zip(own, predicted.tolist(), strict=True)]))
+
+
+def _class_of(answer: Any) -> int:
+    """Return the class of one row of logits, a tensor or anything that numpy reads."""
+    return int(np.asarray(answer.cpu() if isinstance(answer, Tensor) else answer).argmax())
 
 
 def _gradients(classifier: SoundModel, sounds: Tensor) -> Gradients:

@@ -87,7 +87,9 @@ def add(
         soft_wrap=True,
     )
     output().print(f"weights and card: {added.folder}", markup=False, soft_wrap=True)
-    dataset = f"--dataset {card.dataset}" if card.dataset else "--dataset DATASET"
+    data = f"--dataset {card.dataset or 'DATASET'} --data-dir FOLDER"
     output().print(
-        f"next: xaibench run -c {name} -m saliency {dataset} --data-dir FOLDER", markup=False, soft_wrap=True
+        f"next: xaibench classifiers check {name} {data}, and then xaibench run -c {name} -m saliency {data}",
+        markup=False,
+        soft_wrap=True,
     )

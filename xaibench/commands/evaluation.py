@@ -215,7 +215,7 @@ def carry_out(
 
     work = Run(config, tuple(load_models(classifier, source, chosen, where, options.warn)), chosen, limit)
     work.check()
-    for sentence in work.seen():
+    for sentence in (*work.seen(), *work.doubts()):
         options.warn(sentence)
     for label, reasons in work.left_out.items():
         for name, reason in reasons.items():

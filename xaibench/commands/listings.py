@@ -13,7 +13,7 @@ from rich.table import Table
 
 from xaibench import registry
 from xaibench.classifiers import references
-from xaibench.commands import add_classifier
+from xaibench.commands import add_classifier, check_classifier
 from xaibench.commands.console import output
 from xaibench.errors import CheckpointError, RegistryError, named
 from xaibench.registry import Group
@@ -56,6 +56,7 @@ def listing(group: Group) -> typer.Typer:
 
     if group == "classifiers":
         app.command("add")(add_classifier.add)
+        app.command("check")(check_classifier.check)
     return app
 
 

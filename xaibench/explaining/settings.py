@@ -28,6 +28,8 @@ def create(text: str) -> tuple[str, Explainer]:
     method: Explainer = registry.create("methods", name)
     if not mark:
         return name, method
+    if not isinstance(method, Explainer):
+        raise XaibenchError(f"{name} is no Explainer but a {type(method).__name__}, and has no settings")
     changes: dict[str, Any] = {}
     for piece in rest.split(_BETWEEN):
         setting, _, value = piece.partition(_EQUALS)
@@ -54,10 +56,13 @@ def labelled(methods: Iterable[tuple[str, Explainer]]) -> dict[str, Explainer]:
             same.append(method)
     found: dict[str, Explainer] = {}
     for name, same in by_name.items():
+        if len(same) == 1:  # whatever it is: a run says of what is no Explainer that it is none
+            found[name] = same[0]
+            continue
         values = [plain(method.parameters) for method in same]
         varying = [key for key in values[0] if any(one.get(key) != values[0][key] for one in values)]
         for method in same:
-            keeps = len(same) == 1 or plain(method.parameters) == plain(type(method).parameters)
+            keeps = plain(method.parameters) == plain(type(method).parameters)
             label = name if keeps else name + MARK + _written(method.parameters, varying)
             if label in found or label.endswith(MARK):
                 raise XaibenchError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ class Side:
         """The method's maps for one copy of both clips."""
         if draw not in self._answers:
             batch, target = self.ground_truth.clean.batch, self.ground_truth.target
-            found = self.ground_truth.explainer.explain(batch, target, x=self.copies[draw]).map
+            found = self.ground_truth.explainer.explain(replace(batch, x=self.copies[draw]), target).map
             self._answers[draw] = found.numpy()[:, None].astype(float)
         return self._answers[draw]
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from tests.support import recipes
 from tests.support.lazy import Lazy
-from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.base import Classifier, PictureClassifier
 from xaibench.classifiers.class_order import in_order
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
@@ -112,7 +112,7 @@ def test_classes_in_another_order(tmp_path: Path, family: str) -> None:
 
 def test_attention_is_transformers_own(tmp_path: Path) -> None:
     classifier: Any = recipe.load_recipe(recipes.write(tmp_path / "mine", "vit"))
-    assert classifier.capabilities == {"attentions", "recipe_features"}
+    assert classifier.capabilities == PictureClassifier.capabilities | {"attentions", "recipe_features"}
     assert classifier.patch_grid == (4, 4)
     model: Any = transformers.ViTModel(recipes.vit_config(), add_pooling_layer=False).eval()
     model.load_state_dict(classifier.backbone.state_dict())

@@ -96,7 +96,9 @@ class Measured:
 
     def _x(self, standard_input: bool) -> Tensor:
         rules = SPECTROGRAM if standard_input else LEGACY
-        waveforms = torch.from_numpy(np.stack([rules.waveform(self.source, clip) for clip in self.clips]))
+        waveforms = torch.from_numpy(
+            np.stack([rules.waveform(self.source, clip, self.classifier) for clip in self.clips])
+        )
         spectrogram = rules.spectrogram
         assert spectrogram is not None
         return torch.cat([spectrogram(part) for part in waveforms.split(BATCH)])

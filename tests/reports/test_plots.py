@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from xaibench import registry
 from xaibench.reports import leaderboard, plots, style
 from xaibench.reports.cost import cost
 from xaibench.reports.distribution import distribution
@@ -57,6 +58,9 @@ def make_comparison(rows: pd.DataFrame) -> pd.DataFrame:
     )
     lines["seconds_per_clip"] = [10.0 ** -METHODS.index(m) for m in lines["method"]]
     lines["control"] = lines["method"].isin(["random", "uniform"])
+    known = {name: registry.load("metrics", name) for name in set(lines["metric"])}
+    for column, fact in (("metric_title", "title"), ("family", "family"), ("higher_is_better", "higher_is_better")):
+        lines[column] = [getattr(known[name], fact) for name in lines["metric"]]
     return lines.assign(mask="equal area", group="synth", clips=12, missing=0, differs_in="")
 
 

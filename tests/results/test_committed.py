@@ -12,7 +12,7 @@ from xaibench.errors import UnsupportedPairError
 from xaibench.explaining import fitting
 from xaibench.explaining.explainer import Explainer
 from xaibench.reports import leaderboard, tables
-from xaibench.scoring.protocol import DEFAULT
+from xaibench.scoring.protocol import SPECTROGRAM
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = [
@@ -51,12 +51,18 @@ def test_every_sensible_pair_and_metric_is_there_on_80_clips(
     model, card = checkpoint.resolve(classifier, dataset)
     known = dataset == "synth"
     methods = {name: registry.create("methods", name) for name in registry.names("methods")}
-    sensible = {name for name, method in methods.items() if method.refusal(model, known) is None}
+    sensible = {
+        name
+        for name, method in methods.items()
+        # The committed runs were made under this protocol, before the costly black-box methods were there.
+        if SPECTROGRAM.name in method.protocols and method.forwards_parameter is None
+        if method.refusal(model, known) is None
+    }
     every = {name: registry.load("metrics", name) for name in registry.names("metrics")}
     metrics = {
         name
         for name, metric in every.items()
-        if metric.in_default_set and DEFAULT in metric.protocols and (known or not metric.needs_ground_truth)
+        if metric.in_default_set and SPECTROGRAM.name in metric.protocols and (known or not metric.needs_ground_truth)
     }
     # Plugins that happen to be installed were not part of the committed run.
     built_in = {name for name in sensible if registry.origin("methods", name) == "xaibench"}

@@ -14,10 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.made_up_runs import facts_of
 from xaibench.errors import ResultsError
 from xaibench.results import parts, store
-from xaibench.results.parts import MethodFacts, PartInfo
+from xaibench.results.parts import MethodFacts, MetricFacts, PartInfo
 from xaibench.results.store import Manifest, RunFolder
 
 MANIFEST = Manifest(
@@ -36,7 +35,10 @@ INFO = PartInfo(
         code="package.module:Saliency",
         native_shape=(8, 16),
     ),
-    metrics=facts_of(["faithfulness", "sparseness"]),
+    metrics={
+        "faithfulness": MetricFacts(title="FF", family="faithfulness", higher_is_better=True, low=-1.0, high=1.0),
+        "sparseness": MetricFacts(title="SPS", family="complexity", higher_is_better=True, low=0.0, high=1.0),
+    },
     sample_rate=16_000,
     samples=80_000,
     audio_sha256={"a": "d", "b": "e"},

@@ -61,14 +61,15 @@ def test_a_score_is_what_the_definitions_say(scored: Path, synth: Synth, loaded:
     from xaibench.sound import audio
 
     clip = synth.in_folds([5])[3]
-    x = audio.spectrogram(torch.from_numpy(synth.waveform(clip))[None])
+    sound = torch.from_numpy(synth.waveform(clip))[None]
+    x = audio.spectrogram(sound)
+    assert audio.DOMAIN.audible_frames(sound).all(), "all bins count"
     with torch.inference_mode():
         p = torch.softmax(loaded.classifier.temperature * loaded.classifier.picture_logits(x).double(), dim=1)[0]
-        count = round(0.1 * x.numel())
-        loudest = x.flatten().argsort(descending=True)[:count]
-        removed = x.clone().flatten()
-        removed[loudest] = 0
-        logits = loaded.classifier.picture_logits(removed.view_as(x)).double()
+        rest = torch.ones(x.numel())
+        rest[x.flatten().argsort(descending=True)[: round(0.1 * x.numel())]] = 0
+        removed = audio.DOMAIN.istft(audio.stft(sound) * rest.view_as(x), sound.shape[1])
+        logits = loaded.classifier.picture_logits(audio.spectrogram(removed)).double()
         q = torch.softmax(loaded.classifier.temperature * logits, dim=1)[0]
     c = int(p.argmax())
     found = values(scored)

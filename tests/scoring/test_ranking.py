@@ -143,8 +143,27 @@ def test_areas_on_the_real_grid(area):
     generator = torch.Generator().manual_seed(0)
     maps = torch.stack([torch.rand(513, 431, generator=generator), torch.zeros(513, 431)])
     ranked = Ranking(maps, batch(ids(2), (513, 431)))
-    assert ranked.size == 513 * 431
+    assert ranked.sizes.tolist() == [513 * 431] * 2
     mask = ranked.top(area)
     assert mask.flatten(1).sum(dim=1).tolist() == [round(area * 513 * 431)] * 2
     # The quantile that the source paper cuts at, on a map without ties.
     assert abs(float(maps[0][mask[0]].min()) - (1 - area)) < 0.01
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_padding_and_digital_silence_do_not_count(area):
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.stack([torch.rand(20, 30, generator=generator), torch.zeros(20, 30)])
+    audible = torch.zeros(2, 30, dtype=torch.bool)
+    audible[0, :10], audible[1, 25:] = True, True
+    clips = Batch(torch.zeros(2, 20, 30), ids(2), audible=audible)
+    ranked = Ranking(maps, clips)
+    mask = ranked.top(area)
+    assert ranked.sizes.tolist() == [200, 100]
+    assert mask.flatten(1).sum(dim=1).tolist() == [round(area * 200), round(area * 100)]
+    assert not (mask & ~audible[:, None]).any()
+    alone = Ranking(maps[:1, :, :10], Batch(torch.zeros(1, 20, 10), ids(1)))
+    assert torch.equal(mask[:1, :, :10], alone.top(area)), "of the audible bins, the most important ones"
+    assert ranked.top(1.0).all(), "the whole clip is the whole clip"
+    assert not ranked.top(0.0).any()
+    assert torch.equal(ranked.ascending[1], torch.zeros(600))

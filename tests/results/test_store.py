@@ -36,8 +36,12 @@ INFO = PartInfo(
         native_shape=(8, 16),
     ),
     metrics={
-        "faithfulness": MetricFacts(title="FF", family="faithfulness", higher_is_better=True, low=-1.0, high=1.0),
-        "sparseness": MetricFacts(title="SPS", family="complexity", higher_is_better=True, low=0.0, high=1.0),
+        "faithfulness": MetricFacts(
+            title="FF", family="faithfulness", higher_is_better=True, low=-1.0, high=1.0, needs_ground_truth=False
+        ),
+        "sparseness": MetricFacts(
+            title="SPS", family="complexity", higher_is_better=True, low=0.0, high=1.0, needs_ground_truth=False
+        ),
     },
     sample_rate=16_000,
     samples=80_000,

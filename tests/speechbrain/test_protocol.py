@@ -230,7 +230,7 @@ def test_batches_weigh_as_in_the_recipes() -> None:
 
 
 def test_an_unknown_protocol_is_refused_in_one_line(xaibench: Command) -> None:
-    with pytest.raises(RegistryError, match="there are legacy-speechbrain, standard"):
+    with pytest.raises(RegistryError, match="there are legacy-speechbrain, spectrogram, standard"):
         registry.load("protocols", "other")
     done = xaibench("run", "--method", "energy", "--protocol", "legacy")
     assert done.code == 2

@@ -126,7 +126,7 @@ class Check:
                 "in the order of the logits",
             ),
             (
-                self.reordered is None and self.accuracy is not None and self.accuracy < _NEAR_CHANCE / self.classes,
+                self.reordered is None and self._near_chance,
                 "its accuracy is near chance: compare sample rate, front end and the order of the classes with how it "
                 "was trained",
             ),
@@ -146,6 +146,13 @@ class Check:
             ),
         )
         return tuple(words for is_so, words in said if is_so)
+
+    @property
+    def _near_chance(self) -> bool:
+        if self.accuracy is None or not self.labelled:
+            return False
+        right = round(self.accuracy * self.labelled)
+        return self.accuracy < _NEAR_CHANCE / self.classes or _like_guessing(right, self.labelled, self.classes)
 
     @property
     def cautions(self) -> tuple[str, ...]:

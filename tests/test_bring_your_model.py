@@ -29,8 +29,8 @@ CASES: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     "log-mel": (
         {
             "EPOCHS = 40": "EPOCHS = 1",
-            f"{DATA})": f"{DATA}, limit=4)",
-            'random"], limit=16)': 'random"], ["faithfulness", "sparseness"], limit=1)',
+            f"{DATA})": f"{DATA}, limit=2)",
+            'gradients", "random"], limit=16)': 'gradients:steps=4", "random"], "faithfulness", limit=1)',
         },
         ("same class as the bare model     on 100% of the clips", "log-mel-cnn", "gradcam", "integrated-gradients"),
     ),

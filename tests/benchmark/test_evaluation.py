@@ -177,3 +177,18 @@ def test_a_wrapped_model_is_never_scored_in_silence(monkeypatch: pytest.MonkeyPa
     with pytest.warns(UserWarning, match="quiet cannot be checked: ZeroDivisionError"):
         without = scored()
     pd.testing.assert_frame_equal(with_check, without)
+
+
+def test_where_nothing_was_scored_the_reason_is_said() -> None:
+    def divides_by_silence(waveforms: np.ndarray) -> np.ndarray:
+        loud = waveforms[:, :4000].std(axis=1), waveforms[:, 4000:].std(axis=1)
+        with np.errstate(invalid="ignore"):
+            return np.stack(loud, axis=1) / sum(loud)[:, None]
+
+    model = xb.wrap(divides_by_silence, classes=["a", "b"], sample_rate=8_000, gradients=False, version="1")
+    sounds = np.random.default_rng(0).standard_normal((2, 8_000)).astype(np.float32) * 0.1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = xb.evaluate(model, xb.clips(sounds, 8_000, ["a", "b"]), "energy", "faithfulness", progress=False)
+    with pytest.raises(xb.ResultsError, match=r"energy on \w+ failed \(.*\(silence\); a division or logarithm"):
+        results.leaderboard()

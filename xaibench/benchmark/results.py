@@ -145,6 +145,12 @@ class Results:
 
     @cached_property
     def _group(self) -> Group:
+        if self.failures and not store.parts_of(self.path):
+            first = self.failures[0]
+            raise ResultsError(
+                f"nothing was scored: {first.method} on {first.classifier} failed ({first.reason}); results.failures "
+                "has all that failed"
+            )
         (group,) = selection.group([self.path])
         return group
 

@@ -114,10 +114,10 @@ class Clean:
         if broken.any():
             names = (*self.batch.clip_ids, "silence")
             first = next(name for name, bad in zip(names, broken.tolist(), strict=True) if bad)
-            raise ClassifierError(
-                f"the classifier gives NaN or infinite logits ({first}); check its weights, and --precision if it is "
-                "not float32"
-            )
+            remedy = "check its weights, and --precision if it is not float32"
+            if first == "silence":
+                remedy = "a division or logarithm in it needs a floor, such as log(mel + 1e-6)"
+            raise ClassifierError(f"the classifier gives NaN or infinite logits ({first}); {remedy}")
 
     def shared(self, key: Hashable, compute: Callable[[], Shared]) -> Shared:
         """Return what `compute` gave the first time that `key` was asked for: work that all methods share."""

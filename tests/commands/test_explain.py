@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import torchaudio.functional
 
 from tests.support import recipes
 from tests.support.command_line import Command, assert_refused
@@ -27,6 +29,8 @@ from xaibench.sound.dataset import Clip, Dataset
 from xaibench.sound.esc50 import Esc10, Esc50
 from xaibench.storage.user_folders import DATA_VARIABLE
 
+BESIDE_SOUNDS = {"listening", "sounds.json", "index.html"}
+
 
 def test_explain_writes_a_figure_and_sound_that_adds_up(xaibench: Command, tmp_path: Path, esc50_folder: Path) -> None:
     (clip,) = (esc50_folder / "audio").glob("5-203128-A-0.*")  # a dog
@@ -35,27 +39,43 @@ def test_explain_writes_a_figure_and_sound_that_adds_up(xaibench: Command, tmp_p
     folder = tmp_path / "explained" / clip.stem
     assert "says dog (p = " in done.out
     assert "$" not in done.out
-    names = {"explanation.png", "explanation.pdf", "original.wav"}
-    names |= {f"{method}-{part}.wav" for method in ("gradcam", "saliency") for part in ("kept", "removed")}
+    sounds = {"original.wav"}
+    sounds |= {f"{method}-{part}.wav" for method in ("gradcam", "saliency") for part in ("kept", "removed")}
+    names = {"explanation.png", "explanation.pdf", *BESIDE_SOUNDS, *sounds}
     assert {path.name for path in folder.iterdir()} == names
-    for name in names:
+    assert {path.name for path in (folder / "listening").iterdir()} == sounds
+    for name in names - {"listening"}:
         assert f"wrote {Path('explained') / clip.stem / name}" in done.out
     assert (folder / "explanation.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert (folder / "explanation.png").stat().st_size > 20_000
     assert (folder / "explanation.pdf").read_bytes()[:5] == b"%PDF-"
-    original, rate = soundfile.read(folder / "original.wav", dtype="int16")
+    original, rate = soundfile.read(folder / "original.wav", dtype="float32")
     assert (len(original), rate) == (80_000, 16_000)
+    np.testing.assert_array_equal(original, reading.read_clip(clip).waveform)
     for method in ("gradcam", "saliency"):
-        kept, removed = (soundfile.read(folder / f"{method}-{p}.wav", dtype="int16")[0] for p in ("kept", "removed"))
+        kept, removed = (soundfile.read(folder / f"{method}-{p}.wav", dtype="float32")[0] for p in ("kept", "removed"))
         assert np.abs(kept).max() > 0
         assert np.abs(removed).max() > 0
-        # Three roundings to 16 bits.
-        assert np.abs(kept.astype(int) + removed.astype(int) - original.astype(int)).max() <= 2
-    # This bark is so loud that a part of it alone overshoots; the gain is the same for all.
-    sound = reading.read_clip(clip).waveform
-    gain = np.abs(original).max() / 32767 / np.abs(sound).max()
-    assert 0.5 < gain <= 1
-    np.testing.assert_allclose(original / 32767, gain * sound, atol=2 / 32767)
+        np.testing.assert_allclose(kept + removed, original, atol=1e-6 * np.abs(original).max())
+    _check_sounds(folder)
+
+
+def _check_sounds(folder: Path) -> None:
+    """What is said of each file is what the classifier says of it; the copies are equally loud."""
+    facts = json.loads((folder / "sounds.json").read_text())
+    levels = []
+    for one in facts["sounds"]:
+        classifier, _ = checkpoint.resolve(one["classifier"], "esc10")
+        samples, rate = soundfile.read(folder / one["file"], dtype="float32")
+        assert rate == facts["sample_rate"]
+        p = torch.softmax(classifier.temperature * classifier.logits(torch.from_numpy(samples)[None]).double(), dim=1)
+        c = classifier.classes.index(one["explained"].replace(" ", "_"))
+        assert float(p[0, c]) == pytest.approx(one["p"], abs=1e-5)
+        copy, rate = soundfile.read(folder / "listening" / one["file"], dtype="float32")
+        assert copy[0] == copy[-1] == 0 and np.abs(copy).max() < 1
+        levels.append(float(torchaudio.functional.loudness(torch.from_numpy(copy)[None], rate)))
+        assert f'src="listening/{one["file"]}"' in (folder / "index.html").read_text()
+    assert max(levels) - min(levels) < 0.5
 
 
 def test_explain_survives_odd_file_names(xaibench: Command, tmp_path: Path, esc50_folder: Path) -> None:
@@ -113,7 +133,7 @@ def test_explain_several_files_and_classifiers_side_by_side(
     done = xaibench("explain", *clips, *options, "-c", "cnn-micro", "--explainers", fitted, "--out", "out")
     assert done.code == 0, done.err
     parts = [(name, part) for name in names for part in ("kept", "removed")] + [("piq@focalnet-micro", "soft")]
-    expected = {"original.wav"} | {f"{name}-{part}.wav" for name, part in parts}
+    expected = {"original.wav", *BESIDE_SOUNDS} | {f"{name}-{part}.wav" for name, part in parts}
     for clip in clips:
         assert {path.name for path in (tmp_path / "out" / clip.stem).iterdir()} == expected
         for classifier in ("cnn-micro", "vit-micro", "focalnet-micro"):
@@ -142,7 +162,7 @@ def test_explain_chooses_the_classifier_that_a_method_is_fitted_to(
     assert done.code == 0, done.err
     assert "focalnet-micro says" in done.out and "soft mask of area" in done.out
     folder = tmp_path / "explained" / clip.stem
-    names = {"explanation.png", "explanation.pdf", "original.wav", "piq-soft.wav"}
+    names = {"explanation.png", "explanation.pdf", "original.wav", "piq-soft.wav", *BESIDE_SOUNDS}
     assert {path.name for path in folder.iterdir()} == names | {
         f"{method}-{part}.wav" for method in ("piq", "energy") for part in ("kept", "removed")
     }
@@ -152,7 +172,7 @@ def test_explain_chooses_the_classifier_that_a_method_is_fitted_to(
 
 def test_explain_says_what_is_wrong_with_a_pair(xaibench: Command, tmp_path: Path) -> None:
     tone = tmp_path / "tone.wav"
-    audio.write_wav(tone, np.sin(np.arange(80_000) / 5).astype(np.float32))
+    soundfile.write(tone, np.sin(np.arange(80_000) / 5).astype(np.float32), 16_000)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "tone.wav").write_bytes(tone.read_bytes())
     done = xaibench("explain", tone, "-m", "energy@cnn-micro", "-c", "vit-micro")

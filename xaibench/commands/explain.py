@@ -53,6 +53,9 @@ def explain(
 ) -> None:
     """Explain sound files: draw spectrogram, map and mask, and write the kept and removed parts as wav.
 
+    The wav files hold the sounds that are scored, as loud as they are; listening/ has copies of equal loudness,
+    sounds.json what the classifier makes of each, and index.html plays them.
+
     A method whose map is a mask also gives the sound of this soft mask. Several files, or methods
     on several classifiers, are drawn side by side in one figure. With several files, each has a folder for its sounds.
 
@@ -64,6 +67,7 @@ def explain(
     """
     from xaibench.commands.pairs import AT, Pairing
     from xaibench.reports import clip_figure, style
+    from xaibench.reports import sounds as report_of_sounds
     from xaibench.scoring.one_clip import illustrate
     from xaibench.sound import reading
     from xaibench.sound.findings import sentences
@@ -86,26 +90,11 @@ def explain(
             figure = clip_figure.side_by_side(clips, area)
         written = style.save(figure, root / "explanation")
     for file, clip in zip(files, clips, strict=True):
-        written += _write_sounds(clip, root if len(files) == 1 else root / file.stem)
+        written += report_of_sounds.write(clip, root if len(files) == 1 else root / file.stem)
     for clip in clips:
         _print(clip)
     for path in written:
         output().print(f"wrote {path}", markup=False, soft_wrap=True)
-
-
-def _write_sounds(clip: Illustrated, folder: Path) -> list[Path]:
-    """Write the sounds of a clip and of its parts as wav, and return the paths."""
-    from xaibench.sound import audio
-
-    folder.mkdir(parents=True, exist_ok=True)
-    sounds = {folder / "original.wav": clip.waveform}
-    for panel in clip.panels:
-        sounds |= {folder / f"{panel.pair.name}-{part}.wav": sound for part, sound in panel.sounds.items()}
-    # A part can be louder than the whole. All get the same gain, so that none is clipped and the parts still add up.
-    peak = max(1.0, *(float(sound.abs().max()) for sound in sounds.values()))
-    for path, sound in sounds.items():
-        audio.write_wav(path, (sound / peak).numpy())
-    return list(sounds)
 
 
 def _print(clip: Illustrated) -> None:

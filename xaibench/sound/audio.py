@@ -8,10 +8,8 @@ STFT magnitude with axes (batch, freq, time) = (batch, 513, 431): n_fft 1024, Ha
 from __future__ import annotations
 
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 import torchaudio.functional
 from torch import Tensor
@@ -78,11 +76,6 @@ def _resampled(mono: np.ndarray, ratio: Fraction) -> np.ndarray:
     from scipy import signal  # takes a second to import, and few files need it
 
     return np.asarray(signal.resample_poly(mono, up, down, window="hann"), dtype=np.float32)
-
-
-def write_wav(path: Path, waveform: np.ndarray) -> None:
-    """Write mono float samples (samples,) as a 16-bit wav file at 16 kHz."""
-    soundfile.write(path, np.clip(waveform, -1.0, 1.0), SAMPLE_RATE, subtype="PCM_16")
 
 
 def stft(waveform: Tensor) -> Tensor:

@@ -95,7 +95,7 @@ def test_memory_that_runs_out_is_recognised_in_the_words_of_this_system(
 @pytest.mark.parametrize("wrong", [lambda x: x[:, :3], lambda x: x[0], lambda x: x.tolist()])
 def test_logits_of_other_classes_than_the_named_ones_are_refused(wrong: Callable[[Tensor], object]) -> None:
     classifier, x = toy_classifier(), toy_batch().x
-    right = classifier.logits
-    classifier.logits = lambda x: wrong(right(x))  # type: ignore[method-assign,assignment,return-value]
+    right = classifier.picture_logits
+    classifier.picture_logits = lambda x: wrong(right(x))  # type: ignore[method-assign,assignment,return-value]
     with pytest.raises(ClassifierError, match=r"toy-cnn gives logits .* for 3 clips and 4 classes, expected \(3, 4\)"):
         Forwarder(classifier, 16).logits(x)

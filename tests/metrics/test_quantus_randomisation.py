@@ -61,7 +61,7 @@ class Image(torch.nn.Module):
         self.classifier = classifier
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(x[:, 0])
+        return self.classifier.picture_logits(x[:, 0])
 
 
 def explain_function(context: ScoringContext) -> Callable[..., np.ndarray]:

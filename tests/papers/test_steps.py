@@ -167,13 +167,13 @@ def counting(seen: dict[str, int], kind: list[str]) -> Callable[[str, Sequence[s
 
     def build(name: str, classes: Sequence[str]) -> Classifier:
         made = tiny(name, classes)
-        logits = made.logits
+        logits = made.picture_logits
 
         def counted(x: torch.Tensor) -> torch.Tensor:
             seen[kind[0]] += len(x)
             return logits(x)
 
-        made.logits = counted  # type: ignore[method-assign]
+        made.picture_logits = counted  # type: ignore[method-assign]
         return made
 
     return build

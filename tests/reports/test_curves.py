@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
+from xaibench import registry
 from xaibench.reports import plots
 from xaibench.reports.curves import CURVE_METRICS, curves, has_curves, spread_out
 
@@ -43,6 +44,9 @@ def comparison(methods: list[str], classifiers: tuple[str, ...] = ("cnn-micro",)
             "rank": 1,
             "better_than_random": True,
             "seconds_per_clip": 1.0,
+            "metric_title": registry.load("metrics", metric).title,
+            "family": registry.load("metrics", metric).family,
+            "higher_is_better": registry.load("metrics", metric).higher_is_better,
         }
         for classifier in classifiers
         for method, level in levels.items()

@@ -44,7 +44,7 @@ def test_after_an_edit_of_a_helper_nothing_old_is_used(
         (package / "core.py").write_text(f"def scale(x):\n    return {helper}\n")
         for name in [name for name in sys.modules if name.partition(".")[0] == "plug"]:
             del sys.modules[name]
-        for cached in (code_closure.closure_of, code_closure.source_of):
+        for cached in (code_closure.closure_of, code_closure._look_at, code_closure.source_of):
             cached.cache_clear()
         importlib.invalidate_caches()
         method = importlib.import_module("plug.methods.m").Scaled()

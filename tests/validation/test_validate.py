@@ -22,9 +22,9 @@ from xaibench.validation.validate import rows_of_methods, validate_metrics
 
 def test_methods_of_other_runs_have_the_same_weights_and_are_no_controls(tmp_path: Path) -> None:
     scores = {"good": {FF: noise(1)}, "random": {FF: noise(2)}}
-    write_run(tmp_path / "runs" / "a", scores, protocol="standard-1", sha256="mine")
-    write_run(tmp_path / "runs" / "b", {"other": {FF: noise(1)}}, protocol="standard-1", sha256="theirs")
-    write_run(tmp_path / "runs" / "c", {"far": {FF: noise(1)}}, dataset="esc10", protocol="standard-1", sha256="mine")
+    write_run(tmp_path / "runs" / "a", scores, protocol="standard-2", sha256="mine")
+    write_run(tmp_path / "runs" / "b", {"other": {FF: noise(1)}}, protocol="standard-2", sha256="theirs")
+    write_run(tmp_path / "runs" / "c", {"far": {FF: noise(1)}}, dataset="esc10", protocol="standard-2", sha256="mine")
     write_run(tmp_path / "runs" / "d", {"old": {FF: noise(1)}}, protocol="legacy", sha256="mine")
     found = rows_of_methods(tmp_path, {"cnn-micro": "mine"})
     assert set(found["method"]) == {"good"}

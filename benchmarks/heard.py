@@ -10,20 +10,18 @@ protocol `spectrogram`. Weights are random: no time depends on them. Close other
 from __future__ import annotations
 
 import statistics
-import tempfile
-from pathlib import Path
+from functools import partial
 from typing import Annotated
 
 import torch
 import typer
 from engine import timed
-from throughput import refuse_failure
+from throughput import score
 
 from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.commands import options
-from xaibench.results.store import Manifest, RunFolder
-from xaibench.scoring.evaluate import LoadedClassifier, RunConfig, evaluate
+from xaibench.scoring.evaluate import LoadedClassifier, RunConfig
 from xaibench.scoring.protocol import SPECTROGRAM, STANDARD, Protocol
 from xaibench.sound.dataset import TEST_FOLDS
 from xaibench.sound.synth import Synth
@@ -47,20 +45,21 @@ def main(
         torch.manual_seed(0)
         model = checkpoint.freeze(checkpoint.build(name, Synth.classes)).to(where)
         loaded = LoadedClassifier(name, model, "")
-        score(loaded, SPECTROGRAM, 1)  # the first passes of a process are slow
-        score(loaded, STANDARD, 1)
         fed, heard = [], []
+        for protocol in (SPECTROGRAM, STANDARD):
+            score(config_of(protocol, 1), loaded)  # the first passes of a process are slow
         for _ in range(repeats):
-            fed.append(timed(lambda loaded=loaded: score(loaded, SPECTROGRAM, clips), where)[0])
-            heard.append(timed(lambda loaded=loaded: score(loaded, STANDARD, clips), where)[0])
+            for protocol, seconds in ((SPECTROGRAM, fed), (STANDARD, heard)):
+                work = partial(score, config_of(protocol, clips), loaded)
+                seconds.append(timed(work, where)[0])
         before, after = statistics.median(fed), statistics.median(heard)
         print(f"| {name} | {before:.2f} | {after:.2f} | {after / before:.2f} |", flush=True)
 
 
-def score(loaded: LoadedClassifier, protocol: Protocol, count: int) -> None:
-    """Score maps that cost nothing, by the evaluation loop."""
+def config_of(protocol: Protocol, count: int) -> RunConfig:
+    """Choose maps that cost nothing, and the metrics that both protocols have."""
     source = Synth()
-    config = RunConfig(
+    return RunConfig(
         dataset=source,
         clips=source.in_folds(TEST_FOLDS)[:count],
         methods={"energy": registry.create("methods", "energy")},
@@ -69,17 +68,6 @@ def score(loaded: LoadedClassifier, protocol: Protocol, count: int) -> None:
         batch_size=16,
         protocol=protocol,
     )
-    manifest = Manifest(
-        dataset=source.name,
-        dataset_fingerprint=source.fingerprint(),
-        folds=TEST_FOLDS,
-        limit=count,
-        clips=count,
-        seed=0,
-        protocol=protocol.id,
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        evaluate(config, loaded, RunFolder(Path(folder), manifest), refuse_failure)
 
 
 if __name__ == "__main__":

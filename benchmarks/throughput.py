@@ -28,7 +28,6 @@ from xaibench.commands import options
 from xaibench.errors import XaibenchError
 from xaibench.results.store import Manifest, RunFolder
 from xaibench.scoring.evaluate import Event, LoadedClassifier, RunConfig, evaluate
-from xaibench.scoring.protocol import STANDARD
 from xaibench.sound import audio
 from xaibench.sound.dataset import TEST_FOLDS, TRAIN_FOLDS
 from xaibench.sound.synth import Synth
@@ -118,21 +117,24 @@ def inference(
         precision=precision.dtype,
     )
 
-    def score() -> None:
-        manifest = Manifest(
-            dataset=source.name,
-            dataset_fingerprint=source.fingerprint(),
-            folds=TEST_FOLDS,
-            limit=count,
-            clips=count,
-            seed=0,
-            protocol=STANDARD.id,
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            evaluate(config, LoadedClassifier(model.name, model, ""), RunFolder(Path(folder), manifest), refuse_failure)
-
-    seconds, peak = measured(score, device)
+    loaded = LoadedClassifier(model.name, model, "")
+    seconds, peak = measured(lambda: score(config, loaded), device)
     yield Line(f"{method}, {len(metrics)} default metrics", precision, size, count, seconds, peak)
+
+
+def score(config: RunConfig, loaded: LoadedClassifier) -> None:
+    """Score clips of the test folds by the evaluation loop; what it writes is not kept."""
+    manifest = Manifest(
+        dataset=config.dataset.name,
+        dataset_fingerprint=config.dataset.fingerprint(),
+        folds=TEST_FOLDS,
+        limit=len(config.clips),
+        clips=len(config.clips),
+        seed=config.seed,
+        protocol=config.protocol.id,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        evaluate(config, loaded, RunFolder(Path(folder), manifest), refuse_failure)
 
 
 def refuse_failure(event: Event) -> None:

@@ -23,8 +23,6 @@ from xaibench.scoring.evaluate import Event
 from xaibench.sound.dataset import TEST_FOLDS, Dataset
 from xaibench.storage.user_folders import cache_folder
 
-# Of a model that was made in the program, before it is scored.
-
 
 def evaluate(
     model: Model | Sequence[Model],

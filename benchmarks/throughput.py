@@ -159,7 +159,7 @@ def training_steps(name: str, source: Synth, count: int, precision: options.Prec
     trainer = training._Trainer(config, source, (x, labels), (x, labels))
     generator = torch.Generator().manual_seed(0)
     seconds, peak = measured(lambda: trainer.pass_once(generator), device)
-    return Line("training", precision, training.BATCH_SIZE, count, seconds, peak)
+    return Line("training", precision, recipe.batch_size, count, seconds, peak)
 
 
 def measured(work: Callable[[], object], device: torch.device) -> tuple[float, int | None]:

@@ -6,7 +6,7 @@ import abc
 import json
 import math
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,18 @@ WARM_UP_EPOCHS = 1
 _POSITIVE = {"epochs", "patience", "batch_size", "learning_rate", "decoder_width", "code_size"}
 
 
+class Clips(NamedTuple):
+    """Clips of one step, on the device.
+
+    Attributes:
+        x: log spectrograms (batch, 513, 431).
+        waveform: their sound (batch, samples).
+    """
+
+    x: Tensor
+    waveform: Tensor
+
+
 class MaskNetwork(nn.Module, abc.ABC):
     """A network that makes masks for spectrograms of a frozen classifier."""
 
@@ -35,7 +47,7 @@ class MaskNetwork(nn.Module, abc.ABC):
         """Return logits of the masks (batch, height, width) on the image, for spectrograms and classes (batch,)."""
 
     @abc.abstractmethod
-    def loss(self, classifier: PictureClassifier, x: Tensor, target: Tensor, epoch: int) -> Tensor:
+    def loss(self, classifier: PictureClassifier, clips: Clips, target: Tensor, epoch: int) -> Tensor:
         """Return the mean loss over the clips; `epoch` counts from 0."""
 
     def stage(self, epoch: int) -> int:
@@ -218,7 +230,8 @@ class _Fit(ResumableTraining[Epoch]):
     def _loss(self, clips: TrainingClips, target: Tensor, index: Tensor, epoch: int) -> Tensor:
         device, precision = self.context.device, self.context.precision
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            return self.network.loss(self.classifier, clips.x[index].to(device), target[index].to(device), epoch)
+            step = Clips(clips.x[index].to(device), clips.waveform[index].to(device))
+            return self.network.loss(self.classifier, step, target[index].to(device), epoch)
 
     @torch.inference_mode()
     def _predicted(self, clips: TrainingClips) -> Tensor:

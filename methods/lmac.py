@@ -12,7 +12,7 @@ from xaibench.explaining.trainable import Setting
 from xaibench.sound.audio import PICTURE_SHAPE
 
 from ._mask_decoder import MaskDecoder
-from ._mask_fitting import MaskExplainer, MaskNetwork
+from ._mask_fitting import Clips, MaskExplainer, MaskNetwork
 from ._sound import sound
 
 # Fine-tuning draws a mask towards the clip's loud bins if the kept part resembles the clip at least this much.
@@ -47,19 +47,21 @@ class LmacNetwork(MaskNetwork):
     def stage(self, epoch: int) -> int:
         return int(epoch >= int(self.settings["epochs"]) - int(self.settings["guidance_epochs"]))
 
-    def loss(self, classifier: PictureClassifier, x: Tensor, target: Tensor, epoch: int) -> Tensor:
+    def loss(self, classifier: PictureClassifier, clips: Clips, target: Tensor, epoch: int) -> Tensor:
         """Compute equation 3 of the paper; with guidance, that of its fine-tuning stage.
 
-        The likelihood of the removed part counts only down to that of a guess. Below it nothing is left to
-        remove, and an unbounded reward would outweigh everything else.
+        Both parts are sounds, as soft masks are scored and as one hears them. The likelihood of the removed part counts
+        only down to that of a guess. Below it nothing is left to remove, and an unbounded reward would outweigh
+        everything else.
         """
         weights = {name: float(value) for name, value in self.settings.items()}
+        x, waveform = clips
         logits = classifier.front_end.to_picture(self.mask_logits(classifier, x, target).float())
         mask = torch.sigmoid(logits)
-        # On the linear magnitude, as soft masks are scored and as they sound.
-        magnitude = torch.expm1(x)
-        kept, removed = torch.log1p(mask * magnitude), torch.log1p((1 - mask) * magnitude)
-        logs = classifier.log_probabilities(torch.cat([kept, removed])).float()
+        sound_kept = classifier.domain.masked(waveform, mask)
+        # What a mask keeps and what it removes add up to the clip.
+        heard = classifier.domain.log_magnitudes(torch.cat([sound_kept, waveform - sound_kept]))
+        logs = classifier.log_probabilities(heard).float()
         own = logs.gather(1, target.repeat(2)[:, None])[:, 0]
         likelihood_kept, likelihood_removed = own.split(len(x))
         guess = -math.log(logs.shape[1])
@@ -69,7 +71,7 @@ class LmacNetwork(MaskNetwork):
         loss = loss + weights["sparsity_weight"] * mask.mean(dim=(1, 2))
         loss = loss + weights["smoothness_weight"] * _total_variation(mask)
         if self.stage(epoch):
-            loss = loss + weights["guidance_weight"] * _guidance(logits, kept.detach(), x)
+            loss = loss + weights["guidance_weight"] * _guidance(logits, heard[: len(x)].detach(), x)
         return loss.mean()
 
 
@@ -92,6 +94,7 @@ class Lmac(MaskExplainer):
         "mask decoded from the classifier's feature pyramid so that it keeps the decision and its removal does not"
     )
     requires = frozenset({"picture", "feature_pyramid"})
+    fitted_through = "sound"
     network = LmacNetwork
     settings = MaskExplainer.settings | {
         "epochs": 16,

@@ -10,7 +10,7 @@ from xaibench.explaining.trainable import Setting
 from xaibench.sound.audio import PICTURE_SHAPE
 
 from ._mask_decoder import MaskDecoder
-from ._mask_fitting import MaskExplainer, MaskNetwork
+from ._mask_fitting import Clips, MaskExplainer, MaskNetwork
 from ._sound import sound
 from ._vector_quantisation import ClassCodebook
 
@@ -45,10 +45,10 @@ class PiqNetwork(MaskNetwork):
     def mask_logits(self, classifier: PictureClassifier, x: Tensor, target: Tensor) -> Tensor:
         return self._quantised(classifier, x, target)[0]
 
-    def loss(self, classifier: PictureClassifier, x: Tensor, target: Tensor, epoch: int) -> Tensor:
-        logits, codebook_loss, commitment_loss = self._quantised(classifier, x, target)
+    def loss(self, classifier: PictureClassifier, clips: Clips, target: Tensor, epoch: int) -> Tensor:
+        logits, codebook_loss, commitment_loss = self._quantised(classifier, clips.x, target)
         on_grid = classifier.front_end.to_picture(logits.float())
-        mask_loss = nn.functional.binary_cross_entropy_with_logits(on_grid, sound(x))
+        mask_loss = nn.functional.binary_cross_entropy_with_logits(on_grid, sound(clips.x))
         return mask_loss + codebook_loss + COMMITMENT_WEIGHT * commitment_loss
 
     def after_epoch(self, share_done: float, generator: torch.Generator) -> None:

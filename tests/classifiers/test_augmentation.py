@@ -136,3 +136,35 @@ def test_no_shift_draws_nothing() -> None:
     shifted, _ = augment(magnitudes(), target, generator(), frequency_shift=20)
     assert torch.equal(plain, explicit)
     assert not torch.equal(plain, shifted)
+
+
+def test_stretching_multiplies_places_by_a_factor_and_leaves_the_origin() -> None:
+    magnitude = torch.zeros(300, 513, 431)
+    # Broad bumps, so that interpolation moves them whole.
+    magnitude[:, 198:203, 148:153] = 1.0
+    magnitude[:, 0, 0] = 5.0
+    moved = augmentation._stretch(magnitude, generator(), 0.25)
+    assert torch.allclose(moved[:, 0, 0], torch.tensor(5.0), atol=1e-3)
+    moved[:, :3, :3] = 0.0
+    weight = moved / moved.sum(dim=(1, 2), keepdim=True)
+    row = (weight.sum(dim=2) * torch.arange(513)).sum(dim=1) / 200
+    column = (weight.sum(dim=1) * torch.arange(431)).sum(dim=1) / 150
+    for factors in (row, column):
+        assert 0.795 < float(factors.min()) < 0.83
+        assert 1.2 < float(factors.max()) < 1.255
+    assert abs(float(torch.corrcoef(torch.stack([row, column]))[0, 1])) < 0.2, "both factors are drawn apart"
+
+
+def test_what_a_squeezed_clip_lacks_is_silent() -> None:
+    moved = augmentation._stretch(torch.ones(40, 513, 431), generator(), 0.5)
+    edges = moved[:, 5, :].sum(dim=1) / 431
+    assert float(moved.max()) <= 1 + 1e-5
+    assert 0.66 < float(edges.min()) < 0.8, "the shortest clip ends at 1 / 1.5 of the time"
+    assert (edges > 0.999).sum() >= 10
+
+
+def test_no_stretch_draws_nothing() -> None:
+    target = torch.eye(6)
+    plain, _ = augment(magnitudes(), target, generator())
+    assert torch.equal(plain, augment(magnitudes(), target, generator(), stretch=0.0)[0])
+    assert not torch.equal(plain, augment(magnitudes(), target, generator(), stretch=0.1)[0])

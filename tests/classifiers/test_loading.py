@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from xaibench.classifiers.loading import ahead, batches
+from xaibench.classifiers.loading import ahead, batches, where_it_fits
 
 
 def test_batches_are_the_indexed_data() -> None:
@@ -56,3 +56,20 @@ def test_what_fails_while_reading_ahead_is_raised_in_its_turn() -> None:
     assert [next(found), next(found)] == [0.5, 1.0]
     with pytest.raises(ZeroDivisionError):
         next(found)
+
+
+@pytest.mark.parametrize("free", [97, 95])
+def test_data_move_to_a_gpu_that_has_room_for_them(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    """On a GPU that is not here: 24 bytes are a quarter of 96."""
+    moved = torch.zeros(1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 1000))
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, device: moved)
+    data = torch.arange(6.0)
+    assert where_it_fits(data, torch.device("cuda:0")) is (moved if free > 96 else data)
+    assert where_it_fits(data, torch.device("cpu")) is data
+
+
+def test_data_on_the_device_are_indexed_there() -> None:
+    data = torch.arange(8.0, device="meta")
+    found = list(batches(data, torch.arange(6).split(2), torch.device("meta")))
+    assert [batch.device.type for batch in found] == ["meta"] * 3

@@ -243,7 +243,7 @@ def test_a_training_cannot_start_from_another_architecture_or_nothing(tmp_path: 
 def test_a_training_can_start_from_a_name_and_learn_from_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     training.train(Tones(), config(epochs=1), tmp_path / "classifiers" / "mine", ignore)
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path))
-    named = dataclasses.replace(config(epochs=1, seed=5), init="mine", teacher="mine")
+    named = dataclasses.replace(config(epochs=1, seed=5), init="mine", teachers=("mine",))
     card = training.train(Tones(), named, tmp_path / "second", ignore)
     sha256 = file_hash(tmp_path / "classifiers" / "mine" / checkpoint.WEIGHTS)
     assert sha256 in card.initialised_from
@@ -273,8 +273,13 @@ def test_a_training_can_start_from_another_project_s_classifier_if_its_tensors_f
             training.train(Tones(), started, tmp_path / "out", ignore)
 
 
-def test_a_teacher_gives_half_of_the_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    training.train(Tones(), config(epochs=2), tmp_path / "first", ignore)
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_mean_of_the_teachers_is_half_of_the_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    folders = [tmp_path / f"teacher-{seed}" for seed in range(count)]
+    for seed, folder in enumerate(folders):
+        training.train(Tones(), config(epochs=2, seed=seed), folder, ignore)
     views: list[tuple[torch.Tensor, torch.Tensor]] = []
     targets: list[torch.Tensor] = []
     augment, cross_entropy = training.augment, torch.nn.functional.cross_entropy
@@ -289,13 +294,29 @@ def test_a_teacher_gives_half_of_the_target(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(training, "augment", seen_views)
     monkeypatch.setattr(training.functional, "cross_entropy", seen_targets)
-    taught = dataclasses.replace(config(epochs=1, seed=5), teacher=str(tmp_path / "first"))
-    card = training.train(Tones(), taught, tmp_path / "second", ignore)
-    teacher, _ = checkpoint.load(tmp_path / "first")
+    taught = dataclasses.replace(config(epochs=1, seed=5), teachers=tuple(map(str, folders)))
+    card = training.train(Tones(), taught, tmp_path / "student", ignore)
     (x, mixed), target = views[0], targets[0]
     with torch.no_grad():
-        assert torch.allclose(target, mixed / 2 + teacher.probabilities(x) / 2, atol=1e-6)
-    assert file_hash(tmp_path / "first" / checkpoint.WEIGHTS) in card.taught_by
+        means = sum(checkpoint.load(folder)[0].probabilities(x) for folder in folders) / count
+    assert torch.allclose(target, mixed / 2 + means / 2, atol=1e-6)
+    for folder in folders:
+        assert file_hash(folder / checkpoint.WEIGHTS) in card.taught_by
+
+
+def test_batch_size_and_stretch_are_the_recipe_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, float]] = []
+    augment = training.augment
+
+    def counting(*args: object) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append((len(args[0]), args[4]))  # type: ignore[arg-type]
+        return augment(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training, "augment", counting)
+    given = config(epochs=1)
+    recipe = dataclasses.replace(given.recipe, batch_size=5, stretch=0.1)
+    training.train(Tones(), dataclasses.replace(given, recipe=recipe), tmp_path, ignore)
+    assert seen == [(5, 0.1), (5, 0.1), (2, 0.1)]  # 12 clips in three folds
 
 
 def test_a_teacher_of_other_classes_is_refused(tmp_path: Path) -> None:
@@ -303,5 +324,5 @@ def test_a_teacher_of_other_classes_is_refused(tmp_path: Path) -> None:
     others = Tones()
     others.classes = ("quiet", "loud")
     with pytest.raises(CheckpointError, match="other classes"):
-        taught = dataclasses.replace(config(), teacher=str(tmp_path / "first"))
+        taught = dataclasses.replace(config(), teachers=(str(tmp_path / "first"),))
         training.train(others, taught, tmp_path / "second", ignore)

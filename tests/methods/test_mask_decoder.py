@@ -67,7 +67,8 @@ def test_a_mask_has_the_spectrograms_size(name: str, sizes: Sizes, front_end: Fr
     target = classifier.picture_logits(batch.x).argmax(dim=1)
     method = registry.create("methods", name)
     settings = method.settings | {"epochs": 1, "decoder_width": 4}
-    clips = TrainingClips(batch.x, batch.clip_ids)
+    assert batch.waveform is not None
+    clips = TrainingClips(batch.x, batch.clip_ids, batch.waveform)
     context = FitContext(
         settings=settings,
         seed=0,

@@ -1,9 +1,10 @@
-"""Augmentation of training batches: mixup, time roll, frequency shift, gain, time and frequency masks."""
+"""Augmentation of training batches: time roll, gain, frequency shift, stretching, mixup, time and frequency masks."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 MIXUP_ALPHA = 0.4
 GAIN_DECIBEL = 10.0
@@ -12,7 +13,7 @@ WIDEST_MASK = 64
 
 
 def augment(
-    magnitude: Tensor, target: Tensor, generator: torch.Generator, frequency_shift: int = 0
+    magnitude: Tensor, target: Tensor, generator: torch.Generator, frequency_shift: int = 0, stretch: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """One random view of a batch.
 
@@ -21,6 +22,7 @@ def augment(
         target: class probabilities (batch, classes).
         generator: the source of every draw.
         frequency_shift: most bins (of 15.6 Hz) by which a clip is moved up or down; 0 for none.
+        stretch: most by which the frequencies and the times of a clip are stretched, as a share; 0 for none.
 
     Returns:
         Log spectrograms (batch, 513, 431) and mixed class probabilities (batch, classes).
@@ -28,6 +30,8 @@ def augment(
     magnitude = _roll_and_gain(magnitude, generator)
     if frequency_shift:
         magnitude = _shift(magnitude, generator, frequency_shift)
+    if stretch:
+        magnitude = _stretch(magnitude, generator, stretch)
     magnitude, target = _mixup(magnitude, target, generator)
     return _mask(torch.log1p(magnitude), generator), target
 
@@ -52,6 +56,22 @@ def _shift(magnitude: Tensor, generator: torch.Generator, most: int) -> Tensor:
     for clip, (source, shift) in enumerate(zip(magnitude, shifts, strict=True)):
         moved[clip, max(0, shift) : bins + min(0, shift)] = source[max(0, -shift) : bins - max(0, shift)]
     return moved
+
+
+def _stretch(magnitude: Tensor, generator: torch.Generator, most: float) -> Tensor:
+    """Multiply each clip's frequencies and its times by factors of their own, from 1 / (1 + most) to 1 + most.
+
+    What leaves at the end of an axis is lost; what is missing there is silent.
+    """
+    count = len(magnitude)
+    factors = (1 + most) ** (2 * torch.rand(count, 2, generator=generator) - 1)
+    # Coordinates run from -1 to 1; 0 Hz and the clip's start, at -1, stay where they are.
+    scale = 1 / factors
+    affine = torch.zeros(count, 2, 3)
+    affine[:, (0, 1), (0, 1)] = scale
+    affine[:, :, 2] = scale - 1
+    grid = functional.affine_grid(affine.to(magnitude.device), [count, 1, *magnitude.shape[1:]], align_corners=True)
+    return functional.grid_sample(magnitude[:, None], grid, align_corners=True)[:, 0]
 
 
 def _mixup(magnitude: Tensor, target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

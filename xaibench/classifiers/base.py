@@ -31,13 +31,17 @@ class Recipe:
         epochs: passes over the training folds.
         learning_rate: peak of AdamW's rate, after a linear warm-up and before a cosine decay.
         weight_decay: AdamW's decoupled decay, on matrices and kernels.
+        batch_size: clips per step.
         frequency_shift: most bins by which a training clip is moved along the frequency axis.
+        stretch: most by which the frequencies and the times of a training clip are stretched, as a share.
     """
 
     epochs: int = 120
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
+    batch_size: int = 16
     frequency_shift: int = 0
+    stretch: float = 0.0
 
 
 class Classifier(nn.Module):

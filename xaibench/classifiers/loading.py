@@ -13,13 +13,25 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+# Of the free memory of a GPU; the rest is for the network, its gradients and what it keeps for them.
+_SHARE_FOR_DATA = 0.25
+
+
+def where_it_fits(data: Tensor, device: torch.device) -> Tensor:
+    """Return data on a GPU if a quarter of its free memory holds them; else where they are."""
+    if device.type != "cuda" or data.nbytes > _SHARE_FOR_DATA * torch.cuda.mem_get_info(device)[0]:
+        return data
+    return data.to(device)
+
+
 def batches(data: Tensor, indices: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
     """`data[index]` on the device, for each index (batch,) in turn.
 
     For a GPU the next batch is gathered into pinned memory while the device works on this one, and copied
-    without making the processor wait. A CPU has no time of its own for that: there it is a plain index.
+    without making the processor wait. A CPU has no time of its own for that, and data on the device has no way to
+    go: there it is a plain index.
     """
-    if device.type != "cuda":
+    if device.type != "cuda" or data.device == device:
         return (data[index].to(device) for index in indices)
     pinned = ahead(lambda index: data[index].pin_memory(), indices)
     return (batch.to(device, non_blocking=True) for batch in pinned)

@@ -18,14 +18,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from xaibench.classifiers import checkpoint, pretrained
 from xaibench.classifiers.augmentation import augment
 from xaibench.classifiers.base import PictureClassifier, Recipe, picture_reader
-from xaibench.classifiers.loading import batches
+from xaibench.classifiers.loading import batches, where_it_fits
 from xaibench.classifiers.resumable import UNFINISHED, ResumableTraining, claim
 from xaibench.errors import CheckpointError
 from xaibench.sound import audio
 from xaibench.sound.dataset import OFFICIAL, Clip, Dataset, Split
 from xaibench.storage import provenance
 
-BATCH_SIZE = 16
+MEASURED_AT_ONCE = {"cuda": 128}  # clips; on other devices 16
 EMA_DECAY = 0.99
 LABEL_SMOOTHING = 0.1
 WARM_UP_SHARE = 0.1
@@ -51,8 +51,8 @@ class TrainingConfig:
         init: classifier to start from, all but its head: a name, DATASET/NAME or a folder, as
             `references.find` reads it, or an image backbone of transformers (folder, or OWNER/NAME on the
             hub); None to start from random weights.
-        teacher: classifier, named likewise but no image backbone, whose probabilities on the augmented clips
-            are half of the target (distillation as in DeiT, arXiv 2012.12877); None for labels alone.
+        teachers: classifiers, named likewise but no image backbones; the mean of their probabilities on the
+            augmented clips is half of the target (distillation as in DeiT, arXiv 2012.12877); none for labels alone.
         split: folds to train on, to select the epoch by, and to report.
     """
 
@@ -64,7 +64,7 @@ class TrainingConfig:
     device: torch.device
     command: str
     init: str | None = None
-    teacher: str | None = None
+    teachers: tuple[str, ...] = ()
     split: Split = OFFICIAL
 
     def identity(self) -> dict[str, Any]:
@@ -76,10 +76,12 @@ class TrainingConfig:
             "epochs": self.recipe.epochs,
             "learning_rate": self.recipe.learning_rate,
             "weight_decay": self.recipe.weight_decay,
+            "batch_size": self.recipe.batch_size,
             "frequency_shift": self.recipe.frequency_shift,
+            "stretch": self.recipe.stretch,
             "precision": str(self.precision),
             "init": self.init,
-            "teacher": self.teacher,
+            "teachers": self.teachers,
             "folds": list(asdict(self.split).values()),
         }
 
@@ -101,18 +103,19 @@ class _Trainer(ResumableTraining[Progress]):
     ) -> None:
         torch.manual_seed(config.seed)
         recipe = config.recipe
-        self.config, self.train, self.valid = config, train, valid
+        self.config = config
+        self.train, self.valid = ((where_it_fits(x, config.device), labels) for x, labels in (train, valid))
         model = picture_reader(checkpoint.build(config.classifier, dataset.classes))
         self.origin = _initialise(model, config.init, config.dataset) if config.init else ""
         model.to(config.device)
-        self.teacher, self.taught_by = _teacher(config, model.classes)
+        self.teachers, self.taught_by = _teachers(config, model.classes)
         matrices = [p for p in model.parameters() if p.ndim > 1]
         vectors = [p for p in model.parameters() if p.ndim <= 1]
         optimizer = torch.optim.AdamW(
             [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
             lr=recipe.learning_rate,
         )
-        steps = recipe.epochs * math.ceil(len(train[1]) / BATCH_SIZE)
+        steps = recipe.epochs * math.ceil(len(train[1]) / recipe.batch_size)
         super().__init__(
             model,
             optimizer,
@@ -140,15 +143,14 @@ class _Trainer(ResumableTraining[Progress]):
         self.network.train()
         # On the device: asking for every step's loss would make the processor wait for every step.
         total = torch.zeros((), dtype=torch.float64, device=config.device)
-        shift = config.recipe.frequency_shift
-        indices = torch.randperm(len(labels), generator=generator).split(BATCH_SIZE)
+        recipe = config.recipe
+        indices = torch.randperm(len(labels), generator=generator).split(recipe.batch_size)
         for index, loaded in zip(indices, batches(magnitude, indices, config.device), strict=True):
             one_hot = functional.one_hot(labels[index], len(self.network.classes)).float()
-            x, target = augment(loaded, one_hot.to(config.device), generator, shift)
-            if self.teacher is not None:
-                with torch.no_grad():
-                    target = (target + self.teacher.probabilities(x)) / 2
+            x, target = augment(loaded, one_hot.to(config.device), generator, recipe.frequency_shift, recipe.stretch)
             with torch.autocast(config.device.type, config.precision, enabled=config.precision != torch.float32):
+                if self.teachers:
+                    target = (target + self._taught(x)) / 2
                 logits = self.network.picture_logits(x)
             loss = functional.cross_entropy(
                 self.network.temperature * logits.float(), target, label_smoothing=LABEL_SMOOTHING
@@ -157,6 +159,11 @@ class _Trainer(ResumableTraining[Progress]):
             self.average.update_parameters(self.network)
             total += loss.detach().double() * len(index)
         return float(total) / len(labels)
+
+    @torch.no_grad()
+    def _taught(self, x: Tensor) -> Tensor:
+        """Average the probabilities of all teachers, (batch, classes)."""
+        return torch.stack([teacher.probabilities(x).float() for teacher in self.teachers]).mean(dim=0)
 
 
 def _initialise(model: PictureClassifier, reference: str, dataset: str) -> str:
@@ -183,14 +190,16 @@ def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
     return {key: value.shape for key, value in tensors.items()}
 
 
-def _teacher(config: TrainingConfig, classes: tuple[str, ...]) -> tuple[PictureClassifier | None, str]:
-    """The classifier to learn from, frozen, and what it is."""
-    if config.teacher is None:
-        return None, ""
-    teacher, card = checkpoint.resolve(config.teacher, config.dataset)
-    if card.classes != classes:
-        raise CheckpointError(f"{config.teacher} knows other classes ({card.dataset}'s); choose another --teacher")
-    return picture_reader(teacher).to(config.device), _origin(card)
+def _teachers(config: TrainingConfig, classes: tuple[str, ...]) -> tuple[list[PictureClassifier], str]:
+    """The classifiers to learn from, frozen, and what they are."""
+    found, cards = [], []
+    for name in config.teachers:
+        teacher, card = checkpoint.resolve(name, config.dataset)
+        if card.classes != classes:
+            raise CheckpointError(f"{name} knows other classes ({card.dataset}'s); choose another --teacher")
+        found.append(picture_reader(teacher).to(config.device))
+        cards.append(card)
+    return found, "; ".join(map(_origin, cards))
 
 
 def _origin(card: checkpoint.Card) -> str:
@@ -201,7 +210,7 @@ def _origin(card: checkpoint.Card) -> str:
 def measure(classifier: PictureClassifier, x: Tensor, labels: Tensor, device: torch.device) -> tuple[float, float]:
     """Accuracy and mean cross-entropy in evaluation mode, over spectrograms (clips, 513, 431)."""
     classifier.eval()
-    indices = torch.arange(len(x)).split(BATCH_SIZE)
+    indices = torch.arange(len(x)).split(MEASURED_AT_ONCE.get(device.type, 16))
     logs = torch.cat([classifier.log_probabilities(part).cpu() for part in batches(x, indices, device)])
     loss = functional.nll_loss(logs, labels)
     return float((logs.argmax(dim=1) == labels).double().mean()), float(loss)

@@ -30,9 +30,20 @@ def train(
         float | None,
         typer.Option(help="Peak learning rate. Default: that of the classifier's recipe.", min=1e-9, max=10.0),
     ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Clips per step. Default: that of the classifier's recipe.", min=1)
+    ] = None,
     frequency_shift: Annotated[
         int, typer.Option(help="Shift training clips up or down by at most N bins of 15.6 Hz each.", min=0, max=128)
     ] = 0,
+    stretch: Annotated[
+        float,
+        typer.Option(
+            help="Stretch or squeeze the frequencies and the times of training clips by at most this share each.",
+            min=0.0,
+            max=1.0,
+        ),
+    ] = 0.0,
     init: Annotated[
         str | None,
         typer.Option(
@@ -42,9 +53,10 @@ def train(
         ),
     ] = None,
     teacher: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="Train half on the probabilities of this classifier, such as synth/cnn-micro.",
+            help="Train half on the probabilities of this classifier, such as synth/cnn-micro. Repeatable: on the "
+            "mean of several.",
             metavar=options.CLASSIFIER,
         ),
     ] = None,
@@ -77,7 +89,9 @@ def train(
         recipe = replace(recipe, epochs=epochs)
     if learning_rate is not None:
         recipe = replace(recipe, learning_rate=learning_rate)
-    recipe = replace(recipe, frequency_shift=frequency_shift)
+    if batch_size is not None:
+        recipe = replace(recipe, batch_size=batch_size)
+    recipe = replace(recipe, frequency_shift=frequency_shift, stretch=stretch)
     folder = out or Path("checkpoints") / dataset / classifier
     config = trainer.TrainingConfig(
         classifier=classifier,
@@ -88,7 +102,7 @@ def train(
         device=where,
         command=shlex.join(["xaibench", *sys.argv[1:]]),
         init=init,
-        teacher=teacher,
+        teachers=tuple(teacher or ()),
     )
     with progress() as bar:
         task = bar.add_task("reading sound", total=recipe.epochs)

@@ -41,6 +41,7 @@ def list_all(context: typer.Context, explainers: options.ExplainersOption = opti
         table.add_column(heading, no_wrap=True)
     for heading in ("parameters", "fitted in"):
         table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("through", no_wrap=True)
     table.add_column("where", overflow="fold")
     damaged = []
     for folder in fitting.found(explainers):
@@ -50,6 +51,7 @@ def list_all(context: typer.Context, explainers: options.ExplainersOption = opti
             damaged.append(str(error))
             continue
         cells = (card.method, card.classifier, card.dataset or "unknown", f"{card.parameters:,}", _time(card))
+        cells = (*cells, card.fitted_through or "\N{EN DASH}")
         table.add_row(*(escape(cell) for cell in (*cells, str(folder))))
     if table.row_count:
         output().print(table)

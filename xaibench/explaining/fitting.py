@@ -38,6 +38,8 @@ class ExplainerCard(cards.WeightsCard):
         losses: of every epoch: epoch, train, valid.
         measures: of the kept weights.
         classes: of the classifier, in the order that it had; empty for weights that do not depend on it.
+        fitted_through: "sound" or "picture": how the classifier was asked about changed clips; empty where none was
+            changed, or nobody knows.
     """
 
     FILE = CARD
@@ -54,6 +56,7 @@ class ExplainerCard(cards.WeightsCard):
     losses: list[dict[str, float]]
     measures: dict[str, float]
     classes: tuple[str, ...] = ()
+    fitted_through: str = ""
 
     @classmethod
     def weights_in(cls, folder: Path) -> list[Path]:
@@ -154,6 +157,7 @@ def fit(
         measures=fitted.measures,
         command=config.command,
         classes=tuple(loaded.classifier.classes),
+        fitted_through=explainer.fitted_through,
         versions=provenance.versions(),
     )
     card = card.write(folder, explainer.save)

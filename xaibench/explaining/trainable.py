@@ -28,10 +28,12 @@ class TrainingClips:
     Attributes:
         x: log spectrograms, float32 (clips, 513, 431), on the CPU.
         ids: one id per clip.
+        waveform: the sound itself, float32 (clips, samples), on the CPU.
     """
 
     x: Tensor
     ids: tuple[str, ...]
+    waveform: Tensor
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -39,8 +41,9 @@ class TrainingClips:
     @classmethod
     def of(cls, dataset: Dataset, clips: Sequence[Clip]) -> TrainingClips:
         """The named clips of a dataset."""
-        x = [audio.spectrogram(torch.from_numpy(dataset.waveform(clip))[None]) for clip in clips]
-        return cls(torch.cat(x), tuple(clip.id for clip in clips))
+        waveforms = [torch.from_numpy(dataset.waveform(clip))[None] for clip in clips]
+        x = [audio.spectrogram(waveform) for waveform in waveforms]
+        return cls(torch.cat(x), tuple(clip.id for clip in clips), torch.cat(waveforms))
 
 
 @dataclass(frozen=True)
@@ -123,10 +126,13 @@ class TrainableExplainer(Explainer):
     Attributes:
         settings: hyperparameters and their defaults; `xaibench fit --set NAME=VALUE` changes them.
         fittable: whether `fit` does anything but refuse; else weights come by `import_checkpoint` alone.
+        fitted_through: "sound" where `fit` asks the classifier about changed clips as sound, as the protocol
+            `standard` does; "picture" where it feeds changed pictures; empty where it changes no clip. Cards say it.
     """
 
     settings: ClassVar[dict[str, Setting]] = {}
     fittable: ClassVar[bool] = True
+    fitted_through: ClassVar[str] = ""
 
     @abc.abstractmethod
     def fit(self, classifier: Classifier, train: TrainingClips, valid: TrainingClips, context: FitContext) -> Fitted:

@@ -20,7 +20,6 @@ from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import PictureClassifier, picture_reader
 from xaibench.classifiers.forward import automatic_batch_size
 from xaibench.classifiers.memory import measure_peak
-from xaibench.classifiers.training import BATCH_SIZE
 from xaibench.explaining.trainable import FitContext, Setting, TrainableExplainer, TrainingClips
 from xaibench.papers.config import ReproductionConfig
 from xaibench.papers.paper import Architecture
@@ -116,14 +115,15 @@ class _Measured:
         train, valid, test = (len(config.dataset.in_folds(one)) for one in folds)
         sound, weights = (train + valid) * CLIP_BYTES, 4 * self.classifier.parameter_count
         if step.kind == "train":
-            epochs = config.recipe(step.architecture).epochs
+            recipe = config.recipe(step.architecture)
+            epochs = recipe.epochs
             judged = epochs * valid + valid + test
             seconds = epochs * train * self.training.seconds + judged * self.forward.seconds
-            memory = sound + OPTIMISER_COPIES * weights + BATCH_SIZE * self.training.memory
+            memory = sound + OPTIMISER_COPIES * weights + recipe.batch_size * self.training.memory
             return Cost(epochs * train + judged, epochs * train, seconds, memory)
         if step.kind == "fit":
             fit, settings = self.methods[step.method][0], config.settings(step.method)
-            clips, batch = _epochs(settings) * (train + valid), int(settings.get("batch_size", BATCH_SIZE))
+            clips, batch = _epochs(settings) * (train + valid), int(settings.get("batch_size", 1))
             return Cost(round(clips * fit.forwards), 0, clips * fit.seconds, sound + weights + batch * fit.memory)
         explained = [explaining for _, explaining in self.methods.values()]
         scored = 1 + sum(_scored_passes(config, method) for method in self.methods)  # 1: the clean clip
@@ -163,7 +163,8 @@ class _Measured:
         config, classifier = self.config, self.classifier
         batch = Batch(self.noise[:1], ("noise",), config.seed)
         target = torch.zeros(1, dtype=torch.long, device=self.noise.device)
-        clips = TrainingClips(self.noise.cpu(), tuple(f"noise-{i}" for i in range(MEASURED_CLIPS)))
+        waveform = torch.randn(MEASURED_CLIPS, audio.CLIP_SAMPLES, generator=torch.Generator().manual_seed(0))
+        clips = TrainingClips(self.noise.cpu(), tuple(f"noise-{i}" for i in range(MEASURED_CLIPS)), waveform)
         found = {}
         for method in (*self.architecture.methods, *config.paper.controls):
             explainer, fitting = registry.create("methods", method), _PerClip(0.0, 0.0, 0)

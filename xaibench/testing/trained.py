@@ -7,7 +7,7 @@ import pickle
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -72,8 +72,9 @@ class _Fitter:
     def __init__(self, classifier: Classifier, batch: Batch, target: Tensor) -> None:
         self.classifier, self.batch, self.target = classifier, batch, target
         sound = toy_batch(8)
-        self.train = TrainingClips(sound.x[:6], sound.clip_ids[:6])
-        self.valid = TrainingClips(sound.x[6:], sound.clip_ids[6:])
+        waveform = cast(Tensor, sound.waveform)
+        self.train = TrainingClips(sound.x[:6], sound.clip_ids[:6], waveform[:6])
+        self.valid = TrainingClips(sound.x[6:], sound.clip_ids[6:], waveform[6:])
 
     def maps(self, method: TrainableExplainer, state: Path, seed: int, stop: bool = False) -> Tensor:
         """Maps after a fit, whose every draw should come from its own seed, not from the global one given."""

@@ -52,7 +52,7 @@ class Alternating(PictureClassifier):
 
 def test_the_contrast_of_a_class_is_its_mean_spectrum_less_that_of_all(tmp_path: Path) -> None:
     classifier, batch, method = Alternating(), toy_batch(6), ClassContrast()
-    clips = TrainingClips(batch.x, batch.clip_ids)
+    clips = TrainingClips(batch.x, batch.clip_ids, batch.waveform)
     context = FitContext(
         settings={}, seed=0, device=torch.device("cpu"), precision=torch.float32, state=tmp_path, report=print
     )

@@ -102,7 +102,10 @@ def test_what_the_user_must_mend_is_one_line(
         (["train", "-c", "cnn-micro", "--teacher", "./nowhere"], ["nowhere holds no card.json"]),
         (["explain", "x.wav", "-m", "saliency@cnn-mikro"], ["did you mean 'cnn-micro'?"]),
         (["fit", "-m", "piq", "-c", "./nowhere"], ["nowhere holds no card.json"]),
-        (["weights", "add", "piq-speechbrain", "-c", "cnn-micro", "--from", "."], ["give esc10/cnn-micro, synth/cnn"]),
+        (
+            ["weights", "add", "piq-speechbrain", "-c", "cnn-micro", "--from", "."],
+            ["give esc10/cnn-micro, esc50/cn"],
+        ),
         (["run", "-m", "saliency", "--dataset", "esc10"], ["esc10 needs --data-dir FOLDER", "data fetch esc50"]),
         (["run", "-m", "saliency", "--dataset", "esc10", "--data-dir", "/no/such"], ["/no/such is not a folder"]),
         (["run", "-m", "saliency", "--data-dir", tmp_path], ["synth is generated", "leave out --data-dir"]),

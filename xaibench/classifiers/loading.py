@@ -31,7 +31,7 @@ def batches(data: Tensor, indices: Iterable[Tensor], device: torch.device) -> It
     without making the processor wait. A CPU has no time of its own for that, and data on the device has no way to
     go: there it is a plain index.
     """
-    if device.type != "cuda" or data.device == device:
+    if device.type != "cuda" or data.device.type == device.type:
         return (data[index].to(device) for index in indices)
     pinned = ahead(lambda index: data[index].pin_memory(), indices)
     return (batch.to(device, non_blocking=True) for batch in pinned)

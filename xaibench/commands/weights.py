@@ -29,7 +29,9 @@ app = typer.Typer(
 def list_all(context: typer.Context, explainers: options.ExplainersOption = options.EXPLAINERS) -> None:
     """List the weights of trained explainers, your own before the shipped ones.
 
-    Weights belong to one classifier. [bold]xaibench run[/bold] finds them by the classifier's hash. Fit weights with
+    Weights belong to one classifier. [bold]xaibench run[/bold] finds them by the classifier's hash. "through" says how
+    the classifier was asked about changed clips while they were fitted: as sound, as the protocol standard does, or as
+    pictures. Fit weights with
     [bold]xaibench fit[/bold], or add those that another project fitted with [bold]xaibench weights add[/bold].
     """
     from xaibench.explaining import fitting
@@ -50,9 +52,9 @@ def list_all(context: typer.Context, explainers: options.ExplainersOption = opti
         except CheckpointError as error:  # one damaged card must not hide the others
             damaged.append(str(error))
             continue
-        cells = (card.method, card.classifier, card.dataset or "unknown", f"{card.parameters:,}", _time(card))
-        cells = (*cells, card.fitted_through or "\N{EN DASH}")
-        table.add_row(*(escape(cell) for cell in (*cells, str(folder))))
+        facts = (f"{card.parameters:,}", _time(card), card.fitted_through or "\N{EN DASH}")
+        cells = (card.method, card.classifier, card.dataset or "unknown", *facts, str(folder))
+        table.add_row(*map(escape, cells))
     if table.row_count:
         output().print(table)
     else:

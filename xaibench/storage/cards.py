@@ -43,6 +43,7 @@ class WeightsCard(abc.ABC):
         command: the command as typed.
         versions: versions of Python, xaibench and the libraries that can change numbers.
         weights_sha256: hash of the weights; empty until they are written.
+        licence: licence under which the weights are offered; empty where their maker has not said.
         origin: source of weights from elsewhere; empty for weights trained here.
         source_sha256: SHA-256 of the files from which they were converted, by name.
     """
@@ -64,6 +65,7 @@ class WeightsCard(abc.ABC):
     command: str
     versions: dict[str, str]
     weights_sha256: str = ""
+    licence: str = ""
     origin: str = ""
     source_sha256: dict[str, str] = field(default_factory=dict)
 

@@ -47,6 +47,8 @@ _HOMES = {
     "TrainingClips": "xaibench.explaining.trainable",
     "UnsupportedPairError": "xaibench.errors",
     "XaibenchError": "xaibench.errors",
+    "check_classifier": "xaibench.testing",
+    "check_dataset": "xaibench.testing",
     "check_explainer": "xaibench.testing",
     "check_metric": "xaibench.testing",
     "classifier": "xaibench.benchmark.models",
@@ -111,6 +113,8 @@ if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test comp
     from xaibench.sound.dataset import Clip as Clip
     from xaibench.sound.dataset import Dataset as Dataset
     from xaibench.sound.domain import Picture as Picture
+    from xaibench.testing import check_classifier as check_classifier
+    from xaibench.testing import check_dataset as check_dataset
     from xaibench.testing import check_explainer as check_explainer
     from xaibench.testing import check_metric as check_metric
     from xaibench.testing import toy_batch as toy_batch

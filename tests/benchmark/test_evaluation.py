@@ -154,10 +154,10 @@ def test_a_classifier_that_was_changed_is_not_taken_for_the_shipped_one() -> Non
     model, data = xb.classifier("cnn-micro", "synth"), xb.dataset("synth")
     device = model.device
     (same,) = load_models([model], data, (5,), device)
-    assert same.folder is not None and same.label == "cnn-micro"
+    assert same.reference is not None and same.label == "cnn-micro"
     next(model.parameters()).data[0] += 1
     (changed,) = load_models([model], data, (5,), device)
-    assert changed.folder is None and changed.identity != same.identity
+    assert changed.reference is None and changed.identity != same.identity
 
 
 def test_a_wrapped_model_is_never_scored_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -25,10 +25,15 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class _Origin:
-    """Where a classifier of `classifier` is from, and its identity when it was loaded."""
+    """Where a classifier of `classifier` is from, and its identity when it was loaded.
 
-    folder: Path
-    card: Card
+    Attributes:
+        reference: its checkpoint folder, or its name if it brings its weights.
+        card: of the folder, or None.
+    """
+
+    reference: str
+    card: Card | None
     identity: str
 
 
@@ -39,17 +44,21 @@ def classifier(name: str, dataset: str | None = None) -> Classifier:
     """Load a classifier by name.
 
     Args:
-        name: of a registered classifier, whose weights are shipped for `dataset`; DATASET/NAME of shipped weights; the
-            name of an added one; or a checkpoint folder.
+        name: of a registered classifier, whose weights are shipped for `dataset` or come with it; DATASET/NAME of
+            shipped weights; the name of an added one; or a checkpoint folder.
         dataset: name of the dataset.
 
     Raises:
         RegistryError: the name is unknown.
         CheckpointError: no such weights exist, or they are damaged.
     """
+    if references.brings_weights(name):
+        model = checkpoint.make(name)
+        _origins[model] = _Origin(name, None, loaded_model(model).identity)
+        return model
     folder = references.find(name, dataset)
     model, card = checkpoint.load(folder)
-    _origins[model] = _Origin(folder, card, loaded_model(model).identity)
+    _origins[model] = _Origin(str(folder), card, loaded_model(model).identity)
     return model
 
 
@@ -86,7 +95,8 @@ def load_models(
         card: Card | None
         if isinstance(model, str):
             loaded, card = load(model, data.name, device)
-            _check_classes(model, loaded, card, data)
+            if card is not None:
+                _check_classes(model, loaded, card, data)
         elif isinstance(model, Classifier):
             loaded, card = _recognised(model, data.name)
         else:
@@ -118,7 +128,7 @@ def load_model(model: Model, device: torch.device) -> tuple[LoadedClassifier, st
     if not isinstance(model, Classifier):
         raise _no_model(model)
     origin = _origins.get(model)
-    trained_on = "" if origin is None else origin.card.dataset
+    trained_on = "" if origin is None or origin.card is None else origin.card.dataset
     return _recognised(model, trained_on)[0], trained_on
 
 
@@ -160,5 +170,8 @@ def _recognised(model: Classifier, dataset: str) -> tuple[LoadedClassifier, Card
     if origin is None or origin.identity != own.identity:
         return own, None
     card = origin.card
-    label = references.label_of(origin.folder, card.classifier, card.weights_sha256, dataset)
-    return LoadedClassifier(label, model, card.weights_sha256, card.geometry, origin.folder), card
+    if card is None:
+        return replace(own, reference=origin.reference), None
+    folder = Path(origin.reference)
+    label = references.label_of(folder, card.classifier, card.weights_sha256, dataset)
+    return LoadedClassifier(label, model, card.weights_sha256, card.geometry, str(folder.resolve())), card

@@ -15,7 +15,7 @@ from xaibench.classifiers import references
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.checkpoint_format import CheckpointFormat
 from xaibench.classifiers.references import CARD
-from xaibench.errors import CheckpointError, one_line
+from xaibench.errors import CheckpointError, RegistryError, one_line
 from xaibench.storage import cards, tensors
 
 WEIGHTS = "model.safetensors"
@@ -110,8 +110,28 @@ def build(name: str, classes: Sequence[str]) -> Classifier:
 
     Raises:
         RegistryError: no such classifier.
+        CheckpointError: it comes with its weights.
     """
-    return registry.load("classifiers", name)(classes)
+    factory = registry.load("classifiers", name)
+    if not references.takes_classes(factory):
+        raise CheckpointError(f"{name} brings its weights and is not trained here; choose another classifier")
+    return factory(classes)
+
+
+def make(name: str) -> Classifier:
+    """A registered classifier with the weights that its package brings, in evaluation mode, frozen.
+
+    Raises:
+        RegistryError: no such classifier, or it cannot be made.
+    """
+    made = registry.create("classifiers", name)
+    if not isinstance(made, Classifier):
+        raise RegistryError(
+            f"classifier '{name}' of {registry.origin('classifiers', name)} is a {type(made).__name__}; its function "
+            "shall return what xaibench.wrap or xaibench.from_transformers makes, or another xaibench.Classifier"
+        )
+    made.name = name
+    return freeze(made)
 
 
 def resolve(reference: str, dataset: str) -> tuple[Classifier, Card]:

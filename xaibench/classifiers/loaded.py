@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -27,14 +26,15 @@ class LoadedClassifier:
         sha256: hash of its weights.
         geometry: what its weights do not tell: of a classifier from elsewhere (`Card.geometry`), or of one that was
             made in the program (`loaded_model`).
-        folder: checkpoint folder from which it was loaded, or None where it was made in the program.
+        reference: by which any process can load it: its checkpoint folder, or the name of one that brings its weights;
+            None where it was made in the program.
     """
 
     label: str
     classifier: Classifier
     sha256: str
     geometry: dict[str, Any] = field(default_factory=dict)
-    folder: Path | None = None
+    reference: str | None = None
 
     @property
     def identity(self) -> str:
@@ -79,11 +79,13 @@ def _hash_of_weights(classifier: Classifier) -> str:
     return digest.hexdigest()
 
 
-def load(reference: str, dataset: str, device: torch.device) -> tuple[LoadedClassifier, checkpoint.Card]:
+def load(reference: str, dataset: str, device: torch.device) -> tuple[LoadedClassifier, checkpoint.Card | None]:
     """Load the classifier that a user means, with its name in the results, and its card.
 
+    Of a classifier that its package brings with its weights there is no card.
+
     Args:
-        reference: a name, DATASET/NAME or a folder, as `references.find` reads it.
+        reference: the name of such a classifier, or a name, DATASET/NAME or folder as `references.find` reads it.
         dataset: on which it is used.
         device: where to compute.
 
@@ -91,7 +93,10 @@ def load(reference: str, dataset: str, device: torch.device) -> tuple[LoadedClas
         RegistryError: a name that is unknown.
         CheckpointError: no such weights are shipped, or they are damaged.
     """
+    if references.brings_weights(reference):
+        return replace(loaded_model(checkpoint.make(reference).to(device)), reference=reference), None
     folder = references.find(reference, dataset)
     classifier, card = checkpoint.load(folder)
     label = references.label_of(folder, card.classifier, card.weights_sha256, dataset)
-    return LoadedClassifier(label, classifier.to(device), card.weights_sha256, card.geometry, folder), card
+    where = str(folder.resolve())
+    return LoadedClassifier(label, classifier.to(device), card.weights_sha256, card.geometry, where), card

@@ -1,9 +1,12 @@
-"""Which weights a classifier's name means: shipped ones, added ones, or those of a checkpoint folder."""
+"""Which weights a classifier's name means: shipped, added, in a folder, or brought by its package."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from xaibench import registry
 from xaibench.errors import CheckpointError
@@ -24,8 +27,13 @@ def find(reference: str, dataset: str | None) -> Path:
 
     Raises:
         RegistryError: a name that is unknown.
-        CheckpointError: no such weights are shipped, or the folder is no checkpoint.
+        CheckpointError: no such weights are shipped, the folder is no checkpoint, or the classifier brings its weights.
     """
+    if brings_weights(reference):
+        raise CheckpointError(
+            f"{reference} brings its weights, in its package {registry.origin('classifiers', reference)}, and has no "
+            "checkpoint folder, which is needed here; choose another classifier"
+        )
     if reference in registry.names("classifiers"):
         return _shipped(reference, dataset)
     if reference in added():
@@ -45,6 +53,25 @@ def find(reference: str, dataset: str | None) -> Path:
         "'xaibench classifiers' lists, or DATASET/NAME of shipped weights. To bring a model of your own: 'xaibench "
         "classifiers add NAME --from my_module:make_model --weights FILE', or xaibench.wrap(model, ...) in Python"
     )
+
+
+def brings_weights(name: str) -> bool:
+    """Tell whether a name is that of a registered classifier which its package makes with its weights.
+
+    Raises:
+        RegistryError: it does not load.
+    """
+    return name in registry.names("classifiers") and not takes_classes(registry.load("classifiers", name))
+
+
+def takes_classes(factory: Callable[..., Any]) -> bool:
+    """Tell whether a function makes an untrained classifier, of given classes; else it makes a trained one."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):  # no function, or one without a signature
+        return True
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return any(one.default is one.empty and one.kind not in several for one in parameters)
 
 
 def label_of(folder: Path, classifier: str, sha256: str, dataset: str) -> str:

@@ -150,6 +150,8 @@ def _cards(name: str) -> dict[str, Any]:
 
 
 def _classifier_line(name: str, factory: Any) -> str:
+    if not references.takes_classes(factory):
+        return _summary(name, factory) + " Brings its weights."
     cards = _cards(name)
     trained = ", ".join(f"{dataset} {card.test_accuracy:.3f}" for dataset, card in cards.items())
     return _summary(name, factory) + (

@@ -82,10 +82,10 @@ class _Session:
     def __init__(self, run: RunDescription, connection: Connection) -> None:
         self._announce = connection.send
         run.settings.apply()
-        found, _ = load(str(run.classifier), run.config.dataset.name, run.device)
+        found, _ = load(run.classifier, run.config.dataset.name, run.device)
         if found.classifier.classes != run.classes:
             in_order(found.classifier, run.classes)
-        loaded = LoadedClassifier(run.label, found.classifier, found.sha256, found.geometry, found.folder)
+        loaded = LoadedClassifier(run.label, found.classifier, found.sha256, found.geometry, found.reference)
         if loaded.identity != run.identity:
             raise CheckpointError(f"{run.classifier} holds another {run.label} than when the run began; start it again")
         folder = RunFolder(run.run, store.read_manifest(run.run))

@@ -25,6 +25,7 @@ from typing import Any
 import torch
 
 from xaibench import registry
+from xaibench.classifiers import references
 from xaibench.classifiers.checkpoint import Card
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import XaibenchError, one_line
@@ -51,7 +52,7 @@ class RunDescription:
 
     Attributes:
         config: the run's, without methods and metrics, which jobs name.
-        label, classifier, classes, identity: of the classifier: its name, checkpoint folder, order of classes and hash.
+        label, classifier, classes, identity: of the classifier: its name, reference, order of classes and hash.
         device: where it computes.
         run: the run folder.
         settings: of this process, as they shall be there.
@@ -59,7 +60,7 @@ class RunDescription:
 
     config: RunConfig
     label: str
-    classifier: Path
+    classifier: str
     classes: tuple[str, ...]
     identity: str
     device: torch.device
@@ -358,7 +359,7 @@ class _Lost(Exception):
 def _describe(scoring: Scoring) -> RunDescription | str:
     """Describe a run for a worker, or say why that is impossible."""
     config, loaded = scoring.config, scoring.loaded
-    if loaded.folder is None:
+    if loaded.reference is None:
         return f"{loaded.label} was not loaded from a checkpoint folder"
     for what, thing in (("dataset", config.dataset), ("protocol", config.protocol)):
         if type(thing).__module__ in _SCRIPTS:
@@ -366,7 +367,7 @@ def _describe(scoring: Scoring) -> RunDescription | str:
     description = RunDescription(
         config=replace(config, methods={}, metrics={}),
         label=loaded.label,
-        classifier=loaded.folder.resolve(),
+        classifier=loaded.reference,
         classes=tuple(loaded.classifier.classes),
         identity=loaded.identity,
         device=loaded.classifier.device,
@@ -381,9 +382,11 @@ def _describe(scoring: Scoring) -> RunDescription | str:
 
 
 def _is_foreign_classifier(loaded: LoadedClassifier) -> bool:
-    if loaded.folder is None:
+    if loaded.reference is None:
         return False
-    card = Card.read(loaded.folder)
+    if references.brings_weights(loaded.reference):
+        return registry.is_foreign("classifiers", loaded.reference)
+    card = Card.read(Path(loaded.reference))
     if card.builder:
         return registry.is_foreign("checkpoint_formats", card.builder)
     return registry.is_foreign("classifiers", card.classifier)

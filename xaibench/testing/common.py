@@ -1,4 +1,4 @@
-"""What the checks of explainers and of metrics share."""
+"""What the checks of explainers, metrics, classifiers and datasets share."""
 
 from __future__ import annotations
 

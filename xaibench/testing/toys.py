@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from xaibench.classifiers.base import COSINE_SCALE, Classifier, PictureClassifier
 from xaibench.classifiers.checkpoint import freeze
@@ -31,15 +31,24 @@ def toy_classifier(capabilities: Iterable[str] = ()) -> Classifier:
     wanted = frozenset(capabilities)
     for build in (_toy_cnn, _toy_focalnet, _toy_vit):
         with seeded(0), torch.no_grad():
-            classifier = build()
-            for module in classifier.modules():
-                if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                    module.momentum = None  # the statistics become those of the next pass
-            # Without statistics of sound all clips would look alike to it, and a mask would change nothing.
-            classifier.train().picture_logits(toy_batch().x)
+            classifier = settled(build(), toy_batch().waveform)
         if wanted <= classifier.capabilities:
             return freeze(classifier)
     raise UnsupportedPairError(f"no toy classifier offers {', '.join(sorted(wanted))}; pass a classifier of your own")
+
+
+def settled(classifier: Classifier, waveform: Tensor | None) -> Classifier:
+    """Give an untrained classifier the statistics of sound, (batch, samples).
+
+    Without them all clips would look alike to it, and a mask would change nothing.
+    """
+    assert waveform is not None
+    for module in classifier.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.momentum = None  # the statistics become those of the next pass
+    with torch.no_grad():
+        classifier.train().logits(waveform)
+    return classifier
 
 
 def toy_batch(count: int = 3, seed: int = 0, heard: bool = True) -> Batch:

@@ -1,0 +1,189 @@
+"""The contract of datasets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from xaibench.errors import DataError, named
+from xaibench.sound import audio
+from xaibench.sound.dataset import Clip, Dataset
+from xaibench.sound.domain import Domain
+from xaibench.sound.findings import Finding
+from xaibench.sound.randomness import seeded
+from xaibench.storage.cards import NAME
+from xaibench.testing.common import check_words, require
+
+_CLIPS = 4  # whose sound is heard
+_RATES = (8_000, 44_100)
+_LENGTHS = (30_000, 50_001)  # samples at the first of these rates: cut, and padded
+
+
+def check_dataset(dataset: Dataset | type[Dataset]) -> None:
+    """Check every promise of a dataset: all of its list of clips, and the sound of a few of them.
+
+    Args:
+        dataset: a dataset, or its class if it reads no folder.
+
+    Raises:
+        AssertionError: the promise that is broken.
+    """
+    if isinstance(dataset, type):
+        require(not dataset.reads_folder, "it is read from a folder; give an object, made with a small folder")
+        again: Dataset = dataset()
+        dataset = dataset()
+        require(again.clips == dataset.clips, "made twice, it has two lists of clips; draw from a seed of its own")
+    _check_facts(dataset)
+    _check_clips(dataset)
+    for clip in _few(dataset):
+        _check_sound(dataset, clip)
+        _check_rates(dataset, clip)
+        _check_ground_truth(dataset, clip)
+
+
+def _check_facts(dataset: Dataset) -> None:
+    check_words(dataset, ("name", "licence"))
+    require(
+        re.fullmatch(NAME, dataset.name), f"name is {dataset.name!r}; use letters, digits, dots, dashes, underscores"
+    )
+    classes = dataset.classes
+    words = isinstance(classes, tuple) and classes and all(isinstance(one, str) and one for one in classes)
+    require(words, f"classes must be a tuple of names, not {classes!r}")
+    require(len(set(classes)) == len(classes), f"two classes have the same name: {classes}")
+    for flag in ("has_ground_truth", "reads_folder"):
+        require(isinstance(getattr(dataset, flag), bool), f"{flag} must be True or False")
+
+
+def _check_clips(dataset: Dataset) -> None:
+    """Ids, folds, labels, recordings, and the fingerprint of all that."""
+    clips = dataset.clips
+    good = isinstance(clips, tuple) and clips and all(isinstance(one, Clip) for one in clips)
+    require(good, "clips must be a tuple of xaibench.Clip, at least one")
+    seen: set[str] = set()
+    for clip in clips:
+        where = f"clip {clip.id!r}"
+        # An id becomes the name of a file, where maps are written.
+        plain = isinstance(clip.id, str) and clip.id not in {"", ".", ".."} and not set(clip.id) & set("/\\\0")
+        require(plain, f"{where}: its id must be a text that can name a file")
+        require(clip.id not in seen, f"two clips have the id {clip.id!r}")
+        seen.add(clip.id)
+        require(
+            _is_whole(clip.fold) and clip.fold >= 1, f"{where}: fold must be a whole number from 1, not {clip.fold!r}"
+        )
+        require(
+            _is_whole(clip.label) and 0 <= clip.label < len(dataset.classes),
+            f"{where}: label must be a place in the {len(dataset.classes)} classes, not {clip.label!r}",
+        )
+        require(
+            isinstance(clip.src_file, str) and clip.src_file,
+            f"{where}: src_file must name its recording, not {clip.src_file!r}; a clip of its own is its own recording",
+        )
+    folds = sorted({clip.fold for clip in clips})
+    found = dataset.in_folds(folds)
+    require(found == list(clips), "in_folds() of all folds is not the list of all clips, in its order")
+    mark = dataset.fingerprint()
+    require(isinstance(mark, str) and mark, f"fingerprint() must be a text, not {mark!r}")
+    require(dataset.fingerprint() == mark, "fingerprint() changes from one call to the next")
+
+
+def _few(dataset: Dataset) -> list[Clip]:
+    """A clip of each of the first classes, the last one, and no more than `_CLIPS`."""
+    first = {clip.label: clip for clip in reversed(dataset.clips)}
+    chosen = [first[label] for label in sorted(first)][: _CLIPS - 1]
+    last = dataset.clips[-1]
+    return chosen if last in chosen else [*chosen, last]
+
+
+def _check_sound(dataset: Dataset, clip: Clip) -> None:
+    """The sound of a clip: its form, and that it is the same each time."""
+    where = f"waveform() of {clip.id}"
+    waveform = _heard(where, partial(dataset.waveform, clip), audio.CLIP_SAMPLES)
+    kept = waveform.copy()
+    if waveform.flags.writeable:
+        waveform[:] = 0
+    with seeded(1):
+        again = dataset.waveform(clip)
+    require(
+        np.array_equal(again, kept), f"{where} gives another sound each time, or what its caller has written into it"
+    )
+    unlimited = dataset.unlimited_waveform(clip)
+    require(
+        np.array_equal(np.clip(unlimited, -1, 1), kept),
+        f"unlimited_waveform() of {clip.id}, cut to [-1, 1], is another",
+    )
+    try:
+        found = dataset.findings(clip)
+    except Exception as error:
+        raise AssertionError(f"findings() of {clip.id} raised {named(error)}") from error
+    good = isinstance(found, tuple) and all(isinstance(one, Finding) for one in found)
+    require(good, f"findings() of {clip.id} must be a tuple of findings, not {found!r}")
+
+
+def _check_rates(dataset: Dataset, clip: Clip) -> None:
+    """The sound of a clip as classifiers of other rates and lengths hear it."""
+    kept = dataset.waveform(clip)
+    require(
+        np.array_equal(dataset.waveform_at(clip, audio.SAMPLE_RATE), kept),
+        f"waveform_at() of {clip.id} at {audio.SAMPLE_RATE} Hz is not its waveform()",
+    )
+    for rate in _RATES:
+        where = f"waveform_at() of {clip.id} at {rate} Hz"
+        _heard(where, partial(dataset.waveform_at, clip, rate), audio.clip_samples(rate))
+    whole = dataset.waveform_at(clip, _RATES[0])
+    for samples in _LENGTHS:
+        where = f"waveform_at() of {clip.id} with {samples} samples"
+        cut = _heard(where, partial(dataset.waveform_at, clip, _RATES[0], samples), samples)
+        expected = np.zeros(samples, dtype=np.float32)
+        expected[: len(whole)] = whole[:samples]
+        require(np.array_equal(cut, expected), f"{where} is not the clip, cut or padded with zeros at its end")
+
+
+def _check_ground_truth(dataset: Dataset, clip: Clip) -> None:
+    """What is known of the event of a clip, where it is known; and that it is refused where it is not."""
+    if not dataset.has_ground_truth:
+        for call in (dataset.ground_truth, dataset.stem):
+            try:
+                call(clip)
+            except DataError:
+                continue
+            raise AssertionError(f"{call.__name__}() of {clip.id} gives something; set has_ground_truth = True")
+        return
+    _check_bins(f"ground_truth() of {clip.id}", dataset.ground_truth(clip), audio.PICTURE_SHAPE)
+    _heard(f"stem() of {clip.id}", partial(dataset.stem, clip), audio.CLIP_SAMPLES, limited=False)
+    whole = dataset.ground_truth_at(clip, audio.DOMAIN)
+    require(
+        np.array_equal(whole, dataset.ground_truth(clip)),
+        f"ground_truth_at() of {clip.id} on the picture of 16 kHz is not its ground_truth()",
+    )
+    other, samples = Domain.at(_RATES[0]), _LENGTHS[0]
+    where = f"ground_truth_at() of {clip.id} at {_RATES[0]} Hz"
+    _check_bins(where, dataset.ground_truth_at(clip, other, samples), other.shape(samples))
+
+
+def _heard(where: str, ask: Callable[[], Any], samples: int, limited: bool = True) -> np.ndarray:
+    """Ask for a sound and assert its form."""
+    try:
+        sound = ask()
+    except Exception as error:
+        raise AssertionError(f"{where} raised {named(error)}") from error
+    form = isinstance(sound, np.ndarray) and sound.dtype == np.float32 and sound.shape == (samples,)
+    is_like = f"{sound.dtype} {sound.shape}" if isinstance(sound, np.ndarray) else type(sound).__name__
+    require(form, f"{where} is {is_like}, expected float32 ({samples},)")
+    require(np.isfinite(sound).all(), f"{where} holds NaN or infinite samples")
+    require(not limited or np.abs(sound).max() <= 1, f"{where} leaves [-1, 1]; clip it, or make it softer")
+    found: np.ndarray = sound
+    return found
+
+
+def _check_bins(where: str, known: Any, shape: tuple[int, int]) -> None:
+    form = isinstance(known, np.ndarray) and known.dtype == np.bool_ and known.shape == shape
+    is_like = f"{known.dtype} {known.shape}" if isinstance(known, np.ndarray) else type(known).__name__
+    require(form, f"{where} is {is_like}, expected bool {shape}")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

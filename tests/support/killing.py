@@ -1,8 +1,8 @@
 """Kill `run`, `fit` and `train` with SIGKILL, let the same call go on, and compare with an undisturbed one.
 
-    python -m tests.support.killing run --at-random 100   # 100 kills at random moments
-    python -m tests.support.killing train                 # one kill at every point where something is written
-    python -m tests.support.killing train --every 3       # at every third of them
+    python -m tests.support.killing run --every 0 --at-random 100       # 100 kills at random moments
+    python -m tests.support.killing fit                                 # at every point where something is written
+    python -m tests.support.killing fit train --every 3 --at-random 5   # at every third of them, and 5 at random
 
 One process imports everything once and forks a child for every call, so that a hundred kills take minutes. Points of
 writing are the audit events of Python that change files: opened for writing, renamed, removed, made.
@@ -58,7 +58,7 @@ def jobs(dataset: Esc50) -> dict[str, Job]:
     def run(folder: Path) -> None:
         config = RunConfig(
             dataset=dataset,
-            clips=dataset.in_folds([4, 5]),
+            clips=dataset.in_folds([5]),
             methods={name: registry.create("methods", name) for name in ("energy", "random")},
             metrics={name: registry.create("metrics", name) for name in ("sparseness", "faithfulness")},
             seed=0,
@@ -164,8 +164,8 @@ def compare(whole: dict[str, Any], folder: Path, when: str) -> list[str]:
     return [f"{when}: {name} differs" for name in sorted(whole | other) if whole.get(name) != other.get(name)]
 
 
-def kill(job: Job, root: Path, at_random: int | None, every: int) -> tuple[int, list[str]]:
-    """Kill a job, so many times at random moments or at every n-th point of writing, and let it go on.
+def kill(job: Job, root: Path, at_random: int, every: int) -> tuple[int, list[str]]:
+    """Kill a job at every n-th point of writing and so many times at random moments, and let it go on each time.
 
     Returns:
         How often it was killed, and what then differed.
@@ -178,15 +178,15 @@ def kill(job: Job, root: Path, at_random: int | None, every: int) -> tuple[int, 
         return 0, ["the undisturbed call fails"]
     seconds, points, whole = time.perf_counter() - started, child.points, content(undisturbed)
     draw, wrong, kills = random.Random(0), [], 0
-    for trial in range(0, points, every) if at_random is None else range(at_random):
+    moments = [draw.random() * seconds for _ in range(at_random)]
+    for trial, where in enumerate([*(range(0, points, every) if every else ()), *moments]):
         folder = root / str(trial)
         folder.mkdir()
-        victim = Child(job, folder, trial if at_random is None else None)
-        when = f"point {trial} of {points}"
-        if at_random is not None:
-            after = draw.random() * seconds
-            when = f"after {after:.3f} s"
-            time.sleep(after)
+        victim = Child(job, folder, where if isinstance(where, int) else None)
+        when = f"point {where} of {points}"
+        if isinstance(where, float):
+            when = f"after {where:.3f} s"
+            time.sleep(where)
             os.kill(victim.pid, signal.SIGKILL)
         kills += victim.wait() == -signal.SIGKILL
         if Child(job, folder).wait():
@@ -197,26 +197,29 @@ def kill(job: Job, root: Path, at_random: int | None, every: int) -> tuple[int, 
 
 
 def main(
-    name: Annotated[str, typer.Argument(help="run, fit or train.")],
-    at_random: Annotated[int | None, typer.Option(help="Kill so many times at random moments.", min=1)] = None,
-    every: Annotated[int, typer.Option(help="Else kill at every n-th point of writing.", min=1)] = 1,
+    names: Annotated[list[str], typer.Argument(help="run, fit, train.")],
+    at_random: Annotated[int, typer.Option(help="Kill so many times at random moments.", min=0)] = 0,
+    every: Annotated[int, typer.Option(help="Kill at every n-th point of writing; 0: at none.", min=0)] = 1,
 ) -> None:
     """Print what was found; exit code 1 if anything differed."""
     torch.set_num_threads(1)  # a pool of threads does not survive a fork
-    scoring_config.PART_CLIPS = 2  # two parts for each method
+    scoring_config.PART_CLIPS = 1  # two parts for each method
     training.KEEP_EVERY = 1
     checkpoint.build = lambda _, classes: small(tuple(classes))  # type: ignore[assignment]
+    failed = False
     with tempfile.TemporaryDirectory() as made:
         root = Path(made).resolve()
         os.environ[CACHE_VARIABLE] = str(root / "cache")
-        job = jobs(Esc50(small_folder.write(root / "sound")))[name]
-        warm = root / "warm"
-        warm.mkdir()
-        job(warm)  # imports what is imported late
-        kills, wrong = kill(job, root, at_random, every)
-    print(f"{name}: {kills} kills, {len(wrong)} differences")
-    print("\n".join(wrong))
-    raise typer.Exit(1 if wrong or not kills else 0)
+        known = jobs(Esc50(small_folder.write(root / "sound")))
+        for name in names:
+            warm = root / name / "warm"
+            warm.mkdir(parents=True)
+            known[name](warm)  # imports what is imported late
+            kills, wrong = kill(known[name], root / name, at_random, every)
+            print(f"{name}: {kills} kills, {len(wrong)} differences")
+            print("\n".join(wrong))
+            failed = failed or bool(wrong) or not kills
+    raise typer.Exit(failed)
 
 
 if __name__ == "__main__":

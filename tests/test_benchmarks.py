@@ -134,7 +134,7 @@ def test_the_start_of_commands(
     printed: Printed, benchmark: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     startup = benchmark("startup")
-    assert startup.COMMANDS == ["--help", *registry.LISTED]
+    assert ["--help", *registry.LISTED] == startup.COMMANDS
     monkeypatch.setattr(startup, "COMMANDS", ["--help", "datasets"])
     rows = table(printed("startup", "--calls", 1))
     assert [row["command"] for row in rows] == ["xaibench --help", "xaibench datasets"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,21 @@ from tests.support.few_clips import link_few
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 EXAMPLE = REPOSITORY / "examples" / "xaibench-band-occlusion"
+
+
+END = "-- the end of a call --"
+# What takes long is to import torch and the plugins; `xaibench` itself is started where nothing else is imported.
+CALLS = f"""
+import json, sys
+from xaibench import cli
+for sys.argv in json.loads(sys.argv[1]):
+    try:
+        cli.main()
+    except SystemExit as stopped:
+        if stopped.code:
+            raise
+    print({END!r})
+"""
 
 
 @dataclass
@@ -37,6 +54,11 @@ class House:
         done = subprocess.run([program, *command[1:]], cwd=self.work, env=variables, capture_output=True, text=True)
         assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def program(self, *commands: Sequence[str | Path]) -> list[str]:
+        """Standard output of each call of the program, one after the other in one process; all must succeed."""
+        words = json.dumps([["xaibench", *map(str, command)] for command in commands])
+        return self.run("python", "-c", CALLS, words).split(END)[:-1]
 
     def install(self, *what: Path) -> None:
         self.run("python", "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--no-build-isolation", *what)
@@ -84,20 +106,20 @@ def test_the_methods_list_the_plugin_among_the_built_ins(house: House) -> None:
 
 
 def test_a_plugin_is_shown_with_its_origin(house: House) -> None:
-    shown = house.run("xaibench", "methods", "show", "band-occlusion")
+    shown, metric = house.program(("methods", "show", "band-occlusion"), ("metrics", "show", "log_odds_drop"))
     assert "drop of the predicted class's logit when a frequency band is silenced" in shown
     assert "bands=27" in shown
     assert "xaibench-band-occlusion" in shown
-    assert "log-odds of the predicted class" in house.run("xaibench", "metrics", "show", "log_odds_drop")
+    assert "log-odds of the predicted class" in metric
 
 
 def test_a_run_ranks_the_plugin_beside_built_ins(house: House) -> None:
     methods = ["--method", "band-occlusion", "--method", "energy", "--method", "random"]
     chosen = ["--classifier", "cnn-micro", "--dataset", "synth", "--limit", "2"]
     metrics = ["--metric", "log_odds_drop", "--metric", "faithfulness"]
-    printed = house.run("xaibench", "run", *methods, *chosen, *metrics, "--device", "cpu", "--out", "run")
+    run = ("run", *methods, *chosen, *metrics, "--device", "cpu", "--out", "run")
+    printed, _ = house.program(run, ("compare", "run", "--out", "comparison.csv"))
     assert all(word in printed for word in ("band-occlusion", "energy", "random", "LOD", "FF"))
-    house.run("xaibench", "compare", "run", "--out", "comparison.csv")
     lines = (house.work / "comparison.csv").read_text().splitlines()
     assert any("band-occlusion" in line and "log_odds_drop" in line for line in lines)
 
@@ -105,13 +127,13 @@ def test_a_run_ranks_the_plugin_beside_built_ins(house: House) -> None:
 def test_a_strangers_trained_explainer_is_fitted_and_scored(house: House, esc50_folder: Path, tmp_path: Path) -> None:
     few = link_few(esc50_folder, tmp_path / "few")
     chosen = ["--method", "class-contrast", "--classifier", "cnn-micro", "--dataset", "esc10", "--data-dir", few]
-    printed = house.run("xaibench", "fit", *chosen, "--device", "cpu")
-    assert "class-contrast for cnn-micro on esc10: 5,130 parameters" in printed
-    folder = house.work / "explainers" / "esc10" / "cnn-micro" / "class-contrast"
-    assert {path.name for path in folder.iterdir()} == {"explainer.json", "contrast.safetensors"}
     metrics = ["--metric", "faithfulness", "--metric", "log_odds_drop"]
     options = ["--limit", "2", "--device", "cpu", "--out", "trained"]
-    printed = house.run("xaibench", "run", *chosen, "--method", "random", *metrics, *options)
+    run = ("run", *chosen, "--method", "random", *metrics, *options)
+    fitted, printed = house.program(("fit", *chosen, "--device", "cpu"), run)
+    assert "class-contrast for cnn-micro on esc10: 5,130 parameters" in fitted
+    folder = house.work / "explainers" / "esc10" / "cnn-micro" / "class-contrast"
+    assert {path.name for path in folder.iterdir()} == {"explainer.json", "contrast.safetensors"}
     assert all(word in printed for word in ("class-contrast", "random", "LOD", "FF"))
     assert "class-contrast-soft" not in printed
 

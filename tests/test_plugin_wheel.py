@@ -142,9 +142,14 @@ def test_the_examples_own_tests_pass(house: House) -> None:
     assert "5 passed" in house.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", EXAMPLE / "tests")
 
 
-def test_a_generated_package_installs_and_passes_its_own_tests(house: House, tmp_path: Path) -> None:
-    assert "next: pip install" in house.run("xaibench", "new", "explainer", "my-method")
-    folder = house.work / "xaibench-my-method"
-    house.install(build_wheel(folder, tmp_path))
-    assert "2 passed" in house.run("python", "-m", "pytest", "-q", folder)
-    assert "xaibench-my-method" in house.run("xaibench", "methods", "show", "my-method")
+def test_generated_packages_install_pass_their_own_tests_and_work_together(house: House) -> None:
+    made = {"explainer": "my-method", "metric": "my_drop", "classifier": "my-net", "dataset": "my-clips"}
+    for kind, name in made.items():
+        assert "next: pip install" in house.run("xaibench", "new", kind, name)
+    folders = [house.work / f"xaibench-{name.replace('_', '-')}" for name in made.values()]
+    house.install(*folders)
+    assert "8 passed" in house.run("python", "-m", "pytest", "-q", *(folder / "tests" for folder in folders))
+    assert "xaibench-my-net" in house.run("xaibench", "classifiers", "show", "my-net")
+    chosen = ["-m", "my-method", "-m", "gradcam", "-m", "random", "--metric", "my_drop", "-c", "my-net"]
+    printed = house.run("xaibench", "run", *chosen, "--dataset", "my-clips", "--limit", "2", "--device", "cpu")
+    assert all(word in printed for word in ("my-clips, my-net: 2 clips", "my-method", "gradcam", "My drop"))

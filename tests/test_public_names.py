@@ -15,7 +15,7 @@ import pytest
 import xaibench
 from tests.support.import_graph import REPOSITORY, imported
 from xaibench import errors, registry
-from xaibench.commands.scaffold import new_explainer
+from xaibench.commands.scaffold import KINDS, new_package
 
 EXAMPLE = REPOSITORY / "examples" / "xaibench-band-occlusion"
 PAGES = ["README.md", "CONTRIBUTING.md", "methods/README.md", "metrics/README.md", "results/README.md", "docs/*.md"]
@@ -78,8 +78,10 @@ def test_the_example_needs_public_names_alone() -> None:
     assert {path.name: private_names(path, path.read_text()) for path in sources} == {path.name: [] for path in sources}
 
 
-def test_a_new_package_needs_public_names_alone(tmp_path: Path) -> None:
-    sources = sorted(new_explainer("mine", tmp_path).rglob("*.py"))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_package_needs_public_names_alone(kind: str, tmp_path: Path) -> None:
+    folder = new_package(kind, "mine", tmp_path)
+    sources = sorted(folder.rglob("*.py"))
     assert len(sources) == 2
     assert all(any(imported(path, path.read_text())) for path in sources)
     assert {path.name: private_names(path, path.read_text()) for path in sources} == {path.name: [] for path in sources}

@@ -58,6 +58,7 @@ _HOMES = {
     "explain": "xaibench.benchmark.explanation",
     "from_transformers": "xaibench.classifiers.from_transformers",
     "load_results": "xaibench.benchmark.results",
+    "read_clip": "xaibench.sound.reading",
     "scores": "xaibench.scoring.metric",
     "toy_batch": "xaibench.testing",
     "toy_classifier": "xaibench.testing",
@@ -113,6 +114,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test comp
     from xaibench.sound.dataset import Clip as Clip
     from xaibench.sound.dataset import Dataset as Dataset
     from xaibench.sound.domain import Picture as Picture
+    from xaibench.sound.reading import read_clip as read_clip
     from xaibench.testing import check_classifier as check_classifier
     from xaibench.testing import check_dataset as check_dataset
     from xaibench.testing import check_explainer as check_explainer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -12,21 +13,46 @@ from xaibench import registry
 from xaibench._version import __version__
 from xaibench.errors import XaibenchError
 
-# Path in the package, itself a template -> template file.
-_EXPLAINER_FILES = {
+# Path in the package -> template file; both are templates.
+_FILES = {
     "pyproject.toml": "pyproject.toml.jinja",
-    "README.md": "README.md.jinja",
+    "README.md": "{{ kind }}.md.jinja",
     ".gitignore": "gitignore.jinja",
-    "src/{{ package }}/__init__.py": "explainer.py.jinja",
-    "tests/test_{{ module }}.py": "test_explainer.py.jinja",
+    "src/{{ package }}/__init__.py": "{{ kind }}.py.jinja",
+    "tests/test_{{ module }}.py": "test.py.jinja",
+}
+_RESERVED = frozenset({"all", "default"})  # words with a meaning of their own on the command line
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of plugin.
+
+    Attributes:
+        group: in which it is registered.
+        separator: between the words of a name.
+        leaf: what is registered; {words} stands for the name's words.
+    """
+
+    group: registry.Group
+    separator: str
+    leaf: str
+
+
+KINDS = {
+    "explainer": Kind("methods", "-", "{words}Explainer"),
+    "metric": Kind("metrics", "_", "{words}Metric"),
+    "classifier": Kind("classifiers", "-", "make"),
+    "dataset": Kind("datasets", "-", "{words}Dataset"),
 }
 
 
-def new_explainer(name: str, out: Path) -> Path:
-    """Write the folder `xaibench-NAME`, a package that registers an explainer of that name.
+def new_package(kind: str, name: str, out: Path) -> Path:
+    """Write the folder `xaibench-NAME`, a package that registers a plugin of that name.
 
     Args:
-        name: the explainer's name on the command line.
+        kind: one of `KINDS`.
+        name: the plugin's name on the command line.
         out: folder in which the package's folder is made.
 
     Returns:
@@ -35,36 +61,47 @@ def new_explainer(name: str, out: Path) -> Path:
     Raises:
         XaibenchError: the name is invalid or taken, or the folder exists.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+    group, separator = KINDS[kind].group, KINDS[kind].separator
+    article = "an" if kind == "explainer" else "a"
+    if not re.fullmatch(rf"[a-z][a-z0-9]*({separator}[a-z0-9]+)*", name) or name in _RESERVED:
+        marks = "hyphens" if separator == "-" else "underscores"
         raise XaibenchError(
-            f"'{name}' cannot name an explainer; use lower-case letters, digits and single hyphens, such as my-saliency"
+            f"'{name}' cannot name {article} {kind}; use lower-case letters, digits and single {marks}, such as "
+            f"my{separator}{kind}"
         )
-    if name in registry.names("methods"):
-        origin = registry.origin("methods", name)
-        raise XaibenchError(f"there is an explainer '{name}' already, from {origin}; choose another name")
-    folder = Path(out) / f"xaibench-{name}"
+    if name in registry.names(group):
+        origin = registry.origin(group, name)
+        raise XaibenchError(f"there is {article} {kind} '{name}' already, from {origin}; choose another name")
+    words = name.split(separator)
+    project = "-".join(["xaibench", *words])
+    folder = Path(out) / project
     if folder.exists():
         raise XaibenchError(f"{folder} exists already; choose another name or --out, or remove it")
 
-    module = name.replace("-", "_")
-    words = {
+    module = "_".join(words)
+    facts = {
+        "kind": kind,
+        "group": group,
         "name": name,
+        "project": project,
         "module": module,
         "package": f"xaibench_{module}",
-        "class_name": "".join(part.capitalize() for part in name.split("-")) + "Explainer",
-        "title": name.replace("-", " ").capitalize(),
+        "leaf": KINDS[kind].leaf.format(words="".join(word.capitalize() for word in words)),
+        "title": " ".join(words).capitalize(),
         "version": __version__,
     }
     templates = Environment(
-        loader=FileSystemLoader(str(resources.files("xaibench") / "templates" / "explainer")),
+        loader=FileSystemLoader(str(resources.files("xaibench") / "templates" / "new")),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,  # Python and TOML, no HTML
     )
     # Everything is rendered before anything is written, so that there is never half a package.
     contents = {
-        templates.from_string(path).render(words): templates.get_template(template).render(words)
-        for path, template in _EXPLAINER_FILES.items()
+        templates.from_string(path).render(facts): templates.get_template(
+            templates.from_string(template).render(facts)
+        ).render(facts)
+        for path, template in _FILES.items()
     }
     for path, content in contents.items():
         target = folder / path

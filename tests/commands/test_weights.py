@@ -62,7 +62,7 @@ def test_added_it_is_listed_and_belongs_to_its_classifier(xaibench: Command, tmp
     assert card.source_sha256 == {"psi_model.ckpt": file_hash(tmp_path / "theirs" / "psi_model.ckpt")}
     assert card.command == f"xaibench weights add {METHOD} --classifier mine --from theirs"
     line = listed(xaibench("weights").out, "mine")
-    assert line == f"{METHOD} mine unknown {card.parameters:,} elsewhere {folder}"
+    assert line == f"{METHOD} mine unknown {card.parameters:,} elsewhere \N{EN DASH} {folder}"
 
     classifier, its_card = checkpoint.load(references.added_folder("mine"))
     loaded = LoadedClassifier("mine", in_order(classifier, ("dog", "rain", "sea_waves")), its_card.weights_sha256)

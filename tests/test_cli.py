@@ -120,10 +120,7 @@ def test_what_the_user_must_mend_is_one_line(
         (["run", "-m", "saliency", "--device", "cuda:"], ["unknown device 'cuda:'"]),
         (["run", "-m", "saliency", "--batch-size", "0"], ["--batch-size '0' is neither auto nor a positive number"]),
         (["run", "-m", "saliency", "--batch-size", "many"], ["--batch-size 'many'"]),
-        (
-            ["run", "-m", "energy", "-c", weights, "--dataset", "esc10", "--data-dir", small_esc50],
-            ["was trained on the 10 classes of synth", "choose another --classifier or --dataset"],
-        ),
+        (["run", "-m", "energy", "-c", weights, "--class-map", tmp_path / "none.csv"], ["none.csv cannot be read"]),
         (["compare"], ["results holds no results", "xaibench run"]),
         (["leaderboard"], ["results holds no results", "xaibench run"]),
         (["leaderboard", tmp_path / "nowhere"], ["nowhere holds no results"]),

@@ -47,6 +47,8 @@ _HOMES = {
     "TrainingClips": "xaibench.explaining.trainable",
     "UnsupportedPairError": "xaibench.errors",
     "XaibenchError": "xaibench.errors",
+    "audio_csv": "xaibench.benchmark.data",
+    "audio_folder": "xaibench.benchmark.data",
     "check_classifier": "xaibench.testing",
     "check_dataset": "xaibench.testing",
     "check_explainer": "xaibench.testing",
@@ -67,6 +69,8 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test compares the two
+    from xaibench.benchmark.data import audio_csv as audio_csv
+    from xaibench.benchmark.data import audio_folder as audio_folder
     from xaibench.benchmark.data import clips as clips
     from xaibench.benchmark.data import dataset as dataset
     from xaibench.benchmark.evaluation import evaluate as evaluate

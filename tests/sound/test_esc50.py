@@ -13,7 +13,7 @@ import soundfile
 
 from xaibench import registry
 from xaibench.errors import AudioError, DataError
-from xaibench.sound import esc50
+from xaibench.sound import files
 from xaibench.sound.dataset import TEST_FOLDS, TRAIN_FOLDS, VALIDATION_FOLDS
 from xaibench.sound.esc50 import Esc10, Esc50
 from xaibench.storage import user_folders
@@ -142,14 +142,14 @@ def test_evidence_is_refused(small_esc50):
 def decoded(monkeypatch, tmp_path):
     """Names of the files decoded from now on, with an empty cache."""
     names = []
-    decode = esc50.reading.decode
+    decode = files.reading.decode
 
     def record(file, name):
         names.append(Path(name).name)
         return decode(file, name)
 
     monkeypatch.setenv(user_folders.CACHE_VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.setattr(esc50.reading, "decode", record)
+    monkeypatch.setattr(files.reading, "decode", record)
     return names
 
 
@@ -196,7 +196,7 @@ def test_a_replaced_file_is_decoded_again(small_esc50, decoded):
 def test_another_decoder_decodes_again(small_esc50, decoded, monkeypatch):
     dataset = Esc50(small_esc50)
     for decoder in ("sndfile1.2.2-torchaudio2.11.0", "sndfile1.2.2-torchaudio2.12.0", "sndfile1.2.2-torchaudio2.11.0"):
-        monkeypatch.setattr(esc50, "DECODER", decoder)
+        monkeypatch.setattr(files, "DECODER", decoder)
         dataset.waveform(dataset.clips[0])
     assert len(decoded) == 2
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +14,74 @@ from xaibench.sound import audio, reading
 from xaibench.sound.dataset import Clip, Dataset
 from xaibench.sound.findings import Finding
 from xaibench.sound.reading import Decoded
+from xaibench.sound.relabelled import Relabelled
 from xaibench.sound.subset import Few
 
 
-def dataset(name: str, folder: str | Path | None = None, limit: int | None = None) -> Dataset:
+def dataset(
+    name: str,
+    folder: str | Path | None = None,
+    limit: int | None = None,
+    columns: Mapping[str, str] | None = None,
+    class_map: Mapping[str, str] | None = None,
+) -> Dataset:
     """Open a dataset by name.
 
     Args:
         name: of a registered dataset, as `xaibench datasets` lists them.
-        folder: where it lives, if it is read from a folder.
+        folder: where it lives, if it is read from a folder or a file.
+        columns: what columns of a table are called, such as {"label": "species"}, if it is a table.
+        class_map: other names of its classes, such as {"dog_bark": "dog"}: those that a classifier has for them.
         limit: at most so many clips of every fold, taken from all classes in turn. None: all.
 
     Raises:
         RegistryError: the name is unknown.
-        DataError: the dataset needs a folder and none is given, or needs none and one is given.
+        DataError: the dataset needs a folder and none is given, or needs none and one is given; likewise columns.
     """
     kind = registry.load("datasets", name)
+    if columns and not kind.takes_columns:
+        raise DataError(f"{name} is no table whose columns can be named; leave out --columns")
     if not kind.reads_folder:
         if folder is not None:
             raise DataError(f"{name} is generated and reads no folder; leave out --data-dir")
         found: Dataset = kind()
     elif folder is None:
         raise DataError(
-            f"{name} needs --data-dir FOLDER (in Python, xaibench.dataset({name!r}, FOLDER)); download one with "
-            "'xaibench data fetch esc50'"
+            f"{name} needs --data-dir FOLDER (in Python, xaibench.dataset({name!r}, FOLDER)); 'xaibench data fetch "
+            "esc50' downloads ESC-50 and ESC-10"
         )
     else:
-        found = kind(Path(folder))
+        found = kind(Path(folder), columns) if columns else kind(Path(folder))
+    if class_map:
+        found = Relabelled(found, class_map)
     return found if limit is None else Few(found, limit)
+
+
+def audio_folder(folder: str | Path) -> Dataset:
+    """Make a dataset of a folder with a folder for each class: each sound file in it, any depth below, is a clip.
+
+    Each file is its own recording. Five folds are drawn, the same for the same files; fold 5 is scored unless others
+    are asked for.
+
+    Raises:
+        DataError: it is no folder, or has no folders with sound files.
+    """
+    return dataset("folder", folder)
+
+
+def audio_csv(file: str | Path, columns: Mapping[str, str] | None = None) -> Dataset:
+    """Make a dataset of a CSV file with a row for each clip.
+
+    Args:
+        file: has columns for the path (path, file, filename or filepath; relative to the file) and the label (label,
+            class or category), and may have others: fold or split (numbers, or train, valid, test), group or recording
+            (statistics resample these, and folds keep them together), start and end in s, id.
+        columns: other names of columns, such as {"label": "species"}.
+
+    Raises:
+        DataError: a column is missing, a row is wrong, or a listed file is missing; names the line.
+    """
+    return dataset("csv", file, columns=columns)
 
 
 def clips(

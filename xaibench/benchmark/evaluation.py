@@ -20,7 +20,7 @@ from xaibench.explaining.cache import ExplanationCache
 from xaibench.reports.progress import progress as bar_of
 from xaibench.scoring.config import RunConfig
 from xaibench.scoring.evaluate import Event
-from xaibench.sound.dataset import TEST_FOLDS, Dataset
+from xaibench.sound.dataset import Dataset
 from xaibench.storage.user_folders import cache_folder
 
 
@@ -117,8 +117,7 @@ def evaluate(
 def _folds(folds: Sequence[int] | None, source: Dataset) -> tuple[int, ...]:
     if folds is not None:
         return tuple(sorted(set(folds)))
-    present = {clip.fold for clip in source.clips}
-    return TEST_FOLDS if set(TEST_FOLDS) <= present else tuple(sorted(present))
+    return source.test_folds
 
 
 def _warn(sentence: str) -> None:

@@ -79,7 +79,7 @@ def load_models(
         say: told each sentence of warning.
 
     Raises:
-        CheckpointError: there are no such weights, or they are for other classes.
+        CheckpointError: there are no such weights.
         XaibenchError: two classifiers have the same name.
     """
     if not models or ALL in [one for one in models if isinstance(one, str)]:
@@ -96,7 +96,7 @@ def load_models(
         if isinstance(model, str):
             loaded, card = load(model, data.name, device)
             if card is not None:
-                _check_classes(model, loaded, card, data)
+                _match_classes(loaded.label, loaded.classifier, data, say)
         elif isinstance(model, Classifier):
             loaded, card = _recognised(model, data.name)
         else:
@@ -142,18 +142,22 @@ def seen_folds(label: str, done: str, folds: Sequence[int], card: Card | Explain
     ]
 
 
-def _check_classes(name: str, loaded: LoadedClassifier, card: Card, data: Dataset) -> None:
-    if card.builder:  # one that was added scores clips of any corpus; classes are compared by name
-        if sorted(card.classes) == sorted(data.classes) and isinstance(
-            getattr(loaded.classifier, "head", None), CosineHead
-        ):
+def _match_classes(label: str, model: Classifier, data: Dataset, say: Callable[[str], None]) -> None:
+    """Number a model's classes as the dataset does, if they are the same ones; else say how many it knows.
+
+    Classes are compared by name. What is explained is the class that the model predicts, whatever the clip's label.
+    """
+    if sorted(model.classes) == sorted(data.classes):
+        if isinstance(getattr(model, "head", None), CosineHead):
             # Another project numbers its classes in its own way, a dataset by its targets.
-            in_order(loaded.classifier, data.classes)
+            in_order(model, data.classes)
         return
-    if loaded.classifier.classes != data.classes:
-        raise CheckpointError(
-            f"{name} was trained on the {len(card.classes)} classes of {card.dataset}, "
-            f"{data.name} has {len(data.classes)} others; choose another --classifier or --dataset"
+    known = len(set(model.classes) & set(data.classes))
+    if known < len(data.classes):
+        count = f"{known} of" if known else "none of"
+        say(
+            f"{label} knows {count} the {len(data.classes)} classes of {data.name}: its accuracy counts clips of these "
+            "only (a class map translates names)"
         )
 
 

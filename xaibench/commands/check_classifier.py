@@ -19,6 +19,8 @@ def check(
     ],
     dataset: options.DatasetOption = "synth",
     data_dir: options.DataDirOption = None,
+    columns: options.ColumnsOption = None,
+    class_map: options.ClassMapOption = None,
     limit: Annotated[int, typer.Option(help="Number of clips to hear, drawn from all folds.", min=1)] = 100,
     device: options.DeviceOption = "auto",
 ) -> None:
@@ -41,7 +43,7 @@ def check(
     from xaibench.benchmark.models import load_models
     from xaibench.classifiers.check import check as checked
 
-    source = options.open_dataset(dataset, data_dir)
+    source = options.open_dataset(dataset, data_dir, columns, class_map)
     (loaded,) = load_models([name], source, (), options.open_device(device))
     with notes().status("listening"):
         found = checked(loaded.classifier, source, limit=limit)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from xaibench.commands import options
 from xaibench.commands.console import notes, output, progress
 from xaibench.errors import DataError
 
@@ -15,20 +16,50 @@ app = typer.Typer(help="Check a dataset folder, or download the official archive
 
 @app.command()
 def check(
-    path: Annotated[Path, typer.Argument(help="Folder in ESC-50's layout.", metavar="PATH")],
-    dataset: Annotated[str, typer.Option(help="esc50, or esc10 to check only this official subset.")] = "esc50",
+    path: Annotated[
+        Path | None, typer.Argument(help="Folder or table of the dataset. A generated one has none.", metavar="PATH")
+    ] = None,
+    dataset: Annotated[
+        str, typer.Option(help="Which dataset it is; [bold]xaibench datasets[/bold] lists all.", metavar="NAME")
+    ] = "esc50",
+    columns: options.ColumnsOption = None,
 ) -> None:
-    """Check a folder in ESC-50's layout for missing files, wrong rows, and audio that is broken, too short or silent.
+    """Check a dataset for missing files, wrong rows, and sound that is broken, short, silent or there twice.
 
-    [bold]Example[/bold]
+    In the end it says what the dataset holds: clips, recordings, classes, folds, lengths and sample rates. The exit
+    code is 1 if there is a problem.
+
+    [bold]Examples[/bold]
 
     xaibench data check ESC-50-master
+
+    xaibench data check recordings --dataset folder
+
+    xaibench data check clips.csv --dataset csv --columns label=species
     """
-    from xaibench.sound import esc50_check as checker
+    from xaibench.sound import checking, esc50_check
+
+    if path is not None and dataset in esc50_check.TARGETS:
+        _check_layout(path, dataset)
+    source = options.open_dataset(dataset, path, columns)
+    with progress() as bar:
+        task = bar.add_task("checking", total=len(source.clips))
+        summary = checking.check(source, lambda done, total: bar.update(task, completed=done))
+    for kind, sentences in (("problem", summary.problems), ("odd", summary.odd), ("note", summary.notes)):
+        for sentence in sentences:
+            output().print(f"{kind}: {sentence}", markup=False, soft_wrap=True)
+    for line in summary.lines():
+        output().print(line, markup=False, soft_wrap=True)
+    _refuse(path or dataset, len(summary.problems))
+
+
+def _check_layout(path: Path, dataset: str) -> None:
+    """Print what is wrong with a folder in ESC-50's layout, which other layouts cannot have."""
+    from xaibench.sound import esc50_check
 
     with progress() as bar:
         task = bar.add_task("checking", total=None)
-        report = checker.check(path, dataset, advance=lambda done, total: bar.update(task, completed=done, total=total))
+        report = esc50_check.check(path, dataset, lambda done, total: bar.update(task, completed=done, total=total))
     for problem in report.problems:
         output().print(f"problem: {problem}", markup=False, soft_wrap=True)
     if report.unlisted:
@@ -36,8 +67,12 @@ def check(
     for note in report.notes:
         output().print(f"note: {note}", markup=False, soft_wrap=True)
     output().print(report.summary(), markup=False, soft_wrap=True)
-    if report.problems:
-        raise DataError(f"{path} has {report.found} problem{'s' * (report.found > 1)}")
+    _refuse(path, report.found)
+
+
+def _refuse(what: Path | str, problems: int) -> None:
+    if problems:
+        raise DataError(f"{what} has {problems} problem{'s' * (problems > 1)}")
 
 
 @app.command()

@@ -45,7 +45,9 @@ def run(
     ] = None,
     dataset: options.DatasetOption = "synth",
     data_dir: options.DataDirOption = None,
-    folds: Annotated[str, typer.Option(help="Folds to score: 5, 4,5 or all.")] = "5",
+    columns: options.ColumnsOption = None,
+    class_map: options.ClassMapOption = None,
+    folds: options.FoldsOption = None,
     metric: options.MetricOption = None,
     family: Annotated[
         list[str] | None,
@@ -133,6 +135,8 @@ def run(
         classifier=classifier,
         dataset=dataset,
         data_dir=data_dir,
+        columns=columns,
+        class_map=class_map,
         folds=folds,
         metric=metric,
         family=family,
@@ -158,7 +162,9 @@ def carry_out(
     classifier: list[str] | None,
     dataset: str,
     data_dir: Path | None,
-    folds: str,
+    columns: str | None = None,
+    class_map: Path | None = None,
+    folds: str | None,
     metric: list[str] | None,
     limit: int | None,
     seed: int,
@@ -188,9 +194,9 @@ def carry_out(
     from xaibench.storage.user_folders import cache_folder
 
     rules = registry.load("protocols", protocol)
-    source = options.open_dataset(dataset, data_dir)
+    source = options.open_dataset(dataset, data_dir, columns, class_map)
     where = options.open_device(device, deterministic)
-    chosen = _folds(folds, {clip.fold for clip in source.clips})
+    chosen = source.test_folds if folds is None else _folds(folds, {clip.fold for clip in source.clips})
     clips = source.in_folds(chosen)[:limit]
     config = RunConfig(
         dataset=source,
@@ -226,8 +232,9 @@ def carry_out(
         suffix += (f"-{precision}" if precision != options.Precision.float32 else "") + (
             "-compiled" if compiled else ""
         )
+        named = folds or ",".join(map(str, chosen))
         suffix += "" if rules.name == options.STANDARD else f"-{rules.name}"
-        out = Path("results") / "runs" / f"{dataset}-fold{folds.replace(',', '-')}{suffix}"
+        out = Path("results") / "runs" / f"{dataset}-fold{named.replace(',', '-')}{suffix}"
     folder = work.open(out)
 
     failures: list[Event] = []

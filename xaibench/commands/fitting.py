@@ -27,6 +27,7 @@ def fit(
     ],
     dataset: options.DatasetOption = "synth",
     data_dir: options.DataDirOption = None,
+    columns: options.ColumnsOption = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -45,6 +46,8 @@ def fit(
     out: options.ExplainersOption = options.EXPLAINERS,
 ) -> None:
     """Fit an explainer to a classifier on folds 1-3, with early stopping on fold 4.
+
+    Of a dataset with other folds, the last is left for the test, and the one before it is for early stopping.
 
     The classifier is not changed. The weights and their card go to EXPLAINERS/DATASET/CLASSIFIER/METHOD, where
     [bold]xaibench run --method[/bold] finds them. If a fit is stopped, the same command continues it.
@@ -73,7 +76,7 @@ def fit(
         chosen = changed_settings(type(explainer), dict(_pair(text) for text in settings or []))
     except ValueError as error:
         raise XaibenchError(f"--set {error}") from None
-    source = options.open_dataset(dataset, data_dir)
+    source = options.open_dataset(dataset, data_dir, columns)
     where = options.open_device(device, deterministic)
     (loaded,) = load_models([classifier], source, (), where, options.warn)
     folder = fitting.folder_of(out, dataset, loaded.label, method)
@@ -83,20 +86,27 @@ def fit(
         seed=seed,
         precision=precision.dtype,
         command=shlex.join(["xaibench", *sys.argv[1:]]),
+        split=source.split,
     )
+    options.warn_of_spanning_groups(source)
+    valid = ", ".join(map(str, config.split.validation))
     with progress() as bar:
         task = bar.add_task("reading sound", total=None)
 
         def report(epoch: Epoch) -> None:
             measures = "".join(f" · {name.replace('_', ' ')} {value:.2f}" for name, value in epoch.measures.items())
-            text = f"loss {epoch.train_loss:.3f} · fold 4 {epoch.valid_loss:.3f}{measures}"
+            text = f"loss {epoch.train_loss:.3f} · fold {valid} {epoch.valid_loss:.3f}{measures}"
             bar.update(task, completed=epoch.epoch, total=epoch.epochs, description=text)
             if not sys.stderr.isatty():  # a log has no bar
                 notes().print(f"epoch {epoch.epoch} of at most {epoch.epochs} · {text}", soft_wrap=True)
 
         card = fitting.fit(explainer, loaded, source, config, folder, report)
     best = [losses["valid"] for losses in card.losses if losses["epoch"] == card.best_epoch]
-    loss = f"loss {best[0]:.4f} on fold 4 (epoch {card.best_epoch} of {len(card.losses)}, chosen there)" if best else ""
+    loss = (
+        f"loss {best[0]:.4f} on fold {valid} (epoch {card.best_epoch} of {len(card.losses)}, chosen there)"
+        if best
+        else ""
+    )
     measures = [f"{name.replace('_', ' ')} {value:.2f}" for name, value in card.measures.items()]
     fitted = ", ".join([loss, *measures] if loss else measures)
     output().print(

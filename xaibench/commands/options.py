@@ -32,9 +32,31 @@ DataDirOption = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
-        help="Folder of the dataset, in ESC-50's layout (meta/esc50.csv, audio/). synth needs none.",
-        metavar="FOLDER",
+        help="Folder or table of the dataset: in the layout of esc50 or urbansound8k, a folder for each class "
+        "(folder), or a CSV file (csv). synth needs none.",
+        metavar="FOLDER|FILE",
     ),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        help="Names of columns of a CSV file, such as [bold]label=species,fold=split[/bold]; known are path, label, "
+        "fold, group, start, end and id.",
+        metavar="NAME=COLUMN,...",
+    ),
+]
+ClassMapOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--class-map",
+        help="CSV file with the columns label and class: what the classifier calls the dataset's classes.",
+        metavar="FILE",
+    ),
+]
+FoldsOption = Annotated[
+    str | None,
+    typer.Option("--folds", help="Folds to score: 5, 4,5 or all. Default: 5 of five, else the last.", metavar="FOLDS"),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.", min=0, max=2**31 - 1)]
 MetricOption = Annotated[
@@ -133,16 +155,35 @@ def say_odd_sound(sentences: Sequence[str]) -> None:
         warn(f"sound: {sentence}")
 
 
-def open_dataset(name: str, data_dir: Path | None) -> Dataset:
-    """Open a dataset by name, and read it from `data_dir` if it lives in a folder.
+def open_dataset(
+    name: str, data_dir: Path | None, columns: str | None = None, class_map: Path | None = None
+) -> Dataset:
+    """Open a dataset by name, and read it from `data_dir` if it lives in a folder; `columns` is as typed.
 
     Raises:
         RegistryError: the name is unknown.
         DataError: the dataset needs a folder and none is given, or needs none and one is given.
     """
     from xaibench.benchmark.data import dataset
+    from xaibench.sound.relabelled import read_class_map
 
-    return dataset(name, data_dir)
+    named: dict[str, str] = {}
+    for part in (columns or "").split(",") if columns else ():
+        what, mark, column = part.partition("=")
+        if not mark or not what.strip() or not column.strip():
+            raise XaibenchError(f"--columns {columns!r} is not of the form NAME=COLUMN,..., such as label=species")
+        named[what.strip()] = column.strip()
+    names = read_class_map(class_map) if class_map else None
+    return dataset(name, data_dir, columns=named, class_map=names)
+
+
+def warn_of_spanning_groups(source: Dataset) -> None:
+    """Say if a recording is in several folds, before anything is learned on one of them."""
+    from xaibench.sound.folds import spanning_groups
+
+    sentence = spanning_groups(source.clips)
+    if sentence:
+        warn(sentence)
 
 
 def open_device(name: str, deterministic: bool = False) -> torch.device:

@@ -25,6 +25,7 @@ def reproduce(
     paper: Annotated[str, typer.Argument(help="Paper, such as focalnet-2024.", metavar="PAPER")],
     dataset: choices.DatasetOption = "esc50",
     data_dir: choices.DataDirOption = None,
+    columns: choices.ColumnsOption = None,
     size: Annotated[
         str | None,
         typer.Option(
@@ -93,7 +94,7 @@ def reproduce(
     from xaibench.papers.config import ReproductionConfig
     from xaibench.reports import tables
 
-    source = choices.open_dataset(dataset, data_dir)
+    source = choices.open_dataset(dataset, data_dir, columns)
     chosen = _folds(folds, sorted({clip.fold for clip in source.clips}))
     where = choices.open_device(device, deterministic)
     names = list(dict.fromkeys(classifier or []))

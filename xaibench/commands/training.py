@@ -20,6 +20,7 @@ def train(
     ],
     dataset: options.DatasetOption = "synth",
     data_dir: options.DataDirOption = None,
+    columns: options.ColumnsOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Checkpoint folder. Default: checkpoints/DATASET/CLASSIFIER.", metavar="FOLDER")
     ] = None,
@@ -70,6 +71,8 @@ def train(
 ) -> None:
     """Train a classifier on folds 1-3, select the epoch on fold 4, and test it once on fold 5.
 
+    Of a dataset with other folds, the last is for the test and the one before it for the choice.
+
     The folder that this writes can be given to [bold]xaibench run --classifier[/bold]. If a training is
     stopped, the same command continues it.
 
@@ -82,7 +85,7 @@ def train(
     from xaibench.classifiers import checkpoint
     from xaibench.classifiers import training as trainer
 
-    source = options.open_dataset(dataset, data_dir)
+    source = options.open_dataset(dataset, data_dir, columns)
     where = options.open_device(device, deterministic)
     recipe = checkpoint.build(classifier, source.classes).recipe
     if epochs is not None:
@@ -101,22 +104,26 @@ def train(
         precision=precision.dtype,
         device=where,
         command=shlex.join(["xaibench", *sys.argv[1:]]),
+        split=source.split,
         init=init,
         teachers=tuple(teacher or ()),
     )
+    options.warn_of_spanning_groups(source)
+    valid, test = (", ".join(map(str, folds)) for folds in (config.split.validation, config.split.test))
     with progress() as bar:
         task = bar.add_task("reading sound", total=recipe.epochs)
 
         def report(step: trainer.Progress) -> None:
-            text = f"loss {step.loss:.3f} · fold 4 {step.validation_accuracy:.3f} (best {step.best_accuracy:.3f})"
+            text = f"loss {step.loss:.3f} · fold {valid} {step.validation_accuracy:.3f} (best {step.best_accuracy:.3f})"
             bar.update(task, completed=step.epoch, description=text)
             if not sys.stderr.isatty() and step.epoch % 10 == 0:  # a log has no bar
                 notes().print(f"epoch {step.epoch} of {step.epochs} · {text}", soft_wrap=True)
 
         card = trainer.train(source, config, folder, report)
     output().print(
-        f"{classifier} on {dataset}: accuracy {card.validation_accuracy:.4f} on fold 4 (epoch {card.best_epoch} of "
-        f"{card.epochs}, chosen there), {card.test_accuracy:.4f} on fold 5; {card.seconds:.0f} s",
+        f"{classifier} on {dataset}: accuracy {card.validation_accuracy:.4f} on fold {valid} (epoch "
+        f"{card.best_epoch} of {card.epochs}, chosen there), {card.test_accuracy:.4f} on fold {test}; "
+        f"{card.seconds:.0f} s",
         soft_wrap=True,
     )
     output().print(f"weights and card: {folder}", markup=False, soft_wrap=True)

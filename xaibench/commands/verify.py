@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xaibench.commands import options
 from xaibench.commands.console import notes, output, progress
+
+if TYPE_CHECKING:
+    from xaibench.sound.dataset import Dataset
 
 
 def verify(
@@ -26,6 +29,8 @@ def verify(
         ),
     ] = None,
     data_dir: options.DataDirOption = None,
+    columns: options.ColumnsOption = None,
+    class_map: options.ClassMapOption = None,
     seed: options.SeedOption = 0,
     device: options.DeviceOption = "auto",
     explainers: options.ExplainersOption = options.EXPLAINERS,
@@ -54,7 +59,8 @@ def verify(
         findings = list(found.findings)
         again = ""
         if rescore and not findings:
-            scored, lines = _rescore(run, rescore, classifier or [], data_dir, seed, device, explainers)
+            source = options.open_dataset(store.read_manifest(run).dataset, data_dir, columns, class_map)
+            scored, lines = _rescore(run, rescore, classifier or [], source, seed, device, explainers)
             findings += lines
             again = f", {scored} scored again"
         for line in findings:
@@ -69,7 +75,7 @@ def verify(
 
 
 def _rescore(
-    run: Path, count: int, names: list[str], data_dir: Path | None, seed: int, device: str, explainers: Path
+    run: Path, count: int, names: list[str], source: Dataset, seed: int, device: str, explainers: Path
 ) -> tuple[int, list[str]]:
     """Compute parts again; return how many, and one line for each whose scores are different."""
     from xaibench.benchmark.models import load_models
@@ -78,7 +84,6 @@ def _rescore(
     from xaibench.scoring.rescore import rescore as score_again
 
     manifest = store.read_manifest(run)
-    source = options.open_dataset(manifest.dataset, data_dir)
     where = options.open_device(device)
     labels = sorted({path.parent.parent.name for path in store.parts_of(run)})
     plain = [label for label in labels if "@" not in label and label not in names]

@@ -80,6 +80,7 @@ class Dataset(abc.ABC):
         has_ground_truth: whether `ground_truth` and `stem` are known.
         reads_folder: whether it is read from a folder that its user names, and made as `Kind(folder)`;
             else it is generated, and made as `Kind()`.
+        takes_columns: whether that is a table whose columns its user can name: `Kind(file, {"label": "species"})`.
     """
 
     name: str
@@ -88,6 +89,25 @@ class Dataset(abc.ABC):
     clips: tuple[Clip, ...]
     has_ground_truth: bool = False
     reads_folder: bool = False
+    takes_columns: bool = False
+
+    @property
+    def test_folds(self) -> tuple[int, ...]:
+        """The folds that are scored unless others are asked for: 5 of five, else the last; all of one or two."""
+        present = sorted({clip.fold for clip in self.clips})
+        if max(present, default=0) <= max(TEST_FOLDS) and set(TEST_FOLDS) <= set(present):
+            return TEST_FOLDS
+        return tuple(present[-1:] if len(present) > 2 else present)
+
+    @property
+    def split(self) -> Split:
+        """The folds to learn on, to choose by and to test on: 1-3, 4 and 5 of five, else the last two for the latter.
+
+        Raises:
+            DataError: there are fewer than three folds.
+        """
+        present = sorted({clip.fold for clip in self.clips})
+        return OFFICIAL if present == [1, 2, 3, 4, 5] else Split.testing(max(present, default=0), present)
 
     @abc.abstractmethod
     def waveform(self, clip: Clip) -> np.ndarray:

@@ -5,33 +5,21 @@ K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", ACM Multime
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from importlib import metadata
-from io import BufferedReader
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import soundfile
 
 from xaibench.errors import DataError
-from xaibench.sound import audio, reading
-from xaibench.sound.dataset import Clip, Dataset
-from xaibench.sound.findings import Finding, Kind
-from xaibench.storage.array_cache import cached
+from xaibench.sound.dataset import Clip
+from xaibench.sound.files import AudioFiles
 
 COLUMNS = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
-# Another version of these libraries may give other samples.
-DECODER = f"sndfile{soundfile.__libsndfile_version__}-torchaudio{metadata.version('torchaudio')}"
-# Groups of the cache; their numbers change when other samples or findings come out of the same file.
-_SOUND, _FINDINGS, _SOUND_AT = "audio-16k-v2", "audio-findings-v1", "audio-{}hz-v1"
 _SEPARATORS = frozenset("/\\\0")
 REMEDY = "run 'xaibench data check PATH' for the whole list"
 
 
-class Esc50(Dataset):
+class Esc50(AudioFiles):
     """The dataset of 50 classes, read from a folder; the clips are in the order of the CSV.
 
     Raises:
@@ -40,7 +28,6 @@ class Esc50(Dataset):
 
     name = "esc50"
     licence = "CC BY-NC 3.0 (K. J. Piczak, ESC-50)"
-    reads_folder = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
@@ -61,63 +48,13 @@ class Esc50(Dataset):
             )
             for row in table.itertuples()
         )
-        for clip in self.clips:
-            path = self.folder / "audio" / clip.filename
-            if not path.is_file():
-                wrong = "is a folder, pipe or device, not a file" if path.exists() else "is missing"
-                raise DataError(f"{path} {wrong}; {REMEDY}")
+        self.require_files(REMEDY)
 
     @staticmethod
     def _select(table: pd.DataFrame) -> pd.DataFrame:
         return table
 
-    def waveform(self, clip: Clip) -> np.ndarray:
-        return np.clip(self.unlimited_waveform(clip), -1.0, 1.0)
-
-    def unlimited_waveform(self, clip: Clip) -> np.ndarray:
-        return self._kept(clip, _SOUND)
-
-    def waveform_at(self, clip: Clip, sample_rate: int, samples: int | None = None) -> np.ndarray:
-        """Return one clip as a classifier hears it, resampled once: from the rate of its file."""
-        if sample_rate == audio.SAMPLE_RATE:
-            return super().waveform_at(clip, sample_rate, samples)
-        with self._opened(clip) as (file, key):
-
-            def decode() -> np.ndarray:
-                file.seek(0)
-                decoded = reading.decode(file, str(self._path(clip)))
-                return audio.to_clip(decoded.samples, decoded.rate, sample_rate)
-
-            found = np.clip(cached(_SOUND_AT.format(sample_rate), key, decode), -1.0, 1.0)
-        return found if samples is None else audio.of_length(found, samples)
-
-    def findings(self, clip: Clip) -> tuple[Finding, ...]:
-        return tuple(Finding(Kind(kind), text) for kind, text in self._kept(clip, _FINDINGS))
-
-    def _kept(self, clip: Clip, group: str) -> np.ndarray:
-        """Return what a group of the cache holds of a clip; a clip that is decoded for one is kept in both."""
-        with self._opened(clip) as (file, key):
-
-            def decode() -> np.ndarray:
-                file.seek(0)
-                read = reading.as_clip(reading.decode(file, str(self._path(clip))))
-                texts = np.array([(one.kind, one.text) for one in read.findings], dtype=str).reshape(-1, 2)
-                if group == _SOUND:
-                    cached(_FINDINGS, key, lambda: texts)
-                    return read.unlimited
-                cached(_SOUND, key, lambda: read.unlimited)
-                return texts
-
-            return cached(group, key, decode)
-
-    @contextmanager
-    def _opened(self, clip: Clip) -> Iterator[tuple[BufferedReader, str]]:
-        """Open a clip's file; give it and its key in the cache."""
-        with reading.opened(self._path(clip)) as file:
-            # The key is the content: a replaced file is decoded again, a moved folder is not.
-            yield file, f"{hashlib.file_digest(file, 'sha256').hexdigest()}-{DECODER}"
-
-    def _path(self, clip: Clip) -> Path:
+    def path(self, clip: Clip) -> Path:
         return self.folder / "audio" / clip.filename
 
 

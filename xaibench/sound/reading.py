@@ -118,15 +118,17 @@ def opened(path: Path) -> Iterator[BufferedReader]:
         raise AudioError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def decode(file: BinaryFile, name: str) -> Decoded:
-    """Decode the beginning of an audio file of any format that libsndfile reads.
+def decode(file: BinaryFile, name: str, start: float = 0.0, end: float | None = None) -> Decoded:
+    """Decode what a clip needs of an audio file, or of a section of it, of any format that libsndfile reads.
 
     Args:
         file: open for reading, at its start.
         name: of the file, for errors.
+        start, end: the section, in s; None: to the end of the file.
 
     Raises:
-        AudioError: the file is not audio, is empty, has a rate of no recorder, or holds NaN or infinite samples.
+        AudioError: the file is not audio, is empty, ends before the section does, has a rate of no recorder, or holds
+            NaN or infinite samples.
     """
     if file.seek(0, os.SEEK_END) == 0:
         raise AudioError(f"{name}: is an empty file; copy or download it again")
@@ -137,11 +139,23 @@ def decode(file: BinaryFile, name: str) -> Decoded:
                 raise AudioError(
                     f"{name}: has a sample rate of {sound.samplerate} Hz; expected {RATES[0]} to {RATES[-1]} Hz"
                 )
-            wanted = min(sound.frames, int(USED_SECONDS * sound.samplerate))
-            sound.seek(0)  # as soundfile.read does: without it, libmpg123 rounds the last bit of some samples otherwise
+            first = round(start * sound.samplerate)
+            last = sound.frames if end is None else round(end * sound.samplerate)
+            # A table that counts in hundredths of a second may round up.
+            beyond = last - sound.frames > SECONDS_TOLERANCE * sound.samplerate
+            if beyond or (first and first >= sound.frames):
+                until = "its end" if end is None else f"{end:g} s"
+                raise AudioError(
+                    f"{name}: lasts {sound.frames / sound.samplerate:.2f} s, but its clip is said to be from "
+                    f"{start:g} s to {until}; mend start and end"
+                )
+            frames = min(last, sound.frames) - first
+            wanted = min(frames, int(USED_SECONDS * sound.samplerate))
+            # Also to 0, as soundfile.read does: without it, libmpg123 rounds the last bit of some samples otherwise.
+            sound.seek(first)
             samples = sound.read(wanted, dtype="float32", always_2d=True)
             # An mp3 may hold less than it says.
-            frames = sound.frames if len(samples) == wanted else len(samples)
+            frames = frames if len(samples) == wanted else len(samples)
             truncated = _is_truncated(sound, file, len(samples) < wanted)
             seconds = frames / sound.samplerate
             rate = int(sound.samplerate)

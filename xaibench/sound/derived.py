@@ -1,0 +1,47 @@
+"""A dataset that is made of another one: the same sound, other clips or labels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xaibench.sound.dataset import Clip, Dataset
+from xaibench.sound.domain import Domain
+from xaibench.sound.findings import Finding
+
+
+class Derived(Dataset):
+    """All that another dataset knows of its clips; subclasses choose the clips.
+
+    Args:
+        dataset: the other one.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._whole = dataset
+        self.name, self.licence, self.classes = dataset.name, dataset.licence, dataset.classes
+        self.has_ground_truth, self.reads_folder = dataset.has_ground_truth, dataset.reads_folder
+        self.clips = dataset.clips
+
+    def waveform(self, clip: Clip) -> np.ndarray:
+        return self._whole.waveform(clip)
+
+    def unlimited_waveform(self, clip: Clip) -> np.ndarray:
+        return self._whole.unlimited_waveform(clip)
+
+    def waveform_at(self, clip: Clip, sample_rate: int, samples: int | None = None) -> np.ndarray:
+        return self._whole.waveform_at(clip, sample_rate, samples)
+
+    def findings(self, clip: Clip) -> tuple[Finding, ...]:
+        return self._whole.findings(clip)
+
+    def ground_truth(self, clip: Clip) -> np.ndarray:
+        return self._whole.ground_truth(clip)
+
+    def stem(self, clip: Clip) -> np.ndarray:
+        return self._whole.stem(clip)
+
+    def ground_truth_at(self, clip: Clip, domain: Domain, samples: int | None = None) -> np.ndarray:
+        return self._whole.ground_truth_at(clip, domain, samples)
+
+    def stem_at(self, clip: Clip, sample_rate: int, samples: int | None = None) -> np.ndarray:
+        return self._whole.stem_at(clip, sample_rate, samples)

@@ -1,0 +1,168 @@
+"""A table of clips: a CSV file with a path and a label in each row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+
+from xaibench.errors import DataError
+from xaibench.sound import folds
+from xaibench.sound.dataset import Clip
+from xaibench.sound.files import AudioFiles
+from xaibench.sound.folder import unique_ids
+
+_Section = tuple[float, float | None]
+
+
+class AudioTable(AudioFiles):
+    """Clips that a CSV file lists, in its order.
+
+    Columns are found by their names, see `NAMES`: a path and a label must be there; fold, group, start and end in s,
+    and id may be. Paths are relative to the file. Without folds, five are drawn by group; without groups, each file is
+    its own.
+
+    Args:
+        file: the CSV file.
+        columns: other names of columns, such as {"label": "species"}.
+
+    Raises:
+        DataError: the file cannot be read, a column is missing, a row is wrong, or a listed file is missing.
+    """
+
+    name = "csv"
+    licence = "unknown (a table of the user)"
+    takes_columns = True
+    NAMES: ClassVar[dict[str, tuple[str, ...]]] = {
+        "path": ("path", "file", "filename", "filepath"),
+        "label": ("label", "class", "category"),
+        "fold": ("fold", "split"),
+        "group": ("group", "recording", "src_file"),
+        "start": ("start",),
+        "end": ("end",),
+        "id": ("id",),
+    }
+
+    def __init__(self, file: Path, columns: Mapping[str, str] | None = None) -> None:
+        self.file = Path(file)
+        table = _read(self.file)
+        where = [f"{self.file}, line {line}" for line in table.index + 2]
+        values = {
+            what: [str(value).strip() for value in table[column]]
+            for what, column in self._columns(table, columns or {}).items()
+        }
+        for what in set(values) - {"start", "end"}:
+            _require_all(values[what], what, where)
+        names, labels = values["path"], values["label"]
+        self.classes = tuple(sorted(set(labels)))
+        places = [self.classes.index(label) for label in labels]
+        sections = _sections(values.get("start"), values.get("end"), where)
+        ids = values.get("id") or _ids(names, sections)
+        _refuse_repeated(ids, where)
+        groups = values.get("group", names)
+        chosen = folds.named(values["fold"], where) if "fold" in values else folds.assigned(ids, places, groups)
+        self._sections = dict(zip(ids, sections, strict=True))
+        self.clips = tuple(Clip(*one) for one in zip(ids, chosen, places, groups, names, strict=True))
+        self.require_files(f"{self.file} lists it")
+
+    def path(self, clip: Clip) -> Path:
+        return self.file.parent / clip.filename
+
+    def section(self, clip: Clip) -> _Section:
+        return self._sections[clip.id]
+
+    def _columns(self, table: pd.DataFrame, given: Mapping[str, str]) -> dict[str, str]:
+        """Find which column of the table is which."""
+        there = ", ".join(map(str, table.columns))
+        for what, column in given.items():
+            if what not in self.NAMES:
+                raise DataError(f"there is no {what!r} to look for in a table; there are {', '.join(self.NAMES)}")
+            if column not in table.columns:
+                raise DataError(f"{self.file} has no column {column!r}; it has {there}")
+        known = {what: [name for name in names if name in table.columns] for what, names in self.NAMES.items()}
+        found = {what: names[0] for what, names in known.items() if names} | dict(given)
+        for what in ("path", "label"):
+            if what not in found:
+                raise DataError(
+                    f"{self.file} has no column named {' or '.join(self.NAMES[what])}; it has {there}; name the right "
+                    f"one with --columns {what}=NAME"
+                )
+        return found
+
+
+def _read(file: Path) -> pd.DataFrame:
+    """Read a table as strings; row i is line i + 2 of the file."""
+    if not file.is_file():
+        wrong = "is a folder" if file.is_dir() else "is missing"
+        raise DataError(f"{file} {wrong}; give --data-dir the CSV file that lists the clips")
+    try:
+        # Blank lines are read, so that the index counts lines. They are dropped below.
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, skip_blank_lines=False, skipinitialspace=True)
+    except pd.errors.EmptyDataError:
+        raise DataError(f"{file} is empty; expected a header and one row per clip") from None
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} is not a CSV file: {str(error).strip()}") from error
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error.strerror or error}); check its permissions") from error
+    if not isinstance(table.index, pd.RangeIndex):
+        raise DataError(f"{file} has rows with more fields than its first line; check its commas")
+    table = table.fillna("")
+    table = table[(table != "").any(axis=1)]
+    if table.empty:
+        raise DataError(f"{file} has a header but no clips; expected one row per clip")
+    return table
+
+
+def _require_all(values: Sequence[str], what: str, where: Sequence[str]) -> None:
+    for value, place in zip(values, where, strict=True):
+        if not value:
+            raise DataError(f"{place}: the {what} is empty")
+
+
+def _sections(starts: Sequence[str] | None, ends: Sequence[str] | None, where: Sequence[str]) -> list[_Section]:
+    """Read where clips start and end in their files, in s."""
+    empty = [""] * len(where)
+    found: list[_Section] = []
+    for first, last, place in zip(starts or empty, ends or empty, where, strict=True):
+        start, end = _seconds(first, place) or 0.0, _seconds(last, place)
+        if end is not None and end <= start:
+            raise DataError(f"{place}: the end, {end:g} s, is not after the start, {start:g} s")
+        found.append((start, end))
+    return found
+
+
+def _seconds(text: str, place: str) -> float | None:
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < 1e6:
+        raise DataError(f"{place}: {text!r} is no time in seconds")
+    return seconds
+
+
+def _ids(names: Sequence[str], sections: Sequence[_Section]) -> list[str]:
+    """Name clips by their files, and by their places where a file is listed more than once."""
+    files = list(dict.fromkeys(names))
+    ids = dict(zip(files, unique_ids(files), strict=True))
+    repeated = {name for name in files if names.count(name) > 1} if len(files) < len(names) else set()
+
+    def one(name: str, section: _Section) -> str:
+        start, end = section
+        return f"{ids[name]}@{start:g}-{'' if end is None else f'{end:g}'}" if name in repeated else ids[name]
+
+    return [one(*clip) for clip in zip(names, sections, strict=True)]
+
+
+def _refuse_repeated(ids: Sequence[str], where: Sequence[str]) -> None:
+    seen: dict[str, str] = {}
+    for one, place in zip(ids, where, strict=True):
+        if one in seen:
+            other = seen[one].rpartition(", ")[2]
+            raise DataError(f"{place}: the clip {one!r} stands in {other}, too; a clip has one row and one label")
+        seen[one] = place

@@ -144,9 +144,9 @@ def decoded(monkeypatch, tmp_path):
     names = []
     decode = files.reading.decode
 
-    def record(file, name):
+    def record(file, name, *section):
         names.append(Path(name).name)
-        return decode(file, name)
+        return decode(file, name, *section)
 
     monkeypatch.setenv(user_folders.CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(files.reading, "decode", record)

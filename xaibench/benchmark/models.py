@@ -82,8 +82,9 @@ def load_models(
         CheckpointError: there are no such weights.
         XaibenchError: two classifiers have the same name.
     """
+    home = data.origin or data.name
     if not models or ALL in [one for one in models if isinstance(one, str)]:
-        models = [name for owner, name in references.shipped() if owner == data.name]
+        models = [name for owner, name in references.shipped() if owner == home]
         if not models:
             where = f"{data.name}{data_option(data.name)}"
             raise CheckpointError(
@@ -94,11 +95,11 @@ def load_models(
     for model in models:
         card: Card | None
         if isinstance(model, str):
-            loaded, card = load(model, data.name, device)
+            loaded, card = load(model, home, device)
             if card is not None:
                 _match_classes(loaded.label, loaded.classifier, data, say)
         elif isinstance(model, Classifier):
-            loaded, card = _recognised(model, data.name)
+            loaded, card = _recognised(model, home)
         else:
             raise _no_model(model)
         other = found.get(loaded.label)
@@ -106,7 +107,7 @@ def load_models(
             raise XaibenchError(f"two models are called {loaded.label}; give one of them another name (name=...)")
         if other is not None:  # cnn-micro and synth/cnn-micro, perhaps
             continue
-        if card is not None and card.dataset == data.name:
+        if card is not None and card.dataset == home:
             for sentence in seen_folds(loaded.label, "trained", folds, card):
                 say(sentence)
         found[loaded.label] = loaded

@@ -82,7 +82,7 @@ class _Session:
     def __init__(self, run: RunDescription, connection: Connection) -> None:
         self._announce = connection.send
         run.settings.apply()
-        found, _ = load(run.classifier, run.config.dataset.name, run.device)
+        found, _ = load(run.classifier, run.config.dataset.origin or run.config.dataset.name, run.device)
         if found.classifier.classes != run.classes:
             in_order(found.classifier, run.classes)
         loaded = LoadedClassifier(run.label, found.classifier, found.sha256, found.geometry, found.reference)

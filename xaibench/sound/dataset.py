@@ -77,6 +77,7 @@ class Dataset(abc.ABC):
         licence: licence of the sound; cards of everything trained on it repeat it.
         classes: class names in the order of the labels.
         clips: all clips, in a fixed order.
+        origin: dataset whose classes and recordings these are, if it is another one: its classifiers are meant.
         has_ground_truth: whether `ground_truth` and `stem` are known.
         reads_folder: whether it is read from a folder that its user names, and made as `Kind(folder)`;
             else it is generated, and made as `Kind()`.
@@ -90,6 +91,7 @@ class Dataset(abc.ABC):
     has_ground_truth: bool = False
     reads_folder: bool = False
     takes_columns: bool = False
+    origin: str = ""
 
     @property
     def test_folds(self) -> tuple[int, ...]:

@@ -1,0 +1,176 @@
+"""Mixtures of two clips of ESC-50, of which one is labelled: real sound whose evidence is known.
+
+It is known where the labelled sound is the louder one, not what a classifier needs of it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from xaibench.sound import audio
+from xaibench.sound.dataset import Clip, Dataset
+from xaibench.sound.domain import Domain
+from xaibench.sound.esc50 import Esc10, Esc50
+
+SEED = 20261126
+RATIOS = (-5, 0, 5)  # of the labelled sound to the other one, in dB
+# Frames and bins below are no part of a sound, but its noise floor.
+FLOOR_DECIBEL = 60.0
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """What a clip is made of.
+
+    Attributes:
+        target: the labelled clip.
+        interferer: the other one, of another class, recording and file, but of the same fold.
+        ratio: how much louder the target is, in dB.
+    """
+
+    target: Clip
+    interferer: Clip
+    ratio: int
+
+
+class Mixtures(Dataset):
+    """One mixture for each clip that finds a partner; each recording is the other sound at most once.
+
+    Both sounds are of one fold, and no recording that is in several folds takes part: so no sound of a mixture was
+    heard in training. One gain keeps the mixture within [-1, 1].
+
+    Args:
+        source: the dataset whose clips are mixed.
+        seed: of the choice of partners.
+    """
+
+    has_ground_truth = True
+
+    def __init__(self, source: Dataset, seed: int = SEED) -> None:
+        self.source, self.classes = source, source.classes
+        self.mixtures: dict[str, Mixture] = {}
+        clips = []
+        for one in pair(source.clips, seed):
+            made = Clip(
+                f"{one.target.id}+{one.interferer.id}@{one.ratio:+d}dB",
+                one.target.fold,
+                one.target.label,
+                one.target.src_file,
+            )
+            self.mixtures[made.id] = one
+            clips.append(made)
+        self.clips = tuple(clips)
+
+    def waveform(self, clip: Clip) -> np.ndarray:
+        target, other = self.stems(clip)
+        return np.clip(target + other, -1.0, 1.0)  # rounding alone is beyond
+
+    def stem(self, clip: Clip) -> np.ndarray:
+        return self.stems(clip)[0]
+
+    def ground_truth(self, clip: Clip) -> np.ndarray:
+        target, other = map(torch.from_numpy, self.stems(clip))
+        return self._louder(target, other, audio.DOMAIN)
+
+    def ground_truth_at(self, clip: Clip, domain: Domain, samples: int | None = None) -> np.ndarray:
+        heard = (self._as_heard(stem, domain.sample_rate, samples) for stem in self.stems(clip))
+        target, other = map(torch.from_numpy, heard)
+        known = self._louder(target, other, domain)
+        known[(domain.frequencies > audio.SAMPLE_RATE / 2).numpy()] = False
+        return known
+
+    def stems(self, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
+        """Return the labelled sound and the other one as they are in the mixture, float32 (80000,) each."""
+        one = self.mixtures[clip.id]
+        target, other = (self.source.waveform(each).astype(np.float64) for each in (one.target, one.interferer))
+        other *= np.sqrt(level(target) / level(other) / 10 ** (one.ratio / 10))
+        gain = 1 / max(1.0, float(np.abs(target + other).max()))
+        return (gain * target).astype(np.float32), (gain * other).astype(np.float32)
+
+    @staticmethod
+    def _louder(event: torch.Tensor, rest: torch.Tensor, domain: Domain) -> np.ndarray:
+        """Mark bins (freq, time) in which the event is louder than the rest, and the mixture above its noise floor."""
+        parts = domain.stft(torch.stack([event, rest, event + rest])).abs()
+        audible = parts[2] > 10 ** (-FLOOR_DECIBEL / 20) * parts[2].max()
+        known: np.ndarray = ((parts[0] > parts[1]) & audible).numpy()
+        return known
+
+
+class _FromFolder(Mixtures):
+    reads_folder = True
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__((Esc10 if self.origin == Esc10.name else Esc50)(folder))
+
+
+class Esc50Mix(_FromFolder):
+    """Mixtures of ESC-50, read from its official layout."""
+
+    name = "esc50-mix"
+    origin = Esc50.name
+    licence = Esc50.licence
+
+
+class Esc10Mix(_FromFolder):
+    """Mixtures of ESC-10, read from ESC-50's official layout."""
+
+    name = "esc10-mix"
+    origin = Esc10.name
+    licence = Esc10.licence
+
+
+def level(waveform: np.ndarray) -> float:
+    """Mean power of the frames of a sound (samples,) that are within 60 dB of its loudest one."""
+    spectrum = audio.DOMAIN.stft(torch.from_numpy(waveform.astype(np.float32))[None])[0].abs().double()
+    power = (spectrum**2).mean(dim=0)
+    return float(power[power > 10 ** (-FLOOR_DECIBEL / 10) * power.max()].mean())
+
+
+def pair(clips: Sequence[Clip], seed: int) -> list[Mixture]:
+    """Give clips a partner of another class and of the same fold; each recording is a partner at most once.
+
+    Where there are fewer recordings than clips, recordings with few clips are targets first. Ratios are dealt in turn
+    within each class.
+
+    Args:
+        clips: in the order of their dataset.
+        seed: of the choice; the order of the clips does not matter.
+    """
+    folds: dict[str, set[int]] = defaultdict(set)
+    for clip in clips:
+        folds[clip.src_file].add(clip.fold)
+    alone = sorted((clip for clip in clips if len(folds[clip.src_file]) == 1), key=lambda clip: clip.id)
+    mixtures = {}
+    for fold in sorted({clip.fold for clip in alone}):
+        found = _partners([clip for clip in alone if clip.fold == fold], np.random.default_rng([seed, fold]))
+        found.sort(key=lambda two: two[0].label)
+        # Dealt in turn, class after class: balanced within each, and over the fold.
+        for turn, (target, interferer) in enumerate(found):
+            mixtures[target.id] = Mixture(target, interferer, RATIOS[turn % len(RATIOS)])
+    return [mixtures[clip.id] for clip in clips if clip.id in mixtures]
+
+
+def _partners(clips: Sequence[Clip], rng: np.random.Generator) -> list[tuple[Clip, Clip]]:
+    """Match the clips of one fold with recordings, as many as there are; targets in random order."""
+    recordings: dict[str, list[Clip]] = defaultdict(list)
+    earlier = []
+    for clip in clips:
+        earlier.append(len(recordings[clip.src_file]))
+        recordings[clip.src_file].append(clip)
+    chosen = [of_one[int(rng.integers(len(of_one)))] for of_one in recordings.values()]
+    impossible = 1e6
+    cost = rng.random((len(clips), len(chosen)))
+    cost += len(chosen) * np.array(earlier)[:, None]
+    for row, clip in enumerate(clips):
+        same = [clip.label == other.label or clip.src_file == other.src_file for other in chosen]
+        cost[row, same] = impossible
+    rows, columns = linear_sum_assignment(cost)
+    matched = [(clips[r], chosen[c]) for r, c in zip(rows, columns, strict=True) if cost[r, c] < impossible]
+    return [matched[place] for place in rng.permutation(len(matched))]

@@ -80,8 +80,7 @@ class Mixtures(Dataset):
         return self._louder(target, other, audio.DOMAIN)
 
     def ground_truth_at(self, clip: Clip, domain: Domain, samples: int | None = None) -> np.ndarray:
-        heard = (self._as_heard(stem, domain.sample_rate, samples) for stem in self.stems(clip))
-        target, other = map(torch.from_numpy, heard)
+        target, other = map(torch.from_numpy, self.stems_at(clip, domain.sample_rate, samples))
         known = self._louder(target, other, domain)
         known[(domain.frequencies > audio.SAMPLE_RATE / 2).numpy()] = False
         return known
@@ -93,6 +92,11 @@ class Mixtures(Dataset):
         other *= np.sqrt(level(target) / level(other) / 10 ** (one.ratio / 10))
         gain = 1 / max(1.0, float(np.abs(target + other).max()))
         return (gain * target).astype(np.float32), (gain * other).astype(np.float32)
+
+    def stems_at(self, clip: Clip, sample_rate: int, samples: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return both sounds, as `waveform_at` returns the clip."""
+        target, other = (self._as_heard(stem, sample_rate, samples) for stem in self.stems(clip))
+        return target, other
 
     @staticmethod
     def _louder(event: torch.Tensor, rest: torch.Tensor, domain: Domain) -> np.ndarray:

@@ -224,10 +224,10 @@ def test_from_the_hub(xaibench: Command, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(hub, "fetch", fetch)
     assert xaibench("classifiers", "add", "mine", "--from", "owner/model").code == 0
     assert checkpoint.resolve("mine", "esc10")[1].origin == f"hub owner/model at {source.name}"
-    ((repository, required, optional, remedy),) = asked
+    ((repository, layouts, remedy),) = asked
     assert repository == "owner/model"
-    assert required == [("embedding_model.ckpt",), ("classifier.ckpt",)]
-    assert optional == ("config.json", "labels.txt", "label_encoder.txt")
+    assert layouts[0].required == (("embedding_model.ckpt",), ("classifier.ckpt",))
+    assert layouts[0].optional == ("config.json", "labels.txt", "label_encoder.txt")
     assert remedy == "xaibench classifiers add mine --from FOLDER"
 
 

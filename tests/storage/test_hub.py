@@ -112,7 +112,7 @@ def recorded_waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def fetch(repository: str = "owner/model", optional: tuple[str, ...] = ("config.json", "labels.txt")) -> Path:
     """What the tests ask for."""
-    return hub.fetch(repository, [("model.safetensors", "weights.bin")], optional, "xaibench do FOLDER")
+    return hub.fetch(repository, [hub.Layout((("model.safetensors", "weights.bin"),), optional)], "xaibench do FOLDER")
 
 
 def test_named_files_of_one_commit(server: Hub) -> None:
@@ -190,6 +190,23 @@ def test_repositories_and_files_that_do_not_exist(server: Hub) -> None:
         CheckpointError, match=r"owner/model on the hub has no model\.safetensors or weights\.bin; down"
     ):
         fetch()
+
+
+def test_of_several_layouts_the_first_that_is_there_is_taken(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    layouts = [hub.Layout((("config.json",), ("a.ckpt", "b.ckpt")), ("labels.txt",)), hub.Layout((("weights.bin",),))]
+    folder = hub.fetch("owner/model", layouts, "xaibench do FOLDER")
+    assert (folder / "weights.bin").is_file()
+    assert not any("labels.txt" in path for path in server.asked)
+    (folder.parents[1] / ".no_exist").rename(folder.parents[1] / "forgotten")
+    point_client_to("http://127.0.0.1:9", monkeypatch)
+    assert hub.fetch("owner/model", layouts, "xaibench do FOLDER") == folder, "all of it is here, whatever else may be"
+    point_client_to(server.address, monkeypatch)
+    del server.files["weights.bin"]
+    server.commit = OTHER
+    with pytest.raises(
+        CheckpointError, match=r"has no a\.ckpt or b\.ckpt, and no weights\.bin; download config\.json, "
+    ):
+        hub.fetch("owner/model", layouts, "xaibench do FOLDER")
 
 
 def test_a_client_that_breaks_is_one_line(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

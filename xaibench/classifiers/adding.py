@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xaibench import registry
@@ -12,7 +13,7 @@ from xaibench.classifiers import checkpoint, references
 from xaibench.classifiers.checkpoint_format import CheckpointFormat, Source
 from xaibench.errors import CheckpointError
 from xaibench.sound.dataset import TEST_FOLDS, TRAIN_FOLDS, VALIDATION_FOLDS
-from xaibench.storage import provenance
+from xaibench.storage import hub, provenance
 from xaibench.storage.cards import NAME, file_hash
 
 
@@ -61,9 +62,12 @@ def add(config: AddClassifierConfig, force: bool = False) -> Added:
     _check_name(config.name, force)
     if config.temperature is not None and not (math.isfinite(config.temperature) and config.temperature > 0):
         raise CheckpointError(f"a temperature of {config.temperature:g} is no scale; give a positive number")
-    builder = _format_of(config.source.location)
-    reader: CheckpointFormat = registry.load("checkpoint_formats", builder)
-    found = reader.read(config.name, config.source)
+    formats: dict[str, CheckpointFormat] = {
+        name: registry.load("checkpoint_formats", name) for name in registry.names("checkpoint_formats")
+    }
+    source, origin = _fetched(config, list(formats.values()))
+    builder = _format_of(source.location, formats)
+    found = formats[builder].read(config.name, source)
     classifier, dataset = found.classifier, found.dataset
     card = checkpoint.Card(
         classifier=config.name,
@@ -86,7 +90,7 @@ def add(config: AddClassifierConfig, force: bool = False) -> Added:
         versions=provenance.versions(),
         builder=builder,
         geometry=found.geometry,
-        origin=found.origin,
+        origin=origin or found.origin,
         source_sha256={path.name: file_hash(path) for path in found.files},
     )
     folder = references.added_folder(config.name)
@@ -104,12 +108,23 @@ def _check_name(name: str, force: bool) -> None:
         raise CheckpointError(f"'{name}' has been added already, from {origin}; choose another name, or give --force")
 
 
-def _format_of(location: str) -> str:
+def _fetched(config: AddClassifierConfig, formats: Sequence[CheckpointFormat]) -> tuple[Source, str]:
+    """Fetch what is a repository of the hub, and say where it is from; empty for what is here."""
+    location = config.source.location
+    if not hub.is_repository(location) or Path(location).expanduser().exists():
+        return config.source, ""
+    layouts = [hub.Layout(one.required_files, one.optional_files) for one in formats if one.required_files]
+    folder = hub.fetch(location, layouts, f"xaibench classifiers add {config.name} --from FOLDER")
+    return replace(config.source, location=str(folder)), f"hub {location} at {folder.name}"
+
+
+def _format_of(location: str, formats: Mapping[str, CheckpointFormat]) -> str:
     """Return the first format that recognises a location."""
-    for name in registry.names("checkpoint_formats"):
-        if registry.load("checkpoint_formats", name).recognises(location):
+    for name, one in formats.items():
+        if one.recognises(location):
             return name
     raise CheckpointError(
-        f"{location} is neither a folder of a checkpoint, nor OWNER/NAME of a hub repository such as "
-        "speechbrain/focalnet-base-esc50, nor a function such as my_models:make"
+        f"{location} is neither a folder of a checkpoint (xaibench train, save_pretrained of transformers, or the "
+        "recipes of SpeechBrain), nor OWNER/NAME of a hub repository such as MIT/ast-finetuned-audioset-10-10-0.4593, "
+        "nor a function such as my_models:make"
     )

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from xaibench.classifiers.base import Classifier
+from xaibench.errors import CheckpointError, named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,15 +54,38 @@ class Source:
     sample_rate: int | None = None
 
 
+def class_names(labels: Path) -> tuple[str, ...]:
+    """Read a file of class names, one a line.
+
+    Raises:
+        CheckpointError: it cannot be read, names none, or one of them twice.
+    """
+    try:
+        names = tuple(line.strip() for line in labels.read_text("utf-8").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{labels} cannot be read ({named(error)}); expected a class name a line") from error
+    if not names or len(set(names)) < len(names):
+        raise CheckpointError(f"{labels} names no classes, or one of them twice; expected a class name a line")
+    return names
+
+
 class CheckpointFormat(abc.ABC):
     """A format of another project; an instance is registered in the entry-point group `xaibench.checkpoint_formats`.
 
     The card of a classifier that was added from such a format names it as `builder`.
+
+    Attributes:
+        required_files: names of the files of a repository on the hub; of each group of alternatives the first that is
+            there. Empty where the format is not one of repositories.
+        optional_files: what is fetched beside them if it is there.
     """
+
+    required_files: tuple[tuple[str, ...], ...] = ()
+    optional_files: tuple[str, ...] = ()
 
     @abc.abstractmethod
     def recognises(self, location: str) -> bool:
-        """Tell whether a location looks like this format."""
+        """Tell whether a location, a folder or code, looks like this format; repositories are fetched into a folder."""
 
     @abc.abstractmethod
     def read(self, name: str, source: Source) -> ForeignCheckpoint:

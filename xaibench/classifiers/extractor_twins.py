@@ -128,6 +128,7 @@ _TWINS: dict[str, Callable[[Any], nn.Module]] = {
     "SeamlessM4TFeatureExtractor": StackedFilterBank,
     "WhisperFeatureExtractor": WhisperSpectrogram,
 }
+EXTRACTORS = frozenset(_TWINS)
 
 
 def twin_of(extractor: Any) -> nn.Module:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from xaibench.classifiers.base import Classifier
-from xaibench.classifiers.checkpoint_format import CheckpointFormat, ForeignCheckpoint, Source
+from xaibench.classifiers.checkpoint_format import CheckpointFormat, ForeignCheckpoint, Source, class_names
 from xaibench.classifiers.state_dicts import read_state
 from xaibench.classifiers.wrapped import wrap
 from xaibench.errors import CheckpointError, named, one_line
@@ -37,12 +37,14 @@ class FactoryFormat(CheckpointFormat):
     def read(self, name: str, source: Source) -> ForeignCheckpoint:
         geometry: dict[str, Any] = {_FACTORY: source.location, _FOLDER: str(Path.cwd()), _RATE: source.sample_rate}
         made = _make(geometry)
+        classes = made.classes if isinstance(made, Classifier) else ()
         if not isinstance(made, Classifier):
             if source.labels is None or source.sample_rate is None:
                 raise CheckpointError(
                     f"{source.location} makes a torch module, which does not say its classes and sample rate; give "
                     "--labels FILE (a class a line, in the order of the logits) and --sample-rate HZ"
                 )
+            classes = class_names(source.labels)
         elif source.labels is not None or source.sample_rate is not None:
             raise CheckpointError(
                 f"{source.location} makes a classifier, which says its classes and sample rate itself; leave out "
@@ -51,7 +53,6 @@ class FactoryFormat(CheckpointFormat):
         if source.weights is not None:
             module = made if not isinstance(made, Classifier) else getattr(made, "net", made)
             _load(module, source.weights)
-        classes = made.classes if isinstance(made, Classifier) else _classes(source.labels)
         return ForeignCheckpoint(
             classifier=_finish(name, made, classes, geometry),
             dataset="",
@@ -109,14 +110,3 @@ def _load(module: nn.Module, path: Path) -> None:
         module.load_state_dict(state)
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit {type(module).__name__}: {one_line(error, -1)}") from error
-
-
-def _classes(labels: Path | None) -> tuple[str, ...]:
-    assert labels is not None
-    try:
-        names = tuple(line.strip() for line in labels.read_text("utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{labels} cannot be read ({named(error)}); expected a class name a line") from error
-    if not names or len(set(names)) < len(names):
-        raise CheckpointError(f"{labels} names no classes, or one of them twice; expected a class name a line")
-    return names

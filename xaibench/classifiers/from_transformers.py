@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from xaibench.classifiers.base import Activation, Classifier
@@ -29,6 +32,7 @@ _AST_SPECIAL_TOKENS = 2  # CLS and distillation
 # Kaldi's frames begin every 10 ms and last 25.
 _FRAME_SECONDS, _FIRST_CENTRE_SECONDS = 0.01, 0.0125
 _MULTI_LABEL = "multi_label_classification"
+_OF_TRAINING = "masked_spec_embed"  # takes the place of what is masked in training, and is in no file of some models
 
 
 def from_transformers(
@@ -40,7 +44,7 @@ def from_transformers(
     activation: Activation | None = None,
     temperature: float = 1.0,
     name: str | None = None,
-) -> Classifier:
+) -> TransformersClassifier:
     """Make a sound classifier of an audio-classification model of transformers.
 
     What its feature extractor does is done in torch, inside the classifier, so that gradients reach the waveform. The
@@ -67,13 +71,31 @@ def from_transformers(
             f"a {called} alone does not tell how sound becomes its input; give extractor="
             "AutoFeatureExtractor.from_pretrained(...), or the name of the model in place of the object"
         )
-    config: Any = getattr(model, "config", None)
-    if not isinstance(model, nn.Module) or not hasattr(config, "id2label"):
+    if not isinstance(model, nn.Module) or not hasattr(getattr(model, "config", None), "id2label"):
         raise ClassifierError(f"a {called} is no audio classifier of transformers; see xb.wrap for other models")
+    named_so = called if name is None else name
+    classifier = put_together(named_so, model, extractor, classes, samples, activation, temperature)
+    if not try_out(classifier, gradients=True):
+        raise ClassifierError(f"no gradients reach the waveform through {called}; wrap it with xb.wrap")
+    classifier.find_tokens()
+    return classifier
+
+
+def put_together(
+    name: str,
+    model: Any,
+    extractor: Any,
+    classes: Sequence[str] | None,
+    samples: int | None = None,
+    activation: Activation | None = None,
+    temperature: float = 1.0,
+) -> TransformersClassifier:
+    """Make a classifier of a model and its extractor, frozen, and ask it nothing; the arguments are as above."""
+    config = model.config
     own = tuple(str(config.id2label[i]) for i in sorted(config.id2label))
     several = getattr(config, "problem_type", None) == _MULTI_LABEL
     classifier = TransformersClassifier(
-        called if name is None else name,
+        name,
         own if classes is None else tuple(classes),
         model,
         extractor,
@@ -82,9 +104,6 @@ def from_transformers(
         temperature,
     )
     freeze(classifier)
-    if not try_out(classifier, gradients=True):
-        raise ClassifierError(f"no gradients reach the waveform through {called}; wrap it with xb.wrap")
-    classifier.find_tokens()
     return classifier
 
 
@@ -93,6 +112,7 @@ class TransformersClassifier(Classifier):
 
     Attributes:
         net: the model.
+        extractor: its feature extractor, which is not asked.
         front_end: the twin of its feature extractor.
         patch_grid: tokens along (freq, time); (1, n) where they are stretches of time.
         special_tokens: tokens before those.
@@ -113,7 +133,7 @@ class TransformersClassifier(Classifier):
         temperature: float,
     ) -> None:
         super().__init__(name, "sound", classes, temperature)
-        self.net, self.front_end = net, twin_of(extractor)
+        self.net, self.extractor, self.front_end = net, extractor, twin_of(extractor)
         self.activation, self.sample_rate = activation, int(extractor.sampling_rate)
         self.samples = clip_samples(self.sample_rate) if samples is None else samples
         self.domain = Domain.at(self.sample_rate)
@@ -195,14 +215,41 @@ class TransformersClassifier(Classifier):
 def _loaded(name: str, extractor: Any) -> tuple[Any, Any]:
     from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
+    known: dict[str, Any] = {"trust_remote_code": False}  # nothing that a stranger has put beside the weights is run
     try:
-        model = AutoModelForAudioClassification.from_pretrained(name)
-        return model, extractor or AutoFeatureExtractor.from_pretrained(name)
-    except (OSError, ValueError, ImportError) as error:
+        with _silent():
+            model, found = AutoModelForAudioClassification.from_pretrained(
+                name, dtype=torch.float32, output_loading_info=True, **known
+            )
+        extractor = extractor or AutoFeatureExtractor.from_pretrained(name, **known)
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
         raise ClassifierError(
             f"{name} cannot be loaded as an audio classifier ({named(error)}); give a folder that holds it, or the "
             "name of one on the hub with a connection to it"
         ) from error
+    lacking = sorted(key for key in found["missing_keys"] if not key.endswith(_OF_TRAINING))
+    if lacking:  # transformers would draw them at random
+        raise ClassifierError(
+            f"{name} holds no weights for {', '.join(lacking[:3])}: it is no {type(model).__name__} that was "
+            "trained to classify; give one that was"
+        )
+    return model, extractor
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Let transformers neither draw a bar nor list the tensors that a file lacks; these are an error here."""
+    from transformers.utils import logging
+
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
 
 
 def _hash_of(facts: Any) -> str:

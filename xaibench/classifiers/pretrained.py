@@ -39,7 +39,7 @@ def folder_of(reference: str, classifier: str) -> Path | None:
     if not hub.is_repository(reference) or reference.partition("/")[0] in registry.names("datasets"):
         return None
     remedy = f"xaibench train --classifier {classifier} --init FOLDER"
-    return hub.fetch(reference, [(CONFIG,), (SAFETENSORS, PICKLED)], (), remedy)
+    return hub.fetch(reference, [hub.Layout(((CONFIG,), (SAFETENSORS, PICKLED)))], remedy)
 
 
 def initialise(model: Classifier, folder: Path, reference: str) -> str:

@@ -12,7 +12,6 @@ from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.checkpoint_format import CheckpointFormat, ForeignCheckpoint, Source
 from xaibench.errors import CheckpointError
 from xaibench.speechbrain import classifiers, files
-from xaibench.storage import hub
 
 _ESC10 = frozenset(
     "dog chainsaw crackling_fire helicopter rain crying_baby clock_tick sneezing rooster sea_waves".split()  # noqa: SIM905
@@ -22,11 +21,11 @@ _ESC10 = frozenset(
 class RecipeFormat(CheckpointFormat):
     """`embedding_model.ckpt` and `classifier.ckpt`, with class names and perhaps a config beside them."""
 
+    required_files = tuple((name,) for name in files.REQUIRED)
+    optional_files = files.OPTIONAL
+
     def recognises(self, location: str) -> bool:
-        folder = Path(location).expanduser()
-        if folder.exists():
-            return any((folder / name).is_file() for name in files.REQUIRED)
-        return hub.is_repository(location)
+        return any((Path(location).expanduser() / name).is_file() for name in files.REQUIRED)
 
     def read(self, name: str, source: Source) -> ForeignCheckpoint:
         if source.weights is not None or source.sample_rate is not None:
@@ -34,7 +33,7 @@ class RecipeFormat(CheckpointFormat):
                 "--weights and --sample-rate are for --from package.module:factory; a checkpoint of the recipes has "
                 "its weights in its folder, and hears 16,000 Hz"
             )
-        folder, origin = _folder_of(name, source.location)
+        folder = Path(source.location).expanduser()
         found = files.read(folder, source.labels)
         return ForeignCheckpoint(
             classifier=classifiers.from_files(found, name, folder),
@@ -42,7 +41,7 @@ class RecipeFormat(CheckpointFormat):
             geometry=classifiers.geometry_of(found),
             precision=torch.float16 if found.half else torch.float32,
             files=tuple(folder / one for one in (*files.REQUIRED, *files.OPTIONAL) if (folder / one).is_file()),
-            origin=origin,
+            origin=str(folder.resolve()),
             assumed_classes=found.assumed_classes,
         )
 
@@ -51,16 +50,6 @@ class RecipeFormat(CheckpointFormat):
 
 
 FORMAT = RecipeFormat()
-
-
-def _folder_of(name: str, source: str) -> tuple[Path, str]:
-    """Return the folder with the files, and where they are from."""
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        return folder, str(folder.resolve())
-    remedy = f"xaibench classifiers add {name} --from FOLDER"
-    found = hub.fetch(source, [(one,) for one in files.REQUIRED], files.OPTIONAL, remedy)
-    return found, f"hub {source} at {found.name}"
 
 
 def _dataset(classes: tuple[str, ...]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from xaibench.errors import CheckpointError, one_line
@@ -17,13 +18,29 @@ def is_repository(reference: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", reference) is not None
 
 
-def fetch(repository: str, required: Sequence[Sequence[str]], optional: Sequence[str], remedy: str) -> Path:
+@dataclass(frozen=True)
+class Layout:
+    """Which files of a repository are wanted.
+
+    Attributes:
+        required: groups of alternative file names; of each group the first that exists is downloaded.
+        optional: file names that are downloaded if they exist.
+    """
+
+    required: tuple[tuple[str, ...], ...]
+    optional: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        extra = f" (and, if they exist, {', '.join(self.optional)})" if self.optional else ""
+        return ", ".join(" or ".join(group) for group in self.required) + extra
+
+
+def fetch(repository: str, layouts: Sequence[Layout], remedy: str) -> Path:
     """Download files of a repository into the hub's own cache, or find them there without a network.
 
     Args:
         repository: OWNER/NAME.
-        required: groups of alternative file names; of each group the first that exists is downloaded.
-        optional: file names that are downloaded if they exist.
+        layouts: which files; the first layout is taken whose required files the repository has.
         remedy: the command for files that were downloaded by hand into a folder FOLDER.
 
     Returns:
@@ -36,30 +53,50 @@ def fetch(repository: str, required: Sequence[Sequence[str]], optional: Sequence
     from huggingface_hub import constants
 
     unreachable = _unreachable(constants.ENDPOINT)
-    names = ", ".join(" or ".join(group) for group in required)
-    extra = f" (and, if they exist, {', '.join(optional)})" if optional else ""
     by_hand = (
-        f"download {names}{extra} from {constants.ENDPOINT}/{repository}/tree/main into a folder FOLDER, then give "
-        f"'{remedy}'"
+        f"download {'; or '.join(map(str, layouts))} from {constants.ENDPOINT}/{repository}/tree/main into a folder "
+        f"FOLDER, then give '{remedy}'"
     )
-    commit: str | None = None
-    folder = Path()
-    try:
-        for group in [*required, *((name,) for name in optional)]:
-            found = None
-            for name in group:
-                found = found or _file(repository, name, commit, offline=bool(unreachable))
+    snapshot = _Snapshot(repository, offline=bool(unreachable))
+    lacking: list[str] = []
+    failure: Exception | None = None
+    for layout in layouts:
+        try:
+            missing = next((group for group in layout.required if not snapshot.has(group)), None)
+            if missing is None:
+                for name in layout.optional:
+                    snapshot.has((name,))
+                return snapshot.folder
+            lacking.append(" or ".join(missing))
+        except Exception as error:  # the client raises its own, httpx's and the system's errors
+            failure = failure or error  # without a network the files of another layout may be here
+    if failure is not None:
+        reason = unreachable or f"{type(failure).__name__}: {one_line(failure)}"
+        raise CheckpointError(f"{repository} cannot be fetched from the hub ({reason}); {by_hand}") from failure
+    raise CheckpointError(f"{repository} on the hub has no {', and no '.join(lacking)}; {by_hand}")
+
+
+class _Snapshot:
+    """The files of one commit of a repository, fetched one by one.
+
+    Attributes:
+        folder: where they are, as soon as there is one.
+    """
+
+    def __init__(self, repository: str, offline: bool) -> None:
+        self._repository, self._offline = repository, offline
+        self._commit: str | None = None
+        self.folder = Path()
+
+    def has(self, names: Sequence[str]) -> bool:
+        """Fetch the first of several files that exists, and tell whether one does."""
+        for name in names:
+            found = _file(self._repository, name, self._commit, self._offline)
             if found is not None:
-                folder = found.parent
-                commit = commit or folder.name
-            elif group in required:
-                raise CheckpointError(f"{repository} on the hub has no {' or '.join(group)}; {by_hand}")
-    except CheckpointError:
-        raise
-    except Exception as error:  # the client raises its own, httpx's and the system's errors
-        reason = unreachable or f"{type(error).__name__}: {one_line(error)}"
-        raise CheckpointError(f"{repository} cannot be fetched from the hub ({reason}); {by_hand}") from error
-    return folder
+                self.folder = found.parent
+                self._commit = self.folder.name
+                return True
+        return False
 
 
 def _unreachable(endpoint: str) -> str:

@@ -87,6 +87,22 @@ def test_version(xaibench: Command) -> None:
     assert xaibench("--version").out == f"xaibench {package.__version__}\n"
 
 
+def test_a_file_in_place_of_a_name_leads_to_a_model_of_ones_own(xaibench: Command, tmp_path: Path) -> None:
+    (tmp_path / "my.pt").write_bytes(b"weights")
+    (tmp_path / "net.onnx").write_bytes(b"graph")
+    for file, weights in (
+        ("my.pt", " --weights my.pt"),
+        ("gone.safetensors", " --weights gone.safetensors"),
+        ("net.onnx", ""),
+    ):
+        done = xaibench("run", "-m", "saliency", "-c", file)
+        assert done.code == 2 and done.out == ""
+        error, remedy = done.error_lines
+        assert error == f"Error: {file} is a file, which does not say what network it is of, and what it hears"
+        assert f"'xaibench classifiers add NAME --from my_models:make{weights}'" in remedy
+        assert "docs/bring-your-model.md" in remedy and "xaibench.wrap" in remedy
+
+
 def test_what_the_user_must_mend_is_one_line(
     xaibench: Command, tmp_path: Path, small_esc50: Path, weights: Path
 ) -> None:

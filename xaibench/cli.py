@@ -155,6 +155,8 @@ def _fail(error: Exception, line: str, code: int = 2) -> NoReturn:
 
         sys.stderr.write("".join(traceback.format_exception(error)))
     _note(f"Error: {line}", style="red")
+    for remedy in getattr(error, "__notes__", ()):
+        _note(remedy)
     sys.exit(code)
 
 

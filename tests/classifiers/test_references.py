@@ -85,7 +85,7 @@ def test_a_name_comes_before_a_folder_that_is_called_so(home: Path) -> None:
         ("cnn-micro", None, ["several datasets; give esc10/cnn-micro, esc50/cnn-micro, synth/cnn-micro"]),
         ("esc10/vit-mikro", "synth", ["no weights of vit-mikro are shipped for esc10; there are esc10/cnn-micro, "]),
         ("./nowhere", "synth", ["./nowhere holds no card.json", "'xaibench train'", "'xaibench classifiers' lists"]),
-        ("owner/model", "synth", ["owner/model holds no card.json"]),
+        ("owner/model", "synth", ["owner/model holds no card.json", "classifiers add NAME --from owner/model'"]),
     ],
 )
 def test_what_means_nothing_names_the_remedy(reference: str, dataset: str | None, words: list[str]) -> None:

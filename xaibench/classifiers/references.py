@@ -11,9 +11,12 @@ from typing import Any
 from xaibench import registry
 from xaibench.errors import CheckpointError
 from xaibench.sound.dataset import data_option
+from xaibench.storage import hub
 from xaibench.storage.user_folders import data_folder
 
 CARD = "card.json"
+_CONFIG = "config.json"  # of transformers
+_WEIGHTS = frozenset({".pt", ".pth", ".ckpt", ".bin", ".safetensors"})
 
 
 def find(reference: str, dataset: str | None) -> Path:
@@ -44,15 +47,33 @@ def find(reference: str, dataset: str | None) -> Path:
     folder = Path(reference).expanduser()
     if (folder / CARD).is_file():
         return folder
+    if folder.is_file() or folder.suffix in _WEIGHTS:
+        raise _of_your_own(reference, folder.suffix)
     if not slash:
         registry.entry("classifiers", reference)  # raises with the nearest name
     if owner in registry.names("datasets") and not folder.exists():
         raise CheckpointError(f"no weights of {name} are shipped for {owner}; there are {_listed(shipped())}")
+    if (folder / _CONFIG).is_file() or (hub.is_repository(reference) and not folder.exists()):
+        raise CheckpointError(
+            f"{reference} holds no {CARD}; if it is a model of transformers or of SpeechBrain's recipes, add it under a "
+            f"name first: 'xaibench classifiers add NAME --from {reference}'"
+        )
     raise CheckpointError(
         f"{reference} holds no {CARD}; expected a folder written by 'xaibench train', a name that "
         "'xaibench classifiers' lists, or DATASET/NAME of shipped weights. To bring a model of your own: 'xaibench "
         "classifiers add NAME --from my_module:make_model --weights FILE', or xaibench.wrap(model, ...) in Python"
     )
+
+
+def _of_your_own(reference: str, suffix: str) -> CheckpointError:
+    """Say how a model of one's own is brought by whom gives its file in place of a name; the note is a second line."""
+    weights = f" --weights {reference}" if suffix in _WEIGHTS else ""
+    error = CheckpointError(f"{reference} is a file, which does not say what network it is of, and what it hears")
+    error.add_note(
+        f"To bring your model: 'xaibench classifiers add NAME --from my_models:make{weights}', where make() in "
+        "my_models.py makes it; then '-c NAME' (docs/bring-your-model.md; in Python, xaibench.wrap(model, ...))"
+    )
+    return error
 
 
 def brings_weights(name: str) -> bool:

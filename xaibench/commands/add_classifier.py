@@ -18,8 +18,8 @@ def add(
         str,
         typer.Option(
             "--from",
-            help="A function of yours that makes the model; or a folder with embedding_model.ckpt and classifier.ckpt; "
-            "or a hub repository that has these.",
+            help="A function of yours that makes the model; or a folder that xaibench train, save_pretrained of "
+            "transformers or SpeechBrain's recipes wrote; or a hub repository of these two.",
             metavar="PACKAGE.MODULE:FUNCTION|FOLDER|OWNER/NAME",
         ),
     ],
@@ -53,13 +53,15 @@ def add(
     """Add a classifier under a name that every command knows, and that labels its results.
 
     A function of yours (package.module:function, without arguments) makes a torch module from waveforms (batch,
-    samples) to logits, or what xaibench.wrap returns; docs/bring-your-model.md has examples. Or take a checkpoint in
-    the format of SpeechBrain's ESC-50 recipes: its files are checked and converted to safetensors, and no code in them
-    is run (docs/classifiers.md).
+    samples) to logits, or what xaibench.wrap returns; docs/bring-your-model.md has examples. Or take an audio
+    classifier of transformers with its feature extractor, or a checkpoint in the format of SpeechBrain's ESC-50 recipes
+    (docs/classifiers.md). Files are checked and converted to safetensors, and no code in them is run.
 
     [bold]Examples[/bold]
 
     xaibench classifiers add mine --from my_models:make --weights mine.pt --labels classes.txt --sample-rate 32000
+
+    xaibench classifiers add my-ast --from MIT/ast-finetuned-audioset-10-10-0.4593
 
     xaibench classifiers add focalnet-esc50 --from speechbrain/focalnet-base-esc50
 

@@ -55,8 +55,8 @@ def find(reference: str, dataset: str | None) -> Path:
         raise CheckpointError(f"no weights of {name} are shipped for {owner}; there are {_listed(shipped())}")
     if (folder / _CONFIG).is_file() or (hub.is_repository(reference) and not folder.exists()):
         raise CheckpointError(
-            f"{reference} holds no {CARD}; if it is a model of transformers or of SpeechBrain's recipes, add it under a "
-            f"name first: 'xaibench classifiers add NAME --from {reference}'"
+            f"{reference} holds no {CARD}; if it is a model of transformers or of SpeechBrain's recipes, add it "
+            f"under a name first: 'xaibench classifiers add NAME --from {reference}'"
         )
     raise CheckpointError(
         f"{reference} holds no {CARD}; expected a folder written by 'xaibench train', a name that "

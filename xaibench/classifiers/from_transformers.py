@@ -24,6 +24,7 @@ from xaibench.errors import ClassifierError, named
 from xaibench.sound.audio import clip_samples
 from xaibench.sound.batch import Batch
 from xaibench.sound.domain import Domain
+from xaibench.sound.randomness import undrawn
 from xaibench.storage import identity
 from xaibench.storage.identity import Identity
 
@@ -159,7 +160,7 @@ class TransformersClassifier(Classifier):
 
     def bare(self, waveform: Tensor) -> Tensor:
         """Ask the model about waveforms (batch, samples)."""
-        logits: Tensor = self.net(**self.front_end(waveform)).logits
+        logits: Tensor = self._answer(waveform).logits
         return logits
 
     @torch.inference_mode()
@@ -201,12 +202,17 @@ class TransformersClassifier(Classifier):
     def code_identity(self) -> Identity:
         return identity.joined(super().code_identity(), identity.of_object((type(self.net),)))
 
+    def _answer(self, waveform: Tensor, **wanted: bool) -> Any:
+        # Up to transformers 5.22 layers that could be dropped in training draw a number in evaluation, too, and ignore it.
+        with undrawn():
+            return self.net(**self.front_end(waveform), **wanted)
+
     def _attentions(self, waveform: Tensor) -> list[Tensor]:
         """Take the eager path, the only one on which there are weights, and leave it again."""
         before = self.net.config._attn_implementation
         self.net.set_attn_implementation("eager")
         try:
-            found = self.net(**self.front_end(waveform), output_attentions=True).attentions
+            found = self._answer(waveform, output_attentions=True).attentions
         finally:
             self.net.set_attn_implementation(before)
         return list(found)

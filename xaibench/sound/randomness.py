@@ -44,6 +44,19 @@ def restore(states: RandomStates) -> None:
 
 
 @contextmanager
+def undrawn() -> Iterator[None]:
+    """Restore torch's global random state after the block, as if nothing had been drawn in it."""
+    on_cpu = torch.get_rng_state()
+    on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    try:
+        yield
+    finally:
+        torch.set_rng_state(on_cpu)
+        if on_gpu:
+            torch.cuda.set_rng_state_all(on_gpu)
+
+
+@contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed all global random states inside the block, and restore them afterwards, even after an exception."""
     former = random_states()

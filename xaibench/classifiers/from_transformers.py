@@ -203,7 +203,7 @@ class TransformersClassifier(Classifier):
         return identity.joined(super().code_identity(), identity.of_object((type(self.net),)))
 
     def _answer(self, waveform: Tensor, **wanted: bool) -> Any:
-        # Up to transformers 5.22 layers that could be dropped in training draw a number in evaluation, too, and ignore it.
+        # Up to transformers 5.22, layers that may be dropped in training draw a number in evaluation, too, for nothing.
         with undrawn():
             return self.net(**self.front_end(waveform), **wanted)
 

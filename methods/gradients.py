@@ -1,13 +1,11 @@
 """Gradient methods through Captum, for every classifier that gives gradients.
 
-The baseline is always silence (x = 0), because the masks of the metrics silence bins too. Where the classifier hears
-sound, the gradient goes through the synthesis of the picture (`path=sound`), because that is what is scored. With
-`path=direct` a classifier that reads pictures is differentiated as if it were fed the picture.
+The baseline is silence (x = 0), because the masks of the metrics silence bins too, or another fill (`_baseline`).
+Where the classifier hears sound, the gradient goes through the synthesis of the picture (`path=sound`), because that is
+what is scored. With `path=direct` a classifier that reads pictures is differentiated as if it were fed the picture.
 """
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import captum.attr
 import torch
@@ -17,7 +15,9 @@ from xaibench.classifiers.base import Classifier
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.sound.batch import Batch
+from xaibench.sound.fills import SILENCE
 
+from ._baseline import BASELINES, Attributed, attributed
 from ._captum import INTERNAL_BATCH, TargetScore, per_clip
 from ._gains import gain_gradient, integrated_gain_gradients
 
@@ -29,11 +29,9 @@ class _Gradient(Explainer):
 
     requires = frozenset({"gradients"})
     parameters = {"path": "sound"}
-    choices = {"path": PATHS, "baseline": ("silence",)}
+    choices = {"path": PATHS, "baseline": BASELINES}
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        if self.parameters["path"] == "direct" and batch.heard:
-            batch = replace(batch, phase=None, waveform=None)
         maps = self.attribute(classifier, batch, target)
         return Explanation(maps.detach().float(), batch.picture_shape)
 
@@ -41,6 +39,11 @@ class _Gradient(Explainer):
         if self.parameters["path"] == "direct" and "picture" not in classifier.capabilities:
             return f"cannot take the direct path: {classifier.name} hears sound and reads no pictures; use path=sound"
         return super().refusal(classifier, has_ground_truth)
+
+    def function(self, classifier: Classifier, batch: Batch) -> Attributed:
+        """Return the function of clips that is attributed, and where."""
+        baseline = self.parameters.get("baseline", SILENCE)
+        return attributed(classifier, batch, baseline, direct=self.parameters["path"] == "direct")
 
     def attribute(self, classifier: Classifier, batch: Batch, target: Tensor) -> Tensor:
         """Attribute pictures: maps (batch, freq, time)."""
@@ -54,9 +57,9 @@ class Saliency(_Gradient):
     polarity = "absolute"
 
     def attribute(self, classifier: Classifier, batch: Batch, target: Tensor) -> Tensor:
-        method = captum.attr.Saliency(TargetScore(classifier, batch.samples))
-        x = batch.x.clone().requires_grad_()
-        return method.attribute(x, target, abs=False, additional_forward_args=batch.phase)
+        of = self.function(classifier, batch)
+        x = of.inputs.clone().requires_grad_()
+        return captum.attr.Saliency(of.score).attribute(x, target, abs=False, additional_forward_args=of.extra)
 
 
 class InputXGradient(_Gradient):
@@ -69,11 +72,11 @@ class InputXGradient(_Gradient):
     polarity = "positive"
 
     def attribute(self, classifier: Classifier, batch: Batch, target: Tensor) -> Tensor:
-        score = TargetScore(classifier, batch.samples)
         if "picture" not in classifier.capabilities:
-            return gain_gradient(score, batch, target)
-        x = batch.x.clone().requires_grad_()
-        return captum.attr.InputXGradient(score).attribute(x, target, additional_forward_args=batch.phase)
+            return gain_gradient(TargetScore(classifier, batch.samples), batch, target)
+        of = self.function(classifier, batch)
+        x = of.inputs.clone().requires_grad_()
+        return captum.attr.InputXGradient(of.score).attribute(x, target, additional_forward_args=of.extra)
 
 
 class IntegratedGradients(_Gradient):
@@ -81,21 +84,23 @@ class IntegratedGradients(_Gradient):
     reference = "Sundararajan, Taly, Yan, arXiv 1703.01365"
     description = (
         "log magnitude times the mean gradient along the straight line from silence (Gauss-Legendre); of a classifier "
-        "that does not read the picture, the integral of the gain's gradient as the clip is faded in, evenly in dB"
+        "that does not read the picture, the integral of the gain's gradient as the clip is faded in, evenly in dB; "
+        "with another baseline, the mean gradient along each bin's share of the clip, as that grows from 0 to 1"
     )
     polarity = "positive"
     parameters = {"path": "sound", "steps": 32, "baseline": "silence"}
 
     def attribute(self, classifier: Classifier, batch: Batch, target: Tensor) -> Tensor:
-        score, steps = TargetScore(classifier, batch.samples), self.parameters["steps"]
-        if "picture" not in classifier.capabilities:
-            return integrated_gain_gradients(score, batch, target, steps)
+        steps = self.parameters["steps"]
+        if "picture" not in classifier.capabilities and self.parameters["baseline"] == SILENCE:
+            return integrated_gain_gradients(TargetScore(classifier, batch.samples), batch, target, steps)
+        of = self.function(classifier, batch)
         # Captum needs at least one step of every clip in its internal batch.
         internal = max(INTERNAL_BATCH, len(batch))
-        return captum.attr.IntegratedGradients(score).attribute(
-            batch.x.clone(),
+        return captum.attr.IntegratedGradients(of.score).attribute(
+            of.inputs.clone(),
             target=target,
-            additional_forward_args=batch.phase,
+            additional_forward_args=of.extra,
             n_steps=steps,
             internal_batch_size=internal,
         )
@@ -109,20 +114,19 @@ class SmoothGrad(_Gradient):
     parameters = {"path": "sound", "samples": 24, "noise_level": 0.15}
 
     def attribute(self, classifier: Classifier, batch: Batch, target: Tensor) -> Tensor:
-        method = captum.attr.NoiseTunnel(captum.attr.Saliency(TargetScore(classifier, batch.samples)))
-
         def attribute(clip: Batch, c: Tensor) -> Tensor:
+            of = self.function(classifier, clip)
             # The paper's noise level is relative to the input's range.
-            spread = float(self.parameters["noise_level"] * (clip.x.max() - clip.x.min()))
-            return method.attribute(
-                clip.x.clone(),
+            spread = self.parameters["noise_level"] * of.span
+            return captum.attr.NoiseTunnel(captum.attr.Saliency(of.score)).attribute(
+                of.inputs.clone(),
                 nt_type="smoothgrad",
                 nt_samples=self.parameters["samples"],
                 nt_samples_batch_size=min(INTERNAL_BATCH, self.parameters["samples"]),
                 stdevs=max(spread, 1e-12),
                 target=c,
                 abs=False,
-                additional_forward_args=clip.phase,
+                additional_forward_args=of.extra,
             )
 
         return per_clip(batch, target, "smoothgrad", attribute)
@@ -131,26 +135,26 @@ class SmoothGrad(_Gradient):
 class GradientShap(_Gradient):
     title = "GradientSHAP"
     reference = "Lundberg, Lee, arXiv 1705.07874; Erion et al., arXiv 1906.10670"
-    description = "log magnitude times the mean gradient at random points between silence and noisy copies"
+    description = "log magnitude times the mean gradient at random points between the baseline and noisy copies"
     polarity = "positive"
     parameters = {"path": "sound", "samples": 24, "noise_level": 0.05, "baseline": "silence"}
 
     def attribute(self, classifier: Classifier, batch: Batch, target: Tensor) -> Tensor:
-        method = captum.attr.GradientShap(TargetScore(classifier, batch.samples))
         draws = self.parameters["samples"]
 
         def attribute(clip: Batch, c: Tensor) -> Tensor:
-            spread = float(self.parameters["noise_level"] * (clip.x.max() - clip.x.min()))
+            of = self.function(classifier, clip)
+            method, spread = captum.attr.GradientShap(of.score), self.parameters["noise_level"] * of.span
             total = torch.zeros_like(clip.x)
             for start in range(0, draws, INTERNAL_BATCH):
                 count = min(INTERNAL_BATCH, draws - start)
                 part = method.attribute(
-                    clip.x,
-                    baselines=torch.zeros_like(clip.x),
+                    of.inputs,
+                    baselines=torch.zeros_like(of.inputs),
                     n_samples=count,
                     stdevs=max(spread, 1e-12),
                     target=c,
-                    additional_forward_args=clip.phase,
+                    additional_forward_args=of.extra,
                 )
                 total += part.detach().float() * (count / draws)
             return total

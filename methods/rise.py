@@ -14,8 +14,8 @@ from xaibench.explaining.explanation import Explanation
 from xaibench.sound.batch import Batch
 from xaibench.sound.cells import cell_sides
 
-from ._asking import scores_of_scaled
-from ._captum import INTERNAL_BATCH, TargetScore
+from ._baseline import BASELINES, attributed
+from ._captum import INTERNAL_BATCH
 
 
 class Rise(Explainer):
@@ -27,20 +27,21 @@ class Rise(Explainer):
     )
     polarity = "positive"
     forwards_parameter = "masks"
-    parameters = {"masks": 500, "cells": (8, 8), "keep": 0.5}
+    parameters = {"masks": 500, "cells": (8, 8), "keep": 0.5, "baseline": "silence"}
+    choices = {"baseline": BASELINES}
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        score = TargetScore(classifier, batch.samples)
         sides = cell_sides(batch.picture_shape, self.parameters["cells"])
         maps = []
         for i in range(len(batch)):
             clip, generator = batch.slice(i, i + 1), batch.generator(i, "rise")
+            of = attributed(classifier, clip, self.parameters["baseline"])
             cells = torch.rand(self.parameters["masks"], *sides, generator=generator) < self.parameters["keep"]
             shifts = torch.rand(self.parameters["masks"], 2, generator=generator)
             total, coverage = torch.zeros_like(clip.x[0]), torch.zeros_like(clip.x[0])
             for some, places in zip(cells.split(INTERNAL_BATCH), shifts.split(INTERNAL_BATCH), strict=True):
                 masks = smooth_masks(some.to(total), places, batch.picture_shape)
-                logits = scores_of_scaled(score, clip, masks)
+                logits = of.answers(masks)
                 sigmoid = classifier.activation == "sigmoid"
                 probabilities = torch.sigmoid(logits) if sigmoid else torch.softmax(logits, dim=1)
                 total += torch.einsum("n,nft->ft", probabilities[:, int(target[i])].to(total), masks)

@@ -17,6 +17,7 @@ from xaibench.errors import ExplanationError
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.sound.batch import Batch
+from xaibench.sound.fills import FILLS, fill_of
 
 from ._captum import TargetScore, quiet
 
@@ -28,14 +29,16 @@ TOLERANCE = 1e-3
 class DeepLift(Explainer):
     title = "DeepLIFT"
     reference = "Shrikumar, Greenside, Kundaje, arXiv 1704.02685 (rescale rule)"
-    description = "difference from silence, propagated back by the rescale rule; sums to the logit's difference"
+    description = "difference from the baseline, propagated back by the rescale rule; sums to the logit's difference"
     polarity = "positive"
     requires = frozenset({"gradients", "picture", "rectifiers"})
     parameters = {"baseline": "silence", "rule": "rescale"}
-    choices = {"baseline": ("silence",), "rule": ("rescale",)}
+    choices = {"baseline": FILLS, "rule": ("rescale",)}
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        return Explanation(contributions(classifier, batch, target), batch.picture_shape)
+        fill = fill_of(self.parameters["baseline"], batch, classifier.domain)
+        baseline = None if fill is None else fill.picture.x
+        return Explanation(contributions(classifier, batch, target, baseline), batch.picture_shape)
 
 
 class GuidedBackprop(Explainer):
@@ -49,20 +52,26 @@ class GuidedBackprop(Explainer):
         return Explanation(guided_backprop(classifier, batch, target), batch.picture_shape)
 
 
-def contributions(classifier: Classifier, batch: Batch, target: Tensor) -> Tensor:
-    """Compute DeepLIFT's contributions against silence, (batch, freq, time), signed.
+def contributions(classifier: Classifier, batch: Batch, target: Tensor, baseline: Tensor | None = None) -> Tensor:
+    """Compute DeepLIFT's contributions, (batch, freq, time), signed.
+
+    Args:
+        classifier: to be explained.
+        batch: the clips.
+        target: class indices (batch,).
+        baseline: pictures to compare them with, (batch, freq, time); None for silence.
 
     Raises:
         ExplanationError: they do not sum to the rise of the logit (Shrikumar et al., section 3.1), so that the
             classifier rectifies somewhere where Captum's hooks do not see it.
     """
     score, x = TargetScore(classifier, None), batch.x
-    silence = torch.zeros_like(x)
+    rest = torch.zeros_like(x) if baseline is None else baseline
     with quiet(), _without_leftovers(classifier):
-        found = captum.attr.DeepLift(score).attribute(x.clone().requires_grad_(), baselines=silence, target=target)
+        found = captum.attr.DeepLift(score).attribute(x.clone().requires_grad_(), baselines=rest, target=target)
     found = found.detach()
     with torch.no_grad():
-        rise = (score(x) - score(silence[:1])).gather(1, target[:, None])[:, 0].double()
+        rise = (score(x) - score(rest)).gather(1, target[:, None])[:, 0].double()
     total = found.double().flatten(1).sum(dim=1)
     slack = TOLERANCE * (rise.abs() + 0.1 * found.double().abs().flatten(1).sum(dim=1))
     wrong = ~((total - rise).abs() <= slack)

@@ -1,4 +1,4 @@
-"""Segments of the clip, silenced in random subsets: LIME, as SLIME brings it to sound, and Kernel SHAP.
+"""Segments of the clip, silenced or filled in random subsets: LIME, as SLIME brings it to sound, and Kernel SHAP.
 
 Segments are stretches of time, bands of frequency, or both: `bands` x `stretches` rectangles of the picture. One band
 leaves segments of time, one stretch segments of frequency.
@@ -16,8 +16,8 @@ from xaibench.explaining.explanation import Explanation
 from xaibench.sound.batch import Batch
 from xaibench.sound.cells import cell_index, cell_sides, on_bins
 
-from ._asking import scores_of_scaled
-from ._captum import INTERNAL_BATCH, TargetScore, per_clip
+from ._baseline import BASELINES, Attributed, attributed
+from ._captum import INTERNAL_BATCH, per_clip
 
 
 class _OfSegments(Explainer):
@@ -25,18 +25,23 @@ class _OfSegments(Explainer):
 
     polarity = "positive"
     forwards_parameter = "samples"
+    choices = {"baseline": BASELINES}
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        score, shape = TargetScore(classifier, batch.samples), batch.picture_shape
+        shape = batch.picture_shape
         sides = cell_sides(shape, (self.parameters["bands"], self.parameters["stretches"]))
-        effects = self.effects(score, batch, target, sides)
+        effects = self.effects(classifier, batch, target, sides)
         return Explanation(on_bins(effects.to(batch.x), shape, sides), sides)
 
-    def effects(self, score: TargetScore, batch: Batch, target: Tensor, sides: tuple[int, int]) -> Tensor:
+    def function(self, classifier: Classifier, clip: Batch) -> Attributed:
+        """Return the function of a clip that is attributed, and where."""
+        return attributed(classifier, clip, self.parameters["baseline"])
+
+    def effects(self, classifier: Classifier, batch: Batch, target: Tensor, sides: tuple[int, int]) -> Tensor:
         """Find what each segment does to the score, (batch, segments), row by row.
 
         Args:
-            score: to be explained.
+            classifier: to be explained.
             batch: clips.
             target: class indices (batch,).
             sides: number of bands and of stretches.
@@ -49,19 +54,26 @@ class Lime(_OfSegments):
     reference = "Mishra, Sturm, Dixon, SLIME, ISMIR 2017; Ribeiro, Singh, Guestrin, arXiv 1602.04938"
     description = (
         "coefficients of a weighted ridge regression of the predicted class's logit on which segments of time and "
-        "frequency are left and which are silenced"
+        "frequency are left and which are silenced, or filled"
     )
-    parameters = {"samples": 500, "bands": 8, "stretches": 10, "kernel_width": 0.25, "ridge": 1.0}
+    parameters = {
+        "samples": 500,
+        "bands": 8,
+        "stretches": 10,
+        "kernel_width": 0.25,
+        "ridge": 1.0,
+        "baseline": "silence",
+    }
 
-    def effects(self, score: TargetScore, batch: Batch, target: Tensor, sides: tuple[int, int]) -> Tensor:
+    def effects(self, classifier: Classifier, batch: Batch, target: Tensor, sides: tuple[int, int]) -> Tensor:
         found = []
         for i in range(len(batch)):
             left = torch.rand(self.parameters["samples"], sides[0] * sides[1], generator=batch.generator(i, "lime"))
             left = left.to(batch.x.device) < 0.5
             left[0] = True  # the clip itself
-            clip, values = batch.slice(i, i + 1), []
+            of, values = self.function(classifier, batch.slice(i, i + 1)), []
             for some in left.split(INTERNAL_BATCH):  # masks of all samples at once would take a gigabyte
-                values.append(scores_of_scaled(score, clip, on_bins(some, batch.picture_shape, sides)))
+                values.append(of.answers(on_bins(some, batch.picture_shape, sides)))
             answers = torch.cat(values)[:, int(target[i])].double()
             found.append(self._regress(left.double(), answers))
         return torch.stack(found)
@@ -85,19 +97,19 @@ class KernelShap(_OfSegments):
     reference = "Lundberg, Lee, arXiv 1705.07874, section 4.1"
     description = (
         "Shapley values of segments of time and frequency, estimated by a regression of the predicted class's logit "
-        "on which segments are left and which are silenced"
+        "on which segments are left and which are silenced, or filled"
     )
-    parameters = {"samples": 500, "bands": 8, "stretches": 10}
+    parameters = {"samples": 500, "bands": 8, "stretches": 10, "baseline": "silence"}
 
-    def effects(self, score: TargetScore, batch: Batch, target: Tensor, sides: tuple[int, int]) -> Tensor:
-        method = captum.attr.KernelShap(score)
+    def effects(self, classifier: Classifier, batch: Batch, target: Tensor, sides: tuple[int, int]) -> Tensor:
         segments = cell_index(batch.picture_shape, batch.x.device, sides)[None]
 
         def attribute(clip: Batch, c: Tensor) -> Tensor:
-            return method.attribute(
-                clip.x,
+            of = self.function(classifier, clip)
+            return captum.attr.KernelShap(of.score).attribute(
+                of.inputs,
                 target=c,
-                additional_forward_args=(clip.phase,),
+                additional_forward_args=of.extra,
                 feature_mask=segments,
                 n_samples=self.parameters["samples"],
                 perturbations_per_eval=INTERNAL_BATCH,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from xaibench.scoring.context import Perturbation, ScoringContext
 from xaibench.sound.cells import cell_count, cell_sums, on_bins
+from xaibench.sound.domain import Picture
 
 
 class CellsSilenced(Perturbation):
@@ -20,9 +21,8 @@ class CellsSilenced(Perturbation):
     def chosen(self, context: ScoringContext) -> Tensor:
         """Choose the cells to silence, bool (batch, cells)."""
 
-    def apply(self, context: ScoringContext) -> Tensor:
-        batch = context.clean.batch
-        return batch.x.masked_fill(on_bins(self.chosen(context), batch.picture_shape), 0.0)
+    def apply(self, context: ScoringContext) -> Tensor | Picture:
+        return context.left(~on_bins(self.chosen(context), context.clean.batch.picture_shape))
 
 
 @dataclass(frozen=True)

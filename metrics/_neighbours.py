@@ -52,7 +52,7 @@ class Noisy(Perturbation):
 
 @dataclass(frozen=True)
 class Moves:
-    """Changes from a clip x to its copies x'. e and e' are the signed maps for the class predicted for x.
+    """Changes from a clip x to its copies x'. e and e' are the signed maps for the class explained of x.
 
     All attributes except `reasons` are float64 (copies, batch). Norms are Euclidean, over the bins.
 
@@ -87,7 +87,7 @@ def moves(context: ScoringContext) -> Moves:
 
 def same_prediction(context: ScoringContext) -> Tensor:
     """Tell which copies are classified as their clip is, bool (copies, batch)."""
-    return torch.stack([context.logits(one).argmax(dim=1) == context.target for one in copies()])
+    return torch.stack([context.logits(one).argmax(dim=1) == context.clean.predicted for one in copies()])
 
 
 def _compare(context: ScoringContext) -> Moves:

@@ -1,13 +1,13 @@
 """Axioms: conditions that an attribution should satisfy by its definition.
 
-Both metrics use the signed attribution, and the function that the methods attribute: the predicted class's logit at
-the temperature, with silence as the baseline.
+Both metrics use the signed attribution, and the function that the methods attribute: the explained class's logit at
+the temperature, with the baseline of the method, which is silence if it has none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from xaibench.scoring.context import Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
 from xaibench.sound.cells import CELLS_PER_SIDE, cell_count, cell_means
+from xaibench.sound.fills import FILLS, SILENCE, fill_of
 
 from ._cells import CellsSilenced, drops
 
@@ -44,20 +45,23 @@ class Completeness(Metric):
     title = "Complete"
     family = "axioms"
     reference = "Sundararajan et al., Integrated Gradients, arXiv 1703.01365, proposition 1"
-    description = "how far the attributions are from adding up to the logit of the clip minus that of silence"
-    formula = "|sum of A - (f(x) - f(silence))| / |f(x) - f(silence)|, A signed, f the logit of c at the temperature"
+    description = "how far the attributions are from adding up to the logit of the clip minus that of the baseline"
+    formula = (
+        "|sum of A - (f(x) - f(x'))| / |f(x) - f(x')|, A signed, f the logit of c at the temperature, x' the method's "
+        "baseline, silence if it has none"
+    )
     traps = (
         "means nothing for maps that do not claim to add up (attention, saliency, GradCAM, PIQ); the clips whose logit "
         "is nearest to that of silence dominate a mean over clips, so read medians"
     )
     higher_is_better = False
     bounds = (0.0, float("inf"))
-    cost = "0"
+    cost = "0; 1 where the method's baseline is a sound (shared)"
 
     def score(self, context: ScoringContext, area: float | None) -> Scores:
-        change = context.of_target(context.clean.logits) - context.clean.silence[context.target]
+        change = context.of_target(context.clean.logits - _of_baseline(context))
         total = context.attribution.flatten(1).double().sum(dim=1)
-        reason = f"the clip's logit differs from that of silence by less than {LEAST_CHANGE}"
+        reason = f"the clip's logit differs from that of the baseline by less than {LEAST_CHANGE}"
         return scores((total - change).abs() / change.abs(), change.abs() < LEAST_CHANGE, reason)
 
 
@@ -84,3 +88,14 @@ class NonSensitivity(Metric):
         changes = drops(context, self.perturbations(()))[:, : attribution.shape[1]]
         indifferent = changes.abs() < INSIGNIFICANT
         return scores((without ^ indifferent).double().mean(dim=1))
+
+
+def _of_baseline(context: ScoringContext) -> Tensor:
+    """Return the logits of what the method compares the clips with, float64 (batch, classes)."""
+    clean, forwarder = context.clean, context.explainer.forwarder
+    name = context.explainer.method.parameters.get("baseline", SILENCE)
+    fill = fill_of(name, clean.batch, context.classifier.domain) if name in FILLS else None
+    if fill is None:
+        return clean.silence.expand_as(clean.logits)
+    batch = replace(clean.batch, waveform=fill.waveform)
+    return clean.shared(("axioms", "baseline", name), lambda: forwarder.logits_of_clips(batch))

@@ -44,8 +44,8 @@ class BandSilenced(Perturbation):
 
     band: int
 
-    def apply(self, context: ScoringContext) -> Tensor:
-        return context.clean.batch.x * (~_band(context.ranking, self.band)).float()
+    def apply(self, context: ScoringContext) -> Tensor | Picture:
+        return context.left(~_band(context.ranking, self.band))
 
 
 @dataclass(frozen=True)

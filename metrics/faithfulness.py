@@ -1,7 +1,8 @@
 """Faithfulness by masking: how the probability changes when the most important bins are kept or removed.
 
-c is the class predicted for the clean clip, and p the softmax at the classifier's temperature. kept and removed are
-the spectrogram times the mask and times its complement.
+c is the class predicted for the clean clip (or its label, if that is explained), and p the softmax at the classifier's
+temperature. kept and removed are the spectrogram times the mask and times its complement, with the run's fill in the
+place of the rest; the default fill is silence.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from torch import Tensor
 
 from xaibench.results.areas import CURVE_AREAS
 from xaibench.scoring.context import Masked, Part, Perturbation, ScoringContext
-from xaibench.scoring.metric import Metric, Scores, scores
-from xaibench.sound.domain import scaled
+from xaibench.scoring.metric import Metric, Scores, ratios, scores
+from xaibench.sound.domain import Picture
 
 # Where clips are heard, a part of the whole clip is synthesised and the clip is not: p differs by the rounding.
 LEAST_RISE = 1e-6
@@ -35,12 +36,12 @@ class WithoutEnergy(Perturbation):
 
     share: float
 
-    def apply(self, context: ScoringContext) -> Tensor:
+    def apply(self, context: ScoringContext) -> Tensor | Picture:
         x = context.clean.batch.x
         if context.explainer.method.attenuates:
-            return scaled(x, math.sqrt(1 - self.share))
+            return context.left(torch.full_like(x, math.sqrt(1 - self.share)))
         counts = context.ranking.counts_holding(torch.expm1(x.double()).square(), self.share)
-        return x * (~context.ranking.top_counts(counts)).float()
+        return context.left(~context.ranking.top_counts(counts))
 
 
 class _Masking(Metric):
@@ -138,8 +139,7 @@ class AverageDrop(_Masking):
 
     def score(self, context: ScoringContext, area: float | None) -> Scores:
         p_full, p_kept = context.p_full, context.p_kept(area)
-        # c is the most probable class, so p_full is at least 1 / classes and never 0.
-        return scores(100 * (p_full - p_kept).clamp(min=0) / p_full)
+        return ratios(100 * (p_full - p_kept).clamp(min=0) / p_full, p_full)
 
 
 class AverageIncrease(_Masking):

@@ -8,6 +8,16 @@ from torch import Tensor
 
 from xaibench.scoring.context import Masked, ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
+from xaibench.sound.fills import left
+
+
+class Bare(Masked):
+    """A part of the clip and nothing in the place of the rest, whatever the fill of the run is."""
+
+    def apply(self, context: ScoringContext) -> Tensor:
+        bare = left(context.clean.batch, self.shares(context), None, context.classifier.domain)
+        assert isinstance(bare, Tensor)
+        return bare
 
 
 class _Heard(Metric):
@@ -27,7 +37,7 @@ class EnergyRemoved(_Heard):
     formula = "1 - ||removed||^2 / ||x||^2, of the sounds"
     traps = (
         "a budget and not a merit: FF correlates with it at 0.8, so a difference in FF says little where this differs "
-        "too. Slightly below 0 where what is removed had cancelled the rest"
+        "too. Slightly below 0 where what is removed had cancelled the rest. A fill does not count"
     )
     bounds = (-1.0, 1.0)
     in_default_set = True
@@ -35,7 +45,7 @@ class EnergyRemoved(_Heard):
     def score(self, context: ScoringContext, area: float | None) -> Scores:
         waveform = context.clean.batch.waveform
         assert waveform is not None
-        whole, rest = _energy(waveform), _energy(context.sound(Masked("removed", area)))
+        whole, rest = _energy(waveform), _energy(context.sound(Bare("removed", area)))
         return scores(1 - rest / whole, whole == 0, "the clip is digital silence")
 
 
@@ -51,7 +61,7 @@ class MaskInconsistency(_Heard):
     bounds = (0.0, math.sqrt(2))
 
     def score(self, context: ScoringContext, area: float | None) -> Scores:
-        batch, domain, kept = context.clean.batch, context.classifier.domain, Masked("kept", area)
+        batch, domain, kept = context.clean.batch, context.classifier.domain, Bare("kept", area)
         assert batch.phase is not None
         wanted = domain.coefficients(kept.apply(context), batch.phase)
         size = _energy(wanted)

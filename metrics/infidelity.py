@@ -42,14 +42,16 @@ class Infidelity(Metric):
 
 
 def effect(context: ScoringContext) -> Tensor:
-    """Return I . a of each bin, for an I that silences all, float64 (batch, freq, time).
+    """Return I . a of each bin, for an I that removes all, float64 (batch, freq, time).
 
-    A sensitivity map is multiplied by what is removed, x. A contribution map already contains this factor, so there I
-    is 1 where a bin is silenced. The paper's code makes the same distinction: for its squares it multiplies gradients
-    by the input, and it takes Shapley values as they are.
+    A sensitivity map is multiplied by what is removed, x, less the log magnitudes of what takes its place. A
+    contribution map already contains this factor, so there I is 1 where a bin is removed. The paper's code makes the
+    same distinction: for its squares it multiplies gradients by the input, and it takes Shapley values as they are.
     """
-    attribution = context.attribution.double()
-    return attribution * context.clean.batch.x if context.explainer.method.polarity == "absolute" else attribution
+    attribution, fill = context.attribution.double(), context.clean.fill
+    if context.explainer.method.polarity != "absolute":
+        return attribution
+    return attribution * (context.clean.batch.x if fill is None else context.clean.batch.x - fill.picture.x)
 
 
 def infidelity(forecast: Tensor, changes: Tensor) -> Tensor:

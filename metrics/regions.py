@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from xaibench.scoring.context import Perturbation, ScoringContext
-from xaibench.scoring.metric import Metric, Scores, scores
+from xaibench.scoring.metric import Metric, Scores, ratios, scores
 from xaibench.sound.cells import cell_count, cell_means, on_bins
 from xaibench.sound.domain import Picture
 
@@ -75,9 +75,9 @@ class Irof(Metric):
         return [CellsReplacedByMean(step) for step in range(1, IROF_STEPS + 1)]
 
     def score(self, context: ScoringContext, area: float | None) -> Scores:
-        # c is the most probable class, so p_full is at least 1 / classes and never 0.
-        curve = torch.stack([context.p_changed(one) for one in self.perturbations(())], dim=1) / context.p_full[:, None]
-        return scores(1 - (0.5 + curve.sum(dim=1) - curve[:, -1] / 2) / IROF_STEPS)
+        p_full = context.p_full
+        curve = torch.stack([context.p_changed(one) for one in self.perturbations(())], dim=1) / p_full[:, None]
+        return ratios(1 - (0.5 + curve.sum(dim=1) - curve[:, -1] / 2) / IROF_STEPS, p_full)
 
 
 class RegionPerturbation(Metric):

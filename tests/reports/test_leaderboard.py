@@ -25,7 +25,7 @@ from xaibench.explaining.explanation import Explanation
 from xaibench.reports import leaderboard, tables
 from xaibench.reports.tables import Cell, Row, Table
 from xaibench.results import store
-from xaibench.results.comparison import compare
+from xaibench.results.comparison import CONDITIONS, compare
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
 from xaibench.sound.synth import Synth
@@ -85,7 +85,7 @@ def test_a_method_made_otherwise_is_marked_and_the_note_says_how(tmp_path: Path)
     assert tables.latex(table).isascii()
     wide = leaderboard.wide(comparison, "synth").set_index("method")
     assert wide["differs_in"].to_dict() == {"a": "", "b": "code;device", "random": ""}
-    assert list(wide.columns[-7:]) == ["group", "protocol", "seed", "precision", "compiled", "clips", "differs_in"]
+    assert list(wide.columns[-9:]) == ["group", *CONDITIONS, "clips", "differs_in"]
 
 
 def test_a_metric_scored_on_fewer_clips_is_marked(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ def test_runs_of_the_same_conditions_are_one_group(tmp_path: Path) -> None:
         ({"precision": "bfloat16"}, ["synth-bfloat16", "synth-float32"]),
         ({"compiled": True}, ["synth", "synth-compiled"]),
         ({"protocol": "legacy"}, ["synth-legacy", "synth-standard"]),
+        ({"fill": "mean"}, ["synth-fill-mean", "synth-fill-silence"]),
+        ({"target": "label"}, ["synth-target-label", "synth-target-predicted"]),
         ({"protocol": "legacy", "seed": 7}, ["synth-legacy-seed7", "synth-standard-seed0"]),
         ({"dataset": "esc10"}, ["esc10", "synth"]),
     ],

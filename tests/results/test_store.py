@@ -79,6 +79,10 @@ def rows(method: str = "saliency", classifier: str = "cnn-micro", clips: tuple[s
                     "method": method,
                     "mask": "equal area",
                     "protocol": "standard-1",
+                    "fill": "silence",
+                    "target": "predicted",
+                    "audible_share": 1.0,
+                    "p_fill": 0.1,
                     "metric": metric,
                     "area": area,
                     "value": [None if flag else 0.1 + 0.2 for flag in undefined],
@@ -239,7 +243,10 @@ def test_a_part_killed_between_its_two_files_is_not_finished(
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("dataset", "esc10"), ("dataset_fingerprint", "9"), ("folds", (5,)), ("limit", 2), ("seed", 1), ("protocol", "x")],
+    [("dataset", "esc10"), ("dataset_fingerprint", "9"), ("folds", (5,)), ("limit", 2), ("seed", 1), ("protocol", "x"),
+        ("fill", "mean"),
+        ("target", "label"),
+    ],
 )
 def test_another_manifest_is_refused(folder: RunFolder, key: str, value: object) -> None:
     before = (folder.path / store.MANIFEST).read_bytes()

@@ -42,6 +42,10 @@ def rows_of(
                     method,
                     mask,
                     "standard-1",
+                    "silence",
+                    "predicted",
+                    1.0,
+                    0.1,
                 ]
                 records.append([*about, metric, area, value, None])
     return pd.DataFrame(records, columns=SCHEMA.names)

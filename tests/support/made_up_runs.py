@@ -49,7 +49,8 @@ def write_run(
         seed=0,
         protocol=protocol,
     )
-    run = RunFolder(folder, replace(manifest, **conditions))
+    manifest = replace(manifest, **conditions)
+    run = RunFolder(folder, manifest)
     for key, scores in methods.items():
         method, mask = key.removesuffix("-soft"), SOFT if key.endswith("-soft") else EQUAL_AREA
         frames = []
@@ -69,6 +70,10 @@ def write_run(
                         "method": method,
                         "mask": mask,
                         "protocol": protocol,
+                        "fill": manifest.fill,
+                        "target": manifest.target,
+                        "audible_share": 1.0,
+                        "p_fill": 0.1,
                         "metric": metric,
                         "area": float("nan") if area is None else area,
                         "value": values,

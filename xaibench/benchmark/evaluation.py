@@ -34,6 +34,8 @@ def evaluate(
     limit: int | None = None,
     seed: int = 0,
     protocol: str = "standard",
+    fill: str = "silence",
+    target: str = "predicted",
     out: str | Path | None = None,
     keep_maps: bool = False,
     progress: bool = True,
@@ -53,6 +55,10 @@ def evaluate(
         limit: score only the first clips. None: all.
         seed: of every random draw.
         protocol: "standard", or another one of docs/protocols.md.
+        fill: what takes the place of removed bins: "silence", "mean" (noise with the clip's mean spectrum) or "noise"
+            (white noise at the clip's level).
+        target: the class to explain: "predicted", or "label". Clips whose label is none of a model's classes have no
+            scores there, and are counted.
         out: run folder; the same call continues a run that was stopped. None: a temporary folder, which goes when the
             results do.
         keep_maps: whether maps are written to maps/CLASSIFIER/METHOD/CLIP.npz in the run folder: `map` (freq, time),
@@ -63,7 +69,7 @@ def evaluate(
         XaibenchError: what is given makes no sense; one line says what to do.
     """
     source = dataset(data) if isinstance(data, str) else data
-    rules = registry.load("protocols", protocol)
+    rules = registry.load("protocols", protocol).with_choices(fill, target)
     chosen = _folds(folds, source)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loaded = load_models(as_list(model, "model"), source, chosen, device, _warn)
@@ -86,7 +92,7 @@ def evaluate(
     run.check()
     for sentence in run.config.odd_sound:
         _warn(f"sound: {sentence}")
-    for sentence in (*run.seen(), *run.doubts()):
+    for sentence in run.warnings():
         _warn(sentence)
     for label, refused in run.left_out.items():
         for name, reason in refused.items():

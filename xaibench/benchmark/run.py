@@ -16,6 +16,7 @@ from xaibench.explaining.precomputed import Precomputed
 from xaibench.results.store import Manifest, RunFolder
 from xaibench.scoring.config import MethodOnClassifier, RunConfig, methods_on
 from xaibench.scoring.evaluate import Event, evaluate
+from xaibench.scoring.protocol import PREDICTED
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,23 @@ class Run:
     def pairs(self) -> int:
         """Number of pairs that are scored."""
         return sum(map(len, self.taking_part.values()))
+
+    def warnings(self) -> list[str]:
+        """Say what is odd about what takes part."""
+        return [*self.seen(), *self.doubts(), *self.unknown_labels()]
+
+    def unknown_labels(self) -> list[str]:
+        """Say of each classifier how many clips have a label that it does not know, where labels are explained."""
+        said, count = [], len(self.config.clips)
+        for loaded in self.loaded:
+            unknown = self._unknown_labels(loaded)
+            if unknown:
+                few = ", ".join(sorted(set(unknown))[:3])
+                said.append(
+                    f"{len(unknown)} of {count} clips have a label that is none of {loaded.label}'s classes ({few}): "
+                    "there is nothing to explain, and they have no scores"
+                )
+        return said
 
     def seen(self) -> list[str]:
         """Say which methods were fitted on, or selected by, folds that are scored."""
@@ -83,12 +101,18 @@ class Run:
         """Refuse a run of which nothing is left.
 
         Raises:
-            UnsupportedPairError: no pair makes sense.
+            UnsupportedPairError: no pair makes sense, or no clip has a label that a classifier knows.
             ExplanationError: maps made elsewhere lack clips.
         """
         for method in self.config.methods.values():
             if isinstance(method, Precomputed):
                 method.require(clip.id for clip in self.config.clips)
+        for loaded in self.loaded:
+            if len(self._unknown_labels(loaded)) == len(self.config.clips):
+                raise UnsupportedPairError(
+                    f"none of the labels of {len(self.config.clips)} clips is a class of {loaded.label}; explain the "
+                    "predicted class instead (--target predicted)"
+                )
         if not all(len(refused) == len(self.config.methods) for refused in self.left_out.values()):
             return
         reasons = {name: reason for refused in self.left_out.values() for name, reason in refused.items()}
@@ -115,6 +139,8 @@ class Run:
                 clips=len(config.clips),
                 seed=config.seed,
                 protocol=config.protocol.id,
+                fill=config.protocol.fill,
+                target=config.protocol.target,
                 precision=str(config.precision).removeprefix("torch."),
                 compiled=config.compiled,
             ),
@@ -125,6 +151,13 @@ class Run:
         for loaded in self.loaded:
             if len(self.left_out[loaded.label]) < len(self.config.methods):
                 evaluate(self.config, loaded, folder, report)
+
+    def _unknown_labels(self, loaded: LoadedClassifier) -> list[str]:
+        """Return the labels to explain that are none of a classifier's classes, one a clip."""
+        if self.config.protocol.target == PREDICTED:
+            return []
+        labels = [self.config.dataset.classes[clip.label] for clip in self.config.clips]
+        return [label for label in labels if label not in loaded.classifier.classes]
 
     @cached_property
     def _found(self) -> dict[str, tuple[list[MethodOnClassifier], dict[str, str]]]:

@@ -63,6 +63,8 @@ def run(
             metavar="NAME",
         ),
     ] = options.STANDARD,
+    fill: options.FillOption = options.SILENCE,
+    target: options.TargetOption = options.PREDICTED,
     device: options.DeviceOption = "auto",
     batch_size: Annotated[str, typer.Option(help="Number of inputs per forward pass, or auto.")] = "auto",
     precision: Annotated[
@@ -144,6 +146,8 @@ def run(
         explainers=explainers,
         seed=seed,
         protocol=protocol,
+        fill=fill,
+        target=target,
         device=device,
         batch_size=batch_size,
         precision=precision,
@@ -169,6 +173,8 @@ def carry_out(
     limit: int | None,
     seed: int,
     protocol: str,
+    fill: str,
+    target: str,
     device: str,
     out: Path | None,
     family: list[str] | None = None,
@@ -193,7 +199,7 @@ def carry_out(
     from xaibench.scoring.config import RunConfig
     from xaibench.storage.user_folders import cache_folder
 
-    rules = registry.load("protocols", protocol)
+    rules = registry.load("protocols", protocol).with_choices(fill, target)
     source = options.open_dataset(dataset, data_dir, columns, class_map)
     where = options.open_device(device, deterministic)
     chosen = source.test_folds if folds is None else _folds(folds, {clip.fold for clip in source.clips})
@@ -221,7 +227,7 @@ def carry_out(
 
     work = Run(config, tuple(load_models(classifier, source, chosen, where, options.warn)), chosen, limit)
     work.check()
-    for sentence in (*work.seen(), *work.doubts()):
+    for sentence in work.warnings():
         options.warn(sentence)
     for label, reasons in work.left_out.items():
         for name, reason in reasons.items():
@@ -234,6 +240,8 @@ def carry_out(
         )
         named = folds or ",".join(map(str, chosen))
         suffix += "" if rules.name == options.STANDARD else f"-{rules.name}"
+        suffix += "" if fill == options.SILENCE else f"-fill-{fill}"
+        suffix += "" if target == options.PREDICTED else f"-target-{target}"
         out = Path("results") / "runs" / f"{dataset}-fold{named.replace(',', '-')}{suffix}"
     folder = work.open(out)
 

@@ -41,6 +41,8 @@ def score(
     protocol: Annotated[
         str, typer.Option(help="standard, or another protocol of docs/protocols.md.", metavar="NAME")
     ] = options.STANDARD,
+    fill: options.FillOption = options.SILENCE,
+    target: options.TargetOption = options.PREDICTED,
     device: options.DeviceOption = "auto",
     out: Annotated[
         Path | None, typer.Option(help="Run folder. Default: the one of [bold]xaibench run[/bold].", metavar="FOLDER")
@@ -73,6 +75,8 @@ def score(
         limit=limit,
         seed=seed,
         protocol=protocol,
+        fill=fill,
+        target=target,
         device=device,
         out=out,
     )

@@ -24,6 +24,8 @@ DEFAULT = "default"
 # A registered classifier with its weights for the dataset, or an added one; shipped weights; a checkpoint folder.
 CLASSIFIER = "NAME|DATASET/NAME|FOLDER"
 STANDARD = "standard"  # scoring.protocol.DEFAULT, whose module imports torch
+SILENCE = "silence"  # sound.fills.SILENCE, likewise
+PREDICTED = "predicted"  # scoring.protocol.PREDICTED, likewise
 
 DatasetOption = Annotated[
     str, typer.Option("--dataset", help="Dataset; [bold]xaibench datasets[/bold] lists all.", metavar="NAME")
@@ -76,6 +78,18 @@ ExplainersOption = Annotated[
     typer.Option("--explainers", help="Folder with the weights that [bold]xaibench fit[/bold] made.", metavar="FOLDER"),
 ]
 
+FillOption = Annotated[
+    str,
+    typer.Option(
+        "--fill",
+        help="What takes the place of removed bins: silence, mean (noise with the clip's mean spectrum) or noise "
+        "(white); see docs/protocols.md.",
+        metavar="NAME",
+    ),
+]
+TargetOption = Annotated[
+    str, typer.Option("--target", help="The class to explain: predicted, or label (the clip's own).", metavar="NAME")
+]
 DeterministicOption = Annotated[
     bool,
     typer.Option(

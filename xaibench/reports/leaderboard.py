@@ -26,7 +26,7 @@ from xaibench.reports.tables import (
     Row,
     Table,
 )
-from xaibench.results.comparison import BASELINE, at_equal_area, at_one_area, at_primary_area
+from xaibench.results.comparison import BASELINE, CONDITIONS, at_equal_area, at_one_area, at_primary_area
 from xaibench.results.conditions import CODE
 from xaibench.results.parts import SOFT
 from xaibench.storage.atomic import write_atomically
@@ -120,7 +120,7 @@ def wide(comparison: pd.DataFrame, group: str) -> pd.DataFrame:
     Columns: dataset, classifier, method, control, mask, trained, training_seconds, trained_parameters,
     accuracy, mean_rank (none for soft masks, which have other rivals), seconds_per_clip, and per metric at the
     primary area METRIC and METRIC_ + low, high, n, undefined, better_than_random; then group, protocol, seed,
-    precision, compiled, clips (the most that the method has scored) and differs_in.
+    precision, compiled, fill, target, clips (the most that the method has scored) and differs_in.
     """
     lines = at_one_area(comparison[comparison["group"] == group])
     records: list[dict[str, Any]] = []
@@ -141,7 +141,7 @@ def wide(comparison: pd.DataFrame, group: str) -> pd.DataFrame:
                     record[f"{metric}_{key}"] = own.at[metric, key]
             records.append(record)
             ends.append(
-                {key: own[key].iloc[0] for key in ("group", "protocol", "seed", "precision", "compiled")}
+                {key: own[key].iloc[0] for key in ("group", *CONDITIONS)}
                 | {"clips": own["clips"].max(), "differs_in": ";".join(_named(own["differs_in"]))}
             )
     return pd.DataFrame(records).join(pd.DataFrame(ends))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,27 +10,29 @@ import pandas as pd
 
 from xaibench.results.parts import EQUAL_AREA, SOFT, PartInfo
 
-_FILLED = ("dataset", "clip", "src_file", "label", "predicted", "classifier", "method", "mask", "protocol", "metric")
+_FILLED = (
+    *("dataset", "clip", "src_file", "label", "predicted", "classifier", "method", "mask"),
+    *("protocol", "fill", "target", "audible_share", "p_fill", "metric"),
+)
 # Sums of many floats may end a last bit beyond a bound.
 _TOLERANCE = 1e-9
 _MOST = 2**63  # of anything counted, and of seconds
 
 
-def problems(path: Path, rows: pd.DataFrame, info: PartInfo, dataset: str, protocol: str) -> list[str]:
+def problems(path: Path, rows: pd.DataFrame, info: PartInfo, of_run: Mapping[str, str]) -> list[str]:
     """List what is wrong with the rows of a part, a line each; empty where nothing is.
 
     Args:
         path: of the scores: RUN/CLASSIFIER/METHOD/part-NNN.parquet.
         rows: columns as in `parts.SCHEMA`.
         info: the description beside them.
-        dataset, protocol: of the run's manifest.
+        of_run: what every row of the run says, by column (`store.Manifest.of_rows`).
     """
     empty = [name for name in (*_FILLED, "fold") if rows[name].isna().any()]
     if empty or not len(rows):
         return [f"nothing in the column {name}" for name in empty] or ["it has no rows"]
     expected = {
-        "dataset": dataset,
-        "protocol": protocol,
+        **of_run,
         "classifier": path.parent.parent.name,
         "method": info.method.name,
         "mask": info.method.mask,
@@ -61,11 +64,15 @@ def _of_costs(info: PartInfo) -> list[str]:
 
 
 def _of_clips(rows: pd.DataFrame, info: PartInfo) -> list[str]:
-    facts = rows[["clip", "fold", "src_file", "label", "predicted", "correct"]].drop_duplicates()
+    about = ["clip", "fold", "src_file", "label", "predicted", "correct", "audible_share", "p_fill"]
+    facts = rows[about].drop_duplicates()
     clips = rows["clip"].nunique()
     found = []
     if len(facts) != clips:
-        found.append("the same clip has two labels, folds, recordings or predictions")
+        found.append("the same clip has two labels, folds, recordings, predictions or shares of sound")
+    for name in ("audible_share", "p_fill"):
+        if not facts[name].between(0, 1).all():
+            found.append(f"{name} is not between 0 and 1")
     if clips != info.clips:
         found.append(f"it has {clips} clips, its description says {info.clips}")
     if set(info.audio_sha256) != set(facts["clip"]):

@@ -20,6 +20,8 @@ from xaibench.results.statistics import ALPHA, Floats, corrected_p, mean_interva
 BASELINE = "random"
 # The control that is a ceiling: it knows the ground truth, so any method may lose to it.
 CEILING = "oracle"
+# Columns that say under which conditions a group of runs was made, beside its dataset.
+CONDITIONS = ("protocol", "seed", "precision", "compiled", "fill", "target")
 COLUMNS = (
     *("dataset", "classifier", "method", "metric", "area", "mean", "low", "high", "n", "undefined", "accuracy", "rank"),
     *(
@@ -33,7 +35,7 @@ COLUMNS = (
     ),
     *("control", "trained", "mask", "training_seconds", "trained_parameters"),
     *("metric_title", "family", "higher_is_better"),
-    *("group", "protocol", "seed", "precision", "compiled", "clips", "missing", "differs_in"),
+    *("group", *CONDITIONS, "clips", "missing", "differs_in"),
 )
 _LINE = ["metric", "area", "mask", "method"]
 _PAIR = ["classifier", "method", "mask"]
@@ -146,7 +148,7 @@ def _compare_group(group: Group) -> pd.DataFrame:
         .merge(conditions.differences(group.parts), on=[*_PAIR, "metric"], how="left", validate="many_to_one")
         .assign(
             group=group.name,
-            **{key: getattr(about, key) for key in ("dataset", "protocol", "seed", "precision", "compiled")},
+            **{key: getattr(about, key) for key in ("dataset", *CONDITIONS)},
         )
     )
 

@@ -40,6 +40,10 @@ SCHEMA = pa.schema(
         ("method", pa.string()),
         ("mask", pa.string()),  # EQUAL_AREA, or SOFT: the method's own mask, of any size
         ("protocol", pa.string()),
+        ("fill", pa.string()),  # what takes the place of removed bins
+        ("target", pa.string()),  # the class that is explained: the predicted one, or the label
+        ("audible_share", pa.float64()),  # of the clip's frames; areas are shares of their bins
+        ("p_fill", pa.float64()),  # probability of the explained class where everything is removed
         ("metric", pa.string()),
         ("area", pa.float64()),  # share of bins in the mask; null where the metric has no mask
         ("value", pa.float64()),  # null where undefined

@@ -19,7 +19,7 @@ from xaibench.results.parts import Part
 from xaibench.results.store import Manifest
 
 # Runs that differ in one of these are in different groups. They may differ in folds and in the number of clips.
-CONDITIONS = ("dataset", "dataset_fingerprint", "protocol", "seed", "precision", "compiled")
+CONDITIONS = ("dataset", "dataset_fingerprint", "protocol", "seed", "precision", "compiled", "fill", "target")
 _SCORE = ["classifier", "method", "mask", "metric", "area", "clip"]  # no two runs of a group have the same
 
 
@@ -190,5 +190,7 @@ def _word(manifest: Manifest, condition: str) -> str:
         "seed": f"seed{value}",
         "compiled": "compiled" if value else "",
         "dataset_fingerprint": f"clips{str(value)[:8]}",
+        "fill": f"fill-{value}",
+        "target": f"target-{value}",
     }
     return words.get(condition, str(value))

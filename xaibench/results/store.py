@@ -51,6 +51,13 @@ class Manifest:
     protocol: str
     precision: str = "float32"
     compiled: bool = False
+    fill: str = "silence"
+    target: str = "predicted"
+
+    @property
+    def of_rows(self) -> dict[str, str]:
+        """What every row of the run says, by column."""
+        return {name: getattr(self, name) for name in ("dataset", "protocol", "fill", "target")}
 
 
 _MANIFEST = TypeAdapter(Manifest)
@@ -193,7 +200,7 @@ def read_parts(folder: Path) -> list[Part]:
     manifest, parts = read_manifest(folder), []
     for path in parts_of(folder):
         table, info = read_part(path)
-        wrong = problems(path, table.to_pandas(), info, manifest.dataset, manifest.protocol)
+        wrong = problems(path, table.to_pandas(), info, manifest.of_rows)
         if wrong:
             raise ResultsError(f"{path} is malformed ({wrong[0]}); 'xaibench verify {folder}' tells all")
         parts.append(Part(path, table, info))

@@ -24,6 +24,7 @@ from xaibench.scoring import protocol as protocols
 from xaibench.scoring.metric import Metric
 from xaibench.scoring.protocol import Protocol
 from xaibench.sound.dataset import Clip, Dataset
+from xaibench.sound.fills import FILLS, SILENCE
 from xaibench.storage.cards import NAME
 
 TIMEOUT_SECONDS = 3600.0
@@ -150,6 +151,12 @@ def bound(config: RunConfig, loaded: LoadedClassifier, name: str) -> MethodOnCla
         reason = (
             f"is not scored by the protocol {config.protocol.name}, which feeds pictures: {loaded.classifier.name} "
             "hears sound; use --protocol standard"
+        )
+    baseline = unbound.parameters.get("baseline", SILENCE) if reason is None else SILENCE
+    if baseline in FILLS and baseline != SILENCE and not config.protocol.heard:
+        reason = (
+            f"has the baseline {baseline}, a sound, and the protocol {config.protocol.name} feeds pictures; use "
+            "--protocol standard"
         )
     if reason is not None:
         raise UnsupportedPairError(reason)

@@ -18,7 +18,8 @@ from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import importance
 from xaibench.scoring.ranking import Ranking
 from xaibench.sound.batch import Batch
-from xaibench.sound.domain import Picture, scaled
+from xaibench.sound.domain import Picture
+from xaibench.sound.fills import Fill, left, noise_phase
 
 Part = Literal["kept", "removed"]
 Shared = TypeVar("Shared")
@@ -44,8 +45,9 @@ class Perturbation(abc.ABC):
 
         Returns:
             Pictures, float32 (batch, freq, time), where bins of the clip are made louder or softer: they keep its
-            phase. A `Picture` where bins are filled with something else: it brings its own phase
-            (`ScoringContext.filled`), because the clip's would betray what was removed.
+            phase. A `Picture` where bins are filled with something else: it brings its own phase, because the clip's
+            would betray what was removed. `ScoringContext.left` fills what a mask removes as the run says, and
+            `ScoringContext.filled` with other magnitudes.
         """
 
 
@@ -62,12 +64,15 @@ class Masked(Perturbation):
     part: Part
     area: float | None
 
-    def apply(self, context: ScoringContext) -> Tensor:
+    def apply(self, context: ScoringContext) -> Tensor | Picture:
+        return context.left(self.shares(context))
+
+    def shares(self, context: ScoringContext) -> Tensor:
+        """Return what is left of each bin, bool or float32 (batch, freq, time)."""
         mask = context.mask(self.area)
-        if mask.is_floating_point():
-            return scaled(context.clean.batch.x, mask if self.part == "kept" else 1 - mask)
-        share = mask if self.part == "kept" else ~mask
-        return context.clean.batch.x * share.float()  # a third of the time that a bool takes on a CPU
+        if self.part == "kept":
+            return mask
+        return 1 - mask if mask.is_floating_point() else ~mask
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,9 @@ class Clean:
         waveform: samples of the clips, float32 (batch, samples) on the CPU, or None.
         stem: samples of the labelled event alone, float32 (batch, samples), or None.
         activation: the classifier's.
+        fill: what takes the place of what is removed, or None for silence.
+        filled: logits of the fills alone, (batch, classes), where there are any.
+        asked: the classes to explain, (batch,), or None for the predicted ones.
         answers: what is known of the perturbations that do not depend on a map, for all methods.
     """
 
@@ -101,6 +109,9 @@ class Clean:
     waveform: Tensor | None = None
     stem: Tensor | None = None
     activation: Activation = "softmax"
+    fill: Fill | None = None
+    filled: Tensor | None = None
+    asked: Tensor | None = None
     answers: dict[Perturbation, Answer] = field(default_factory=dict, init=False, compare=False, repr=False)
     _shared: dict[Hashable, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
@@ -135,9 +146,30 @@ class Clean:
         return torch.sigmoid(logits) if self.activation == "sigmoid" else torch.softmax(logits, dim=-1)
 
     @cached_property
-    def target(self) -> Tensor:
+    def predicted(self) -> Tensor:
         """Predicted classes (batch,)."""
         return self.logits.argmax(dim=1)
+
+    @property
+    def target(self) -> Tensor:
+        """The classes that are explained (batch,)."""
+        return self.predicted if self.asked is None else self.asked
+
+    @cached_property
+    def audible_share(self) -> Tensor:
+        """Share of the frames that are not padding or digital silence, float64 (batch,)."""
+        audible = self.batch.audible
+        return self.logits.new_ones(len(self.batch)) if audible is None else audible.double().mean(dim=1)
+
+    @cached_property
+    def p_nothing(self) -> Tensor:
+        """p_c of what is left where all is removed, float64 (batch,)."""
+        return self.activated(self.nothing).gather(1, self.target[:, None])[:, 0]
+
+    @property
+    def nothing(self) -> Tensor:
+        """Logits of what is left where all is removed: of the fills, or of silence, (batch, classes)."""
+        return self.silence.expand_as(self.logits) if self.filled is None else self.filled
 
 
 class ScoringContext:
@@ -207,8 +239,18 @@ class ScoringContext:
 
         return torch.cat(self.explainer.forwarder.in_micro_batches(len(self), synthesise))
 
+    def left(self, shares: Tensor) -> Tensor | Picture:
+        """Return what a mask leaves of the clips, with the run's fill in the place of the rest.
+
+        Args:
+            shares: what is left of each bin, bool or 0 to 1, (batch, freq, time).
+        """
+        return left(self.clean.batch, shares, self.clean.fill, self.classifier.domain)
+
     def filled(self, missing: Tensor, x: Tensor) -> Tensor | Picture:
-        """Fill bins with other magnitudes and, where the classifier hears sound, with a phase that is not the clip's.
+        """Fill bins with other magnitudes and, where the classifier hears sound, with the phase of a noise.
+
+        This is for metrics that say themselves what takes the place of bins, whatever the fill of the run is.
 
         Args:
             missing: bins to fill, bool (batch, freq, time).
@@ -224,12 +266,7 @@ class ScoringContext:
     def _noise_phase(self) -> Tensor:
         """Phase of white noise that belongs to each clip, complex64 (batch, freq, time)."""
 
-        def compute() -> Tensor:
-            batch, samples = self.clean.batch, self.clean.batch.samples
-            noise = [torch.randn(samples or 0, generator=batch.generator(i, "fill")) for i in range(len(batch))]
-            return self.classifier.domain.analyse(torch.stack(noise).to(batch.x.device)).phase
-
-        return self.clean.shared("phase of a fill", compute)
+        return self.clean.shared("phase of a fill", lambda: noise_phase(self.clean.batch, self.classifier.domain))
 
     @cached_property
     def soft_mask(self) -> Tensor:
@@ -245,7 +282,7 @@ class ScoringContext:
 
     @property
     def target(self) -> Tensor:
-        """Predicted class of the clean clip, c, (batch,)."""
+        """The class that is explained, c, (batch,): the one predicted for the clean clip, or its label."""
         return self.clean.target
 
     @property
@@ -311,16 +348,13 @@ class ScoringContext:
     def _ask(self, perturbations: list[Perturbation]) -> list[Answer]:
         """Ask for the logits of changed batches, each (batch, classes).
 
-        Clips that are unchanged, or silent, are not forwarded: much digital silence makes parts equal
-        to the clip, and the rounding of another batch would then decide whether confidence rose.
+        Clips that are unchanged, silent, or nothing but their fill are not forwarded: much digital silence makes parts
+        equal to the clip, and the rounding of another batch would then decide whether confidence rose.
         """
         started = time.perf_counter()
-        batch, x = self.clean.batch, self.clean.batch.x
+        batch = self.clean.batch
         inputs = [_picture(one.apply(self), batch.phase) for one in perturbations]
-        unchanged = [_equal(one.x, x) & _equal_phase(one.phase, batch.phase) for one in inputs]
-        silent = [_equal(one.x, torch.zeros((), device=x.device).expand_as(x)) for one in inputs]
-        answers = [torch.where(same[:, None], self.clean.logits, self.clean.silence) for same in unchanged]
-        open_questions = [~(same | none) for same, none in zip(unchanged, silent, strict=True)]
+        answers, open_questions = zip(*(self._known(one) for one in inputs), strict=True)
         sizes = [int(asked.sum()) for asked in open_questions]
         if sum(sizes):
             together = _those([one.x for one in inputs], open_questions)
@@ -331,6 +365,17 @@ class ScoringContext:
                 answer[asked] = part
         seconds = (time.perf_counter() - started) / len(inputs)
         return [Answer(answer, size, seconds) for answer, size in zip(answers, sizes, strict=True)]
+
+    def _known(self, changed: _Pictures) -> tuple[Tensor, Tensor]:
+        """Return the logits of clips that need not be forwarded, (batch, classes), and which clips are left, bool."""
+        clean, batch, fill = self.clean, self.clean.batch, self.clean.fill
+        unchanged = _equal(changed.x, batch.x) & _equal_phase(changed.phase, batch.phase)
+        silent = _equal(changed.x, torch.zeros((), device=batch.x.device).expand_as(batch.x))
+        logits, known = torch.where(unchanged[:, None], clean.logits, clean.silence), unchanged | silent
+        if fill is not None:
+            nothing = _equal(changed.x, fill.picture.x) & _equal_phase(changed.phase, fill.picture.phase) & ~known
+            logits, known = torch.where(nothing[:, None], clean.nothing, logits), known | nothing
+        return logits, ~known
 
 
 class _Pictures(NamedTuple):

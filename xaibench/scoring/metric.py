@@ -13,6 +13,8 @@ from torch import Tensor
 from xaibench.explaining.explainer import Explainer
 from xaibench.scoring.context import Perturbation, ScoringContext
 
+LEAST_P = 1e-3  # a ratio to a smaller probability says nothing: it would be that of two roundings
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -89,6 +91,14 @@ def scores(values: Tensor, undefined: Tensor | None = None, reason: str = "") ->
         return Scores(values, (None,) * len(values))
     values = values.masked_fill(undefined, float("nan"))
     return Scores(values, tuple(reason if flag else None for flag in undefined.tolist()))
+
+
+def ratios(values: Tensor, p: Tensor) -> Scores:
+    """Values (batch,) that were divided by the probability p of the explained class; undefined where it is too small.
+
+    The predicted class is seldom so improbable; a label may be.
+    """
+    return scores(values, p < LEAST_P, f"the probability of the class is below {LEAST_P:g}: no ratio to it counts")
 
 
 def with_reasons(values: Tensor, reasons: Sequence[str | None]) -> Scores:

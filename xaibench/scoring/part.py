@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import pandas as pd
 import torch
@@ -19,7 +18,6 @@ from xaibench import registry
 from xaibench.classifiers.forward import Forwarder
 from xaibench.classifiers.isolation import Clips, Guard
 from xaibench.classifiers.loaded import LoadedClassifier
-from xaibench.classifiers.memory import measure_peak
 from xaibench.errors import (
     ClassifierError,
     IsolationError,
@@ -30,18 +28,17 @@ from xaibench.errors import (
     one_line,
 )
 from xaibench.explaining.bound import BoundExplainer
-from xaibench.explaining.cache import Made, on_device
-from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation, defects
-from xaibench.explaining.precomputed import map_path, write_map
 from xaibench.results.parts import EQUAL_AREA, SOFT, PartInfo
 from xaibench.results.store import RunFolder
 from xaibench.scoring.config import MethodOnClassifier, RunConfig, applicable
 from xaibench.scoring.context import Answer, Clean, ScoringContext
-from xaibench.scoring.facts import describe, facts_of, metric_facts
+from xaibench.scoring.facts import facts_of, metric_facts
 from xaibench.scoring.identities import Identities
+from xaibench.scoring.maps import Maps
 from xaibench.scoring.metric import Metric, Scores
-from xaibench.sound.batch import Batch
+from xaibench.scoring.protocol import PREDICTED
+from xaibench.sound.fills import fill_of
 from xaibench.storage import provenance
 from xaibench.storage.code_closure import CORE
 
@@ -95,8 +92,8 @@ class Part:
         self.config, self.loaded, self.folder = scoring.config, scoring.loaded, scoring.folder
         self.forwarder, self.guard, self.identities = scoring.forwarder, scoring.guard, scoring.identities
         self.index, self.clips = index, self.config.parts[index]
+        self._maps = Maps(self.config, self.loaded, self.folder, self.identities, self.clips)
         self._clean: Clean | None = None
-        self._made: tuple[Explainer, list[Made]] | None = None
 
     def needed(self, pair: MethodOnClassifier, without: Collection[str] = ()) -> dict[str, Metric] | None:
         """Choose the metrics that the part must be scored by, or None where an earlier run has done so.
@@ -118,7 +115,7 @@ class Part:
             there = set(rows["metric"])
             needed = {name: one for name, one in self._applicable(wanted, pair).items() if name not in without}
             scored = set(needed) <= there and all(self.identities.metric(*one).known for one in needed.items())
-            if scored and not (self.config.keep_maps and self._lacks_maps(pair)):
+            if scored and not (self.config.keep_maps and self._maps.unwritten(pair)):
                 return None
             # Rescored whole, so that a part is always one method's one pass.
             wanted |= {metric: self._earlier(metric, info) for metric in sorted(there - set(wanted))}
@@ -142,7 +139,7 @@ class Part:
         before = self.forwarder.count
         explainer = BoundExplainer(method, self.forwarder, self.guard)
         try:
-            made = self._explained(pair, explainer, clean)
+            made = self._maps.of(pair, explainer, clean, lambda what: self.guard.check(what, self._pristine))
             explanation = Explanation(
                 torch.cat([one.explanation.map for one in made]), made[0].explanation.native_shape
             )
@@ -193,7 +190,8 @@ class Part:
         except IsolationError as more:
             spoiled, reason = True, f"{reason}; {one_line(more)}"
         if spoiled:  # what was computed meanwhile may be of another classifier, or of other clips
-            self._clean, self._made = None, None
+            self._clean = None
+            self._maps.forget()
         return Outcome(reason, metric, traceback=formatted(error))
 
     def _earlier(self, name: str, info: PartInfo) -> Metric:
@@ -273,79 +271,45 @@ class Part:
                 stems = [config.dataset.stem_at(clip, rate, samples) for clip in self.clips]
                 stem = torch.stack([torch.from_numpy(one) for one in stems])
             logits = self.forwarder.logits_of_clips(batch)
-            activation = self.loaded.classifier.activation
-            self._clean = Clean(batch, logits, silence, self._waveform, stem, activation)
+            fill, filled = fill_of(config.protocol.fill, batch, domain), None
+            if fill is not None:
+                filled = self.forwarder.logits_of_clips(replace(batch, waveform=fill.waveform))
+            self._clean = Clean(
+                batch,
+                logits,
+                silence,
+                self._waveform,
+                stem,
+                self.loaded.classifier.activation,
+                fill,
+                filled,
+                self._asked(logits),
+            )
             self._pristine = Clips(batch, self._clean.target)
         return self._clean
 
-    def _explained(self, pair: MethodOnClassifier, explainer: BoundExplainer, clean: Clean) -> list[Made]:
-        """Explain every clip once; a method's soft mask, which comes after its equal areas, shares the maps."""
-        if self._made is None or self._made[0] is not explainer.method:
-            made = [self._explain(pair, explainer, clean, i) for i in range(len(self.clips))]
-            self.guard.check(f"{pair.name}'s explain()", self._pristine)  # before anything is kept
-            for index, one in enumerate(made):
-                self._keep(pair, clean, index, one)
-                if self.config.keep_maps:
-                    self._write_map(pair, clean, index, one)
-            self._made = explainer.method, made
-        return self._made[1]
+    @cached_property
+    def _labels(self) -> list[str]:
+        return [self.config.dataset.classes[clip.label] for clip in self.clips]
 
-    def _keep(self, pair: MethodOnClassifier, clean: Clean, index: int, made: Made) -> None:
-        cache = self.config.cache if self.identities.explanation(pair).known else None
-        if cache is not None and not made.found:
-            clip = clean.batch.slice(index, index + 1)
-            cache.keep(self._content(pair, clip, int(clean.target[index])), made)
+    def _asked(self, logits: Tensor) -> Tensor | None:
+        """Return the classes to explain, (batch,), or None for the predicted ones.
 
-    def _lacks_maps(self, pair: MethodOnClassifier) -> bool:
-        folder = self.folder.maps(self.loaded.label, pair.name)
-        return any(not map_path(folder, clip.id).exists() for clip in self.clips)
-
-    def _write_map(self, pair: MethodOnClassifier, clean: Clean, index: int, made: Made) -> None:
-        """Write a map, as the method defines it, with its axes."""
-        classifier, samples = self.loaded.classifier, self._waveform.shape[1]
-        write_map(
-            self.folder.maps(self.loaded.label, pair.name),
-            self.clips[index].id,
-            made.explanation.map[0].cpu().numpy(),
-            frequencies=classifier.domain.frequencies.numpy(),
-            times=classifier.domain.times(samples).numpy(),
-            classifier=self.loaded.label,
-            method=pair.name,
-            polarity=pair.method.polarity,
-            target=classifier.classes[int(clean.target[index])],
-        )
-
-    def _explain(self, pair: MethodOnClassifier, explainer: BoundExplainer, clean: Clean, index: int) -> Made:
-        """One clip's map, alone: its rounding must not depend on which clips it is computed with.
-
-        Masks cut at a rank, so a last bit of a map can move bins across the cut and change scores.
+        Where a label is none of the classifier's classes, the predicted one: that clip's scores are discarded.
         """
-        clip = clean.batch.slice(index, index + 1)
-        cache = self.config.cache if self.identities.explanation(pair).known else None
-        content = self._content(pair, clip, int(clean.target[index])) if cache else {}
-        found = cache.find(content) if cache else None
-        if found is not None:
-            return on_device(found, clip.x.device)
-        with measure_peak(clip.x.device) as peak:
-            started = time.perf_counter()
-            explanation = explainer.explain(clip, clean.target[index : index + 1])
-        return Made(explanation, time.perf_counter() - started, peak.added_bytes)
+        if self.config.protocol.target == PREDICTED:
+            return None
+        known, predicted = self.loaded.classifier.classes, logits.argmax(dim=1)
+        found = [known.index(label) if label in known else -1 for label in self._labels]
+        asked = torch.tensor(found, device=predicted.device)
+        return torch.where(asked < 0, predicted, asked)
 
-    def _content(self, pair: MethodOnClassifier, clip: Batch, target: int) -> dict[str, Any]:
-        """All that an explanation depends on."""
-        # The phase is the waveform's.
-        known = [(name, tensor) for name, tensor in clip.tensors().items() if name != "phase"]
-        return {
-            "classifier": self.loaded.identity,
-            "sound": {name: hashlib.sha256(tensor.cpu().numpy().tobytes()).hexdigest() for name, tensor in known},
-            "clip": clip.clip_ids[0],
-            "seed": clip.seed,
-            "target": target,
-            "method": describe(pair.method),
-            "code": self.identities.explanation(pair).sha256,
-            "versions": provenance.versions(),
-            "device": provenance.device_name(clip.x.device),
-        }
+    def _nothing_to_explain(self) -> list[str | None]:
+        """Say for each clip why there is no class to explain, or None."""
+        if self.config.protocol.target == PREDICTED:
+            return [None] * len(self.clips)
+        known = self.loaded.classifier.classes
+        return [None if label in known else f"its label {label} is none of the classes" for label in self._labels]
 
     def _rows(
         self,
@@ -356,7 +320,7 @@ class Part:
         metrics: dict[str, Metric],
     ) -> tuple[pd.DataFrame, list[Answer]]:
         """Score every metric; return the rows, and the answers that were there before but cost this method too."""
-        broken = defects(explanation.map)
+        broken = [one or other for one, other in zip(self._nothing_to_explain(), defects(explanation.map), strict=True)]
         # A broken map is scored as zeros so that its neighbours can be; its values are discarded.
         usable = torch.tensor([reason is None for reason in broken], device=explanation.map.device)
         attribution = torch.where(usable[:, None, None], explanation.map, 0.0)
@@ -381,9 +345,8 @@ class Part:
         self, pair: MethodOnClassifier, metric: str, area: float | None, scored: Scores, broken: Sequence[str | None]
     ) -> pd.DataFrame:
         assert self._clean is not None
-        known = self.loaded.classifier.classes
-        labels = [self.config.dataset.classes[clip.label] for clip in self.clips]
-        predicted = [known[c] for c in self._clean.target.tolist()]
+        clean, known, labels = self._clean, self.loaded.classifier.classes, self._labels
+        predicted = [known[c] for c in clean.predicted.tolist()]
         reasons = [first or second for first, second in zip(broken, scored.reasons, strict=True)]
         values = scored.values.tolist()
         for i, value in enumerate(values):
@@ -402,6 +365,10 @@ class Part:
                 "method": pair.name,
                 "mask": SOFT if pair.soft else EQUAL_AREA,
                 "protocol": self.config.protocol.id,
+                "fill": self.config.protocol.fill,
+                "target": self.config.protocol.target,
+                "audible_share": clean.audible_share.tolist(),
+                "p_fill": clean.p_nothing.tolist(),
                 "metric": metric,
                 "area": area,
                 "value": [None if reason else value for value, reason in zip(values, reasons, strict=True)],

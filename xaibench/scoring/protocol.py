@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,12 +11,17 @@ from torch import Tensor
 
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
+from xaibench.errors import XaibenchError
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
 from xaibench.sound.dataset import Clip, Dataset
 from xaibench.sound.domain import Domain
+from xaibench.sound.fills import FILLS, SILENCE
 
 DEFAULT = "standard"
+PREDICTED = "predicted"  # the class predicted for the clean clip is explained
+LABEL = "label"
+TARGETS = (PREDICTED, LABEL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +52,9 @@ class Protocol:
         limited: whether samples are clipped to [-1, 1] first.
         spectrogram: turns waveforms (batch, 80000) into the pictures (batch, 513, 431) that classifiers are fed;
             None where classifiers hear sound, and changed pictures are turned into sound first.
+        fixed: whether it repeats what other code prints, so that its fill and target cannot be chosen.
+        fill: what takes the place of removed bins, one of `sound.fills.FILLS`.
+        target: which class is explained, one of TARGETS.
         temperature: of the softmax, or None for the scale that the classifier's head was trained at.
         summarise: makes tables of its own from the per-clip rows of a run, or None.
     """
@@ -55,6 +63,9 @@ class Protocol:
     id: str
     limited: bool
     spectrogram: Callable[[Tensor], Tensor] | None = None
+    fixed: bool = False
+    fill: str = SILENCE
+    target: str = PREDICTED
     temperature: float | None = None
     summarise: Callable[[pd.DataFrame], list[Summary]] | None = None
 
@@ -62,6 +73,25 @@ class Protocol:
     def heard(self) -> bool:
         """Whether classifiers hear sound; else they are fed pictures."""
         return self.spectrogram is None
+
+    def with_choices(self, fill: str, target: str) -> Protocol:
+        """Return the protocol with another fill and target; numbers of two of them are not compared.
+
+        Raises:
+            XaibenchError: there is no such fill or target, or the protocol has none to choose.
+        """
+        for what, value, known in (("fill", fill, FILLS), ("target", target, TARGETS)):
+            if value not in known:
+                raise XaibenchError(f"unknown {what} {value!r}; choose one of {', '.join(known)}")
+        if fill != SILENCE and not self.heard:
+            raise XaibenchError(
+                f"the protocol {self.name} feeds pictures, and the fill {fill} is a sound; use --protocol {DEFAULT}"
+            )
+        if target != PREDICTED and self.fixed:
+            raise XaibenchError(
+                f"the protocol {self.name} explains the predicted class, as the original does; use --protocol {DEFAULT}"
+            )
+        return replace(self, fill=fill, target=target)
 
     def waveform(self, dataset: Dataset, clip: Clip, classifier: Classifier) -> np.ndarray:
         """Return the samples of one clip as a classifier hears it, float32 (samples,)."""

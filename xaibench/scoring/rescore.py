@@ -20,7 +20,7 @@ from xaibench.explaining.settings import changes, registered_name
 from xaibench.explaining.trainable import TrainableExplainer
 from xaibench.results import agreement, store
 from xaibench.results.parts import MethodFacts, MetricFacts, PartInfo, read_part
-from xaibench.results.store import RunFolder
+from xaibench.results.store import Manifest, RunFolder
 from xaibench.scoring.config import RunConfig
 from xaibench.scoring.evaluate import Event, evaluate
 from xaibench.scoring.protocol import Protocol
@@ -93,7 +93,7 @@ def rescore(
 def _one(
     folder: Path,
     path: Path,
-    manifest: store.Manifest,
+    manifest: Manifest,
     dataset: Dataset,
     loaded: Mapping[str, LoadedClassifier],
     explainers: Path,
@@ -120,7 +120,7 @@ def _one(
 def _score_again(
     rows: pd.DataFrame,
     info: PartInfo,
-    manifest: store.Manifest,
+    manifest: Manifest,
     dataset: Dataset,
     loaded: LoadedClassifier,
     explainers: Path,
@@ -135,7 +135,7 @@ def _score_again(
         batch_size=info.batch_size,
         precision=getattr(torch, manifest.precision),
         compiled=manifest.compiled,
-        protocol=_protocol(manifest.protocol),
+        protocol=_protocol(manifest),
         explainers=explainers,
     )
     events: list[Event] = []
@@ -163,12 +163,12 @@ def _method(facts: MethodFacts) -> Explainer:
     return made if isinstance(made, TrainableExplainer) else made.with_parameters(**changes(made, facts.parameters))
 
 
-def _protocol(identifier: str) -> Protocol:
+def _protocol(manifest: Manifest) -> Protocol:
     for name in registry.names("protocols"):
         protocol: Protocol = registry.load("protocols", name)
-        if protocol.id == identifier:
-            return protocol
-    raise RegistryError(f"no protocol with the id {identifier} is installed here")
+        if protocol.id == manifest.protocol:
+            return protocol.with_choices(manifest.fill, manifest.target)
+    raise RegistryError(f"no protocol with the id {manifest.protocol} is installed here")
 
 
 def _difference(rows: pd.DataFrame, again: pd.DataFrame, metrics: Mapping[str, MetricFacts], exact: bool) -> str:

@@ -104,7 +104,10 @@ class Domain:
 
     def analyse(self, waveform: Tensor) -> Picture:
         """Compute the pictures of waveforms (batch, samples)."""
-        coefficients = self.stft(waveform)
+        return self.picture(self.stft(waveform))
+
+    def picture(self, coefficients: Tensor) -> Picture:
+        """Compute the pictures of complex coefficients (batch, freq, time), which need not be the STFT of any sound."""
         magnitude = coefficients.abs()
         phase = torch.where(magnitude == 0, torch.ones_like(coefficients), torch.sgn(coefficients))
         return Picture(self._logarithm(magnitude), phase)
@@ -146,6 +149,18 @@ class Domain:
         loud = (waveform.abs() > AUDIBLE).float()[:, None]
         half = self.window_samples // 2
         return F.max_pool1d(loud, self.window_samples, stride=self.hop_samples, padding=half)[:, 0] > 0
+
+    def silent_samples(self, audible: Tensor, samples: int) -> Tensor:
+        """Tell which samples lie in the window of a frame that is not audible: bool (batch, samples).
+
+        Args:
+            audible: as `audible_frames` returns it, bool (batch, time).
+            samples: length of the waveforms.
+        """
+        window = torch.ones(1, 1, self.window_samples, device=audible.device)
+        covered = F.conv_transpose1d((~audible).float()[:, None], window, stride=self.hop_samples)[:, 0]
+        half = self.window_samples // 2
+        return covered[:, half : half + samples] > 0
 
     def _logarithm(self, magnitude: Tensor) -> Tensor:
         return torch.log1p(magnitude if self._scale == 1 else self._scale * magnitude)

@@ -10,6 +10,7 @@ LEGACY = Protocol(
     name="legacy-speechbrain",
     id="legacy-speechbrain",
     limited=False,
+    fixed=True,
     spectrogram=legacy_spectrogram,
     temperature=1.0,
     summarise=summarise,

@@ -95,14 +95,15 @@ def rows_of_methods(root: Path, identities: Mapping[str, str]) -> pd.DataFrame:
         identities: `LoadedClassifier.identity` by label; parts made with others, or at another protocol, are
             left out.
     """
-    frames = []
+    frames, rules = [], protocol.default()
+    wanted = {"dataset": DATASET, "protocol": rules.id, "fill": rules.fill, "target": rules.target}
     try:
         runs = store.find_runs(root)
     except ResultsError:  # none yet: the reference maps stand alone
         runs = []
     for run in runs:
         manifest = store.read_manifest(run)
-        if (manifest.dataset, manifest.protocol, manifest.precision) != (DATASET, protocol.default().id, "float32"):
+        if manifest.of_rows != wanted or manifest.precision != "float32":
             continue
         for path in store.parts_of(run):
             info = parts.read_info(path)

@@ -15,7 +15,6 @@ from xaibench.results.store import Manifest, RunFolder
 from xaibench.scoring import evaluate as engine
 from xaibench.scoring.evaluate import Event, LoadedClassifier, RunConfig
 from xaibench.scoring.metric import Metric
-from xaibench.scoring.protocol import STANDARD
 from xaibench.sound.dataset import Clip, Dataset
 
 
@@ -49,7 +48,9 @@ def open_folder(path: Path, config: RunConfig) -> RunFolder:
             limit=len(config.clips),
             clips=len(config.clips),
             seed=config.seed,
-            protocol=STANDARD.id,
+            protocol=config.protocol.id,
+            fill=config.protocol.fill,
+            target=config.protocol.target,
         ),
     )
 

@@ -135,8 +135,8 @@ def test_contributions_of_pictures_sum_to_the_difference_from_the_fill(name: str
     given = {} if path is None else {"path": path, "steps": 100}
     found = method(name, baseline="mean", **given).explain(classifier, batch, TARGET).map.double().sum(dim=(1, 2))
     with torch.no_grad():
-        logits = classifier.temperature * (classifier.picture_logits(batch.x) - classifier.picture_logits(fill.picture.x))
-    expected = logits.gather(1, TARGET[:, None])[:, 0].double()
+        rise = classifier.picture_logits(batch.x) - classifier.picture_logits(fill.picture.x)
+    expected = classifier.temperature * rise.gather(1, TARGET[:, None])[:, 0].double()
     torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)
 
 

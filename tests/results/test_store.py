@@ -243,7 +243,13 @@ def test_a_part_killed_between_its_two_files_is_not_finished(
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("dataset", "esc10"), ("dataset_fingerprint", "9"), ("folds", (5,)), ("limit", 2), ("seed", 1), ("protocol", "x"),
+    [
+        ("dataset", "esc10"),
+        ("dataset_fingerprint", "9"),
+        ("folds", (5,)),
+        ("limit", 2),
+        ("seed", 1),
+        ("protocol", "x"),
         ("fill", "mean"),
         ("target", "label"),
     ],

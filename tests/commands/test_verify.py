@@ -6,11 +6,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+import xaibench as xb
 from tests.support.command_line import Command
+from tests.support.objects import LoudBins, MeanLoss
 from xaibench.results.parts import read_part, write_part
 
 RUN = ("run", "-m", "energy", "-m", "random", "-c", "cnn-micro", "--limit", 17, "--metric", "sparseness")
@@ -44,6 +47,29 @@ def test_what_does_not_come_out_is_a_finding(xaibench: Command, folder: Path) ->
     assert done.code == 1
     (line,) = [line for line in done.out.splitlines() if "when scored again" in line]
     assert "cnn-micro/energy/part-000.parquet" in line and "sparseness of " in line
+
+
+def test_what_was_made_in_a_notebook_is_left_out_in_one_line_and_the_rest_is_scored(
+    xaibench: Command, tmp_path: Path
+) -> None:
+    out = tmp_path / "mine"
+    methods: list[Any] = [LoudBins, "energy"]
+    xb.evaluate("cnn-micro", xb.dataset("synth"), methods, "sparseness", limit=1, out=out, progress=False)
+    done = xaibench("verify", out, "--rescore", 10, "--device", "cpu")
+    assert done.code == 0, done.err + done.out
+    assert "2 parts of 2 pairs, 1 scored again: all as it should be" in done.out
+    (line,) = [line for line in done.err.splitlines() if "left out" in line]
+    assert "1 of 2 parts are left out: loud-bins cannot be made anew here, as objects of a notebook" in line
+
+
+def test_a_classifier_of_a_notebook_is_left_out_too(xaibench: Command, tmp_path: Path) -> None:
+    out, classifier = tmp_path / "mine", xb.toy_classifier()
+    classifier.classes = xb.dataset("synth").classes[: len(classifier.classes)]
+    metrics: list[Any] = ["sparseness", MeanLoss]
+    xb.evaluate(classifier, xb.dataset("synth"), "energy", metrics, limit=1, out=out, progress=False)
+    done = xaibench("verify", out, "--rescore", 10, "--device", "cpu")
+    assert done.code == 0, done.err + done.out
+    assert "1 of 1 parts are left out: mean_loss, toy-cnn cannot be made anew here" in done.err
 
 
 def test_the_mark_of_other_code_goes_when_the_scores_come_out_again(xaibench: Command, folder: Path) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from xaibench.commands import options
 from xaibench.commands.console import notes, output, progress
+from xaibench.errors import XaibenchError
 
 if TYPE_CHECKING:
     from xaibench.sound.dataset import Dataset
@@ -60,9 +61,11 @@ def verify(
         again = ""
         if rescore and not findings:
             source = options.open_dataset(store.read_manifest(run).dataset, data_dir, columns, class_map)
-            scored, lines = _rescore(run, rescore, classifier or [], source, seed, device, explainers)
+            scored, lines, left_out = _rescore(run, rescore, classifier or [], source, seed, device, explainers)
             findings += lines
             again = f", {scored} scored again"
+            if left_out:
+                options.warn(f"{run}: {left_out}")
         for line in findings:
             output().print(f"{run}: {line}", style="red", markup=False, soft_wrap=True)
         verdict = f"{len(findings)} findings" if findings else "all as it should be"
@@ -76,8 +79,8 @@ def verify(
 
 def _rescore(
     run: Path, count: int, names: list[str], source: Dataset, seed: int, device: str, explainers: Path
-) -> tuple[int, list[str]]:
-    """Compute parts again; return how many, and one line for each whose scores are different."""
+) -> tuple[int, list[str], str]:
+    """Compute parts again; return how many, a line for each whose scores differ, and one of what was left out."""
     from xaibench.benchmark.models import load_models
     from xaibench.results import store
     from xaibench.scoring.rescore import Rescored
@@ -86,14 +89,27 @@ def _rescore(
     manifest = store.read_manifest(run)
     where = options.open_device(device)
     labels = sorted({path.parent.parent.name for path in store.parts_of(run)})
-    plain = [label for label in labels if "@" not in label and label not in names]
-    loaded = {one.label: one for one in load_models([*names, *plain], source, manifest.folds, where, options.warn)}
+    plain = [label for label in labels if "@" not in label and label not in names and _is_here(label, source.name)]
+    chosen = [*names, *plain]
+    models = load_models(chosen, source, manifest.folds, where, options.warn) if chosen else []
+    loaded = {one.label: one for one in models}
     with progress() as bar:
         task = bar.add_task("scoring again", total=count)
 
         def report(one: Rescored) -> None:
             bar.update(task, advance=1, description=one.part)
 
-        found = score_again(run, count, source, loaded, explainers, seed, report)
+        found, left_out = score_again(run, count, source, loaded, explainers, seed, report)
         bar.update(task, completed=count)
-    return len(found), [f"{one.part}: {one.finding}" for one in found if one.finding]
+    return len(found), [f"{one.part}: {one.finding}" for one in found if one.finding], left_out
+
+
+def _is_here(classifier: str, dataset: str) -> bool:
+    """Tell whether a name of the results is that of weights which are shipped or were added."""
+    from xaibench.classifiers import references
+
+    try:
+        references.find(classifier, dataset)
+    except XaibenchError:
+        return False
+    return True

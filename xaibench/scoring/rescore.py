@@ -57,10 +57,11 @@ def rescore(
     explainers: Path,
     seed: int,
     report: Callable[[Rescored], None],
-) -> list[Rescored]:
+) -> tuple[list[Rescored], str]:
     """Draw (clip, method) pairs of a run, and score the parts that hold them again.
 
-    What comes out the same is kept in the run folder (`results.agreement`), where comparisons find it.
+    What comes out the same is kept in the run folder (`results.agreement`), where comparisons find it. Parts of what
+    cannot be made anew, such as a class typed into a notebook, are not drawn.
 
     Args:
         folder: of the run.
@@ -71,6 +72,9 @@ def rescore(
         seed: of the draw.
         report: called after every part.
 
+    Returns:
+        The parts, and one line about those that could not be drawn; empty where there are none.
+
     Raises:
         ResultsError: the folder holds no run, or a part is damaged.
     """
@@ -78,7 +82,15 @@ def rescore(
     if dataset.fingerprint() != manifest.dataset_fingerprint:
         raise ResultsError(f"{folder} is of other clips than this {dataset.name}; choose another --data-dir")
     drawn: dict[Path, None] = {}
-    pairs = [(path, i) for path in store.parts_of(folder) for i in range(read_part(path)[1].clips)]
+    pairs: list[tuple[Path, int]] = []
+    lost: dict[str, None] = {}
+    left_out, paths = 0, store.parts_of(folder)
+    for path in paths:
+        info = read_part(path)[1]
+        unknown = _unknown(path, info, loaded)
+        lost |= dict.fromkeys(unknown)
+        left_out += bool(unknown)
+        pairs += [] if unknown else [(path, i) for i in range(info.clips)]
     for path, _ in random.Random(seed).sample(pairs, min(count, len(pairs))):
         drawn[path] = None
     found = []
@@ -87,7 +99,30 @@ def rescore(
         report(one)
         found.append(one)
     agreement.keep(folder, [(one.part, one.info, not one.finding) for one in found])
-    return found
+    if not left_out:
+        return found, ""
+    return found, (
+        f"{left_out} of {len(paths)} parts are left out: {', '.join(lost)} cannot be made anew here, as objects of a "
+        "notebook cannot, or are not installed"
+    )
+
+
+def _unknown(path: Path, info: PartInfo, loaded: Mapping[str, LoadedClassifier]) -> list[str]:
+    """Name the method, metrics and classifier of a part of which nobody here knows how they were made."""
+    label = path.parent.parent.name
+    named: list[tuple[registry.Group, str]] = [("methods", registered_name(info.method.name))]
+    named += [("metrics", metric) for metric in sorted(info.metrics)]
+    found = [name for group, name in named if not _is_registered(group, name)]
+    # A classifier that is called after its weights is in a folder, which can be given.
+    return found + [label] * (label not in loaded and "@" not in label)
+
+
+def _is_registered(group: registry.Group, name: str) -> bool:
+    try:
+        registry.entry(group, name)
+    except RegistryError:
+        return False
+    return True
 
 
 def _one(

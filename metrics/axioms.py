@@ -59,9 +59,11 @@ class Completeness(Metric):
     cost = "0; 1 where the method's baseline is a sound (shared)"
 
     def score(self, context: ScoringContext, area: float | None) -> Scores:
-        change = context.of_target(context.clean.logits - _of_baseline(context))
+        baseline = context.explainer.method.parameters.get("baseline", SILENCE)
+        baseline = baseline if baseline in FILLS else SILENCE
+        change = context.of_target(context.clean.logits - _of_baseline(context, baseline))
         total = context.attribution.flatten(1).double().sum(dim=1)
-        reason = f"the clip's logit differs from that of the baseline by less than {LEAST_CHANGE}"
+        reason = f"the clip's logit differs from that of {baseline} by less than {LEAST_CHANGE}"
         return scores((total - change).abs() / change.abs(), change.abs() < LEAST_CHANGE, reason)
 
 
@@ -90,11 +92,10 @@ class NonSensitivity(Metric):
         return scores((without ^ indifferent).double().mean(dim=1))
 
 
-def _of_baseline(context: ScoringContext) -> Tensor:
-    """Return the logits of what the method compares the clips with, float64 (batch, classes)."""
+def _of_baseline(context: ScoringContext, name: str) -> Tensor:
+    """Return the logits of a fill of the clips, float64 (batch, classes)."""
     clean, forwarder = context.clean, context.explainer.forwarder
-    name = context.explainer.method.parameters.get("baseline", SILENCE)
-    fill = fill_of(name, clean.batch, context.classifier.domain) if name in FILLS else None
+    fill = fill_of(name, clean.batch, context.classifier.domain)
     if fill is None:
         return clean.silence.expand_as(clean.logits)
     batch = replace(clean.batch, waveform=fill.waveform)

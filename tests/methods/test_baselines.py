@@ -13,10 +13,13 @@ from tests.support.evaluating import config_of
 from tests.support.toy import ids
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.forward import Forwarder
 from xaibench.classifiers.loaded import loaded_model
 from xaibench.errors import ExplanationError
+from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explainer import Explainer
 from xaibench.scoring.config import methods_on
+from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.scoring.protocol import SPECTROGRAM
 from xaibench.sound.batch import Batch
 from xaibench.sound.cells import cell_index
@@ -173,3 +176,19 @@ def test_a_sound_as_baseline_is_refused_where_pictures_are_fed(synth: Synth) -> 
     }
     with pytest.raises(ExplanationError, match="the classifier is fed pictures; use silence"):
         explainer.explain(toy_classifier(), toy_batch(1, heard=False), TARGET[:1])
+
+
+def test_completeness_is_judged_against_the_baseline_of_the_method() -> None:
+    """Integrated gradients add up to the difference from their own baseline, and from no other."""
+    batch, classifier = sounds(), LinearEar()
+    forwarder = Forwarder(classifier, 16)
+    clean = Clean(batch, forwarder.logits_of_clips(batch), forwarder.silence(batch))
+    explainer = method("integrated-gradients", baseline="mean")
+    maps = explainer.explain(classifier, batch, clean.target).map
+    gaps = {}
+    for one in (explainer, method("integrated-gradients", baseline="noise"), method("saliency")):
+        context = ScoringContext(clean, maps, BoundExplainer(one, forwarder))
+        gaps[one.parameters.get("baseline")] = registry.create("metrics", "completeness").score(context, None).values
+    assert gaps["mean"].max() < 1e-3
+    assert gaps["noise"].min() > 0.01
+    assert gaps[None].min() > 0.01

@@ -20,7 +20,7 @@ from ._captum import INTERNAL_BATCH
 class Occlusion(Explainer):
     title = "Occlusion"
     reference = "Zeiler, Fergus, arXiv 1311.2901"
-    description = "drop of the predicted class's logit when a sliding window of the spectrogram is silenced, or filled"
+    description = "drop of the predicted class's logit when a sliding window of the spectrogram is silenced"
     polarity = "positive"
     parameters = {"window": (72, 60), "stride": (49, 41), "baseline": "silence"}  # bins: 1.1 kHz by 0.7 s
     choices = {"baseline": BASELINES}

@@ -54,7 +54,7 @@ class Lime(_OfSegments):
     reference = "Mishra, Sturm, Dixon, SLIME, ISMIR 2017; Ribeiro, Singh, Guestrin, arXiv 1602.04938"
     description = (
         "coefficients of a weighted ridge regression of the predicted class's logit on which segments of time and "
-        "frequency are left and which are silenced, or filled"
+        "frequency are left and which are silenced"
     )
     parameters = {
         "samples": 500,
@@ -97,7 +97,7 @@ class KernelShap(_OfSegments):
     reference = "Lundberg, Lee, arXiv 1705.07874, section 4.1"
     description = (
         "Shapley values of segments of time and frequency, estimated by a regression of the predicted class's logit "
-        "on which segments are left and which are silenced, or filled"
+        "on which segments are left and which are silenced"
     )
     parameters = {"samples": 500, "bands": 8, "stretches": 10, "baseline": "silence"}
 

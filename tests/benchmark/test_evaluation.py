@@ -16,6 +16,7 @@ import xaibench as xb
 from tests.support.command_line import Command
 from tests.support.objects import Failing, LoudBins, MeanLoss, bells, sounds
 from xaibench import registry
+from xaibench.benchmark import evaluation
 from xaibench.benchmark.naming import Method, MetricLike
 from xaibench.results import parts, store
 from xaibench.results.verify import verify
@@ -107,6 +108,26 @@ def test_what_fails_and_what_is_left_out_is_said() -> None:
     assert not path.exists()  # a temporary folder lives as long as its results
 
 
+def silent() -> xb.Dataset:
+    """A clip in which nothing is to be heard."""
+    return xb.clips([np.zeros(16_000)], 16_000, [xb.toy_classifier().classes[0]], ids=["nothing"])
+
+
+def test_how_it_is_computed_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, float | None]] = []
+    score = evaluation.Run.score
+    monkeypatch.setattr(
+        evaluation.Run,
+        "score",
+        lambda run, *arguments: seen.append((run.config.batch_size, run.config.timeout)) or score(run, *arguments),
+    )
+    call = ["random"], ["faithfulness"]
+    few = xb.evaluate(xb.toy_classifier(), bells(3), *call, batch_size=2, timeout=None, device="cpu", progress=False)
+    many = xb.evaluate(xb.toy_classifier(), bells(3), *call, progress=False)
+    assert seen == [(2, None), (16, 3600.0)]
+    assert np.allclose(few.rows["value"], many.rows["value"], atol=1e-6)
+
+
 def test_nonsense_is_refused_in_one_line() -> None:
     model: Any = xb.toy_classifier()
     data, no_method, no_metric, no_model = bells(1), cast(Any, MeanLoss()), cast(Any, LoudBins()), cast(Any, len)
@@ -118,6 +139,9 @@ def test_nonsense_is_refused_in_one_line() -> None:
         (lambda: xb.evaluate(no_model, data, "random"), "make one of it with xaibench.wrap"),
         (lambda: xb.evaluate(model, data, "focalnet"), "focalnet cannot run here: it needs focal modulation"),
         (lambda: xb.evaluate(model, "esc10", "random"), "esc10 needs --data-dir"),
+        (lambda: xb.evaluate(model, data, "random", batch_size=0), "batch_size is 0; give 1 or more"),
+        (lambda: xb.evaluate(model, data, "random", device="tpu"), "unknown device 'tpu'; use auto, cpu, cuda"),
+        (lambda: xb.evaluate(model, silent(), "random", strict=True), "silent"),
         (lambda: xb.evaluate(model, data, type("Saliency", (LoudBins,), {})), "would be called saliency"),
     ):
         with pytest.raises(xb.XaibenchError, match=words), warnings.catch_warnings():

@@ -7,18 +7,18 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from xaibench import registry
 from xaibench.benchmark.data import dataset
 from xaibench.benchmark.models import Model, load_models
 from xaibench.benchmark.naming import Method, MetricLike, as_list, methods_named, metrics_named
 from xaibench.benchmark.results import Failure, Results
 from xaibench.benchmark.run import Run
+from xaibench.classifiers.device import AUTO, device_named
 from xaibench.classifiers.forward import automatic_batch_size
+from xaibench.errors import XaibenchError
 from xaibench.explaining.cache import ExplanationCache
 from xaibench.reports.progress import progress as bar_of
-from xaibench.scoring.config import RunConfig
+from xaibench.scoring.config import TIMEOUT_SECONDS, RunConfig
 from xaibench.scoring.evaluate import Event
 from xaibench.sound.dataset import Dataset
 from xaibench.storage.user_folders import cache_folder
@@ -38,6 +38,10 @@ def evaluate(
     target: str = "predicted",
     out: str | Path | None = None,
     keep_maps: bool = False,
+    device: str = AUTO,
+    batch_size: int | None = None,
+    strict: bool = False,
+    timeout: float | None = TIMEOUT_SECONDS,
     progress: bool = True,
 ) -> Results:
     """Score methods on the clips of a dataset, as `xaibench run` does.
@@ -63,16 +67,23 @@ def evaluate(
             results do.
         keep_maps: whether maps are written to maps/CLASSIFIER/METHOD/CLIP.npz in the run folder: `map` (freq, time),
             `frequencies` in Hz, `times` in s, `clip`, `target` and others; `xaibench.Precomputed` reads them.
+        device: of models that are named, such as "cpu" or "cuda:1"; objects stay where they are. "auto": a GPU if
+            there is one.
+        batch_size: inputs in one forward pass. None: 16 on a CPU, 128 on a GPU; halved where memory runs out.
+        strict: whether clips whose sound is odd (truncated, silent, ...) are refused, and not only named.
+        timeout: seconds that 16 clips of a method of another package may take, which runs in a process of its own.
+            None: any time.
         progress: whether a progress bar is shown.
 
     Raises:
         XaibenchError: what is given makes no sense; one line says what to do.
     """
+    if batch_size is not None and batch_size < 1:
+        raise XaibenchError(f"batch_size is {batch_size}; give 1 or more")
     source = dataset(data) if isinstance(data, str) else data
     rules = registry.load("protocols", protocol).with_choices(fill, target)
     chosen = _folds(folds, source)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    loaded = load_models(as_list(model, "model"), source, chosen, device, _warn)
+    loaded = load_models(as_list(model, "model"), source, chosen, device_named(device), _warn)
     run = Run(
         RunConfig(
             dataset=source,
@@ -80,10 +91,12 @@ def evaluate(
             methods=methods_named(methods),
             metrics=metrics_named(metrics, rules.name),
             seed=seed,
-            batch_size=min(automatic_batch_size(one.classifier.device) for one in loaded),
+            batch_size=batch_size or min(automatic_batch_size(one.classifier.device) for one in loaded),
             cache=ExplanationCache(cache_folder() / "explanations"),
             protocol=rules,
+            strict=strict,
             keep_maps=keep_maps,
+            timeout=timeout,
         ),
         tuple(loaded),
         chosen,

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from xaibench.benchmark.data import clips
 from xaibench.benchmark.models import Model, load_model
 from xaibench.benchmark.naming import Method, methods_named
+from xaibench.classifiers.device import device_named
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import UnsupportedPairError
 from xaibench.explaining import fitting
@@ -128,8 +128,7 @@ def explain(
     Raises:
         XaibenchError: the method makes no sense here, fails, or has no such parameter; the sound cannot be read.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    loaded, trained_on = load_model(model, device)
+    loaded, trained_on = load_model(model, device_named())
     classifier = loaded.classifier
     if isinstance(sound, str | Path):
         name = Path(sound).name

@@ -208,17 +208,10 @@ def open_device(name: str, deterministic: bool = False) -> torch.device:
     Raises:
         XaibenchError: this machine has no such device.
     """
-    import torch
-
     from xaibench.classifiers.determinism import make_deterministic
+    from xaibench.classifiers.device import device_named
 
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    kind, colon, index = name.partition(":")
-    if kind not in {"cpu", "cuda"} or (colon and (kind == "cpu" or not index.isdecimal())):
-        raise XaibenchError(f"unknown device '{name}'; use auto, cpu, cuda or cuda:N")
-    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise XaibenchError(f"no device '{name}': torch sees {torch.cuda.device_count()} GPUs; use --device cpu")
-    if deterministic and kind == "cuda":
+    device = device_named(name)
+    if deterministic and device.type == "cuda":
         make_deterministic()
-    return torch.device(name)
+    return device

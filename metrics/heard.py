@@ -32,7 +32,7 @@ class _Heard(Metric):
 
 
 class EnergyRemoved(_Heard):
-    title = "Energy"
+    title = "Removed energy"
     description = "share of the clip's energy that is gone once the most important bins are removed"
     formula = "1 - ||removed||^2 / ||x||^2, of the sounds"
     traps = (

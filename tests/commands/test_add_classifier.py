@@ -174,7 +174,8 @@ def test_nothing_is_kept_of_what_is_refused(xaibench: Command, tmp_path: Path, d
     recipes.change(source / "embedding_model.ckpt", layernorm__bias=None)
     assert_refused(xaibench("classifiers", "add", "mine", "--from", "source"), "lacks 'layernorm.bias'")
     assert_refused(
-        xaibench("classifiers", "add", "mine", "--from", "nowhere"), "nowhere is neither a folder of a checkpoint, nor"
+        xaibench("classifiers", "add", "mine", "--from", "nowhere"),
+        "nowhere is neither a folder of a checkpoint (xaibench train",
     )
     assert not data.exists()
 

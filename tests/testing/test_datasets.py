@@ -111,6 +111,10 @@ class OtherFingerprintEachTime(Good):
         return str(next(_COUNT))
 
 
+class TestsNoFold(Good):
+    test_folds = (5,)  # type: ignore[assignment]
+
+
 class LosesAFold(Good):
     def in_folds(self, folds: Any) -> list[xb.Clip]:
         return super().in_folds(folds)[1:]
@@ -206,6 +210,7 @@ BAD = {
     ListOfClips: "clips must be a tuple of xaibench.Clip",
     OtherClipsEachTime: "made twice, it has two lists of clips",
     OtherFingerprintEachTime: r"fingerprint\(\) changes from one call to the next",
+    TestsNoFold: r"test_folds must be some of the folds \[1, 2\], not \(5,\)",
     LosesAFold: r"in_folds\(\) of all folds is not the list of all clips",
     DoublePrecision: r"waveform\(\) of clip-0 is float64 \(80000,\), expected float32 \(80000,\)",
     TooShort: r"is float32 \(79999,\), expected float32 \(80000,\)",

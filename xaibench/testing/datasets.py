@@ -54,7 +54,7 @@ def _check_facts(dataset: Dataset) -> None:
     words = isinstance(classes, tuple) and classes and all(isinstance(one, str) and one for one in classes)
     require(words, f"classes must be a tuple of names, not {classes!r}")
     require(len(set(classes)) == len(classes), f"two classes have the same name: {classes}")
-    for flag in ("has_ground_truth", "reads_folder"):
+    for flag in ("has_ground_truth", "reads_folder", "takes_columns"):
         require(isinstance(getattr(dataset, flag), bool), f"{flag} must be True or False")
 
 
@@ -85,6 +85,8 @@ def _check_clips(dataset: Dataset) -> None:
     folds = sorted({clip.fold for clip in clips})
     found = dataset.in_folds(folds)
     require(found == list(clips), "in_folds() of all folds is not the list of all clips, in its order")
+    tested = dataset.test_folds
+    require(tested and set(tested) <= set(folds), f"test_folds must be some of the folds {folds}, not {tested}")
     mark = dataset.fingerprint()
     require(isinstance(mark, str) and mark, f"fingerprint() must be a text, not {mark!r}")
     require(dataset.fingerprint() == mark, "fingerprint() changes from one call to the next")

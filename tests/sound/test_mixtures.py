@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy import signal
 
 import xaibench as xb
+from xaibench.classifiers.forward import listener
 from xaibench.sound import audio, mixtures
 from xaibench.sound.dataset import Clip
 from xaibench.sound.domain import Domain
@@ -126,3 +128,48 @@ def test_their_classifiers_are_those_of_the_clips(
     auc = rows.groupby("method")["value"].mean()
     assert auc["oracle"] > 0.95 > 0.6 > auc["random"]
     assert not [one for one in recwarn.list if "accuracy counts" in str(one.message)]
+
+
+def test_a_mixture_counts_if_its_labelled_sound_decides(mixed: dict[str, Mixtures]) -> None:
+    """Checked one by one, with the rules as they are defined."""
+    dataset, classifier = mixed["esc10-mix"], xb.classifier("cnn-micro", "esc10")
+    clips = dataset.in_folds([5])[:20]
+    reasons = dataset.undecided(clips, listener(classifier))
+    assert 4 <= reasons.count(None) < 20
+    assert len(set(reasons)) >= 3
+    for clip, reason in zip(clips, reasons, strict=True):
+        target, other = dataset.stems(clip)
+
+        def p(sound: np.ndarray) -> np.ndarray:
+            with torch.no_grad():
+                logits = classifier.logits(torch.from_numpy(sound)[None])[0].double().numpy()
+            powers = np.exp(logits - logits.max())
+            return np.asarray(powers / powers.sum())
+
+        p_mix, p_target, p_other = p(dataset.waveform(clip)), p(target), p(other)
+        right = p_mix.argmax() == p_target.argmax() == clip.label != p_other.argmax()
+        assert (reason is None) == (right and p_mix[clip.label] - p_other[clip.label] > 0.25)
+    counted = dataset.yields(clips, reasons)
+    assert sum(there for _, there in counted.values()) == 20
+    assert sum(decided for decided, _ in counted.values()) == reasons.count(None)
+
+
+def test_where_the_label_is_unknown_nothing_counts(mixed: dict[str, Mixtures]) -> None:
+    dataset = mixed["esc10-mix"]
+    reasons = dataset.undecided(dataset.clips[:3], listener(xb.classifier("cnn-micro", "synth")))
+    assert all(reason is not None and reason.endswith("is none of the classes") for reason in reasons)
+
+
+def test_metrics_of_ground_truth_leave_undecided_mixtures_out_and_say_why(mixed: dict[str, Mixtures]) -> None:
+    dataset, classifier = mixed["esc10-mix"], xb.classifier("cnn-micro", "esc10")
+    clips = dataset.in_folds([5])[:6]
+    results = xb.evaluate(classifier, dataset, "oracle", ["localisation_auc", "faithfulness"], limit=6, progress=False)
+    located = results.rows[results.rows["metric"] == "localisation_auc"].set_index("clip")
+    why = dict(zip([clip.id for clip in clips], dataset.undecided(clips, listener(classifier)), strict=True))
+    assert 0 < sum(reason is None for reason in why.values()) < 6
+    for clip, reason in why.items():
+        assert (located["reason"][clip] or None) == reason
+        assert (located["value"].isna())[clip] == (reason is not None)
+    heard = results.rows[results.rows["metric"] == "faithfulness"]
+    assert set(heard["clip"]) == set(why)
+    assert heard["value"].notna().all(), "what needs no ground truth counts all clips"

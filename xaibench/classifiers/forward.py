@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import ClassifierError, XaibenchError
 from xaibench.sound.batch import Batch
+from xaibench.sound.dataset import Listener
 
 CPU_BATCH = 16
 GPU_BATCH = 128
@@ -26,6 +28,20 @@ _OUT_OF_MEMORY = (
 )
 
 Result = TypeVar("Result")
+
+
+def listener(classifier: Classifier) -> Listener:
+    """Return a classifier as datasets may ask it: about sounds that are no clips."""
+
+    @torch.inference_mode()
+    def probabilities(waveforms: np.ndarray) -> np.ndarray:
+        parts = torch.from_numpy(waveforms).split(CPU_BATCH)
+        logits = torch.cat([classifier.logits(part.to(classifier.device)).double().cpu() for part in parts])
+        if classifier.activation == "sigmoid":
+            return torch.sigmoid(logits).numpy()
+        return torch.softmax(classifier.temperature * logits, dim=1).numpy()
+
+    return Listener(classifier.classes, classifier.sample_rate, classifier.samples, probabilities)
 
 
 def automatic_batch_size(device: torch.device) -> int:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from xaibench import registry
-from xaibench.classifiers.forward import Forwarder
+from xaibench.classifiers.forward import Forwarder, listener
 from xaibench.classifiers.isolation import Clips, Guard
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import (
@@ -311,6 +311,12 @@ class Part:
         known = self.loaded.classifier.classes
         return [None if label in known else f"its label {label} is none of the classes" for label in self._labels]
 
+    @cached_property
+    def _undecided(self) -> list[str | None]:
+        """Say for each clip why no map can be asked to find its event, or None."""
+        classifier = self.loaded.classifier
+        return self.config.dataset.undecided(self.clips, listener(classifier))
+
     def _rows(
         self,
         pair: MethodOnClassifier,
@@ -348,6 +354,8 @@ class Part:
         clean, known, labels = self._clean, self.loaded.classifier.classes, self._labels
         predicted = [known[c] for c in clean.predicted.tolist()]
         reasons = [first or second for first, second in zip(broken, scored.reasons, strict=True)]
+        if self.config.metrics[metric].needs_ground_truth:
+            reasons = [first or second for first, second in zip(reasons, self._undecided, strict=True)]
         values = scored.values.tolist()
         for i, value in enumerate(values):
             if reasons[i] is None and not torch.isfinite(torch.tensor(value)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,6 +67,23 @@ class Clip:
     label: int
     src_file: str
     filename: str = ""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A classifier, as a dataset may ask it.
+
+    Attributes:
+        classes: names of its classes, in the order of the probabilities.
+        sample_rate: in Hz.
+        samples: its input length, or None for any.
+        probabilities: float64 (batch, classes) of waveforms, float32 (batch, samples).
+    """
+
+    classes: Sequence[str]
+    sample_rate: int
+    samples: int | None
+    probabilities: Callable[[np.ndarray], np.ndarray]
 
 
 class Dataset(abc.ABC):
@@ -179,6 +196,13 @@ class Dataset(abc.ABC):
             DataError: the dataset has no stems.
         """
         raise DataError(f"{self.name} has no stems; choose a dataset that has, such as synth")
+
+    def undecided(self, clips: Sequence[Clip], listener: Listener) -> list[str | None]:
+        """Say for each clip why a classifier does not go by the labelled event, so that no map can be asked to find it.
+
+        None: it goes by it, or nobody knows. Metrics that need the ground truth are undefined for the other clips.
+        """
+        return [None] * len(clips)
 
     def ground_truth_at(self, clip: Clip, domain: Domain, samples: int | None = None) -> np.ndarray:
         """Return where the labelled event is the loudest sound, on the picture of another domain: bool (freq, time).

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from xaibench.sound.dataset import Clip, Dataset
+from xaibench.sound.dataset import Clip, Dataset, Listener
 from xaibench.sound.domain import Domain
 from xaibench.sound.findings import Finding
 
@@ -36,6 +38,9 @@ class Derived(Dataset):
 
     def ground_truth(self, clip: Clip) -> np.ndarray:
         return self._whole.ground_truth(clip)
+
+    def undecided(self, clips: Sequence[Clip], listener: Listener) -> list[str | None]:
+        return self._whole.undecided(clips, listener)
 
     def stem(self, clip: Clip) -> np.ndarray:
         return self._whole.stem(clip)

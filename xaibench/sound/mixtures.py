@@ -1,6 +1,7 @@
 """Mixtures of two clips of ESC-50, of which one is labelled: real sound whose evidence is known.
 
-It is known where the labelled sound is the louder one, not what a classifier needs of it.
+It is known where the labelled sound is the louder one, not what a classifier needs of it. `Mixtures.undecided` says for
+which mixtures a classifier does not go by the labelled sound at all.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from xaibench.sound import audio
-from xaibench.sound.dataset import Clip, Dataset
+from xaibench.sound.dataset import Clip, Dataset, Listener
 from xaibench.sound.domain import Domain
 from xaibench.sound.esc50 import Esc10, Esc50
 
@@ -23,6 +24,8 @@ SEED = 20261126
 RATIOS = (-5, 0, 5)  # of the labelled sound to the other one, in dB
 # Frames and bins below are no part of a sound, but its noise floor.
 FLOOR_DECIBEL = 60.0
+# Of the label's probability, from the other sound alone to the mixture.
+LEAST_RISE = 0.25
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,48 @@ class Mixtures(Dataset):
         other *= np.sqrt(level(target) / level(other) / 10 ** (one.ratio / 10))
         gain = 1 / max(1.0, float(np.abs(target + other).max()))
         return (gain * target).astype(np.float32), (gain * other).astype(np.float32)
+
+    def undecided(self, clips: Sequence[Clip], listener: Listener) -> list[str | None]:
+        """Say for each mixture why a classifier does not go by its labelled sound, or None if it does.
+
+        It does if it predicts the label for the mixture and for the labelled sound alone, another class for the other
+        sound alone, and gives the label at least 0.25 more probability in the mixture than in the other sound alone.
+        """
+        stems = [self.stems_at(clip, listener.sample_rate, listener.samples) for clip in clips]
+        wholes = [self.waveform_at(clip, listener.sample_rate, listener.samples) for clip in clips]
+        mixed = listener.probabilities(np.stack(wholes))
+        alone, other = (listener.probabilities(np.stack([two[which] for two in stems])) for which in (0, 1))
+        found: list[str | None] = []
+        for place, clip in enumerate(clips):
+            name = self.classes[clip.label]
+            if name not in listener.classes:
+                found.append(f"its label {name} is none of the classes")
+                continue
+            label = list(listener.classes).index(name)
+            if mixed[place].argmax() != label:
+                found.append("the mixture is not classified as its label")
+            elif alone[place].argmax() != label:
+                found.append("the labelled sound alone is not classified as its label")
+            elif other[place].argmax() == label:
+                found.append("the other sound alone is classified as the label")
+            elif mixed[place, label] - other[place, label] <= LEAST_RISE:
+                found.append("the labelled sound hardly changes its probability")
+            else:
+                found.append(None)
+        return found
+
+    def yields(self, clips: Sequence[Clip], reasons: Sequence[str | None]) -> dict[int, tuple[int, int]]:
+        """Count by ratio in dB how many of the clips are decided by their labelled sound, and how many there are.
+
+        Args:
+            clips: mixtures.
+            reasons: what `undecided` said of them.
+        """
+        counted = {ratio: [0, 0] for ratio in RATIOS}
+        for clip, reason in zip(clips, reasons, strict=True):
+            counted[self.mixtures[clip.id].ratio][0] += reason is None
+            counted[self.mixtures[clip.id].ratio][1] += 1
+        return {ratio: (decided, there) for ratio, (decided, there) in counted.items()}
 
     def stems_at(self, clip: Clip, sample_rate: int, samples: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return both sounds, as `waveform_at` returns the clip."""

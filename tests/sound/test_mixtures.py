@@ -168,7 +168,7 @@ def test_metrics_of_ground_truth_leave_undecided_mixtures_out_and_say_why(mixed:
     why = dict(zip([clip.id for clip in clips], dataset.undecided(clips, listener(classifier)), strict=True))
     assert 0 < sum(reason is None for reason in why.values()) < 6
     for clip, reason in why.items():
-        assert (located["reason"][clip] or None) == reason
+        assert located["reason"].fillna("")[clip] == (reason or "")
         assert (located["value"].isna())[clip] == (reason is not None)
     heard = results.rows[results.rows["metric"] == "faithfulness"]
     assert set(heard["clip"]) == set(why)

@@ -79,7 +79,7 @@ def test_a_name_comes_before_a_folder_that_is_called_so(home: Path) -> None:
         (
             "vit-micro",
             "mine",
-            ["for mine (there are esc10/vit-micro, esc50/vit-micro, synth/vit-micro); train"],
+            ["for mine; give esc10/vit-micro, esc50/vit-micro, synth/vit-micro, which hear any clips"],
         ),
         ("cnn-base", None, ["no weights of cnn-base are shipped", "train them"]),
         ("cnn-micro", None, ["several datasets; give esc10/cnn-micro, esc50/cnn-micro, synth/cnn-micro"]),

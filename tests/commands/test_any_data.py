@@ -93,7 +93,7 @@ def test_a_classifier_scores_clips_of_other_classes(xaibench: Command, small_esc
     run = ["run", "-m", "energy", "-c", "esc10/cnn-micro", "--metric", "sparseness", "--folds", "all"]
     data = ["--dataset", "esc50", "--data-dir", small_esc50]
     partly = xaibench(*run, *data, "--out", tmp_path / "partly")
-    assert "knows 1 of the 2 classes of esc50: its accuracy counts clips of these only" in partly.err
+    assert "knows 1 of the 2 classes of esc50: its accuracy counts clips of these only (not pig;" in partly.err
     scored = rows(tmp_path / "partly")
     dogs = scored["label"] == "dog"
     assert scored.loc[~dogs, "correct"].isna().all()
@@ -131,3 +131,23 @@ def test_a_wrong_class_map_is_named(
     refused = xaibench("run", "-m", "energy", "-c", "esc10/cnn-micro", *data)
     assert refused.code == 2
     assert words in refused.err
+
+
+def test_what_is_scored_of_a_folder_is_said(xaibench: Command, small_esc50: Path, tmp_path: Path) -> None:
+    folder = small_folder.as_folder(small_esc50, tmp_path / "folder")
+    run = ["run", "-m", "energy", "--metric", "sparseness", "--dataset", "folder", "--data-dir", folder]
+    some = xaibench(*run, "-c", "esc50/cnn-micro", "--out", tmp_path / "some")
+    assert "scored are 2 of 10 clips: fold 5 (folds were drawn; --folds all scores every one)" in some.err
+    every = xaibench(*run, "-c", "esc50/cnn-micro", "--folds", "all", "--out", tmp_path / "every")
+    assert "scored are" not in every.err
+    refused = xaibench(*run, "-c", "cnn-micro")
+    assert "give esc10/cnn-micro, esc50/cnn-micro, synth/cnn-micro, which hear any clips, or train" in refused.err
+    misread = xaibench("data", "check", folder)
+    assert "a folder with a folder for each class is --dataset folder" in misread.out
+
+
+def test_a_check_hears_the_folds_that_it_is_told(xaibench: Command, small_esc50: Path) -> None:
+    data = ["--dataset", "esc50", "--data-dir", small_esc50]
+    assert "esc50/cnn-micro" not in xaibench("classifiers", "check", "esc50/cnn-micro", *data, "--folds", "9").out
+    found = xaibench("classifiers", "check", "esc50/cnn-micro", *data, "--folds", "4,5")
+    assert ", 4 clips of esc50" in found.out

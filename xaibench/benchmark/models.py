@@ -153,12 +153,14 @@ def _match_classes(label: str, model: Classifier, data: Dataset, say: Callable[[
             # Another project numbers its classes in its own way, a dataset by its targets.
             in_order(model, data.classes)
         return
-    known = len(set(model.classes) & set(data.classes))
+    strange = [name for name in data.classes if name not in model.classes]
+    known = len(data.classes) - len(strange)
     if known < len(data.classes):
         count = f"{known} of" if known else "none of"
+        names = ", ".join(strange[:3]) + f" and {len(strange) - 3} more" * (len(strange) > 3)
         say(
             f"{label} knows {count} the {len(data.classes)} classes of {data.name}: its accuracy counts clips of these "
-            "only (a class map translates names)"
+            f"only (not {names}; a class map translates names)"
         )
 
 

@@ -114,7 +114,11 @@ class Classifier(nn.Module):
         return self.picture_logits(batch.x) if batch.waveform is None else self.logits(batch.waveform)
 
     def check(
-        self, data: Dataset | Tensor, bare: Callable[[Tensor], Any] | None = None, limit: int | None = CLIPS
+        self,
+        data: Dataset | Tensor,
+        bare: Callable[[Tensor], Any] | None = None,
+        limit: int | None = CLIPS,
+        folds: Sequence[int] | None = None,
     ) -> Check:
         """Check whether it is itself in here, and what its numbers can bear; `print` what is returned.
 
@@ -123,12 +127,13 @@ class Classifier(nn.Module):
             bare: the model as its owner asks it: a waveform (1, samples) in, one row of logits or probabilities out.
                 By default that of a wrapped model.
             limit: clips to hear of a dataset, drawn at random; None: all.
+            folds: of a dataset, from which they are drawn, such as those that were not learned from; None: all.
 
         Raises:
             ClassifierError: it does not give one logit for each class and clip.
             DataError: there are no clips.
         """
-        return check(self, data, bare, limit)
+        return check(self, data, bare, limit, folds)
 
     def code_identity(self) -> Identity:
         """Identify the code that makes its logits; its weights and settings are compared beside it."""

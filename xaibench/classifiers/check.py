@@ -207,6 +207,7 @@ def check(
     data: Dataset | Tensor,
     bare: Callable[[Tensor], Any] | None = None,
     limit: int | None = CLIPS,
+    folds: Sequence[int] | None = None,
 ) -> Check:
     """Check a classifier on clips.
 
@@ -216,6 +217,7 @@ def check(
         bare: the model as its owner asks it: a waveform (1, samples) in, one row of logits or probabilities out.
             By default that of a wrapped model.
         limit: clips to hear of a dataset, drawn at random; None: all.
+        folds: of a dataset, from which they are drawn, such as those that were not learned from; None: all.
 
     Raises:
         ClassifierError: it does not give one logit for each class and clip.
@@ -224,7 +226,7 @@ def check(
     if isinstance(data, Tensor):
         sounds, labels = data, None
     else:
-        sounds, labels = _heard(classifier, data, _drawn(data.clips, limit))
+        sounds, labels = _heard(classifier, data, _drawn(data.clips if folds is None else data.in_folds(folds), limit))
     if not len(sounds):
         raise DataError("there are no clips to check the classifier on; give a dataset that has some")
     sounds = sounds.to(classifier.device)

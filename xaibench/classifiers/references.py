@@ -145,9 +145,9 @@ def _shipped(name: str, dataset: str | None) -> Path:
         dataset = of_name[0][0] if of_name else "DATASET"
     folder = shipped_folder(name, dataset)
     if folder is None:
-        others = f" (there are {_listed(of_name)})" if of_name else ""
+        others = f"; give {_listed(of_name)}, which hear any clips, or" if of_name else ";"
         raise CheckpointError(
-            f"no weights of {name} are shipped for {dataset}{others}; train them with 'xaibench train --classifier "
+            f"no weights of {name} are shipped for {dataset}{others} train them with 'xaibench train --classifier "
             f"{name} --dataset {dataset}{data_option(dataset)}' and give the folder it prints"
         )
     return folder

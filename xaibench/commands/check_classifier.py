@@ -21,7 +21,8 @@ def check(
     data_dir: options.DataDirOption = None,
     columns: options.ColumnsOption = None,
     class_map: options.ClassMapOption = None,
-    limit: Annotated[int, typer.Option(help="Number of clips to hear, drawn from all folds.", min=1)] = 100,
+    folds: options.CheckedFoldsOption = None,
+    limit: Annotated[int, typer.Option(help="Number of clips to hear, drawn at random.", min=1)] = 100,
     device: options.DeviceOption = "auto",
 ) -> None:
     """Check a classifier on clips of a dataset before you score explanations of it.
@@ -44,9 +45,10 @@ def check(
     from xaibench.classifiers.check import check as checked
 
     source = options.open_dataset(dataset, data_dir, columns, class_map)
+    chosen = None if folds is None else options.folds_named(folds, source)
     (loaded,) = load_models([name], source, (), options.open_device(device))
     with notes().status("listening"):
-        found = checked(loaded.classifier, source, limit=limit)
+        found = checked(loaded.classifier, source, limit=limit, folds=chosen)
     output().print(f"{loaded.label}, {found.clips} clips of {source.name}", markup=False, soft_wrap=True)
     for line in found.lines():
         output().print(line, markup=False, soft_wrap=True)

@@ -202,8 +202,17 @@ def carry_out(
     rules = registry.load("protocols", protocol).with_choices(fill, target)
     source = options.open_dataset(dataset, data_dir, columns, class_map)
     where = options.open_device(device, deterministic)
-    chosen = source.test_folds if folds is None else _folds(folds, {clip.fold for clip in source.clips})
+    chosen = source.test_folds if folds is None else options.folds_named(folds, source)
     clips = source.in_folds(chosen)[:limit]
+    if folds is None and source.draws_folds and len(clips) < len(source.clips):
+        which = f"{'the first ' * bool(limit)}{len(clips)} of {len(source.clips)} clips"
+        scored = f"{which}: fold{'s' * (len(chosen) > 1)} {', '.join(map(str, chosen))}"
+        notes().print(
+            f"scored are {scored} (folds were drawn; --folds all scores every one)",
+            style="dim",
+            markup=False,
+            soft_wrap=True,
+        )
     config = RunConfig(
         dataset=source,
         clips=clips,
@@ -280,15 +289,6 @@ def _chosen_methods(names: Sequence[str]) -> list[str]:
         if name != ALL:
             registry.entry("methods", name.partition(":")[0])
     return registry.names("methods") if ALL in names else list(dict.fromkeys(names))
-
-
-def _folds(text: str, present: set[int]) -> tuple[int, ...]:
-    if text == ALL:
-        return tuple(sorted(present))
-    try:
-        return tuple(sorted({int(part) for part in text.split(",")}))
-    except ValueError:
-        raise XaibenchError(f"--folds {text!r} is not a list of folds; write 5, 4,5 or all") from None
 
 
 def _positive(text: str, option: str) -> int:

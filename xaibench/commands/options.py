@@ -56,6 +56,10 @@ ClassMapOption = Annotated[
         metavar="FILE",
     ),
 ]
+CheckedFoldsOption = Annotated[
+    str | None,
+    typer.Option("--folds", help="Folds to hear clips of: 5, 4,5 or all. Default: all.", metavar="FOLDS"),
+]
 FoldsOption = Annotated[
     str | None,
     typer.Option("--folds", help="Folds to score: 5, 4,5 or all. Default: 5 of five, else the last.", metavar="FOLDS"),
@@ -189,6 +193,20 @@ def open_dataset(
         named[what.strip()] = column.strip()
     names = read_class_map(class_map) if class_map else None
     return dataset(name, data_dir, columns=named, class_map=names)
+
+
+def folds_named(text: str, source: Dataset) -> tuple[int, ...]:
+    """Read the folds of a dataset as typed.
+
+    Raises:
+        XaibenchError: it is no list of folds.
+    """
+    if text == ALL:
+        return tuple(sorted({clip.fold for clip in source.clips}))
+    try:
+        return tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        raise XaibenchError(f"--folds {text!r} is not a list of folds; write 5, 4,5 or all") from None
 
 
 def warn_of_spanning_groups(source: Dataset) -> None:

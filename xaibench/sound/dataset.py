@@ -94,6 +94,7 @@ class Dataset(abc.ABC):
         licence: licence of the sound; cards of everything trained on it repeat it.
         classes: class names in the order of the labels.
         clips: all clips, in a fixed order.
+        draws_folds: whether its folds were drawn here, because it came without any.
         origin: dataset whose classes and recordings these are, if it is another one: its classifiers are meant.
         has_ground_truth: whether `ground_truth` and `stem` are known.
         reads_folder: whether it is read from a folder that its user names, and made as `Kind(folder)`;
@@ -109,6 +110,7 @@ class Dataset(abc.ABC):
     reads_folder: bool = False
     takes_columns: bool = False
     origin: str = ""
+    draws_folds: bool = False
 
     @property
     def test_folds(self) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ class Derived(Dataset):
         self._whole = dataset
         self.name, self.licence, self.classes = dataset.name, dataset.licence, dataset.classes
         self.has_ground_truth, self.reads_folder = dataset.has_ground_truth, dataset.reads_folder
-        self.origin, self.clips = dataset.origin, dataset.clips
+        self.origin, self.draws_folds, self.clips = dataset.origin, dataset.draws_folds, dataset.clips
 
     def waveform(self, clip: Clip) -> np.ndarray:
         return self._whole.waveform(clip)

@@ -107,7 +107,10 @@ def read_table(folder: Path) -> pd.DataFrame:
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; give --data-dir the folder that holds meta/ and audio/")
     if not path.is_file():
-        raise DataError(f"{path} is missing; {folder} is not in ESC-50's layout (meta/esc50.csv, audio/)")
+        raise DataError(
+            f"{path} is missing; {folder} is not in ESC-50's layout (meta/esc50.csv, audio/); a folder with a "
+            "folder for each class is --dataset folder"
+        )
     try:
         # Blank lines are read, so that the index counts lines. They are dropped below.
         # As Python's strings: pandas' own take ten times as long to go through.

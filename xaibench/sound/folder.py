@@ -28,6 +28,7 @@ class AudioFolder(AudioFiles):
 
     name = "folder"
     licence = "unknown (a folder of the user)"
+    draws_folds = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)

@@ -64,6 +64,7 @@ class AudioTable(AudioFiles):
         _refuse_repeated(ids, where)
         groups = values.get("group", names)
         chosen = folds.named(values["fold"], where) if "fold" in values else folds.assigned(ids, places, groups)
+        self.draws_folds = "fold" not in values
         self._sections = dict(zip(ids, sections, strict=True))
         self.clips = tuple(Clip(*one) for one in zip(ids, chosen, places, groups, names, strict=True))
         self.require_files(f"{self.file} lists it")

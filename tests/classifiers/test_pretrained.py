@@ -144,10 +144,10 @@ def test_what_a_reference_means(tmp_path: Path, folder: Path, monkeypatch: pytes
     assert pretrained.folder_of(str(folder), "vit-base") == folder
     assert asked == []
     assert pretrained.folder_of("owner/model", "vit-base") == folder
-    ((repository, required, optional, remedy),) = asked
+    ((repository, (layout,), remedy),) = asked
     assert repository == "owner/model"
-    assert required == [("config.json",), ("model.safetensors", "pytorch_model.bin")]
-    assert (optional, remedy) == ((), "xaibench train --classifier vit-base --init FOLDER")
+    assert layout == hub.Layout((("config.json",), ("model.safetensors", "pytorch_model.bin")))
+    assert remedy == "xaibench train --classifier vit-base --init FOLDER"
 
 
 def assert_refused(classifier: str, folder: Path, words: str) -> None:

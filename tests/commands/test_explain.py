@@ -98,8 +98,8 @@ def test_explain_picks_a_classifier_that_fits(xaibench: Command, esc50_folder: P
     assert_refused(done, "no classifier fits: oracle needs clips with ground truth")
     done = xaibench("explain", clip, "-m", "vit-rollout", "-c", "cnn-micro")
     assert_refused(done, "vit-rollout needs attention weights, which cnn-micro (cnn) has not")
-    done = xaibench("explain", clip, "-m", "saliency", "--dataset", "esc50")
-    assert_refused(done, "no weights are shipped for esc50; give --classifier a checkpoint folder")
+    done = xaibench("explain", clip, "-m", "saliency", "--dataset", "folder")
+    assert_refused(done, "no weights are shipped for folder; give --classifier a checkpoint folder")
 
 
 @pytest.fixture

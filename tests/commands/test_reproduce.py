@@ -19,7 +19,7 @@ from xaibench.errors import XaibenchError
 def _toy_paper(monkeypatch: pytest.MonkeyPatch) -> None:
     load = registry.load
     monkeypatch.setattr(registry, "load", lambda group, name: PAPER if group == "papers" else load(group, name))
-    monkeypatch.setattr(options, "open_dataset", lambda name, folder: Tones())
+    monkeypatch.setattr(options, "open_dataset", lambda name, folder, columns: Tones())
     monkeypatch.setattr(checkpoint, "build", tiny)
 
 

@@ -344,18 +344,19 @@ class Part:
                         scored = _score(name, metric, context, area)
                 except (Exception, SystemExit) as error:
                     raise _MetricFailed(name) from error
-                frames.append(self._frame(pair, name, area, scored, broken))
+                why = broken
+                if metric.needs_ground_truth:
+                    why = [first or second for first, second in zip(broken, self._undecided, strict=True)]
+                frames.append(self._frame(pair, name, area, scored, why))
         return pd.concat(frames, ignore_index=True), list(context.borrowed.values())
 
     def _frame(
-        self, pair: MethodOnClassifier, metric: str, area: float | None, scored: Scores, broken: Sequence[str | None]
+        self, pair: MethodOnClassifier, metric: str, area: float | None, scored: Scores, why: Sequence[str | None]
     ) -> pd.DataFrame:
         assert self._clean is not None
         clean, known, labels = self._clean, self.loaded.classifier.classes, self._labels
         predicted = [known[c] for c in clean.predicted.tolist()]
-        reasons = [first or second for first, second in zip(broken, scored.reasons, strict=True)]
-        if self.config.metrics[metric].needs_ground_truth:
-            reasons = [first or second for first, second in zip(reasons, self._undecided, strict=True)]
+        reasons = [first or second for first, second in zip(why, scored.reasons, strict=True)]
         values = scored.values.tolist()
         for i, value in enumerate(values):
             if reasons[i] is None and not torch.isfinite(torch.tensor(value)):

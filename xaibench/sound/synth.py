@@ -27,7 +27,8 @@ Generator = np.random.Generator
 Source = Callable[[Generator, int], np.ndarray]
 
 
-def _uniform_log(rng: Generator, low: float, high: float) -> float:
+def uniform_log(rng: Generator, low: float, high: float) -> float:
+    """Draw a number whose logarithm is uniform."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -35,7 +36,7 @@ def _seconds(n: int) -> np.ndarray:
     return np.arange(n) / SAMPLE_RATE
 
 
-def _tone(frequency: np.ndarray | float, n: int) -> np.ndarray:
+def tone(frequency: np.ndarray | float, n: int) -> np.ndarray:
     """Make a sine of a constant or sample-wise frequency in Hz, (n,)."""
     return np.sin(2 * np.pi * np.cumsum(np.broadcast_to(frequency, n)) / SAMPLE_RATE)
 
@@ -47,22 +48,22 @@ def _band_noise(rng: Generator, n: int, low: float, high: float) -> np.ndarray:
 
 def rising_chirp(rng: Generator, n: int) -> np.ndarray:
     """Make one exponential glide upwards by one to three octaves."""
-    start = _uniform_log(rng, 250, 900)
-    return _tone(start * 2 ** (rng.uniform(1, 3) * np.linspace(0, 1, n)), n)
+    start = uniform_log(rng, 250, 900)
+    return tone(start * 2 ** (rng.uniform(1, 3) * np.linspace(0, 1, n)), n)
 
 
 def falling_chirp(rng: Generator, n: int) -> np.ndarray:
     """Make one exponential glide downwards by one to three octaves."""
-    start = _uniform_log(rng, 2000, 7000)
-    return _tone(start * 2 ** (-rng.uniform(1, 3) * np.linspace(0, 1, n)), n)
+    start = uniform_log(rng, 2000, 7000)
+    return tone(start * 2 ** (-rng.uniform(1, 3) * np.linspace(0, 1, n)), n)
 
 
 def harmonic_stack(rng: Generator, n: int) -> np.ndarray:
     """Make a steady pitch with six to twelve harmonics, each a little weaker than the one below."""
-    pitch = _uniform_log(rng, 150, 500)
+    pitch = uniform_log(rng, 150, 500)
     order = np.arange(1, int(rng.integers(6, 13)) + 1)
     order = order[order * pitch < 7500]
-    return np.sum([_tone(pitch * k, n) * k**-0.7 for k in order], axis=0)
+    return np.sum([tone(pitch * k, n) * k**-0.7 for k in order], axis=0)
 
 
 def click_train(rng: Generator, n: int) -> np.ndarray:
@@ -76,14 +77,14 @@ def click_train(rng: Generator, n: int) -> np.ndarray:
 
 def siren(rng: Generator, n: int) -> np.ndarray:
     """Make a tone whose frequency swings sinusoidally one to three times a second."""
-    centre, rate = _uniform_log(rng, 700, 2500), rng.uniform(1, 3)
+    centre, rate = uniform_log(rng, 700, 2500), rng.uniform(1, 3)
     swing = rng.uniform(0.25, 0.45) * np.sin(2 * np.pi * rate * _seconds(n) + rng.uniform(0, 2 * np.pi))
-    return _tone(centre * (1 + swing), n)
+    return tone(centre * (1 + swing), n)
 
 
 def noise_burst(rng: Generator, n: int) -> np.ndarray:
     """Make band-limited noise, half an octave to an octave wide."""
-    low = _uniform_log(rng, 500, 3500)
+    low = uniform_log(rng, 500, 3500)
     return _band_noise(rng, n, low, min(low * 2 ** rng.uniform(0.5, 1), 7600))
 
 
@@ -91,37 +92,37 @@ def beeps(rng: Generator, n: int) -> np.ndarray:
     """Make a pure tone that is switched on and off three to seven times a second."""
     gate = signal.square(2 * np.pi * rng.uniform(3, 7) * _seconds(n), duty=rng.uniform(0.35, 0.6)) > 0
     smooth = np.convolve(gate, np.hanning(160) / np.hanning(160).sum(), mode="same")
-    return _tone(_uniform_log(rng, 800, 5000), n) * smooth
+    return tone(uniform_log(rng, 800, 5000), n) * smooth
 
 
 def bells(rng: Generator, n: int) -> np.ndarray:
     """Make one to three strikes of decaying inharmonic partials."""
     struck = np.zeros(n)
-    base = _uniform_log(rng, 500, 1400)
+    base = uniform_log(rng, 500, 1400)
     for onset in np.linspace(0, n, int(rng.integers(1, 4)), endpoint=False).astype(int):
         time = _seconds(n - onset)
         for ratio in (1.0, 2.76, 4.07, 5.2):
             if base * ratio < 7600:
-                struck[onset:] += np.exp(-time * rng.uniform(3, 6) * ratio**0.5) * _tone(base * ratio, n - onset)
+                struck[onset:] += np.exp(-time * rng.uniform(3, 6) * ratio**0.5) * tone(base * ratio, n - onset)
     return struck
 
 
 def sweeping_noise(rng: Generator, n: int) -> np.ndarray:
     """Make a narrow band of noise whose centre glides up or down by about two octaves."""
-    low, octaves = _uniform_log(rng, 500, 1200), rng.uniform(1.5, 2.5)
+    low, octaves = uniform_log(rng, 500, 1200), rng.uniform(1.5, 2.5)
     path = np.linspace(0, 1, n) if rng.random() < 0.5 else np.linspace(1, 0, n)
     jitter = signal.lfilter([0.02], [1, -0.98], rng.standard_normal(n))
     width = 150.0
-    return _tone(low * 2 ** (octaves * path) + 20 * width * jitter, n)
+    return tone(low * 2 ** (octaves * path) + 20 * width * jitter, n)
 
 
 def melody(rng: Generator, n: int) -> np.ndarray:
     """Make a staircase of five to eight short notes with two harmonics each."""
-    base, count = _uniform_log(rng, 350, 1000), int(rng.integers(5, 9))
+    base, count = uniform_log(rng, 350, 1000), int(rng.integers(5, 9))
     steps = rng.integers(0, 13, count)
     steps[1:] = np.where(steps[1:] == steps[:-1], (steps[1:] + 5) % 13, steps[1:])
     pitch = np.repeat(base * 2 ** (steps / 12), int(np.ceil(n / count)))[:n]
-    return _tone(pitch, n) + 0.5 * _tone(2 * pitch, n)
+    return tone(pitch, n) + 0.5 * tone(2 * pitch, n)
 
 
 EVENTS: tuple[Source, ...] = (
@@ -138,41 +139,43 @@ EVENTS: tuple[Source, ...] = (
 )
 
 
-def _white(rng: Generator, n: int) -> np.ndarray:
+def white(rng: Generator, n: int) -> np.ndarray:
+    """Make noise of equal power at all frequencies."""
     return rng.standard_normal(n)
 
 
-def _coloured(rng: Generator, n: int) -> np.ndarray:
+def coloured(rng: Generator, n: int) -> np.ndarray:
     """Make noise whose power falls with frequency as f^-1 to f^-2."""
     spectrum = np.fft.rfft(rng.standard_normal(n))
     frequency = np.maximum(np.fft.rfftfreq(n, 1 / SAMPLE_RATE), 20.0)
     return np.fft.irfft(spectrum * frequency ** -rng.uniform(0.5, 1), n)
 
 
-def _hum(rng: Generator, n: int) -> np.ndarray:
+def hum(rng: Generator, n: int) -> np.ndarray:
     """Make mains hum with harmonics over quiet white noise."""
     mains = rng.choice([50.0, 60.0])
-    hum = np.sum([_tone(mains * k, n) / k for k in range(1, 9)], axis=0)
-    return hum + 0.3 * rng.standard_normal(n)
+    tones = np.sum([tone(mains * k, n) / k for k in range(1, 9)], axis=0)
+    return tones + 0.3 * rng.standard_normal(n)
 
 
-def _crackle(rng: Generator, n: int) -> np.ndarray:
+def crackle(rng: Generator, n: int) -> np.ndarray:
     """Make sparse irregular impulses over quiet noise."""
     impulses = (rng.random(n) < rng.uniform(5, 30) / SAMPLE_RATE) * rng.standard_normal(n) * 20
     return np.convolve(impulses, np.exp(-np.arange(64) / 8.0))[:n] + 0.3 * rng.standard_normal(n)
 
 
-def _gusts(rng: Generator, n: int) -> np.ndarray:
+def gusts(rng: Generator, n: int) -> np.ndarray:
     """Make low-pass noise whose loudness varies slowly."""
     knots = rng.uniform(0.3, 1.0, 8)
     envelope = np.interp(np.linspace(0, 7, n), np.arange(8), knots)
     return envelope * _band_noise(rng, n, 60, rng.uniform(800, 2500)) + 0.05 * rng.standard_normal(n)
 
 
-BACKGROUNDS: tuple[Source, ...] = (_white, _coloured, _hum, _crackle, _gusts)
+BACKGROUNDS: tuple[Source, ...] = (white, coloured, hum, crackle, gusts)
 
 
-def _fade(n: int) -> np.ndarray:
+def fade(n: int) -> np.ndarray:
+    """Make a gain (n,) that rises from 0 to 1 at the start and falls at the end, in at most 50 ms."""
     ramp = min(n // 8, 800)
     envelope = np.ones(n)
     envelope[:ramp] = np.sin(np.linspace(0, np.pi / 2, ramp)) ** 2
@@ -191,7 +194,7 @@ def stems(index: int, label: int) -> tuple[np.ndarray, np.ndarray]:
     background /= np.sqrt(np.mean(background**2))
     length = int(rng.uniform(0.8, 2.5) * SAMPLE_RATE)
     onset = int(rng.uniform(0, CLIP_SAMPLES - length))
-    sound = EVENTS[label](rng, length) * _fade(length)
+    sound = EVENTS[label](rng, length) * fade(length)
     sound *= 10 ** (rng.uniform(0, 20) / 20) / np.sqrt(np.mean(sound**2))
     event = np.zeros(CLIP_SAMPLES)
     event[onset : onset + length] = sound

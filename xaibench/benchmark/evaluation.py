@@ -21,6 +21,7 @@ from xaibench.reports.progress import progress as bar_of
 from xaibench.scoring.config import TIMEOUT_SECONDS, RunConfig
 from xaibench.scoring.evaluate import Event
 from xaibench.sound.dataset import Dataset
+from xaibench.sound.subset import described, sample
 from xaibench.storage.user_folders import cache_folder
 
 
@@ -56,7 +57,8 @@ def evaluate(
         methods: names, such as "saliency" or "integrated-gradients:steps=64", Explainer classes and objects.
         metrics: names, Metric classes and objects. None: the default ones of the protocol.
         folds: of the clips. None: the test fold (5) where there is one, else all.
-        limit: score only the first clips. None: all.
+        limit: score a sample of so many clips, of all classes and as many recordings as there can be, the same for
+            the same seed; a line says what it holds. None: all.
         seed: of every random draw.
         protocol: "standard", or another one of docs/protocols.md.
         fill: what takes the place of removed bins: "silence", "mean" (noise with the clip's mean spectrum) or "noise"
@@ -83,11 +85,12 @@ def evaluate(
     source = dataset(data) if isinstance(data, str) else data
     rules = registry.load("protocols", protocol).with_choices(fill, target)
     chosen = _folds(folds, source)
+    clips = source.in_folds(chosen)
     loaded = load_models(as_list(model, "model"), source, chosen, device_named(device), _warn)
     run = Run(
         RunConfig(
             dataset=source,
-            clips=source.in_folds(chosen)[:limit],
+            clips=sample(source, clips, limit, seed),
             methods=methods_named(methods),
             metrics=metrics_named(metrics, rules.name),
             seed=seed,
@@ -117,6 +120,8 @@ def evaluate(
     folder = run.open(Path(out))
     failures: list[Failure] = []
     with bar_of(progress) as bar:
+        if limit is not None:
+            bar.console.print(described(run.config.clips, clips), style="dim", soft_wrap=True)
         task = bar.add_task("scoring", total=run.pairs * len(run.config.clips))
 
         def report(event: Event) -> None:

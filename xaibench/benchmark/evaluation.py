@@ -21,6 +21,7 @@ from xaibench.reports.progress import progress as bar_of
 from xaibench.scoring.config import TIMEOUT_SECONDS, RunConfig
 from xaibench.scoring.evaluate import Event
 from xaibench.sound.dataset import Dataset
+from xaibench.sound.readable import readable
 from xaibench.sound.subset import described, sample
 from xaibench.storage.user_folders import cache_folder
 
@@ -72,7 +73,8 @@ def evaluate(
         device: of models that are named, such as "cpu" or "cuda:1"; objects stay where they are. "auto": a GPU if
             there is one.
         batch_size: inputs in one forward pass. None: 16 on a CPU, 128 on a GPU; halved where memory runs out.
-        strict: whether clips whose sound is odd (truncated, silent, ...) are refused, and not only named.
+        strict: whether clips are refused that cannot be read, which are left out else, or whose sound is odd
+            (truncated, silent, ...), and not only named.
         timeout: seconds that 16 clips of a method of another package may take, which runs in a process of its own.
             None: any time.
         progress: whether a progress bar is shown.
@@ -86,18 +88,22 @@ def evaluate(
     rules = registry.load("protocols", protocol).with_choices(fill, target)
     chosen = _folds(folds, source)
     clips = source.in_folds(chosen)
+    taken = sample(source, clips, limit, seed)
+    heard = readable(source, taken, strict)
+    for sentence in heard.sentences:
+        _warn(f"sound: {sentence}")
     loaded = load_models(as_list(model, "model"), source, chosen, device_named(device), _warn)
     run = Run(
         RunConfig(
             dataset=source,
-            clips=sample(source, clips, limit, seed),
+            clips=heard.clips,
+            unreadable=tuple(heard.unreadable),
             methods=methods_named(methods),
             metrics=metrics_named(metrics, rules.name),
             seed=seed,
             batch_size=batch_size or min(automatic_batch_size(one.classifier.device) for one in loaded),
             cache=ExplanationCache(cache_folder() / "explanations"),
             protocol=rules,
-            strict=strict,
             keep_maps=keep_maps,
             timeout=timeout,
         ),
@@ -106,8 +112,6 @@ def evaluate(
         limit,
     )
     run.check()
-    for sentence in run.config.odd_sound:
-        _warn(f"sound: {sentence}")
     for sentence in run.warnings():
         _warn(sentence)
     for label, refused in run.left_out.items():
@@ -121,7 +125,7 @@ def evaluate(
     failures: list[Failure] = []
     with bar_of(progress) as bar:
         if limit is not None:
-            bar.console.print(described(run.config.clips, clips), style="dim", soft_wrap=True)
+            bar.console.print(described(taken, clips), style="dim", soft_wrap=True)
         task = bar.add_task("scoring", total=run.pairs * len(run.config.clips))
 
         def report(event: Event) -> None:

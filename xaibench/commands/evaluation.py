@@ -80,7 +80,9 @@ def run(
     deterministic: options.DeterministicOption = False,
     strict: Annotated[
         bool,
-        typer.Option("--strict", help="Refuse clips that are truncated, short, silent, clipped or too loud."),
+        typer.Option(
+            "--strict", help="Refuse clips that cannot be read or are truncated, short, silent, clipped or too loud."
+        ),
     ] = False,
     keep_maps: Annotated[
         bool,
@@ -197,6 +199,7 @@ def carry_out(
     from xaibench.classifiers.forward import automatic_batch_size
     from xaibench.explaining.cache import ExplanationCache
     from xaibench.scoring.config import RunConfig
+    from xaibench.sound.readable import readable
     from xaibench.sound.subset import described, sample
     from xaibench.storage.user_folders import cache_folder
 
@@ -205,15 +208,20 @@ def carry_out(
     where = options.open_device(device, deterministic)
     chosen = source.test_folds if folds is None else options.folds_named(folds, source)
     in_folds = source.in_folds(chosen)
-    clips = sample(source, in_folds, limit, seed)
+    taken = sample(source, in_folds, limit, seed)
     if folds is None and source.draws_folds and len(in_folds) < len(source.clips):
         which = f"{len(in_folds)} of {len(source.clips)} clips: fold{'s' * (len(chosen) > 1)}"
         _say(f"scored are {which} {', '.join(map(str, chosen))} (folds were drawn; --folds all scores every one)")
     if limit is not None:
-        _say(described(clips, in_folds))
+        _say(described(taken, in_folds))
+    with progress() as bar:
+        bar.add_task("reading sound", total=None)
+        heard = readable(source, taken, strict)
+    options.say_odd_sound(heard.sentences)
     config = RunConfig(
         dataset=source,
-        clips=clips,
+        clips=heard.clips,
+        unreadable=tuple(heard.unreadable),
         methods=methods,
         metrics=options.metrics(metric or [], family or [], rules.name),
         seed=seed,
@@ -223,14 +231,9 @@ def carry_out(
         cache=ExplanationCache(cache_folder() / "explanations"),
         protocol=rules,
         explainers=explainers,
-        strict=strict,
         keep_maps=keep_maps,
         timeout=timeout or None,
     )
-    with progress() as bar:
-        bar.add_task("reading sound", total=None)
-        odd = config.odd_sound
-    options.say_odd_sound(odd)
 
     work = Run(config, tuple(load_models(classifier, source, chosen, where, options.warn)), chosen, limit)
     work.check()
@@ -254,7 +257,7 @@ def carry_out(
 
     failures: list[Event] = []
     with progress() as bar:
-        task = bar.add_task("scoring", total=work.pairs * len(clips))
+        task = bar.add_task("scoring", total=work.pairs * len(heard.clips))
 
         unprotected: set[str] = set()
 
@@ -268,7 +271,6 @@ def carry_out(
                 _say(f"{event.method} on {event.classifier} takes {event.reason}, unless its maps are kept already")
             elif event.kind == "not reused":
                 options.warn(f"earlier results of {event.method} on {event.classifier} are not reused: {event.reason}")
-            # "odd sound" was said above, once for all classifiers.
             bar.update(task, advance=event.clips, description=f"{event.classifier} · {event.method}".strip(" ·"))
 
         work.score(folder, report)

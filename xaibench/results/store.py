@@ -40,12 +40,14 @@ class Manifest:
 
     Attributes:
         clips: how many are scored.
+        unreadable: ids of the clips that are left out, because they could not be read.
     """
 
     dataset: str
     dataset_fingerprint: str
     folds: tuple[int, ...]
     limit: int | None
+    unreadable: tuple[str, ...] = ()
     clips: int
     seed: int
     protocol: str
@@ -75,6 +77,12 @@ class RunFolder:
         target = self.path / MANIFEST
         if target.exists():
             other = read_manifest(self.path)
+            if other.unreadable != manifest.unreadable:
+                then, now = (", ".join(one.unreadable) or "none" for one in (other, manifest))
+                raise ResultsError(
+                    f"{self.path} holds a run in which these clips could not be read: {then}; now it is {now}; choose "
+                    "another --out"
+                )
             for key, value in asdict(manifest).items():
                 if getattr(other, key) != value:
                     raise ResultsError(

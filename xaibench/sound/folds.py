@@ -79,5 +79,5 @@ def spanning_groups(clips: Sequence[Clip]) -> str:
     count = f"{len(spanning)} recordings are" if len(spanning) > 1 else "1 recording is"
     return (
         f"{count} in several folds, such as {group} in {' and '.join(map(str, found))}: what is learned on it is "
-        "tested on it"
+        "tested on it; give all clips of a recording one fold"
     )

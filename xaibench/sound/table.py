@@ -67,7 +67,7 @@ class AudioTable(AudioFiles):
         self.draws_folds = "fold" not in values
         self._sections = dict(zip(ids, sections, strict=True))
         self.clips = tuple(Clip(*one) for one in zip(ids, chosen, places, groups, names, strict=True))
-        self.require_files(f"{self.file} lists it")
+        self.require_files(f"{self.file} lists it: mend its path there, or take its row out")
 
     def path(self, clip: Clip) -> Path:
         return self.file.parent / clip.filename

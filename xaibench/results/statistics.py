@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 ALPHA = 0.05
 RESAMPLES = 10_000
 FLIPS = 9_999
-_ENTRIES = 5_000_000  # of a matrix of draws at a time: 500 recordings in one piece, 40 MB
+_ENTRIES = 5_000_000  # of a matrix of draws that is kept in one piece: that of 500 recordings, 40 MB
 _BLOCK = 128  # rows at a time: RESAMPLES x _BLOCK floats are 10 MB
 
 
@@ -218,7 +218,7 @@ def _drawn_signs(recordings: int, flips: int, seed: int) -> Iterator[Floats]:
 
 
 def _cut(rows: int, columns: int) -> Iterator[int]:
-    """Cut rows into blocks of at most _ENTRIES entries; give the number of rows in each."""
-    most = max(1, _ENTRIES // columns)
+    """Cut rows into blocks of a fifth of _ENTRIES, for making one takes five times its memory; give their numbers."""
+    most = max(1, _ENTRIES // 5 // columns)
     for start in range(0, rows, most):
         yield min(most, rows - start)

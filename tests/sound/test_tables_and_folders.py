@@ -158,7 +158,7 @@ def test_folders_hold_clips_at_any_depth_and_nothing_hidden(small_esc50: Path, t
         ("path,label\na.wav,\n", r"line 2: the label is empty"),
         (
             "path,label\na.wav,x\na.wav,y\n",
-            r"line 3: the clip 'a@0-' stands in line 2, too; a clip has one row and one label",
+            r"line 3: the clip 'a' stands in line 2, too; a clip has one row and one label",
         ),
         (
             "path,label,fold\na.wav,x,1\n\nb.wav,x,first\n",

@@ -28,7 +28,7 @@ def comparison() -> pd.DataFrame:
     facts = {"metric_title": "title", "family": "family", "higher_is_better": "higher_is_better"}
     described = {column: [getattr(about[name], fact) for name in table["metric"]] for column, fact in facts.items()}
     later = {"group": table["dataset"], "clips": table["n"] + table["undefined"], "missing": 0, "differs_in": ""}
-    later |= {"fill": "silence", "target": "predicted", **described}
+    later |= {"fill": "silence", "target": "predicted", "long": "cut", **described}
     table = table.assign(**{name: values for name, values in later.items() if name not in table})
     text = ["tied_with", "beaten_by", "differs_in"]  # an empty list, which a CSV cannot tell from nothing
     return table.assign(**{name: table[name].fillna("") for name in text})

@@ -121,25 +121,22 @@ def test_two_fills_are_never_in_one_table_or_folder(
 
 
 @pytest.mark.parametrize(
-    ("protocol", "fill", "target", "words"),
+    ("protocol", "choices", "words"),
     [
-        ("spectrogram", "mean", "predicted", "the protocol spectrogram feeds pictures, and the fill mean is a sound"),
-        (
-            "legacy-speechbrain",
-            "noise",
-            "predicted",
-            "the protocol legacy-speechbrain feeds pictures, and",
-        ),
-        ("legacy-speechbrain", "silence", "label", "the protocol legacy-speechbrain explains the predicted class"),
-        ("standard", "loud", "predicted", "unknown fill 'loud'; choose one of silence, mean, noise"),
-        ("standard", "silence", "best", "unknown target 'best'; choose one of predicted, label"),
+        ("spectrogram", ("mean", "predicted"), "the protocol spectrogram feeds pictures, and the fill mean is a sound"),
+        ("legacy-speechbrain", ("noise", "predicted"), "the protocol legacy-speechbrain feeds pictures, and"),
+        ("legacy-speechbrain", ("silence", "label"), "the protocol legacy-speechbrain explains the predicted class"),
+        ("legacy-speechbrain", ("silence", "predicted", "center"), "hears the beginning of long clips"),
+        ("standard", ("loud", "predicted"), "unknown fill 'loud'; choose one of silence, mean, noise"),
+        ("standard", ("silence", "best"), "unknown target 'best'; choose one of predicted, label"),
+        ("standard", ("silence", "predicted", "middle"), "unknown long 'middle'; choose one of cut, center"),
     ],
 )
 def test_a_choice_that_a_protocol_has_not_is_refused_in_one_line(
-    protocol: str, fill: str, target: str, words: str
+    protocol: str, choices: tuple[str, ...], words: str
 ) -> None:
     with pytest.raises(XaibenchError, match=words) as caught:
-        registry.load("protocols", protocol).with_choices(fill, target)
+        registry.load("protocols", protocol).with_choices(*choices)
     assert "\n" not in str(caught.value)
     assert SPECTROGRAM.with_choices("silence", LABEL).target == LABEL
     assert STANDARD.with_choices("silence", "predicted") == STANDARD
@@ -203,7 +200,7 @@ def test_the_program_names_the_folder_after_the_choices(xaibench: Command, tmp_p
     command = "run -m energy -c cnn-micro --limit 1 --metric faithfulness --fill mean --target label --device cpu"
     done = xaibench(*command.split())
     assert done.code == 0, done.err
-    rows = store.read_rows(tmp_path / "results" / "runs" / "synth-fold5-limit1-fill-mean-target-label")
+    rows = store.read_rows(tmp_path / "results" / "runs" / "synth-fold5-first1-fill-mean-target-label")
     assert set(rows["fill"]) == {"mean"} and set(rows["target"]) == {"label"}
     done = xaibench("run", "-m", "energy", "--fill", "mean", "--protocol", "spectrogram")
     assert done.code == 2 and "the fill mean is a sound; use --protocol standard" in done.err

@@ -105,7 +105,7 @@ def test_a_rate_of_an_awkward_ratio_takes_no_more_memory_and_sounds_the_same(rat
     """44,101 : 16,000 has no common factor: torchaudio would make 16,000 filters of 44,101 coefficients, 6 GB."""
     resample = torchaudio.functional.resample
     monkeypatch.setattr(torchaudio.functional, "resample", lambda *_: pytest.fail("6 GB"))
-    clip = audio.to_clip(tone(6, rate, 1000.0)[:, None], rate)
+    clip = audio.to_clip(tone(6, rate, 1000.0)[:, None], rate, seconds=5)
     monkeypatch.setattr(torchaudio.functional, "resample", resample)
     assert (clip.shape, clip.dtype) == ((80_000,), np.float32)
     np.testing.assert_allclose(clip[500:-500], tone(5, 16_000, 1000.0)[500:-500], atol=2e-3)
@@ -120,8 +120,8 @@ def test_usual_rates_are_resampled_by_torchaudio_to_the_bit(rate):
 
 @settings(max_examples=25, deadline=None)
 @given(length=st.integers(1, 200_000), channels=st.integers(1, 3), rate=st.sampled_from([8_000, 16_000, 44_100]))
-def test_any_length_gives_a_clip_of_five_seconds(length, channels, rate):
-    clip = audio.to_clip(np.full((length, channels), 0.25, dtype=np.float32), rate)
+def test_any_length_gives_a_clip_of_the_length_that_is_asked_for(length, channels, rate):
+    clip = audio.to_clip(np.full((length, channels), 0.25, dtype=np.float32), rate, seconds=5)
     assert clip.shape == (80_000,)
     assert clip.dtype == np.float32
     sounding = int(np.ceil(min(length / rate, 5.0) * 16_000))
@@ -130,7 +130,16 @@ def test_any_length_gives_a_clip_of_five_seconds(length, channels, rate):
         assert (clip[:sounding] == 0.25).all()
 
 
+def test_a_long_sound_is_cut_at_its_end_or_at_both_ends():
+    sound = np.arange(1, 12, dtype=np.float32)
+    assert audio.of_length(sound, 4).tolist() == [1, 2, 3, 4]
+    assert audio.of_length(sound, 4, audio.CENTER).tolist() == [4, 5, 6, 7]
+    assert audio.of_length(sound, 5, audio.CENTER).tolist() == [4, 5, 6, 7, 8]
+    for long in audio.LONG:
+        assert audio.of_length(sound[:2], 4, long).tolist() == [1, 2, 0, 0]
+
+
 def test_a_long_file_is_cut_at_five_seconds_and_not_squeezed():
     long = np.concatenate([tone(5, 44_100, 440.0), tone(5, 44_100, 1000.0)])
-    clip = audio.to_clip(long[:, None], 44_100)
+    clip = audio.to_clip(long[:, None], 44_100, seconds=5)
     np.testing.assert_allclose(clip[500:-500], tone(5, 16_000)[500:-500], atol=2e-3)

@@ -10,6 +10,7 @@ from xaibench.errors import AudioError
 from xaibench.sound.dataset import Clip, Dataset
 from xaibench.sound.esc50 import Esc50
 from xaibench.sound.findings import Finding, Kind, of_sound, sentences
+from xaibench.sound.reading import Decoded
 from xaibench.sound.subset import Few
 
 RATE = 16_000
@@ -69,8 +70,17 @@ def test_a_sound_on_another_scale():
 
 
 def test_only_what_is_used_counts():
-    assert found(np.concatenate([tone(5, RATE), 100 * tone(1, RATE)])) == []
-    assert found(np.concatenate([np.zeros(5 * RATE), tone(1, RATE)])) == [(Kind.silent, "is silent")]
+    for sound, odd in (
+        (np.concatenate([tone(5, RATE), 100 * tone(1, RATE)]), []),
+        (np.concatenate([np.zeros(5 * RATE), tone(1, RATE)]), [Kind.silent]),
+    ):
+        decoded = Decoded(sound.astype(np.float32)[:, None], RATE, 6.0, False)
+        assert [one.kind for one in decoded.findings(5)] == [*odd, Kind.long]
+
+
+def test_no_length_is_odd_where_nobody_says_how_long_clips_are():
+    for seconds in (0.2, 1.7, 12.0):
+        assert Decoded(tone(seconds, RATE)[:, None], RATE, seconds, False).findings() == ()
 
 
 def test_each_kind_is_said_once_with_the_count_and_the_first_names():
@@ -78,7 +88,7 @@ def test_each_kind_is_said_once_with_the_count_and_the_first_names():
     assert sentences({"a": (), "b": ()}) == []
     assert sentences({"a": (silent,)}) == ["1 of 1 clip is silent, or nearly so: a"]
     assert sentences({"a": (silent,), "b": (short, silent), "c": ()}) == [
-        "1 of 3 clips is shorter than 5 s (the rest is taken as silence): b",
+        "1 of 3 clips is shorter than the clips of this dataset are (the rest is taken as silence): b",
         "2 of 3 clips are silent, or nearly so: a, b",
     ]
     assert sentences(dict.fromkeys("abcdefgh", (silent,))) == [

@@ -51,6 +51,7 @@ def open_folder(path: Path, config: RunConfig) -> RunFolder:
             protocol=config.protocol.id,
             fill=config.protocol.fill,
             target=config.protocol.target,
+            long=config.protocol.long,
         ),
     )
 

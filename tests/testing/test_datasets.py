@@ -26,6 +26,7 @@ class Good(xb.Dataset):
     licence = "none"
     classes = ("low", "high")
     has_ground_truth = True
+    seconds = 5.0
 
     def __init__(self) -> None:
         self.clips = tuple(xb.Clip(f"clip-{i}", 1 + i // 2, i % 2, f"take-{i // 2}") for i in range(4))
@@ -171,13 +172,29 @@ class NoFindings(Good):
         return None
 
 
+class WordForLength(Good):
+    seconds = "five"  # type: ignore[assignment]
+
+
+class SaysAnotherLength(Good):
+    def length(self, clip: xb.Clip) -> float:
+        return 4.0
+
+
 class OneRateForAll(Good):
-    def waveform_at(self, clip: xb.Clip, sample_rate: int, samples: int | None = None) -> np.ndarray:
+    def waveform_at(self, clip: xb.Clip, sample_rate: int, samples: int | None = None, long: str = "cut") -> np.ndarray:
         return self.waveform(clip)
 
 
+class AlwaysCuts(Good):
+    def waveform_at(self, clip: xb.Clip, sample_rate: int, samples: int | None = None, long: str = "cut") -> np.ndarray:
+        return super().waveform_at(clip, sample_rate, samples)
+
+
 class PadsInFront(Good):
-    def waveform_at(self, clip: xb.Clip, sample_rate: int, samples: int | None = None) -> np.ndarray:
+    def waveform_at(self, clip: xb.Clip, sample_rate: int, samples: int | None = None, long: str = "cut") -> np.ndarray:
+        if samples is None or samples < 40_000:
+            return super().waveform_at(clip, sample_rate, samples, long)
         found = super().waveform_at(clip, sample_rate)
         return found if samples is None else np.pad(found, (max(0, samples - len(found)), 0))[:samples]
 
@@ -192,8 +209,8 @@ class KnowsNumbers(Good):
 
 
 class KnowsOtherwise(Good):
-    def ground_truth_at(self, clip: xb.Clip, domain: Any, samples: int | None = None) -> np.ndarray:
-        return ~super().ground_truth_at(clip, domain, samples)
+    def ground_truth_at(self, clip: xb.Clip, domain: Any, samples: int | None = None, long: str = "cut") -> np.ndarray:
+        return ~super().ground_truth_at(clip, domain, samples, long)
 
 
 BAD = {
@@ -221,8 +238,11 @@ BAD = {
     SharesItsSound: "or what its caller has written into it",
     OtherUnlimited: r"unlimited_waveform\(\) of clip-0, cut to \[-1, 1\], is another",
     NoFindings: r"findings\(\) of clip-0 must be a tuple of findings, not None",
-    OneRateForAll: r"waveform_at\(\) of clip-0 at 8000 Hz is float32 \(80000,\), expected float32 \(40000,\)",
-    PadsInFront: "with 50001 samples is not the clip, cut or padded with zeros at its end",
+    WordForLength: "seconds must be the length of every clip, or None, not 'five'",
+    SaysAnotherLength: r"length\(\) of clip-0 is 4 s, and waveform\(\) lasts 5 s",
+    OneRateForAll: r"waveform_at\(\) of clip-0 at 8000 Hz lasts 10 s, and waveform\(\) 5 s",
+    AlwaysCuts: "with 20000 samples and long='center' is not the clip",
+    PadsInFront: "with 50001 samples and long='cut' is not the clip, cut or padded with zeros at its end",
     KnowsInSilence: r"ground_truth\(\) of clip-0 gives something; set has_ground_truth = True",
     KnowsNumbers: r"ground_truth\(\) of clip-0 is float32 \(513, 431\), expected bool \(513, 431\)",
     KnowsOtherwise: r"ground_truth_at\(\) of clip-0 on the picture of 16 kHz is not its ground_truth",

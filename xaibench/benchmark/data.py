@@ -32,7 +32,7 @@ def dataset(
         folder: where it lives, if it is read from a folder or a file.
         columns: what columns of a table are called, such as {"label": "species"}, if it is a table.
         class_map: other names of its classes, such as {"dog_bark": "dog"}: those that a classifier has for them.
-        limit: at most so many clips of every fold, of all classes and many recordings (a fixed sample). None: all.
+        limit: at most so many clips of every fold, taken from all classes in turn. None: all.
 
     Raises:
         RegistryError: the name is unknown.
@@ -95,9 +95,8 @@ def clips(
 ) -> Dataset:
     """Make a dataset of sounds in memory.
 
-    A sound is mixed to mono, resampled to the classifier's rate, cut or padded with zeros at its end to 5 s, and then
-    to the classifier's length. A sound that is shorter or longer than 5 s, silent, or otherwise odd is named when it is
-    scored.
+    A sound is mixed to mono, resampled to the classifier's rate, and cut or padded with zeros at its end to the
+    classifier's length, if it has one. A sound that is silent or otherwise odd is named when it is scored.
 
     Args:
         waveforms: arrays or tensors (samples,) or (samples, channels), each of its own length, in [-1, 1].
@@ -113,6 +112,17 @@ def clips(
         AudioError: samples that are no sound: NaN, infinite, or none at all.
     """
     return Clips(waveforms, rate, labels, classes, groups, ids, name)
+
+
+def one_file(path: Path) -> tuple[Dataset, tuple[Finding, ...]]:
+    """Read one sound file as a dataset of one clip, and tell what is odd about it.
+
+    Raises:
+        AudioError: the file is missing, unreadable, or not audio.
+    """
+    with reading.opened(path) as file:
+        decoded = reading.decode(file, str(path))
+    return clips([decoded.samples], decoded.rate, ["sound"], ids=[path.stem]), decoded.findings()
 
 
 class Clips(Dataset):
@@ -155,11 +165,16 @@ class Clips(Dataset):
         sound = self._sounds[clip.id]
         return audio.to_clip(sound.samples, sound.rate)
 
-    def waveform_at(self, clip: Clip, sample_rate: int, samples: int | None = None) -> np.ndarray:
+    def length(self, clip: Clip) -> float:
+        return self._sounds[clip.id].seconds
+
+    def waveform_at(
+        self, clip: Clip, sample_rate: int, samples: int | None = None, long: str = audio.CUT
+    ) -> np.ndarray:
         """Return one clip as a classifier hears it, resampled once: from its own rate."""
         sound = self._sounds[clip.id]
         found = np.clip(audio.to_clip(sound.samples, sound.rate, sample_rate), -1.0, 1.0)
-        return found if samples is None else audio.of_length(found, samples)
+        return found if samples is None else audio.of_length(found, samples, long)
 
     def findings(self, clip: Clip) -> tuple[Finding, ...]:
         return self._sounds[clip.id].findings()

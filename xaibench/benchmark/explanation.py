@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from xaibench.benchmark.data import clips
+from xaibench.benchmark.data import clips, one_file
 from xaibench.benchmark.models import Model, load_model
 from xaibench.benchmark.naming import Method, methods_named
 from xaibench.classifiers.device import device_named
@@ -22,8 +22,10 @@ from xaibench.explaining.settings import registered_name
 from xaibench.reports import clip_figure
 from xaibench.scoring import protocol as protocols
 from xaibench.scoring.context import Part, ScoringContext
+from xaibench.scoring.lengths import sentences
 from xaibench.scoring.one_clip import Heard, Pair, explained, hear, illustrated, panel, sound_of
-from xaibench.sound import reading
+from xaibench.scoring.protocol import PREDICTED
+from xaibench.sound.fills import SILENCE
 
 
 class Explained:
@@ -113,40 +115,44 @@ def explain(
     *,
     rate: int | None = None,
     seed: int = 0,
+    long: str = "cut",
     **parameters: Any,
 ) -> Explained:
     """Explain what a model says of one sound.
 
     Args:
         model: a classifier, or a name of one.
-        sound: a file, or an array or tensor (samples,); it is resampled to the model's rate, and cut or padded.
+        sound: a file, or an array or tensor (samples,); it is resampled to the model's rate, and cut or padded
+            to its length, if it has one; padding is no evidence.
         method: a name, an Explainer class or an object of one.
         rate: sample rate of an array in Hz. None: the model's.
         seed: of every random draw.
+        long: what is heard of a sound that is longer than the model's input: its beginning ("cut"), or its middle
+            ("center").
         parameters: of the method, such as `steps=64`.
 
     Raises:
         XaibenchError: the method makes no sense here, fails, or has no such parameter; the sound cannot be read.
     """
+    rules = protocols.default().with_choices(SILENCE, PREDICTED, long)
     loaded, trained_on = load_model(model, device_named())
     classifier = loaded.classifier
     if isinstance(sound, str | Path):
         name = Path(sound).name
-        with reading.opened(Path(sound)) as file:
-            decoded = reading.decode(file, str(sound))
-        data = clips([decoded.samples], decoded.rate, ["sound"], ids=[Path(sound).stem])
-        findings = decoded.findings()
+        data, findings = one_file(Path(sound))
     else:
         name = "sound"
         data = clips([sound], classifier.sample_rate if rate is None else rate, ["sound"], ids=[name])
         findings = data.findings(data.clips[0])
     for finding in findings:
         warnings.warn(f"sound: {name} {finding.text}", stacklevel=2)
+    for sentence in sentences([data.length(data.clips[0])], loaded, long):
+        warnings.warn(f"sound: {sentence}", stacklevel=2)
     ((label, chosen),) = methods_named(method).items()
     explainer = chosen.with_parameters(**parameters)
     reason = explainer.refusal(classifier, has_ground_truth=False)
     if reason is not None:
         raise UnsupportedPairError(f"{label} cannot explain {classifier.name}: it {reason}")
     fitting.bind(registered_name(label), explainer, loaded, trained_on)
-    waveform = protocols.default().waveform(data, data.clips[0], classifier)
+    waveform = rules.waveform(data, data.clips[0], classifier)
     return Explained(name, label, explainer, loaded, hear(classifier, waveform, data.clips[0].id, seed))

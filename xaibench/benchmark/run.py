@@ -14,6 +14,7 @@ from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import UnsupportedPairError, named
 from xaibench.explaining.precomputed import Precomputed
 from xaibench.results.store import Manifest, RunFolder
+from xaibench.scoring import lengths
 from xaibench.scoring.config import MethodOnClassifier, RunConfig, methods_on
 from xaibench.scoring.evaluate import Event, evaluate
 from xaibench.scoring.protocol import PREDICTED
@@ -52,7 +53,17 @@ class Run:
 
     def warnings(self) -> list[str]:
         """Say what is odd about what takes part."""
-        return [*self.seen(), *self.doubts(), *self.unknown_labels()]
+        return [*self.seen(), *self.doubts(), *self.unknown_labels(), *self.lengths()]
+
+    def lengths(self) -> list[str]:
+        """Say of each classifier with a fixed input length how many clips are cut to it, or padded."""
+        with_one = [loaded for loaded in self.loaded if loaded.classifier.samples is not None]
+        seconds = [self.config.dataset.length(clip) for clip in self.config.clips] if with_one else []
+        return [
+            sentence
+            for loaded in with_one
+            for sentence in lengths.sentences(seconds, loaded, self.config.protocol.long)
+        ]
 
     def unknown_labels(self) -> list[str]:
         """Say of each classifier how many clips have a label that it does not know, where labels are explained."""
@@ -82,9 +93,7 @@ class Run:
 
         A wrapped model may hear at a wrong rate or through a wrong front end: it must not be scored in silence.
         """
-        # All of them: `limit` may leave too few to tell.
-        every, unreadable = self.config.dataset.in_folds(self.folds), set(self.config.unreadable)
-        clips = [clip for clip in every if clip.id not in unreadable]
+        clips = self.config.dataset.in_folds(self.folds)  # all of them: `limit` may leave too few to tell
         said = []
         for loaded in self.loaded:
             if isinstance(loaded.classifier, PictureClassifier):
@@ -139,11 +148,11 @@ class Run:
                 folds=self.folds,
                 limit=self.limit,
                 clips=len(config.clips),
-                unreadable=config.unreadable,
                 seed=config.seed,
                 protocol=config.protocol.id,
                 fill=config.protocol.fill,
                 target=config.protocol.target,
+                long=config.protocol.long,
                 precision=str(config.precision).removeprefix("torch."),
                 compiled=config.compiled,
             ),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -17,7 +19,6 @@ from xaibench.errors import DataError
 from xaibench.sound.dataset import Clip, Dataset
 from xaibench.sound.domain import Domain
 from xaibench.sound.randomness import seeded
-from xaibench.sound.subset import sample
 
 LEVELS = (-20.0, 6.0)
 CLIPS = 100
@@ -216,7 +217,7 @@ def check(
         data: a dataset, or waveforms (clips, samples) at the classifier's rate and length.
         bare: the model as its owner asks it: a waveform (1, samples) in, one row of logits or probabilities out.
             By default that of a wrapped model.
-        limit: clips to hear of a dataset: a sample of all its classes; None: all.
+        limit: clips to hear of a dataset, drawn at random; None: all.
         folds: of a dataset, from which they are drawn, such as those that were not learned from; None: all.
 
     Raises:
@@ -224,13 +225,12 @@ def check(
         DataError: there are no clips.
     """
     if isinstance(data, Tensor):
-        sounds, labels = data, None
+        sounds, labels = list(data), None
     else:
-        clips = data.clips if folds is None else data.in_folds(folds)
-        sounds, labels = _heard(classifier, data, sample(data, clips, limit))
+        sounds, labels = _heard(classifier, data, _drawn(data.clips if folds is None else data.in_folds(folds), limit))
     if not len(sounds):
         raise DataError("there are no clips to check the classifier on; give a dataset that has some")
-    sounds = sounds.to(classifier.device)
+    sounds = [one.to(classifier.device) for one in sounds]
     with measure_peak(classifier.device) as peak:
         _ask(classifier, sounds[:_BATCH])
     started = time.perf_counter()
@@ -238,12 +238,9 @@ def check(
     seconds = (time.perf_counter() - started) / len(sounds)
     predicted = clean.argmax(dim=1)
     few = sounds[:_BATCH]
-    alone = torch.cat([_ask(classifier, one[None]) for one in few])
+    alone = torch.cat([_ask(classifier, [one]) for one in few])
     again = _ask(classifier, few, seed=1)
-    length = sounds.shape[1]
-    made_again = torch.cat(
-        [_ask(classifier, _through(classifier.domain, part, length)) for part in sounds.split(_BATCH)]
-    )
+    made_again = _ask(classifier, _through(classifier.domain, sounds))
     bare = bare or getattr(classifier, "bare", None)
     accuracy, reordered, labelled = _accuracy(classifier.classes, predicted.tolist(), labels)
     return Check(
@@ -254,7 +251,7 @@ def check(
         reordered=reordered,
         agreement=None if bare is None else _agreement(bare, sounds, predicted),
         synthesis=_change(clean, made_again),
-        gradients=_gradients(classifier, sounds[:_WITH_GRADIENTS]),
+        gradients=_gradients(classifier, next(_batches(sounds[:_WITH_GRADIENTS]))),
         batched=_change(clean[: len(few)], alone),
         repeated=_change(clean[: len(few)], again),
         training=any(module.training for module in classifier.modules()),
@@ -275,18 +272,18 @@ def glance(classifier: SoundModel, data: Dataset, clips: Sequence[Clip]) -> tupl
     Args:
         classifier: frozen, on its device.
         data: the dataset.
-        clips: of it; 16 of them are drawn, of all classes, always the same ones.
+        clips: of it; 16 of them are drawn, always the same ones.
     """
-    chosen = sample(data, clips, GLANCE)
+    chosen = _drawn(clips, GLANCE)
     if not chosen:
         return ()
     sounds, labels = _heard(classifier, data, chosen)
-    sounds = sounds.to(classifier.device)
+    sounds = [one.to(classifier.device) for one in sounds]
     clean = _ask(classifier, sounds)
     predicted = clean.argmax(dim=1)
     bare = getattr(classifier, "bare", None)
     agreement = 1.0 if bare is None else _agreement(bare, sounds, predicted)
-    synthesis = _change(clean, _ask(classifier, _through(classifier.domain, sounds, sounds.shape[1])))
+    synthesis = _change(clean, _ask(classifier, _through(classifier.domain, sounds)))
     accuracy, _, labelled = _accuracy(classifier.classes, predicted.tolist(), labels)
     right = round((accuracy or 0.0) * (labelled or 0))
     said = (
@@ -339,23 +336,35 @@ def _like_guessing(right: int, clips: int, classes: int) -> bool:
     return bool(guessing.sf(right - 1) > _BY_GUESSING >= guessing.sf(clips - 1))
 
 
-def _heard(classifier: SoundModel, data: Dataset, clips: Sequence[Clip]) -> tuple[Tensor, list[str]]:
-    """Return waveforms (clips, samples), and the names of their labels."""
+def _drawn(clips: Sequence[Clip], limit: int | None) -> list[Clip]:
+    """Draw at most `limit` of the clips, always the same ones, in their order."""
+    if limit is None or limit >= len(clips):
+        return list(clips)
+    return [clips[i] for i in sorted(random.Random(0).sample(range(len(clips)), limit))]
+
+
+def _heard(classifier: SoundModel, data: Dataset, clips: Sequence[Clip]) -> tuple[list[Tensor], list[str]]:
+    """Return waveforms (samples,), and the names of their labels."""
     sounds = [data.waveform_at(clip, classifier.sample_rate, classifier.samples) for clip in clips]
-    stacked = torch.from_numpy(np.stack(sounds)) if sounds else torch.zeros(0, 0)
-    return stacked, [data.classes[clip.label] for clip in clips]
+    return [torch.from_numpy(one) for one in sounds], [data.classes[clip.label] for clip in clips]
 
 
-def _ask(classifier: SoundModel, sounds: Tensor, seed: int = 0) -> Tensor:
+def _batches(sounds: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Stack neighbours of one length, (batch, samples), at most 16: what hears any length hears no padding."""
+    for _, alike in groupby(sounds, len):
+        yield from torch.stack(list(alike)).split(_BATCH)
+
+
+def _ask(classifier: SoundModel, sounds: Sequence[Tensor], seed: int = 0) -> Tensor:
     """Probabilities (clips, classes), float64."""
     with seeded(seed), torch.inference_mode():
-        parts = [classifier.temperature * classifier.logits(part).double() for part in sounds.split(_BATCH)]
+        parts = [classifier.temperature * classifier.logits(part).double() for part in _batches(sounds)]
     logits = torch.cat(parts)
     return logits.sigmoid() if classifier.activation == "sigmoid" else logits.softmax(dim=1)
 
 
-def _through(domain: Domain, sounds: Tensor, length: int) -> Tensor:
-    return domain.synthesise(*domain.analyse(sounds), length)
+def _through(domain: Domain, sounds: Sequence[Tensor]) -> list[Tensor]:
+    return [one for part in _batches(sounds) for one in domain.synthesise(*domain.analyse(part), part.shape[1])]
 
 
 def _change(one: Tensor, other: Tensor) -> float:
@@ -366,13 +375,13 @@ def _mean_p(p: Tensor, of: Tensor) -> float:
     return float(p.gather(1, of[:, None]).mean())
 
 
-def _level(classifier: SoundModel, sounds: Tensor, predicted: Tensor, decibels: float) -> Level:
-    p = _ask(classifier, sounds * 10 ** (decibels / 20))
+def _level(classifier: SoundModel, sounds: Sequence[Tensor], predicted: Tensor, decibels: float) -> Level:
+    p = _ask(classifier, [one * 10 ** (decibels / 20) for one in sounds])
     same = (p.argmax(dim=1) == predicted).double().mean()
     return Level(decibels=decibels, agreement=float(same), p=_mean_p(p, predicted))
 
 
-def _agreement(bare: Callable[[Tensor], Any], sounds: Tensor, predicted: Tensor) -> float:
+def _agreement(bare: Callable[[Tensor], Any], sounds: Sequence[Tensor], predicted: Tensor) -> float:
     with seeded(0), torch.no_grad():
         own = [_class_of(bare(sound[None].clone())) for sound in sounds]
     return float(np.mean([one == other for one, other in zip(own, predicted.tolist(), strict=True)]))

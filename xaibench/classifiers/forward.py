@@ -11,6 +11,7 @@ from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import ClassifierError, XaibenchError
+from xaibench.sound.audio import CUT
 from xaibench.sound.batch import Batch
 from xaibench.sound.dataset import Listener
 
@@ -30,8 +31,13 @@ _OUT_OF_MEMORY = (
 Result = TypeVar("Result")
 
 
-def listener(classifier: Classifier) -> Listener:
-    """Return a classifier as datasets may ask it: about sounds that are no clips."""
+def listener(classifier: Classifier, long: str = CUT) -> Listener:
+    """Return a classifier as datasets may ask it: about sounds that are no clips.
+
+    Args:
+        classifier: on its device.
+        long: what it hears of clips that are longer than its input.
+    """
 
     @torch.inference_mode()
     def probabilities(waveforms: np.ndarray) -> np.ndarray:
@@ -41,7 +47,7 @@ def listener(classifier: Classifier) -> Listener:
             return torch.sigmoid(logits).numpy()
         return torch.softmax(classifier.temperature * logits, dim=1).numpy()
 
-    return Listener(classifier.classes, classifier.sample_rate, classifier.samples, probabilities)
+    return Listener(classifier.classes, classifier.sample_rate, classifier.samples, long, probabilities)
 
 
 def automatic_batch_size(device: torch.device) -> int:

@@ -218,7 +218,7 @@ def measure(classifier: PictureClassifier, x: Tensor, labels: Tensor, device: to
 
 def magnitudes(dataset: Dataset, clips: Sequence[Clip]) -> tuple[Tensor, Tensor]:
     """Linear STFT magnitudes (clips, 513, 431) and labels (clips,)."""
-    parts = [audio.stft(torch.from_numpy(dataset.waveform(clip))[None]).abs() for clip in clips]
+    parts = [audio.stft(torch.from_numpy(dataset.waveform_at(clip, *audio.INPUT))[None]).abs() for clip in clips]
     return torch.cat(parts), torch.tensor([clip.label for clip in clips])
 
 

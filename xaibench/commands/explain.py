@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +42,7 @@ def explain(
     ] = "esc10",
     area: Annotated[float, typer.Option(help="Share of bins that the mask keeps.", min=0.001, max=0.999)] = 0.10,
     seed: options.SeedOption = 0,
+    long: options.LongOption = options.CUT,
     device: options.DeviceOption = "auto",
     explainers: options.ExplainersOption = options.EXPLAINERS,
     out: Annotated[
@@ -65,24 +67,31 @@ def explain(
 
     xaibench explain dog.wav rain.wav -m focalnet@focalnet-micro -m vit-attention@vit-micro
     """
+    from xaibench.benchmark.data import one_file
     from xaibench.commands.pairs import AT, Pairing
     from xaibench.reports import clip_figure, style
     from xaibench.reports import sounds as report_of_sounds
+    from xaibench.scoring import lengths
+    from xaibench.scoring import protocol as protocols
     from xaibench.scoring.one_clip import illustrate
-    from xaibench.sound import reading
     from xaibench.sound.findings import sentences
 
     twice = {file.stem for file in files if [other.stem for other in files].count(file.stem) > 1}
     if twice:
         raise XaibenchError(f"several files are called {', '.join(sorted(twice))}; explain them one at a time")
     pairs = Pairing(dataset, explainers, options.open_device(device)).pairs(method, classifier)
-    sounds = [reading.read_clip(file) for file in files]
-    options.say_odd_sound(sentences({str(file): one.findings for file, one in zip(files, sounds, strict=True)}))
+    rules = protocols.default().with_choices(options.SILENCE, options.PREDICTED, long)
+    sounds = [one_file(file) for file in files]
+    options.say_odd_sound(sentences({str(file): findings for file, (_, findings) in zip(files, sounds, strict=True)}))
+    seconds = [data.length(data.clips[0]) for data, _ in sounds]
+    for loaded in {pair.loaded.label: pair.loaded for pair in pairs}.values():
+        options.say_odd_sound(lengths.sentences(seconds, loaded, long))
     root = out or Path("explained") / (files[0].stem if len(files) == 1 else "")
     clips = []
     with notes().status("explaining"):
-        for file, sound in zip(files, sounds, strict=True):
-            clips.append(illustrate(file.name, file.stem, sound.waveform, pairs, seed, area))
+        for file, (data, _) in zip(files, sounds, strict=True):
+            sound = partial(rules.waveform, data, data.clips[0])
+            clips.append(illustrate(file.name, file.stem, sound, pairs, seed, area))
         root.mkdir(parents=True, exist_ok=True)
         if len(clips) == 1 and not any(AT in text for text in method):
             figure = clip_figure.rows(clips[0], area)

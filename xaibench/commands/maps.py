@@ -36,13 +36,14 @@ def score(
     class_map: options.ClassMapOption = None,
     folds: options.FoldsOption = None,
     metric: options.MetricOption = None,
-    limit: options.LimitOption = None,
+    limit: Annotated[int | None, typer.Option(help="Score only the first N clips. Default: all.", min=1)] = None,
     seed: options.SeedOption = 0,
     protocol: Annotated[
         str, typer.Option(help="standard, or another protocol of docs/protocols.md.", metavar="NAME")
     ] = options.STANDARD,
     fill: options.FillOption = options.SILENCE,
     target: options.TargetOption = options.PREDICTED,
+    long: options.LongOption = options.CUT,
     device: options.DeviceOption = "auto",
     out: Annotated[
         Path | None, typer.Option(help="Run folder. Default: the one of [bold]xaibench run[/bold].", metavar="FOLDER")
@@ -77,6 +78,7 @@ def score(
         protocol=protocol,
         fill=fill,
         target=target,
+        long=long,
         device=device,
         out=out,
     )

@@ -26,6 +26,7 @@ CLASSIFIER = "NAME|DATASET/NAME|FOLDER"
 STANDARD = "standard"  # scoring.protocol.DEFAULT, whose module imports torch
 SILENCE = "silence"  # sound.fills.SILENCE, likewise
 PREDICTED = "predicted"  # scoring.protocol.PREDICTED, likewise
+CUT = "cut"  # sound.audio.CUT, likewise
 
 DatasetOption = Annotated[
     str, typer.Option("--dataset", help="Dataset; [bold]xaibench datasets[/bold] lists all.", metavar="NAME")
@@ -64,15 +65,6 @@ FoldsOption = Annotated[
     str | None,
     typer.Option("--folds", help="Folds to score: 5, 4,5 or all. Default: 5 of five, else the last.", metavar="FOLDS"),
 ]
-LimitOption = Annotated[
-    int | None,
-    typer.Option(
-        "--limit",
-        help="Score a sample of N clips: of all classes, and of as many recordings as there can be. Default: all.",
-        metavar="N",
-        min=1,
-    ),
-]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.", min=0, max=2**31 - 1)]
 MetricOption = Annotated[
     list[str] | None,
@@ -102,6 +94,15 @@ FillOption = Annotated[
 ]
 TargetOption = Annotated[
     str, typer.Option("--target", help="The class to explain: predicted, or label (the clip's own).", metavar="NAME")
+]
+LongOption = Annotated[
+    str,
+    typer.Option(
+        "--long",
+        help="What is heard of a clip that is longer than a classifier's input: cut (its beginning) or center (its "
+        "middle).",
+        metavar="NAME",
+    ),
 ]
 DeterministicOption = Annotated[
     bool,

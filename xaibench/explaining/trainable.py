@@ -41,7 +41,7 @@ class TrainingClips:
     @classmethod
     def of(cls, dataset: Dataset, clips: Sequence[Clip]) -> TrainingClips:
         """The named clips of a dataset."""
-        waveforms = [torch.from_numpy(dataset.waveform(clip))[None] for clip in clips]
+        waveforms = [torch.from_numpy(dataset.waveform_at(clip, *audio.INPUT))[None] for clip in clips]
         x = [audio.spectrogram(waveform) for waveform in waveforms]
         return cls(torch.cat(x), tuple(clip.id for clip in clips), torch.cat(waveforms))
 

@@ -19,7 +19,7 @@ from xaibench.results.parts import Part
 from xaibench.results.store import Manifest
 
 # Runs that differ in one of these are in different groups. They may differ in folds and in the number of clips.
-CONDITIONS = ("dataset", "dataset_fingerprint", "protocol", "seed", "precision", "compiled", "fill", "target")
+CONDITIONS = ("dataset", "dataset_fingerprint", "protocol", "seed", "precision", "compiled", "fill", "target", "long")
 _SCORE = ["classifier", "method", "mask", "metric", "area", "clip"]  # no two runs of a group have the same
 
 
@@ -131,17 +131,6 @@ def left_out(runs: Sequence[Path]) -> str:
     return f"left out: {' and '.join(what)}, in {', '.join(map(str, where))}; give the command of the run again"
 
 
-def unreadable(runs: Sequence[Path]) -> str:
-    """Say in one line which clips runs left out because they could not be read; or return ""."""
-    found = {run: store.read_manifest(run).unreadable for run in runs}
-    clips = list(dict.fromkeys(clip for each in found.values() for clip in each))
-    if not clips:
-        return ""
-    more = f" and {len(clips) - 3} more" if len(clips) > 3 else ""
-    where = ", ".join(str(run) for run, each in found.items() if each)
-    return f"{len(clips)} clip{'s' * (len(clips) > 1)} could not be read ({', '.join(clips[:3])}{more}), in {where}"
-
-
 @dataclass(frozen=True)
 class _Run:
     path: Path
@@ -203,5 +192,6 @@ def _word(manifest: Manifest, condition: str) -> str:
         "dataset_fingerprint": f"clips{str(value)[:8]}",
         "fill": f"fill-{value}",
         "target": f"target-{value}",
+        "long": f"long-{value}",
     }
     return words.get(condition, str(value))

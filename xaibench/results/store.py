@@ -40,14 +40,13 @@ class Manifest:
 
     Attributes:
         clips: how many are scored.
-        unreadable: ids of the clips that are left out, because they could not be read.
+        long: what is heard of clips that are longer than a classifier's input.
     """
 
     dataset: str
     dataset_fingerprint: str
     folds: tuple[int, ...]
     limit: int | None
-    unreadable: tuple[str, ...] = ()
     clips: int
     seed: int
     protocol: str
@@ -55,6 +54,7 @@ class Manifest:
     compiled: bool = False
     fill: str = "silence"
     target: str = "predicted"
+    long: str = "cut"
 
     @property
     def of_rows(self) -> dict[str, str]:
@@ -77,12 +77,6 @@ class RunFolder:
         target = self.path / MANIFEST
         if target.exists():
             other = read_manifest(self.path)
-            if other.unreadable != manifest.unreadable:
-                then, now = (", ".join(one.unreadable) or "none" for one in (other, manifest))
-                raise ResultsError(
-                    f"{self.path} holds a run in which these clips could not be read: {then}; now it is {now}; choose "
-                    "another --out"
-                )
             for key, value in asdict(manifest).items():
                 if getattr(other, key) != value:
                     raise ResultsError(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
@@ -89,14 +88,14 @@ class Illustrated:
 
 
 def illustrate(
-    name: str, clip_id: str, waveform: np.ndarray, pairs: Iterable[Pair], seed: int, area: float
+    name: str, clip_id: str, sound: Callable[[Classifier], np.ndarray], pairs: Iterable[Pair], seed: int, area: float
 ) -> Illustrated:
     """Explain one clip by every pair; each classifier's own verdict is what its pairs explain.
 
     Args:
         name: of the clip, for people.
         clip_id: random draws depend on it and the seed.
-        waveform: samples, at the rate and of the length of all classifiers.
+        sound: what a classifier hears of it, as `Protocol.waveform` returns it.
         pairs: on their devices.
         seed: of every random draw.
         area: share of bins that the masks of equal area keep.
@@ -108,7 +107,8 @@ def illustrate(
     panels = []
     for pair in pairs:
         if pair.loaded.label not in heard:
-            heard[pair.loaded.label] = hear(pair.loaded.classifier, waveform, clip_id, seed)
+            classifier = pair.loaded.classifier
+            heard[pair.loaded.label] = hear(classifier, sound(classifier), clip_id, seed)
         panels.append(panel(pair, explained(pair.name, pair.explainer, heard[pair.loaded.label]), area))
     return illustrated(name, next(iter(heard.values())), panels)
 
@@ -121,19 +121,18 @@ class Heard:
     clean: Clean
 
 
-def hear(classifier: Classifier, waveform: np.ndarray, clip_id: str, seed: int) -> Heard:
+def hear(classifier: Classifier, sound: np.ndarray, clip_id: str, seed: int) -> Heard:
     """Let a classifier hear one clip.
 
     Args:
         classifier: on its device.
-        waveform: samples (samples,), at its rate and of its length.
+        sound: what it hears of it, float32 (samples,), as `Protocol.waveform` returns it.
         clip_id: random draws depend on it and the seed.
         seed: of every random draw.
     """
     device = classifier.device
     forwarder = Forwarder(classifier, automatic_batch_size(device))
-    sound = torch.from_numpy(waveform)[None]
-    batch = protocols.default().batch(sound, (clip_id,), classifier.domain, seed).to(device)
+    batch = protocols.default().batch([sound], (clip_id,), classifier, seed).to(device)
     return Heard(forwarder, Clean(batch, forwarder.logits_of_clips(batch), forwarder.silence(batch)))
 
 

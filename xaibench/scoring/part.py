@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ from xaibench.scoring.facts import facts_of, metric_facts
 from xaibench.scoring.identities import Identities
 from xaibench.scoring.maps import Maps
 from xaibench.scoring.metric import Metric, Scores
-from xaibench.scoring.protocol import PREDICTED
+from xaibench.scoring.protocol import PREDICTED, padded
 from xaibench.sound.fills import fill_of
 from xaibench.storage import provenance
 from xaibench.storage.code_closure import CORE
@@ -81,17 +82,18 @@ class Scoring:
     ) -> None:
         self.config, self.loaded, self.folder = config, loaded, folder
         temperature = config.protocol.temperature
+        self.parts = config.parts_on(loaded.classifier)
         self.forwarder = Forwarder(loaded.classifier, config.batch_size, config.precision, config.compiled, temperature)
         self.guard, self.identities = Guard(loaded.classifier, announce), Identities(config, loaded)
 
 
 class Part:
-    """A fixed number of clips; sound and clean probabilities are computed once, and only if needed."""
+    """Clips of one length; sound and clean probabilities are computed once, and only if needed."""
 
     def __init__(self, scoring: Scoring, index: int) -> None:
         self.config, self.loaded, self.folder = scoring.config, scoring.loaded, scoring.folder
         self.forwarder, self.guard, self.identities = scoring.forwarder, scoring.guard, scoring.identities
-        self.index, self.clips = index, self.config.parts[index]
+        self.index, self.clips = index, scoring.parts[index]
         self._maps = Maps(self.config, self.loaded, self.folder, self.identities, self.clips)
         self._clean: Clean | None = None
 
@@ -161,7 +163,7 @@ class Part:
             method=facts,
             metrics={name: metric_facts(metric) for name, metric in sorted(metrics.items())},
             sample_rate=self.loaded.classifier.sample_rate,
-            samples=self._waveform.shape[1],
+            samples=self._samples,
             audio_sha256=self._audio_sha256,
             ground_truth_sha256=self._ground_truth_sha256,
             code_sha256=self.identities.method(pair).sha256,
@@ -232,53 +234,57 @@ class Part:
                 )
 
     @cached_property
-    def _waveform(self) -> Tensor:
+    def _sounds(self) -> list[np.ndarray]:
         config, classifier = self.config, self.loaded.classifier
-        sounds = [config.protocol.waveform(config.dataset, clip, classifier) for clip in self.clips]
-        return torch.stack([torch.from_numpy(sound) for sound in sounds])
+        return [config.protocol.waveform(config.dataset, clip, classifier) for clip in self.clips]
+
+    @property
+    def _samples(self) -> int:
+        """How long the classifier's input is."""
+        return self.loaded.classifier.samples or len(self._sounds[0])
 
     @cached_property
     def _audio_sha256(self) -> dict[str, str]:
-        return self._by_clip(self._waveform)
+        return self._by_clip(self._sounds)
 
     @cached_property
     def _ground_truth(self) -> Tensor | None:
         dataset = self.config.dataset
         if not dataset.has_ground_truth:
             return None
-        domain, samples = self.loaded.classifier.domain, self._waveform.shape[1]
-        known = [dataset.ground_truth_at(clip, domain, samples) for clip in self.clips]
+        domain, long = self.loaded.classifier.domain, self.config.protocol.long
+        known = [dataset.ground_truth_at(clip, domain, self._samples, long) for clip in self.clips]
         return torch.stack([torch.from_numpy(one) for one in known])
 
     @cached_property
     def _ground_truth_sha256(self) -> dict[str, str]:
-        return {} if self._ground_truth is None else self._by_clip(self._ground_truth)
+        return {} if self._ground_truth is None else self._by_clip([one.numpy() for one in self._ground_truth])
 
-    def _by_clip(self, values: Tensor) -> dict[str, str]:
-        hashes = [hashlib.sha256(one.numpy().tobytes()).hexdigest() for one in values]
+    def _by_clip(self, values: Sequence[np.ndarray]) -> dict[str, str]:
+        hashes = [hashlib.sha256(one.tobytes()).hexdigest() for one in values]
         return dict(zip([clip.id for clip in self.clips], hashes, strict=True))
 
     def _prepare(self) -> Clean:
         if self._clean is None:
             config, device = self.config, self.loaded.classifier.device
             ground_truth = None if self._ground_truth is None else self._ground_truth.to(device)
-            ids, domain = tuple(clip.id for clip in self.clips), self.loaded.classifier.domain
-            batch = config.protocol.batch(self._waveform, ids, domain, config.seed).to(device)
+            ids, classifier = tuple(clip.id for clip in self.clips), self.loaded.classifier
+            batch = config.protocol.batch(self._sounds, ids, classifier, config.seed).to(device)
             batch = replace(batch, ground_truth=ground_truth)
             silence, stem = self.forwarder.silence(batch), None
             if config.dataset.has_ground_truth:
-                rate, samples = self.loaded.classifier.sample_rate, self._waveform.shape[1]
-                stems = [config.dataset.stem_at(clip, rate, samples) for clip in self.clips]
+                heard = classifier.sample_rate, self._samples, config.protocol.long
+                stems = [config.dataset.stem_at(clip, *heard) for clip in self.clips]
                 stem = torch.stack([torch.from_numpy(one) for one in stems])
             logits = self.forwarder.logits_of_clips(batch)
-            fill, filled = fill_of(config.protocol.fill, batch, domain), None
+            fill, filled = fill_of(config.protocol.fill, batch, classifier.domain), None
             if fill is not None:
                 filled = self.forwarder.logits_of_clips(replace(batch, waveform=fill.waveform))
             self._clean = Clean(
                 batch,
                 logits,
                 silence,
-                self._waveform,
+                padded(self._sounds, classifier),
                 stem,
                 self.loaded.classifier.activation,
                 fill,
@@ -314,8 +320,8 @@ class Part:
     @cached_property
     def _undecided(self) -> list[str | None]:
         """Say for each clip why no map can be asked to find its event, or None."""
-        classifier = self.loaded.classifier
-        return self.config.dataset.undecided(self.clips, listener(classifier))
+        asked = listener(self.loaded.classifier, self.config.protocol.long)
+        return self.config.dataset.undecided(self.clips, asked)
 
     def _rows(
         self,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from xaibench import registry
@@ -15,7 +16,6 @@ from xaibench.errors import XaibenchError
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
 from xaibench.sound.dataset import Clip, Dataset
-from xaibench.sound.domain import Domain
 from xaibench.sound.fills import FILLS, SILENCE
 
 DEFAULT = "standard"
@@ -52,9 +52,10 @@ class Protocol:
         limited: whether samples are clipped to [-1, 1] first.
         spectrogram: turns waveforms (batch, 80000) into the pictures (batch, 513, 431) that classifiers are fed;
             None where classifiers hear sound, and changed pictures are turned into sound first.
-        fixed: whether it repeats what other code prints, so that its fill and target cannot be chosen.
+        fixed: whether it repeats what other code prints, so that its fill, target and `long` cannot be chosen.
         fill: what takes the place of removed bins, one of `sound.fills.FILLS`.
         target: which class is explained, one of TARGETS.
+        long: what is heard of a clip that is longer than a classifier's input, one of `sound.audio.LONG`.
         temperature: of the softmax, or None for the scale that the classifier's head was trained at.
         summarise: makes tables of its own from the per-clip rows of a run, or None.
     """
@@ -66,6 +67,7 @@ class Protocol:
     fixed: bool = False
     fill: str = SILENCE
     target: str = PREDICTED
+    long: str = audio.CUT
     temperature: float | None = None
     summarise: Callable[[pd.DataFrame], list[Summary]] | None = None
 
@@ -74,13 +76,16 @@ class Protocol:
         """Whether classifiers hear sound; else they are fed pictures."""
         return self.spectrogram is None
 
-    def with_choices(self, fill: str, target: str) -> Protocol:
-        """Return the protocol with another fill and target; numbers of two of them are not compared.
+    def with_choices(self, fill: str, target: str, long: str = audio.CUT) -> Protocol:
+        """Return the protocol with other choices; numbers of two of them are not compared.
+
+        Args:
+            fill, target, long: as the attributes of these names.
 
         Raises:
-            XaibenchError: there is no such fill or target, or the protocol has none to choose.
+            XaibenchError: there is no such choice, or the protocol has none.
         """
-        for what, value, known in (("fill", fill, FILLS), ("target", target, TARGETS)):
+        for what, value, known in (("fill", fill, FILLS), ("target", target, TARGETS), ("long", long, audio.LONG)):
             if value not in known:
                 raise XaibenchError(f"unknown {what} {value!r}; choose one of {', '.join(known)}")
         if fill != SILENCE and not self.heard:
@@ -91,36 +96,46 @@ class Protocol:
             raise XaibenchError(
                 f"the protocol {self.name} explains the predicted class, as the original does; use --protocol {DEFAULT}"
             )
-        return replace(self, fill=fill, target=target)
+        if long != audio.CUT and self.fixed:
+            raise XaibenchError(
+                f"the protocol {self.name} hears the beginning of long clips, as the original does; use --protocol "
+                f"{DEFAULT}"
+            )
+        return replace(self, fill=fill, target=target, long=long)
 
     def waveform(self, dataset: Dataset, clip: Clip, classifier: Classifier) -> np.ndarray:
-        """Return the samples of one clip as a classifier hears it, float32 (samples,)."""
-        if not self.limited:
-            return dataset.unlimited_waveform(clip)
-        return dataset.waveform_at(clip, classifier.sample_rate, classifier.samples)
+        """Return what a classifier hears of one clip, float32 (samples,): cut to its input, but not padded."""
+        whole = dataset.waveform_at(clip, classifier.sample_rate) if self.limited else dataset.unlimited_waveform(clip)
+        return audio.of_length(whole, min(len(whole), classifier.samples or len(whole)), self.long)
 
     def batch(
         self,
-        waveform: Tensor,
+        sounds: Sequence[np.ndarray],
         clip_ids: tuple[str, ...],
-        domain: Domain,
+        classifier: Classifier,
         seed: int = 0,
     ) -> Batch:
-        """Make a batch of waveforms (batch, samples), on their device.
+        """Make a batch of clips, on the CPU.
 
         Args:
-            waveform: as `waveform` returns them.
+            sounds: as `waveform` returns them; of one length if the classifier's input has none.
             clip_ids: one a clip.
-            domain: of the classifier's pictures.
+            classifier: that hears them; they are padded with zeros to its input, and this padding is no evidence.
             seed: of the run.
         """
+        waveform = padded(sounds, classifier)
         if self.spectrogram is not None:
             return Batch(self.spectrogram(waveform), clip_ids, seed)
-        return Batch.of_sound(waveform, clip_ids, domain, seed)
+        return Batch.of_sound(waveform, clip_ids, classifier.domain, seed)
 
 
 STANDARD = Protocol(name="standard", id="standard-2", limited=True)
 SPECTROGRAM = Protocol(name="spectrogram", id="standard-1", limited=True, spectrogram=audio.spectrogram)
+
+
+def padded(sounds: Sequence[np.ndarray], classifier: Classifier) -> Tensor:
+    """Pad sounds with zeros at their ends to a classifier's input length, if it has one: (batch, samples)."""
+    return torch.stack([torch.from_numpy(audio.of_length(one, classifier.samples or len(one))) for one in sounds])
 
 
 def default() -> Protocol:

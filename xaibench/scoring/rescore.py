@@ -202,7 +202,7 @@ def _protocol(manifest: Manifest) -> Protocol:
     for name in registry.names("protocols"):
         protocol: Protocol = registry.load("protocols", name)
         if protocol.id == manifest.protocol:
-            return protocol.with_choices(manifest.fill, manifest.target)
+            return protocol.with_choices(manifest.fill, manifest.target, manifest.long)
     raise RegistryError(f"no protocol with the id {manifest.protocol} is installed here")
 
 

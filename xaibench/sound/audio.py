@@ -19,48 +19,59 @@ from xaibench.sound.domain import Domain
 SAMPLE_RATE = 16_000
 CLIP_SECONDS = 5.0
 CLIP_SAMPLES = 80_000
-# What is used of a longer sound: the clip, and a margin for the tail of the resampling filter.
-USED_SECONDS = CLIP_SECONDS + 1.0
+# For the tail of the resampling filter: so much beyond a clip's end is decoded, where the sound goes on.
+MARGIN_SECONDS = 1.0
+INPUT = SAMPLE_RATE, CLIP_SAMPLES  # of classifiers that are trained here
 DOMAIN = Domain.at(SAMPLE_RATE)
 PICTURE_SHAPE = DOMAIN.shape(CLIP_SAMPLES)
 # 11,025 Hz, the usual rate whose ratio to 16 kHz has the largest terms (441 / 640), takes 282,240.
 MOST_COEFFICIENTS = 2**19
+# What is heard of a sound that is longer than a classifier's input: its beginning, or its middle.
+CUT, CENTER = LONG = ("cut", "center")
 
 
-def to_clip(samples: np.ndarray, rate: int, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
-    """Mix to mono, resample, cut or zero-pad to 5 s.
+def to_clip(samples: np.ndarray, rate: int, sample_rate: int = SAMPLE_RATE, seconds: float | None = None) -> np.ndarray:
+    """Mix to mono and resample.
 
     Args:
         samples: float32 (samples, channels).
         rate: their sample rate in Hz.
         sample_rate: of the clip.
+        seconds: the clip is cut to this length, or padded with zeros; None: it is as long as the samples.
 
     Returns:
-        float32, (80000,) at 16 kHz. Resamplers and lossy decoders overshoot [-1, 1]; this is left as it is.
+        float32 (samples,). Resamplers and lossy decoders overshoot [-1, 1]; this is left as it is.
     """
+    if seconds is not None:
+        # Cut first, so that samples that are dropped are not resampled.
+        samples = samples[: int((seconds + MARGIN_SECONDS) * rate)]
     mono = samples.mean(axis=1, dtype=np.float32)
     if rate != sample_rate:
-        # Cut first, so that samples that are dropped are not resampled.
-        mono = _resampled(mono[: int(USED_SECONDS * rate)], Fraction(rate, sample_rate))
-    return of_length(mono, clip_samples(sample_rate))
+        mono = _resampled(mono, Fraction(rate, sample_rate))
+    return mono if seconds is None else of_length(mono, round(seconds * sample_rate))
 
 
 def at_rate(clip: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Resample a clip of 5 s at 16 kHz, float32 (80000,), to another rate: the same 5 s."""
-    if sample_rate == SAMPLE_RATE:
-        return clip
-    return of_length(_resampled(clip, Fraction(SAMPLE_RATE, sample_rate)), clip_samples(sample_rate))
+    """Resample a clip at 16 kHz, float32 (samples,), to another rate: as many seconds of it."""
+    return clip if sample_rate == SAMPLE_RATE else _resampled(clip, Fraction(SAMPLE_RATE, sample_rate))
 
 
 def clip_samples(sample_rate: int) -> int:
-    """Return the number of samples in the 5 s of a clip."""
+    """Return the number of samples in 5 s."""
     return round(CLIP_SECONDS * sample_rate)
 
 
-def of_length(mono: np.ndarray, samples: int) -> np.ndarray:
-    """Cut float32 (samples,) to a length, or pad it with zeros."""
+def of_length(mono: np.ndarray, samples: int, long: str = CUT) -> np.ndarray:
+    """Cut float32 (samples,) to a length, or pad it with zeros at its end.
+
+    Args:
+        mono: the sound.
+        samples: the length.
+        long: what is left of a longer sound, one of `LONG`.
+    """
     clip = np.zeros(samples, dtype=np.float32)
-    kept = mono[:samples]
+    start = max(0, len(mono) - samples) // 2 if long == CENTER else 0
+    kept = mono[start : start + samples]
     clip[: len(kept)] = kept
     return clip
 

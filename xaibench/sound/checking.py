@@ -8,15 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import soundfile
 
 from xaibench.errors import AudioError
-from xaibench.sound import reading
 from xaibench.sound.dataset import Dataset
 from xaibench.sound.files import AudioFiles
 from xaibench.sound.folds import spanning_groups
 
-RATES = 6  # that are listed
 LISTED = 100  # problems of one kind; nobody reads more
 
 
@@ -61,10 +58,8 @@ class Summary:
         if self.seconds:
             shortest, middle, longest = np.quantile(self.seconds, [0, 0.5, 1])
             found.append(f"lengths {shortest:.2f} to {longest:.2f} s, median {middle:.2f} s")
-            commonest = sorted(self.rates.items(), key=lambda one: (-one[1], one[0]))
-            rates = ", ".join(f"{rate} Hz: {count}" for rate, count in sorted(commonest[:RATES]))
-            more = f" and {len(commonest) - RATES} more" if len(commonest) > RATES else ""
-            found.append(f"sample rates {rates}{more}")
+            rates = ", ".join(f"{rate} Hz: {count}" for rate, count in sorted(self.rates.items()))
+            found.append(f"sample rates {rates}")
         return found
 
 
@@ -93,7 +88,7 @@ def check(dataset: Dataset, advance: Callable[[int, int], None] = lambda done, t
             same[hashlib.sha256(dataset.waveform(clip).tobytes()).digest()].append(place)
             readable.append(clip)
             if isinstance(dataset, AudioFiles):
-                seconds, rate = _length(dataset, place)
+                seconds, rate = dataset.length_and_rate(clip)
                 summary.seconds.append(seconds)
                 rates[rate] += 1
         except AudioError as error:
@@ -109,21 +104,7 @@ def check(dataset: Dataset, advance: Callable[[int, int], None] = lambda done, t
             summary.problems.append(f"{names}{more} are one sound{', in several folds' * across}")
     spanning = spanning_groups(clips)
     summary.notes += [spanning] if spanning else []
-    if len(rates) > 1:
-        summary.notes.append(
-            f"{len(rates)} sample rates: each clip is resampled to the classifier's, and holds no sound above half of "
-            "its own; if classes differ in it, give all clips one rate"
-        )
     summary.notes += [f"class {name} has no clips" for name, count in summary.classes.items() if not count]
     if len(summary.problems) > LISTED:
         summary.problems[LISTED:] = [f"and {len(summary.problems) - LISTED} more like these"]
     return summary
-
-
-def _length(dataset: AudioFiles, place: int) -> tuple[float, int]:
-    """Length of a clip in s and its sample rate in Hz, as its file has them."""
-    clip = dataset.clips[place]
-    start, end = dataset.section(clip)
-    with reading.opened(dataset.path(clip)) as file, soundfile.SoundFile(file) as sound:
-        whole = sound.frames / sound.samplerate
-        return (whole if end is None else min(end, whole)) - start, int(sound.samplerate)

@@ -52,7 +52,7 @@ OFFICIAL = Split()
 
 @dataclass(frozen=True)
 class Clip:
-    """One five-second clip.
+    """One clip.
 
     Attributes:
         id: unique within the dataset.
@@ -77,12 +77,14 @@ class Listener:
         classes: names of its classes, in the order of the probabilities.
         sample_rate: in Hz.
         samples: its input length, or None for any.
+        long: what it hears of a longer clip, as in `Dataset.waveform_at`.
         probabilities: float64 (batch, classes) of waveforms, float32 (batch, samples).
     """
 
     classes: Sequence[str]
     sample_rate: int
     samples: int | None
+    long: str
     probabilities: Callable[[np.ndarray], np.ndarray]
 
 
@@ -94,6 +96,7 @@ class Dataset(abc.ABC):
         licence: licence of the sound; cards of everything trained on it repeat it.
         classes: class names in the order of the labels.
         clips: all clips, in a fixed order.
+        seconds: how long every clip is, in s; None: each has a length of its own.
         draws_folds: whether its folds were drawn here, because it came without any.
         origin: dataset whose classes and recordings these are, if it is another one: its classifiers are meant.
         has_ground_truth: whether `ground_truth` and `stem` are known.
@@ -106,6 +109,7 @@ class Dataset(abc.ABC):
     licence: str
     classes: tuple[str, ...]
     clips: tuple[Clip, ...]
+    seconds: float | None = None
     has_ground_truth: bool = False
     reads_folder: bool = False
     takes_columns: bool = False
@@ -132,29 +136,36 @@ class Dataset(abc.ABC):
 
     @abc.abstractmethod
     def waveform(self, clip: Clip) -> np.ndarray:
-        """Return the samples of one clip, float32 (80000,), in [-1, 1]."""
+        """Return the samples of one clip at 16 kHz, float32 (samples,), in [-1, 1]."""
 
     def unlimited_waveform(self, clip: Clip) -> np.ndarray:
         """Return the samples before they are clipped to [-1, 1], which resamplers and lossy decoders overshoot."""
         return self.waveform(clip)
 
-    def waveform_at(self, clip: Clip, sample_rate: int, samples: int | None = None) -> np.ndarray:
+    def waveform_at(self, clip: Clip, sample_rate: int, samples: int | None = None, long: str = "cut") -> np.ndarray:
         """Return one clip as a classifier hears it, float32 (samples,), in [-1, 1].
 
         Args:
             clip: which one.
             sample_rate: in Hz.
-            samples: cut to this length, or padded with zeros; None: the whole clip.
+            samples: cut to this length, or padded with zeros at its end; None: the whole clip.
+            long: what is left of a longer clip: its beginning ("cut"), or its middle ("center").
         """
-        return self._as_heard(self.waveform(clip), sample_rate, samples)
+        return self._as_heard(self.waveform(clip), sample_rate, samples, long)
 
-    def _as_heard(self, waveform: np.ndarray, sample_rate: int, samples: int | None) -> np.ndarray:
+    def length(self, clip: Clip) -> float:
+        """Return how long one clip is, in s."""
+        from xaibench.sound import audio
+
+        return self.seconds or len(self.waveform(clip)) / audio.SAMPLE_RATE
+
+    def _as_heard(self, waveform: np.ndarray, sample_rate: int, samples: int | None, long: str) -> np.ndarray:
         import numpy as np
 
         from xaibench.sound import audio
 
         resampled = np.clip(audio.at_rate(waveform, sample_rate), -1.0, 1.0)
-        return resampled if samples is None else audio.of_length(resampled, samples)
+        return resampled if samples is None else audio.of_length(resampled, samples, long)
 
     def findings(self, clip: Clip) -> tuple[Finding, ...]:
         """Tell what is odd about the sound of one clip, such as silence; empty if nothing is.
@@ -184,7 +195,7 @@ class Dataset(abc.ABC):
         return findings.sentences({clip.filename or clip.id: self.findings(clip) for clip in clips})
 
     def ground_truth(self, clip: Clip) -> np.ndarray:
-        """Return bool (513, 431), True where the labelled event is louder than everything else.
+        """Return where the labelled event is louder than everything else, bool (513, time) at 16 kHz.
 
         Raises:
             DataError: the dataset has no ground truth.
@@ -192,7 +203,7 @@ class Dataset(abc.ABC):
         raise DataError(f"{self.name} has no ground truth; choose a dataset that has, such as synth")
 
     def stem(self, clip: Clip) -> np.ndarray:
-        """Return the samples of the labelled event alone, as loud as in the clip, float32 (80000,).
+        """Return the samples of the labelled event alone, as loud as in the clip: float32 (samples,) at 16 kHz.
 
         Raises:
             DataError: the dataset has no stems.
@@ -206,7 +217,7 @@ class Dataset(abc.ABC):
         """
         return [None] * len(clips)
 
-    def ground_truth_at(self, clip: Clip, domain: Domain, samples: int | None = None) -> np.ndarray:
+    def ground_truth_at(self, clip: Clip, domain: Domain, samples: int | None = None, long: str = "cut") -> np.ndarray:
         """Return where the labelled event is the loudest sound, on the picture of another domain: bool (freq, time).
 
         It is computed from the event's stem and the rest of the clip. Above half the rate of these there is no sound,
@@ -215,7 +226,7 @@ class Dataset(abc.ABC):
         Args:
             clip: which one.
             domain: of the picture.
-            samples: length of the clip in the domain's rate, as in `waveform_at`.
+            samples, long: length of the clip in the domain's rate, as in `waveform_at`.
 
         Raises:
             DataError: the dataset has no ground truth.
@@ -224,22 +235,22 @@ class Dataset(abc.ABC):
 
         from xaibench.sound import audio
 
-        if domain == audio.DOMAIN and samples in (None, audio.CLIP_SAMPLES):
+        if domain == audio.DOMAIN and samples in (None, len(self.waveform(clip))):
             return self.ground_truth(clip)
-        event = torch.from_numpy(self.stem_at(clip, domain.sample_rate, samples))
-        whole = torch.from_numpy(self.waveform_at(clip, domain.sample_rate, samples))
+        event = torch.from_numpy(self.stem_at(clip, domain.sample_rate, samples, long))
+        whole = torch.from_numpy(self.waveform_at(clip, domain.sample_rate, samples, long))
         loud = domain.stft(torch.stack([event, whole - event])).abs()
         there = domain.frequencies < audio.SAMPLE_RATE / 2
         known: np.ndarray = ((loud[0] > loud[1]) & there[:, None]).numpy()
         return known
 
-    def stem_at(self, clip: Clip, sample_rate: int, samples: int | None = None) -> np.ndarray:
+    def stem_at(self, clip: Clip, sample_rate: int, samples: int | None = None, long: str = "cut") -> np.ndarray:
         """Return the labelled event alone, as `waveform_at` returns the clip.
 
         Raises:
             DataError: the dataset has no stems.
         """
-        return self._as_heard(self.stem(clip), sample_rate, samples)
+        return self._as_heard(self.stem(clip), sample_rate, samples, long)
 
     def fingerprint(self) -> str:
         """Return a hash of the clip list. Runs can be compared only if it is equal."""

@@ -23,6 +23,7 @@ class Derived(Dataset):
         self.name, self.licence, self.classes = dataset.name, dataset.licence, dataset.classes
         self.has_ground_truth, self.reads_folder = dataset.has_ground_truth, dataset.reads_folder
         self.origin, self.draws_folds, self.clips = dataset.origin, dataset.draws_folds, dataset.clips
+        self.seconds = dataset.seconds
 
     def waveform(self, clip: Clip) -> np.ndarray:
         return self._whole.waveform(clip)
@@ -30,8 +31,11 @@ class Derived(Dataset):
     def unlimited_waveform(self, clip: Clip) -> np.ndarray:
         return self._whole.unlimited_waveform(clip)
 
-    def waveform_at(self, clip: Clip, sample_rate: int, samples: int | None = None) -> np.ndarray:
-        return self._whole.waveform_at(clip, sample_rate, samples)
+    def waveform_at(self, clip: Clip, sample_rate: int, samples: int | None = None, long: str = "cut") -> np.ndarray:
+        return self._whole.waveform_at(clip, sample_rate, samples, long)
+
+    def length(self, clip: Clip) -> float:
+        return self._whole.length(clip)
 
     def findings(self, clip: Clip) -> tuple[Finding, ...]:
         return self._whole.findings(clip)
@@ -45,8 +49,8 @@ class Derived(Dataset):
     def stem(self, clip: Clip) -> np.ndarray:
         return self._whole.stem(clip)
 
-    def ground_truth_at(self, clip: Clip, domain: Domain, samples: int | None = None) -> np.ndarray:
-        return self._whole.ground_truth_at(clip, domain, samples)
+    def ground_truth_at(self, clip: Clip, domain: Domain, samples: int | None = None, long: str = "cut") -> np.ndarray:
+        return self._whole.ground_truth_at(clip, domain, samples, long)
 
-    def stem_at(self, clip: Clip, sample_rate: int, samples: int | None = None) -> np.ndarray:
-        return self._whole.stem_at(clip, sample_rate, samples)
+    def stem_at(self, clip: Clip, sample_rate: int, samples: int | None = None, long: str = "cut") -> np.ndarray:
+        return self._whole.stem_at(clip, sample_rate, samples, long)

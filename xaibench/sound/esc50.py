@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from xaibench.errors import DataError
+from xaibench.sound.audio import CLIP_SECONDS
 from xaibench.sound.dataset import Clip
 from xaibench.sound.files import AudioFiles
 
@@ -28,6 +29,7 @@ class Esc50(AudioFiles):
 
     name = "esc50"
     licence = "CC BY-NC 3.0 (K. J. Piczak, ESC-50)"
+    seconds = CLIP_SECONDS
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)

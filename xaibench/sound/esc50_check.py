@@ -12,6 +12,7 @@ import pandas as pd
 
 from xaibench.errors import AudioError, DataError
 from xaibench.sound import reading
+from xaibench.sound.audio import CLIP_SECONDS
 from xaibench.sound.esc50 import is_plain_name, marked_esc10, metadata_path, read_table, row_problems
 
 FOLDS = ("1", "2", "3", "4", "5")
@@ -185,7 +186,8 @@ def _sound_problems(path: Path, name: str) -> list[str]:
     """Describe what is wrong with one audio file, called `name` in messages."""
     try:
         with reading.opened(path) as file:
-            return [f"{name} {finding.text}" for finding in reading.decode(file, name).findings()]
+            decoded = reading.decode(file, name, seconds=CLIP_SECONDS)
+        return [f"{name} {finding.text}" for finding in decoded.findings(CLIP_SECONDS)]
     except AudioError as error:
         return [str(error)]
 

@@ -17,12 +17,13 @@ from xaibench.errors import DataError
 from xaibench.sound import audio, reading
 from xaibench.sound.dataset import Clip, Dataset
 from xaibench.sound.findings import Finding, Kind
+from xaibench.sound.reading import Decoded
 from xaibench.storage.array_cache import cached
 
 # Another version of these libraries may give other samples.
 DECODER = f"sndfile{soundfile.__libsndfile_version__}-torchaudio{metadata.version('torchaudio')}"
 # Groups of the cache; their numbers change when other samples or findings come out of the same file.
-_SOUND, _FINDINGS, _SOUND_AT = "audio-16k-v2", "audio-findings-v1", "audio-{}hz-v1"
+_SOUND, _FINDINGS, _SOUND_AT = "audio-16k-v3", "audio-findings-v2", "audio-{}hz-v2"
 
 
 class AudioFiles(Dataset):
@@ -59,19 +60,34 @@ class AudioFiles(Dataset):
     def unlimited_waveform(self, clip: Clip) -> np.ndarray:
         return self._kept(clip, _SOUND)
 
-    def waveform_at(self, clip: Clip, sample_rate: int, samples: int | None = None) -> np.ndarray:
+    def waveform_at(
+        self, clip: Clip, sample_rate: int, samples: int | None = None, long: str = audio.CUT
+    ) -> np.ndarray:
         """Return one clip as a classifier hears it, resampled once: from the rate of its file."""
         if sample_rate == audio.SAMPLE_RATE:
-            return super().waveform_at(clip, sample_rate, samples)
+            return super().waveform_at(clip, sample_rate, samples, long)
         with self._opened(clip) as (file, key):
 
             def decode() -> np.ndarray:
-                file.seek(0)
-                decoded = reading.decode(file, str(self.path(clip)), *self.section(clip))
-                return audio.to_clip(decoded.samples, decoded.rate, sample_rate)
+                decoded = self._decoded(clip, file)
+                return audio.to_clip(decoded.samples, decoded.rate, sample_rate, self.seconds)
 
             found = np.clip(cached(_SOUND_AT.format(sample_rate), key, decode), -1.0, 1.0)
-        return found if samples is None else audio.of_length(found, samples)
+        return found if samples is None else audio.of_length(found, samples, long)
+
+    def length(self, clip: Clip) -> float:
+        return self.seconds or self.length_and_rate(clip)[0]
+
+    def length_and_rate(self, clip: Clip) -> tuple[float, int]:
+        """Return how long a clip is in s, and its sample rate in Hz, as the header of its file says.
+
+        Raises:
+            AudioError: the file cannot be read, or is no sound.
+        """
+        path, (start, end) = self.path(clip), self.section(clip)
+        with reading.opened(path) as file:
+            seconds, rate = reading.length_and_rate(file, str(path))
+        return (seconds if end is None else min(end, seconds)) - start, rate
 
     def findings(self, clip: Clip) -> tuple[Finding, ...]:
         return tuple(Finding(Kind(kind), text) for kind, text in self._kept(clip, _FINDINGS))
@@ -81,8 +97,7 @@ class AudioFiles(Dataset):
         with self._opened(clip) as (file, key):
 
             def decode() -> np.ndarray:
-                file.seek(0)
-                read = reading.as_clip(reading.decode(file, str(self.path(clip)), *self.section(clip)))
+                read = reading.as_clip(self._decoded(clip, file), self.seconds)
                 texts = np.array([(one.kind, one.text) for one in read.findings], dtype=str).reshape(-1, 2)
                 if group == _SOUND:
                     cached(_FINDINGS, key, lambda: texts)
@@ -92,6 +107,10 @@ class AudioFiles(Dataset):
 
             return cached(group, key, decode)
 
+    def _decoded(self, clip: Clip, file: BufferedReader) -> Decoded:
+        file.seek(0)
+        return reading.decode(file, str(self.path(clip)), *self.section(clip), self.seconds)
+
     @contextmanager
     def _opened(self, clip: Clip) -> Iterator[tuple[BufferedReader, str]]:
         """Open a clip's file; give it and its key in the cache."""
@@ -99,4 +118,5 @@ class AudioFiles(Dataset):
             # The key is the content: a replaced file is decoded again, a moved folder is not.
             digest, section = hashlib.file_digest(file, "sha256").hexdigest(), self.section(clip)
             part = "" if section == (0.0, None) else f"-{section[0]:g}-{section[1]}"
-            yield file, f"{digest}{part}-{DECODER}"
+            length = "" if self.seconds is None else f"-{self.seconds:g}s"
+            yield file, f"{digest}{part}{length}-{DECODER}"

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xaibench.sound.audio import CLIP_SECONDS
-
 # Half a step of 16 bits: what is below is digital silence, or the dither and the codec's noise around it.
 SILENCE = 2.0**-15
 # The sparsest clip of ESC-50 (2,000 clips, as Vorbis) sounds for 0.34 s, and is zeros else. A tenth of a second is
@@ -46,8 +44,8 @@ class Kind(enum.StrEnum):
 
 _DESCRIPTIONS = {
     Kind.truncated: "truncated (the file ends before the sound that its header promises)",
-    Kind.short: f"shorter than {CLIP_SECONDS:g} s (the rest is taken as silence)",
-    Kind.long: f"longer than {CLIP_SECONDS:g} s (only the first {CLIP_SECONDS:g} s are taken)",
+    Kind.short: "shorter than the clips of this dataset are (the rest is taken as silence)",
+    Kind.long: "longer than the clips of this dataset are (only the beginning is taken)",
     Kind.silent: "silent, or nearly so",
     Kind.opposite: "in opposite phase (their channels cancel when mixed to one)",
     Kind.clipped: f"clipped (more than {MOST_CLIPPED:.0%} of the samples are at full scale)",
@@ -76,7 +74,6 @@ def of_sound(samples: np.ndarray, rate: int) -> tuple[Finding, ...]:
         rate: sample rate in Hz.
     """
     found = []
-    samples = samples[: int(CLIP_SECONDS * rate)]
     mono = samples.mean(axis=1, dtype=np.float32)
     size = np.abs(samples)
     peak = float(size.max())
@@ -85,7 +82,7 @@ def of_sound(samples: np.ndarray, rate: int) -> tuple[Finding, ...]:
         found.append(Finding(Kind.opposite, "has channels in opposite phase, which cancel when they are mixed to one"))
     elif sounding == 0:
         found.append(Finding(Kind.silent, "is silent"))
-    # A short file is called short; one that is silent for the most part besides is called silent, too.
+    # A short sound is not silent for that; it is if it is silent for the most part besides.
     elif sounding < min(LEAST_SOUND_SECONDS * rate, len(samples) / 2):
         found.append(Finding(Kind.silent, f"is silent but for {1000 * sounding / rate:.3g} ms"))
     at_full_scale = float((size >= FULL_SCALE).mean())

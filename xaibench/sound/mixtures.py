@@ -57,7 +57,7 @@ class Mixtures(Dataset):
     has_ground_truth = True
 
     def __init__(self, source: Dataset, seed: int = SEED) -> None:
-        self.source, self.classes = source, source.classes
+        self.source, self.classes, self.seconds = source, source.classes, source.seconds
         self.mixtures: dict[str, Mixture] = {}
         clips = []
         for one in pair(source.clips, seed):
@@ -82,8 +82,10 @@ class Mixtures(Dataset):
         target, other = map(torch.from_numpy, self.stems(clip))
         return self._louder(target, other, audio.DOMAIN)
 
-    def ground_truth_at(self, clip: Clip, domain: Domain, samples: int | None = None) -> np.ndarray:
-        target, other = map(torch.from_numpy, self.stems_at(clip, domain.sample_rate, samples))
+    def ground_truth_at(
+        self, clip: Clip, domain: Domain, samples: int | None = None, long: str = audio.CUT
+    ) -> np.ndarray:
+        target, other = map(torch.from_numpy, self.stems_at(clip, domain.sample_rate, samples, long))
         known = self._louder(target, other, domain)
         known[(domain.frequencies > audio.SAMPLE_RATE / 2).numpy()] = False
         return known
@@ -102,8 +104,9 @@ class Mixtures(Dataset):
         It does if it predicts the label for the mixture and for the labelled sound alone, another class for the other
         sound alone, and gives the label at least 0.25 more probability in the mixture than in the other sound alone.
         """
-        stems = [self.stems_at(clip, listener.sample_rate, listener.samples) for clip in clips]
-        wholes = [self.waveform_at(clip, listener.sample_rate, listener.samples) for clip in clips]
+        heard = listener.sample_rate, listener.samples, listener.long
+        stems = [self.stems_at(clip, *heard) for clip in clips]
+        wholes = [self.waveform_at(clip, *heard) for clip in clips]
         mixed = listener.probabilities(np.stack(wholes))
         alone, other = (listener.probabilities(np.stack([two[which] for two in stems])) for which in (0, 1))
         found: list[str | None] = []
@@ -138,9 +141,11 @@ class Mixtures(Dataset):
             counted[self.mixtures[clip.id].ratio][1] += 1
         return {ratio: (decided, there) for ratio, (decided, there) in counted.items()}
 
-    def stems_at(self, clip: Clip, sample_rate: int, samples: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def stems_at(
+        self, clip: Clip, sample_rate: int, samples: int | None = None, long: str = audio.CUT
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return both sounds, as `waveform_at` returns the clip."""
-        target, other = (self._as_heard(stem, sample_rate, samples) for stem in self.stems(clip))
+        target, other = (self._as_heard(stem, sample_rate, samples, long) for stem in self.stems(clip))
         return target, other
 
     @staticmethod

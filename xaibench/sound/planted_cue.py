@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from xaibench.sound import synth
-from xaibench.sound.audio import CLIP_SAMPLES, PICTURE_SHAPE, SAMPLE_RATE, stft
+from xaibench.sound.audio import CLIP_SAMPLES, CLIP_SECONDS, PICTURE_SHAPE, SAMPLE_RATE, stft
 from xaibench.sound.dataset import Clip, Dataset, Listener
 from xaibench.storage.array_cache import cached
 
@@ -64,6 +64,7 @@ class SynthCue(Dataset):
     name = "synth-cue"
     licence = synth.Synth.licence
     has_ground_truth = True
+    seconds = CLIP_SECONDS
     classes = tuple(event.__name__.replace("_", " ") for event in EVENTS)
 
     def __init__(self) -> None:
@@ -120,10 +121,9 @@ class SynthCue(Dataset):
             return [reason or f"the cue's class {name} is none of the classes" for reason in found]
         label = list(listener.classes).index(name)
         made = [self.made[clips[place].id] for place in asked]
+        heard = listener.sample_rate, listener.samples, listener.long
         p_with, p_without = (
-            listener.probabilities(
-                np.stack([self._as_heard(_waveform(one), listener.sample_rate, listener.samples) for one in sounds])
-            )
+            listener.probabilities(np.stack([self._as_heard(_waveform(one), *heard) for one in sounds]))
             for sounds in (made, [replace(one, cue=False) for one in made])
         )
         for place, with_cue, without in zip(asked, p_with, p_without, strict=True):

@@ -1,4 +1,4 @@
-"""Read sound files as clips, and tell what is odd about them. No more is decoded than a clip needs."""
+"""Read sound files, and tell what is odd about them. No more is decoded than a clip needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import soundfile
 
 from xaibench.errors import AudioError
 from xaibench.sound import findings
-from xaibench.sound.audio import CLIP_SECONDS, USED_SECONDS, to_clip
+from xaibench.sound.audio import MARGIN_SECONDS, to_clip
 from xaibench.sound.findings import Finding, Kind
 
 # Telephones record at 8 kHz, and the fastest converters at 384 kHz. What a header says beyond is damage.
@@ -46,7 +46,7 @@ class Decoded:
     Attributes:
         samples: finite float32 (samples, channels).
         rate: sample rate in Hz.
-        seconds: duration of the whole file.
+        seconds: duration of the whole file, or section.
         truncated: whether the file ends before the sound that its header promises.
     """
 
@@ -55,25 +55,28 @@ class Decoded:
     seconds: float
     truncated: bool
 
-    def findings(self) -> tuple[Finding, ...]:
-        """Tell what is odd about it as a clip of five seconds."""
-        found = list(findings.of_sound(self.samples, self.rate))
-        lasts = f"lasts {self.seconds:.2f} s instead of {CLIP_SECONDS:g} s"
+    def findings(self, seconds: float | None = None) -> tuple[Finding, ...]:
+        """Tell what is odd about it.
+
+        Args:
+            seconds: how long it should be; None: nobody says it.
+        """
+        used = self.samples if seconds is None else self.samples[: int(seconds * self.rate)]
+        found = list(findings.of_sound(used, self.rate))
         if self.truncated:
             found.append(Finding(Kind.truncated, f"is truncated after {self.seconds:.2f} s"))
-        elif self.seconds < CLIP_SECONDS - SECONDS_TOLERANCE:
-            found.append(Finding(Kind.short, lasts))
-        elif self.seconds > CLIP_SECONDS + SECONDS_TOLERANCE:
-            found.append(Finding(Kind.long, lasts))
+        elif seconds is not None and abs(self.seconds - seconds) > SECONDS_TOLERANCE:
+            kind = Kind.short if self.seconds < seconds else Kind.long
+            found.append(Finding(kind, f"lasts {self.seconds:.2f} s instead of {seconds:g} s"))
         return tuple(found)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A file as a benchmark clip.
+    """A file as a clip.
 
     Attributes:
-        unlimited: mono, 16 kHz, 5 s: float32 (80000,), as it is before it is clipped to [-1, 1].
+        unlimited: mono, 16 kHz: float32 (samples,), as it is before it is clipped to [-1, 1].
         findings: what is odd about the file.
     """
 
@@ -82,12 +85,12 @@ class Reading:
 
     @property
     def waveform(self) -> np.ndarray:
-        """The samples in [-1, 1], float32 (80000,)."""
+        """The samples in [-1, 1], float32 (samples,)."""
         return np.clip(self.unlimited, -1.0, 1.0)
 
 
 def read_clip(path: Path) -> Reading:
-    """Read one audio file as a benchmark clip.
+    """Read one audio file as a clip of its own length: mono, at 16 kHz.
 
     Raises:
         AudioError: the file is missing, unreadable, or not audio.
@@ -96,9 +99,9 @@ def read_clip(path: Path) -> Reading:
         return as_clip(decode(file, str(path)))
 
 
-def as_clip(decoded: Decoded) -> Reading:
-    """Make a clip of what was decoded."""
-    return Reading(to_clip(decoded.samples, decoded.rate), decoded.findings())
+def as_clip(decoded: Decoded, seconds: float | None = None) -> Reading:
+    """Make a clip of what was decoded, of so many seconds, or of its own length."""
+    return Reading(to_clip(decoded.samples, decoded.rate, seconds=seconds), decoded.findings(seconds))
 
 
 @contextmanager
@@ -118,13 +121,16 @@ def opened(path: Path) -> Iterator[BufferedReader]:
         raise AudioError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def decode(file: BinaryFile, name: str, start: float = 0.0, end: float | None = None) -> Decoded:
+def decode(
+    file: BinaryFile, name: str, start: float = 0.0, end: float | None = None, seconds: float | None = None
+) -> Decoded:
     """Decode what a clip needs of an audio file, or of a section of it, of any format that libsndfile reads.
 
     Args:
         file: open for reading, at its start.
         name: of the file, for errors.
         start, end: the section, in s; None: to the end of the file.
+        seconds: how long the clip is: hardly more is decoded; None: as long as the section.
 
     Raises:
         AudioError: the file is not audio, is empty, ends before the section does, has a rate of no recorder, or holds
@@ -150,7 +156,8 @@ def decode(file: BinaryFile, name: str, start: float = 0.0, end: float | None = 
                     f"{start:g} s to {until}; mend start and end"
                 )
             frames = min(last, sound.frames) - first
-            wanted = min(frames, int(USED_SECONDS * sound.samplerate))
+            most = frames if seconds is None else int((seconds + MARGIN_SECONDS) * sound.samplerate)
+            wanted = min(frames, most)
             # Also to 0, as soundfile.read does: without it, libmpg123 rounds the last bit of some samples otherwise.
             sound.seek(first)
             samples = sound.read(wanted, dtype="float32", always_2d=True)
@@ -160,12 +167,27 @@ def decode(file: BinaryFile, name: str, start: float = 0.0, end: float | None = 
             seconds = frames / sound.samplerate
             rate = int(sound.samplerate)
     except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
-        # libsndfile's own message, without the memory address that str(error) puts before it.
-        reason = str(getattr(error, "error_string", error)).rstrip(".")
-        raise AudioError(
-            f"{name}: not audio that libsndfile can read ({reason}); expected wav, flac, ogg or mp3"
-        ) from error
+        raise _no_sound(name, error) from error
     return checked(name, samples, rate, seconds, truncated)
+
+
+def length_and_rate(file: BinaryFile, name: str) -> tuple[float, int]:
+    """Return how long a file is in s, and its sample rate in Hz, as its header says.
+
+    Raises:
+        AudioError: the file is no sound.
+    """
+    try:
+        with soundfile.SoundFile(file) as sound:
+            return sound.frames / sound.samplerate, int(sound.samplerate)
+    except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
+        raise _no_sound(name, error) from error
+
+
+def _no_sound(name: str, error: Exception) -> AudioError:
+    # libsndfile's own message, without the memory address that str(error) puts before it.
+    reason = str(getattr(error, "error_string", error)).rstrip(".")
+    return AudioError(f"{name}: not audio that libsndfile can read ({reason}); expected wav, flac, ogg or mp3")
 
 
 def checked(name: str, samples: np.ndarray, rate: int, seconds: float, truncated: bool) -> Decoded:

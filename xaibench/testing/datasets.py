@@ -20,7 +20,7 @@ from xaibench.testing.common import check_words, require
 
 _CLIPS = 4  # whose sound is heard
 _RATES = (8_000, 44_100)
-_LENGTHS = (30_000, 50_001)  # samples at the first of these rates: cut, and padded
+_SAME_SECONDS = 0.001  # two rates round a length differently
 
 
 def check_dataset(dataset: Dataset | type[Dataset]) -> None:
@@ -54,6 +54,9 @@ def _check_facts(dataset: Dataset) -> None:
     words = isinstance(classes, tuple) and classes and all(isinstance(one, str) and one for one in classes)
     require(words, f"classes must be a tuple of names, not {classes!r}")
     require(len(set(classes)) == len(classes), f"two classes have the same name: {classes}")
+    seconds = dataset.seconds
+    known = seconds is None or (isinstance(seconds, int | float) and seconds > 0)
+    require(known, f"seconds must be the length of every clip, or None, not {seconds!r}")
     for flag in ("has_ground_truth", "reads_folder", "takes_columns"):
         require(isinstance(getattr(dataset, flag), bool), f"{flag} must be True or False")
 
@@ -103,7 +106,8 @@ def _few(dataset: Dataset) -> list[Clip]:
 def _check_sound(dataset: Dataset, clip: Clip) -> None:
     """The sound of a clip: its form, and that it is the same each time."""
     where = f"waveform() of {clip.id}"
-    waveform = _heard(where, partial(dataset.waveform, clip), audio.CLIP_SAMPLES)
+    samples = None if dataset.seconds is None else round(dataset.seconds * audio.SAMPLE_RATE)
+    waveform = _heard(where, partial(dataset.waveform, clip), samples)
     kept = waveform.copy()
     if waveform.flags.writeable:
         waveform[:] = 0
@@ -111,6 +115,11 @@ def _check_sound(dataset: Dataset, clip: Clip) -> None:
         again = dataset.waveform(clip)
     require(
         np.array_equal(again, kept), f"{where} gives another sound each time, or what its caller has written into it"
+    )
+    seconds = len(kept) / audio.SAMPLE_RATE
+    require(
+        abs(dataset.length(clip) - seconds) < _SAME_SECONDS,
+        f"length() of {clip.id} is {dataset.length(clip):g} s, and waveform() lasts {seconds:g} s",
     )
     unlimited = dataset.unlimited_waveform(clip)
     require(
@@ -134,14 +143,18 @@ def _check_rates(dataset: Dataset, clip: Clip) -> None:
     )
     for rate in _RATES:
         where = f"waveform_at() of {clip.id} at {rate} Hz"
-        _heard(where, partial(dataset.waveform_at, clip, rate), audio.clip_samples(rate))
+        seconds = len(_heard(where, partial(dataset.waveform_at, clip, rate))) / rate
+        own = len(kept) / audio.SAMPLE_RATE
+        require(abs(seconds - own) < _SAME_SECONDS, f"{where} lasts {seconds:g} s, and waveform() {own:g} s")
     whole = dataset.waveform_at(clip, _RATES[0])
-    for samples in _LENGTHS:
-        where = f"waveform_at() of {clip.id} with {samples} samples"
-        cut = _heard(where, partial(dataset.waveform_at, clip, _RATES[0], samples), samples)
-        expected = np.zeros(samples, dtype=np.float32)
-        expected[: len(whole)] = whole[:samples]
-        require(np.array_equal(cut, expected), f"{where} is not the clip, cut or padded with zeros at its end")
+    for samples in (len(whole) // 2, len(whole) + 10_001):
+        for long in audio.LONG:
+            where = f"waveform_at() of {clip.id} with {samples} samples and long={long!r}"
+            cut = _heard(where, partial(dataset.waveform_at, clip, _RATES[0], samples, long), samples)
+            require(
+                np.array_equal(cut, audio.of_length(whole, samples, long)),
+                f"{where} is not the clip, cut or padded with zeros at its end",
+            )
 
 
 def _check_ground_truth(dataset: Dataset, clip: Clip) -> None:
@@ -154,27 +167,29 @@ def _check_ground_truth(dataset: Dataset, clip: Clip) -> None:
                 continue
             raise AssertionError(f"{call.__name__}() of {clip.id} gives something; set has_ground_truth = True")
         return
-    _check_bins(f"ground_truth() of {clip.id}", dataset.ground_truth(clip), audio.PICTURE_SHAPE)
-    _heard(f"stem() of {clip.id}", partial(dataset.stem, clip), audio.CLIP_SAMPLES, limited=False)
+    own = len(dataset.waveform(clip))
+    _check_bins(f"ground_truth() of {clip.id}", dataset.ground_truth(clip), audio.DOMAIN.shape(own))
+    _heard(f"stem() of {clip.id}", partial(dataset.stem, clip), own, limited=False)
     whole = dataset.ground_truth_at(clip, audio.DOMAIN)
     require(
         np.array_equal(whole, dataset.ground_truth(clip)),
         f"ground_truth_at() of {clip.id} on the picture of 16 kHz is not its ground_truth()",
     )
-    other, samples = Domain.at(_RATES[0]), _LENGTHS[0]
+    other, samples = Domain.at(_RATES[0]), own // 4
     where = f"ground_truth_at() of {clip.id} at {_RATES[0]} Hz"
-    _check_bins(where, dataset.ground_truth_at(clip, other, samples), other.shape(samples))
+    _check_bins(where, dataset.ground_truth_at(clip, other, samples, audio.CENTER), other.shape(samples))
 
 
-def _heard(where: str, ask: Callable[[], Any], samples: int, limited: bool = True) -> np.ndarray:
-    """Ask for a sound and assert its form."""
+def _heard(where: str, ask: Callable[[], Any], samples: int | None = None, limited: bool = True) -> np.ndarray:
+    """Ask for a sound of any or a known length, and assert its form."""
     try:
         sound = ask()
     except Exception as error:
         raise AssertionError(f"{where} raised {named(error)}") from error
-    form = isinstance(sound, np.ndarray) and sound.dtype == np.float32 and sound.shape == (samples,)
+    form = isinstance(sound, np.ndarray) and sound.dtype == np.float32 and sound.ndim == 1 and len(sound)
+    form = form and samples in (None, len(sound))
     is_like = f"{sound.dtype} {sound.shape}" if isinstance(sound, np.ndarray) else type(sound).__name__
-    require(form, f"{where} is {is_like}, expected float32 ({samples},)")
+    require(form, f"{where} is {is_like}, expected float32 ({'samples' if samples is None else samples},)")
     require(np.isfinite(sound).all(), f"{where} holds NaN or infinite samples")
     require(not limited or np.abs(sound).max() <= 1, f"{where} leaves [-1, 1]; clip it, or make it softer")
     found: np.ndarray = sound

@@ -1,0 +1,41 @@
+"""Say which clips are cut or padded to a classifier's input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xaibench.classifiers.loaded import LoadedClassifier
+from xaibench.sound.audio import CENTER
+
+_HEARD = {True: ("middle", "--long cut: their beginning"), False: ("beginning", "--long center: their middle")}
+# Codecs count frames of hundreds of samples: less is no other length.
+_TOLERANCE = 0.1
+
+
+def sentences(seconds: Sequence[float], loaded: LoadedClassifier, long: str) -> list[str]:
+    """Say how many clips are longer and shorter than what a classifier hears, and what becomes of them.
+
+    Args:
+        seconds: how long each clip is.
+        loaded: the classifier; nothing is said of one that hears any length.
+        long: what it hears of longer clips, one of `sound.audio.LONG`.
+    """
+    classifier, count = loaded.classifier, len(seconds)
+    if classifier.samples is None:
+        return []
+    input_seconds = classifier.samples / classifier.sample_rate
+    longer, shorter = (sum(sign * (one - input_seconds) > _TOLERANCE for one in seconds) for sign in (1, -1))
+    heard, other = _HEARD[long == CENTER]
+    said = (
+        (longer, f"longer than the {input_seconds:.3g} s that {loaded.label} hears: scored is their {heard} ({other})"),
+        (
+            shorter,
+            f"shorter than the {input_seconds:.3g} s that {loaded.label} hears: they are padded with silence, which is "
+            "no evidence",
+        ),
+    )
+    return [
+        f"{many} of {count} clip{'s' * (count > 1)} {'is' if many == 1 else 'are'} {words}"
+        for many, words in said
+        if many
+    ]

@@ -183,3 +183,27 @@ def test_heard_and_fed_side_by_side(printed: Printed) -> None:
     assert row["classifier"] == "cnn-micro"
     ratio = float(row["standard, s"]) / float(row["spectrogram, s"])
     assert float(row["ratio"]) == pytest.approx(ratio, abs=0.05)
+
+
+def test_memory_of_many_clips(
+    printed: Printed, benchmark: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The run itself is stubbed: a program that holds 1 MB for each clip of its folder, half of it in a child."""
+    many = benchmark("many_clips")
+    hold = "import sys; held = bytearray(b'x') * (int(sys.argv[1]) * 500_000); "
+    child = "import subprocess; subprocess.run([sys.executable, '-c', sys.argv[2], sys.argv[1]])"
+    wait = "import time; time.sleep(0.3)"
+
+    def run_of(folder: Path) -> list[str]:
+        clips = len(list(folder.rglob("*.wav")))
+        return [sys.executable, "-c", hold + child, str(clips), hold + wait]
+
+    monkeypatch.setattr(many, "run_of", run_of)
+    monkeypatch.setattr(many, "xaibench", lambda *_: [sys.executable, "-c", ""])
+    few, more = table(printed("many_clips", "--clips", 8, "--clips", 40))
+    assert (few["clips"], more["clips"], few["ratio"]) == ("8", "40", "1.00")
+    assert 20 < float(more["peak, MB"]) - float(few["peak, MB"]) < 44
+    assert float(more["ratio"]) > 1.2
+    sounds = many.write_sounds(tmp_path / "sounds", 8)
+    assert len({sound.parent for sound in sounds}) == len(many.CLASSES)
+    assert many.measured([sys.executable, "-c", "import time; time.sleep(0.2)"], tmp_path, {})[1] > 1e6

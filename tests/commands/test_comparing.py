@@ -65,7 +65,7 @@ def many(tmp_path: Path) -> Path:
     write_run(tmp_path / "runs" / "synth-fold5", scores)
     write_run(tmp_path / "runs" / "synth-fold5-seed7", scores, seed=7)
     short = {name: {FF: values[FF][:8]} for name, values in scores.items()}
-    write_run(tmp_path / "runs" / "synth-fold5-first8", short, limit=8)
+    write_run(tmp_path / "runs" / "synth-fold5-limit8", short, limit=8)
     return tmp_path / "runs"
 
 
@@ -73,7 +73,7 @@ def test_runs_that_cannot_be_compared_have_boards_of_their_own(xaibench: Command
     done = xaibench("compare", many)
     assert done.code == 0, done.err
     lines = pd.read_csv(tmp_path / "results" / "comparison.csv")
-    groups = ["synth-seed0-fold5", "synth-seed0-fold5-first8", "synth-seed7"]
+    groups = ["synth-seed0-fold5", "synth-seed0-fold5-limit8", "synth-seed7"]
     assert lines["group"].unique().tolist() == groups
     assert [line.partition(" is a group of its own: ")[0] for line in done.error_lines] == groups
     done = xaibench("leaderboard", many, "--out", "board", "--no-plots")

@@ -22,12 +22,12 @@ def test_run_prints_a_table_and_a_second_run_scores_nothing(
     assert "energy" in first.out
     assert "random" in first.out
     assert "FF ↑" in first.out
-    assert "per-clip scores: results/runs/synth-fold5-first2" in first.out
+    assert "per-clip scores: results/runs/synth-fold5-limit2" in first.out
     # Progress and notes are no results.
     assert "scoring" not in first.out
     assert "\x1b" not in first.out
     assert "\r" not in first.out
-    made = tmp_path / "results" / "runs" / "synth-fold5-first2"
+    made = tmp_path / "results" / "runs" / "synth-fold5-limit2"
     rows = store.read_rows(made)
     assert rows["clip"].nunique() == 2
     label = f"cnn-micro@{file_hash(weights / checkpoint.WEIGHTS)[:8]}"
@@ -45,7 +45,7 @@ def test_run_prints_a_table_and_a_second_run_scores_nothing(
         assert f"left out: {name} on {label} (needs " in third.err
         assert name not in third.out
     assert "gradcam" in third.out
-    assert (tmp_path / "results" / "runs" / "synth-fold4-5-first1").is_dir()
+    assert (tmp_path / "results" / "runs" / "synth-fold4-5-limit1").is_dir()
 
 
 def test_scoring_clips_that_were_trained_on_is_said(xaibench: Command, weights: Path) -> None:

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
 from tests.sound.test_esc50 import ESC10_CLASSES
 from tests.support.command_line import Command, assert_refused
+from xaibench.results import store
 
 TARGETS = (0, 1, 10, 11, 12, 20, 21, 38, 40, 41)
 
@@ -61,6 +63,13 @@ ODD: dict[str, tuple[Callable[[Path], None], str]] = {
     "loud": (lambda path: write(path, 1000 * LEFT), "too loud"),
 }
 
+UNREADABLE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "no sound": (lambda path: path.write_bytes(b"RIFF, so to speak"), "not audio that libsndfile can read"),
+    "nothing": (lambda path: path.write_bytes(b""), "is an empty file"),
+    "NaN": (lambda path: write(path, np.where(LEFT > 0.9, np.nan, LEFT)), "holds NaN or infinite samples"),
+    "half a flac": (cut_as("FLAC"), "not audio that libsndfile can read"),
+}
+
 RUN = ("run", "-m", "energy", "-c", "cnn-micro", "--metric", "sparseness", "--dataset", "esc10")
 
 
@@ -84,6 +93,40 @@ def test_a_run_says_each_kind_once_with_the_count_and_the_first_names(xaibench: 
         "sound: 5 of 10 clips are silent, or nearly so: 0.wav, 1.wav, 10.wav and 2 more",
     ]
     assert "sound: " not in done.out
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_a_file_that_cannot_be_read_is_left_out_named_and_counted(xaibench: Command, ten: Path, kind: str) -> None:
+    damage, words = UNREADABLE[kind]
+    damage(ten / "audio" / "12.wav")
+    done = xaibench(*RUN, "--data-dir", ten, "--out", "made")
+    assert done.code == 0, done.err
+    (line,) = [line for line in done.error_lines if line.startswith("sound: ")]
+    assert line.startswith(f"sound: 1 of 10 clips cannot be read and is left out: {ten / 'audio' / '12.wav'}: ")
+    assert words in line
+    assert len(store.read_rows(Path("made"))) == 9
+    assert_refused(xaibench(*RUN, "--data-dir", ten, "--strict"), "1 of 10 clips cannot be read: ", words)
+
+
+def test_verify_compare_and_a_second_run_know_of_unreadable_clips(xaibench: Command, ten: Path) -> None:
+    whole = (ten / "audio" / "12.wav").read_bytes()
+    (ten / "audio" / "12.wav").write_bytes(b"zzz")
+    run = (*RUN, "--data-dir", ten, "--out", "made")
+    assert xaibench(*run).code == xaibench(*run).code == 0, "the second finds what the first has scored"
+    verified = xaibench("verify", "made")
+    assert "1 parts of 1 pairs, 1 clips that could not be read: all as it should be" in verified.out
+    compared = xaibench("compare", "made", "--out", "made.csv")
+    assert "1 clip could not be read (12), in made" in compared.err
+    assert set(pd.read_csv("made.csv")["unreadable"]) == {1}
+    (ten / "audio" / "12.wav").write_bytes(whole)
+    mended = xaibench(*run)
+    assert_refused(
+        mended, "holds a run in which these clips could not be read: 12; now it is none; choose another --out"
+    )
+    for target in TARGETS:
+        (ten / "audio" / f"{target}.wav").write_bytes(b"zzz")
+    done = xaibench(*run)
+    assert_refused(done, "10 of 10 clips cannot be read, and there is no other to score: ", "; and 7 more")
 
 
 def test_nothing_is_said_of_whole_clips_and_strict_scores_them(xaibench: Command, ten: Path) -> None:

@@ -12,7 +12,8 @@ from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.commands import options
 from xaibench.commands.reproduce import reproduce
-from xaibench.errors import XaibenchError
+from xaibench.errors import DataError, XaibenchError
+from xaibench.sound.dataset import Clip
 
 
 @pytest.fixture(autouse=True)
@@ -49,5 +50,31 @@ def test_a_dry_run_prints_steps_and_costs_and_trains_nothing(
 
 def test_folds_are_one_of_the_dataset_or_all(tmp_path: Path) -> None:
     for folds in ("7", "4,5", "some"):
-        with pytest.raises(XaibenchError, match="is neither all nor a fold of the dataset"):
+        with pytest.raises(XaibenchError, match="neither all nor a fold of the dataset; there are 1, 2, 3, 4, 5"):
             reproduce("toy-1999", dataset="tones", size="tiny", folds=folds, out=tmp_path)
+
+
+def in_folds(count: int) -> Tones:
+    """Two clips in each of so many folds; a low tone and a high one."""
+    made = Tones()
+    made.clips = tuple(Clip(f"tone-{f}-{i}", f, i, f"recording-{f}-{i}") for f in range(1, count + 1) for i in (0, 1))
+    return made
+
+
+def test_datasets_of_other_folds_are_reproduced_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy = {"dataset": "tones", "size": "tiny", "smoke": True, "out": tmp_path}
+    monkeypatch.setattr(options, "open_dataset", lambda name, folder, columns: in_folds(10))
+    reproduce("toy-1999", **toy, dry_run=True)
+    reproduce("toy-1999", **toy, folds="all", dry_run=True)
+    steps = capsys.readouterr().err
+    assert [steps.count(f"score tiny, fold {fold} ") for fold in range(1, 11)] == [1] * 9 + [2]
+    monkeypatch.setattr(options, "open_dataset", lambda name, folder, columns: in_folds(3))
+    reproduce("toy-1999", **toy, explainers=tmp_path / "none")
+    card = next(tmp_path.rglob("fold-3/checkpoints/tiny/card.json")).read_text()
+    assert '"validation_folds": [\n    2\n  ]' in card and '"test_folds": [\n    3\n  ]' in card
+    for count in (1, 2):
+        monkeypatch.setattr(options, "open_dataset", lambda name, folder, columns, count=count: in_folds(count))
+        with pytest.raises(DataError, match="give its clips three folds or more"):
+            reproduce("toy-1999", **toy)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tests.references import legacy as slow
-from tests.support import interpreters
+from tests.support import few_clips, interpreters
 from tests.support.interpreters import CLASSES, small_classifier, small_state
 from tests.support.lazy import Lazy
 from xaibench import cli
@@ -45,7 +45,8 @@ BATCHES = 2  # of six clips, of fourteen: the decoder takes seconds a clip; docs
 def run(reference_folder: Path, esc50_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """Rows of a run through the program, from the original files to the scores."""
     there = reference_folder / "focalnet"
-    dataset = ("--dataset", "esc10", "--data-dir", esc50_folder, "--limit", 6 * BATCHES)
+    first = few_clips.link_first(esc50_folder, tmp_path_factory.mktemp("clips") / "first", 6 * BATCHES)
+    dataset = ("--dataset", "esc10", "--data-dir", first)
     methods = ("-m", "focalnet", "-m", "piq-speechbrain", "--protocol", "legacy-speechbrain")
     folder = tmp_path_factory.mktemp("piq")
     with pytest.MonkeyPatch.context() as patch:

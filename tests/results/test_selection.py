@@ -57,13 +57,13 @@ def test_a_clip_is_in_a_group_once(tmp_path: Path) -> None:
     """Short runs are compared with each other, whatever their names are."""
     short = {"a": {FF: noise(3, clips=8)}, "b": {FF: noise(4, clips=8)}}
     runs = [
-        write_run(tmp_path / "synth-a-first8", {"a": short["a"]}, limit=8),
-        write_run(tmp_path / "synth-b-first8", {"b": short["b"]}, limit=8),
+        write_run(tmp_path / "synth-a-limit8", {"a": short["a"]}, limit=8),
+        write_run(tmp_path / "synth-b-limit8", {"b": short["b"]}, limit=8),
         write_run(tmp_path / "synth-whole", A),
         write_run(tmp_path / "synth-whole-b", B),
     ]
     expected = {
-        "synth-a-first8": ["synth-a-first8", "synth-b-first8"],
+        "synth-a-limit8": ["synth-a-limit8", "synth-b-limit8"],
         "synth-whole": ["synth-whole", "synth-whole-b"],
     }
     assert names(runs) == names(runs[::-1]) == expected

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from xaibench.results import statistics
 from xaibench.results.statistics import (
     FLIPS,
     corrected_p,
@@ -49,6 +50,18 @@ def slow_sign_flip(differences: np.ndarray, recordings: np.ndarray, two_sided: b
         total += 1
         extreme += abs(flipped) >= abs(observed) - 1e-12 if two_sided else flipped >= observed - 1e-12
     return extreme / total
+
+
+def test_draws_are_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of recordings are drawn in blocks, for the memory's sake."""
+    generator = np.random.default_rng(1)
+    values, recordings = generator.normal(0.1, size=(2, 60)), recordings_of(60, 30)
+    whole = mean_interval(values, recordings, resamples=300)
+    p = sign_flip_p(values, recordings, "two-sided", flips=300)
+    monkeypatch.setattr(statistics, "_ENTRIES", 700)
+    cut = mean_interval(values, recordings, resamples=300)
+    np.testing.assert_allclose([cut.low, cut.high], [whole.low, whole.high], rtol=1e-12)
+    assert sign_flip_p(values, recordings, "two-sided", flips=300).tolist() == p.tolist()
 
 
 def test_interval_is_the_slow_bootstrap_with_the_same_draws() -> None:

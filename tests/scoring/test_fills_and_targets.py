@@ -200,7 +200,7 @@ def test_the_program_names_the_folder_after_the_choices(xaibench: Command, tmp_p
     command = "run -m energy -c cnn-micro --limit 1 --metric faithfulness --fill mean --target label --device cpu"
     done = xaibench(*command.split())
     assert done.code == 0, done.err
-    rows = store.read_rows(tmp_path / "results" / "runs" / "synth-fold5-first1-fill-mean-target-label")
+    rows = store.read_rows(tmp_path / "results" / "runs" / "synth-fold5-limit1-fill-mean-target-label")
     assert set(rows["fill"]) == {"mean"} and set(rows["target"]) == {"label"}
     done = xaibench("run", "-m", "energy", "--fill", "mean", "--protocol", "spectrogram")
     assert done.code == 2 and "the fill mean is a sound; use --protocol standard" in done.err

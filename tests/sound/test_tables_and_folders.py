@@ -158,7 +158,7 @@ def test_folders_hold_clips_at_any_depth_and_nothing_hidden(small_esc50: Path, t
         ("path,label\na.wav,\n", r"line 2: the label is empty"),
         (
             "path,label\na.wav,x\na.wav,y\n",
-            r"line 3: the clip 'a@0-' stands in line 2, too; a clip has one row and one label",
+            r"line 3: the clip 'a' stands in line 2, too; a clip has one row and one label",
         ),
         (
             "path,label,fold\na.wav,x,1\n\nb.wav,x,first\n",
@@ -207,7 +207,8 @@ def test_what_is_no_folder_of_classes_is_named(tmp_path: Path) -> None:
 def test_recordings_in_several_folds_are_said() -> None:
     clips = [Clip("a", 1, 0, "g"), Clip("b", 2, 0, "g"), Clip("c", 2, 0, "h")]
     assert folds.spanning_groups(clips) == (
-        "1 recording is in several folds, such as g in 1 and 2: what is learned on it is tested on it"
+        "1 recording is in several folds, such as g in 1 and 2: what is learned on it is tested on it; "
+        "give all clips of a recording one fold"
     )
     assert folds.spanning_groups(clips[1:]) == ""
 
@@ -226,7 +227,8 @@ def test_a_check_counts_and_finds_what_is_there_twice(tmp_path: Path) -> None:
     assert found.problems[1] == "a and copy are one sound, in several folds"
     assert any(sentence.startswith("1 of 4 clips") and "silent" in sentence for sentence in found.odd)
     assert found.notes == [
-        "1 recording is in several folds, such as g in 1 and 2: what is learned on it is tested on it"
+        "1 recording is in several folds, such as g in 1 and 2: what is learned on it is tested on it; "
+        "give all clips of a recording one fold"
     ]
     assert found.lines() == [
         "5 clips of 4 recordings",

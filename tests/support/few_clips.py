@@ -18,3 +18,13 @@ def link_few(source: Path, folder: Path, per_class: int = 1) -> Path:
     for name in table["filename"]:
         (folder / "audio" / name).symlink_to((source / "audio" / name).resolve())
     return folder
+
+
+def link_first(source: Path, folder: Path, count: int) -> Path:
+    """`source` with the first clips of ESC-10's fold 5 alone of this fold, linked into `folder`, which is returned."""
+    table = pd.read_csv(source / "meta" / "esc50.csv")
+    fifth = table.index[(table["fold"] == 5) & (table["esc10"].astype(str).str.lower() == "true")]
+    (folder / "meta").mkdir(parents=True)
+    table.drop(index=fifth[count:]).to_csv(folder / "meta" / "esc50.csv", index=False)
+    (folder / "audio").symlink_to((source / "audio").resolve())
+    return folder

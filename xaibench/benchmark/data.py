@@ -32,7 +32,7 @@ def dataset(
         folder: where it lives, if it is read from a folder or a file.
         columns: what columns of a table are called, such as {"label": "species"}, if it is a table.
         class_map: other names of its classes, such as {"dog_bark": "dog"}: those that a classifier has for them.
-        limit: at most so many clips of every fold, taken from all classes in turn. None: all.
+        limit: at most so many clips of every fold, of all classes and many recordings (a fixed sample). None: all.
 
     Raises:
         RegistryError: the name is unknown.

@@ -21,6 +21,8 @@ from xaibench.reports.progress import progress as bar_of
 from xaibench.scoring.config import TIMEOUT_SECONDS, RunConfig
 from xaibench.scoring.evaluate import Event
 from xaibench.sound.dataset import Dataset
+from xaibench.sound.readable import readable
+from xaibench.sound.subset import described, sample
 from xaibench.storage.user_folders import cache_folder
 
 
@@ -57,7 +59,8 @@ def evaluate(
         methods: names, such as "saliency" or "integrated-gradients:steps=64", Explainer classes and objects.
         metrics: names, Metric classes and objects. None: the default ones of the protocol.
         folds: of the clips. None: the test fold (5) where there is one, else all.
-        limit: score only the first clips. None: all.
+        limit: score a sample of so many clips, of all classes and as many recordings as there can be, the same for
+            the same seed; a line says what it holds. None: all.
         seed: of every random draw.
         protocol: "standard", or another one of docs/protocols.md.
         fill: what takes the place of removed bins: "silence", "mean" (noise with the clip's mean spectrum) or "noise"
@@ -73,7 +76,8 @@ def evaluate(
         device: of models that are named, such as "cpu" or "cuda:1"; objects stay where they are. "auto": a GPU if
             there is one.
         batch_size: inputs in one forward pass. None: 16 on a CPU, 128 on a GPU; halved where memory runs out.
-        strict: whether clips whose sound is odd (truncated, silent, ...) are refused, and not only named.
+        strict: whether clips are refused that cannot be read, which are left out else, or whose sound is odd
+            (truncated, silent, ...), and not only named.
         timeout: seconds that 16 clips of a method of another package may take, which runs in a process of its own.
             None: any time.
         progress: whether a progress bar is shown.
@@ -86,18 +90,23 @@ def evaluate(
     source = dataset(data) if isinstance(data, str) else data
     rules = registry.load("protocols", protocol).with_choices(fill, target, long)
     chosen = _folds(folds, source)
+    clips = source.in_folds(chosen)
+    taken = sample(source, clips, limit, seed)
+    heard = readable(source, taken, strict)
+    for sentence in heard.sentences:
+        _warn(f"sound: {sentence}")
     loaded = load_models(as_list(model, "model"), source, chosen, device_named(device), _warn)
     run = Run(
         RunConfig(
             dataset=source,
-            clips=source.in_folds(chosen)[:limit],
+            clips=heard.clips,
+            unreadable=tuple(heard.unreadable),
             methods=methods_named(methods),
             metrics=metrics_named(metrics, rules.name),
             seed=seed,
             batch_size=batch_size or min(automatic_batch_size(one.classifier.device) for one in loaded),
             cache=ExplanationCache(cache_folder() / "explanations"),
             protocol=rules,
-            strict=strict,
             keep_maps=keep_maps,
             timeout=timeout,
         ),
@@ -106,8 +115,6 @@ def evaluate(
         limit,
     )
     run.check()
-    for sentence in run.config.odd_sound:
-        _warn(f"sound: {sentence}")
     for sentence in run.warnings():
         _warn(sentence)
     for label, refused in run.left_out.items():
@@ -120,6 +127,8 @@ def evaluate(
     folder = run.open(Path(out))
     failures: list[Failure] = []
     with bar_of(progress) as bar:
+        if limit is not None:
+            bar.console.print(described(taken, clips), style="dim", soft_wrap=True)
         task = bar.add_task("scoring", total=run.pairs * len(run.config.clips))
 
         def report(event: Event) -> None:

@@ -93,7 +93,9 @@ class Run:
 
         A wrapped model may hear at a wrong rate or through a wrong front end: it must not be scored in silence.
         """
-        clips = self.config.dataset.in_folds(self.folds)  # all of them: `limit` may leave too few to tell
+        # All of them: `limit` may leave too few to tell.
+        every, unreadable = self.config.dataset.in_folds(self.folds), set(self.config.unreadable)
+        clips = [clip for clip in every if clip.id not in unreadable]
         said = []
         for loaded in self.loaded:
             if isinstance(loaded.classifier, PictureClassifier):
@@ -148,6 +150,7 @@ class Run:
                 folds=self.folds,
                 limit=self.limit,
                 clips=len(config.clips),
+                unreadable=config.unreadable,
                 seed=config.seed,
                 protocol=config.protocol.id,
                 fill=config.protocol.fill,

@@ -126,7 +126,7 @@ class Classifier(nn.Module):
             data: a dataset, or waveforms (clips, samples) at the classifier's rate and length.
             bare: the model as its owner asks it: a waveform (1, samples) in, one row of logits or probabilities out.
                 By default that of a wrapped model.
-            limit: clips to hear of a dataset, drawn at random; None: all.
+            limit: clips to hear of a dataset: a sample of all its classes; None: all.
             folds: of a dataset, from which they are drawn, such as those that were not learned from; None: all.
 
         Raises:

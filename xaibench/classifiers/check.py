@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from xaibench.errors import DataError
 from xaibench.sound.dataset import Clip, Dataset
 from xaibench.sound.domain import Domain
 from xaibench.sound.randomness import seeded
+from xaibench.sound.subset import sample
 
 LEVELS = (-20.0, 6.0)
 CLIPS = 100
@@ -217,7 +217,7 @@ def check(
         data: a dataset, or waveforms (clips, samples) at the classifier's rate and length.
         bare: the model as its owner asks it: a waveform (1, samples) in, one row of logits or probabilities out.
             By default that of a wrapped model.
-        limit: clips to hear of a dataset, drawn at random; None: all.
+        limit: clips to hear of a dataset: a sample of all its classes; None: all.
         folds: of a dataset, from which they are drawn, such as those that were not learned from; None: all.
 
     Raises:
@@ -227,7 +227,8 @@ def check(
     if isinstance(data, Tensor):
         sounds, labels = list(data), None
     else:
-        sounds, labels = _heard(classifier, data, _drawn(data.clips if folds is None else data.in_folds(folds), limit))
+        clips = data.clips if folds is None else data.in_folds(folds)
+        sounds, labels = _heard(classifier, data, sample(data, clips, limit))
     if not len(sounds):
         raise DataError("there are no clips to check the classifier on; give a dataset that has some")
     sounds = [one.to(classifier.device) for one in sounds]
@@ -272,9 +273,9 @@ def glance(classifier: SoundModel, data: Dataset, clips: Sequence[Clip]) -> tupl
     Args:
         classifier: frozen, on its device.
         data: the dataset.
-        clips: of it; 16 of them are drawn, always the same ones.
+        clips: of it; 16 of them are drawn, of all classes, always the same ones.
     """
-    chosen = _drawn(clips, GLANCE)
+    chosen = sample(data, clips, GLANCE)
     if not chosen:
         return ()
     sounds, labels = _heard(classifier, data, chosen)
@@ -334,13 +335,6 @@ def _like_guessing(right: int, clips: int, classes: int) -> bool:
 
     guessing = stats.binom(clips, 1 / classes)
     return bool(guessing.sf(right - 1) > _BY_GUESSING >= guessing.sf(clips - 1))
-
-
-def _drawn(clips: Sequence[Clip], limit: int | None) -> list[Clip]:
-    """Draw at most `limit` of the clips, always the same ones, in their order."""
-    if limit is None or limit >= len(clips):
-        return list(clips)
-    return [clips[i] for i in sorted(random.Random(0).sample(range(len(clips)), limit))]
 
 
 def _heard(classifier: SoundModel, data: Dataset, clips: Sequence[Clip]) -> tuple[list[Tensor], list[str]]:

@@ -22,7 +22,7 @@ def check(
     columns: options.ColumnsOption = None,
     class_map: options.ClassMapOption = None,
     folds: options.CheckedFoldsOption = None,
-    limit: Annotated[int, typer.Option(help="Number of clips to hear, drawn at random.", min=1)] = 100,
+    limit: Annotated[int, typer.Option(help="Number of clips to hear, a sample of all classes.", min=1)] = 100,
     device: options.DeviceOption = "auto",
 ) -> None:
     """Check a classifier on clips of a dataset before you score explanations of it.

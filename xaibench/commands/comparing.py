@@ -48,8 +48,8 @@ def compare(
     Runs are compared with each other if dataset, protocol, seed and precision are the same, and if no clip was scored
     twice by the same method on the same classifier; other runs are in another group (column group). In a group,
     methods are compared on the clips that all of them have scored. The column clips says how many a method has
-    scored itself, missing how many it lacks, and differs_in whether it was made with other code, versions, device or
-    number of threads than most.
+    scored itself, missing how many it lacks, unreadable how many could not be read, and differs_in whether it was made
+    with other code, versions, device or number of threads than most.
 
     [bold]Examples[/bold]
 
@@ -129,8 +129,7 @@ def _groups(
     runs = selection.select(
         find_runs(results), datasets=datasets or (), protocols=protocols or (), seeds=seeds or (), names=names or ()
     )
-    gap = selection.left_out(runs)
-    if gap:
+    for gap in filter(None, (selection.left_out(runs), selection.unreadable(runs))):
         notes().print(gap, style="yellow", markup=False, soft_wrap=True)
     with notes().status(f"reading {len(runs)} runs"):
         groups = selection.group(runs)

@@ -53,7 +53,7 @@ def run(
         list[str] | None,
         typer.Option(help="Score all metrics of a family, such as robustness; repeatable.", metavar="FAMILY"),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Score only the first N clips. Default: all.", min=1)] = None,
+    limit: options.LimitOption = None,
     explainers: options.ExplainersOption = options.EXPLAINERS,
     seed: options.SeedOption = 0,
     protocol: Annotated[
@@ -81,7 +81,9 @@ def run(
     deterministic: options.DeterministicOption = False,
     strict: Annotated[
         bool,
-        typer.Option("--strict", help="Refuse clips that are truncated, short, silent, clipped or too loud."),
+        typer.Option(
+            "--strict", help="Refuse clips that cannot be read or are truncated, short, silent, clipped or too loud."
+        ),
     ] = False,
     keep_maps: Annotated[
         bool,
@@ -200,25 +202,29 @@ def carry_out(
     from xaibench.classifiers.forward import automatic_batch_size
     from xaibench.explaining.cache import ExplanationCache
     from xaibench.scoring.config import RunConfig
+    from xaibench.sound.readable import readable
+    from xaibench.sound.subset import described, sample
     from xaibench.storage.user_folders import cache_folder
 
     rules = registry.load("protocols", protocol).with_choices(fill, target, long)
     source = options.open_dataset(dataset, data_dir, columns, class_map)
     where = options.open_device(device, deterministic)
     chosen = source.test_folds if folds is None else options.folds_named(folds, source)
-    clips = source.in_folds(chosen)[:limit]
-    if folds is None and source.draws_folds and len(clips) < len(source.clips):
-        which = f"{'the first ' * bool(limit)}{len(clips)} of {len(source.clips)} clips"
-        scored = f"{which}: fold{'s' * (len(chosen) > 1)} {', '.join(map(str, chosen))}"
-        notes().print(
-            f"scored are {scored} (folds were drawn; --folds all scores every one)",
-            style="dim",
-            markup=False,
-            soft_wrap=True,
-        )
+    in_folds = source.in_folds(chosen)
+    taken = sample(source, in_folds, limit, seed)
+    if folds is None and source.draws_folds and len(in_folds) < len(source.clips):
+        which = f"{len(in_folds)} of {len(source.clips)} clips: fold{'s' * (len(chosen) > 1)}"
+        _say(f"scored are {which} {', '.join(map(str, chosen))} (folds were drawn; --folds all scores every one)")
+    if limit is not None:
+        _say(described(taken, in_folds))
+    with progress() as bar:
+        bar.add_task("reading sound", total=None)
+        heard = readable(source, taken, strict)
+    options.say_odd_sound(heard.sentences)
     config = RunConfig(
         dataset=source,
-        clips=clips,
+        clips=heard.clips,
+        unreadable=tuple(heard.unreadable),
         methods=methods,
         metrics=options.metrics(metric or [], family or [], rules.name),
         seed=seed,
@@ -228,14 +234,9 @@ def carry_out(
         cache=ExplanationCache(cache_folder() / "explanations"),
         protocol=rules,
         explainers=explainers,
-        strict=strict,
         keep_maps=keep_maps,
         timeout=timeout or None,
     )
-    with progress() as bar:
-        bar.add_task("reading sound", total=None)
-        odd = config.odd_sound
-    options.say_odd_sound(odd)
 
     work = Run(config, tuple(load_models(classifier, source, chosen, where, options.warn)), chosen, limit)
     work.check()
@@ -243,10 +244,10 @@ def carry_out(
         options.warn(sentence)
     for label, reasons in work.left_out.items():
         for name, reason in reasons.items():
-            notes().print(f"left out: {name} on {label} ({reason})", style="dim", markup=False, soft_wrap=True)
+            _say(f"left out: {name} on {label} ({reason})")
 
     if out is None:
-        suffix = (f"-first{limit}" if limit else "") + (f"-seed{seed}" if seed else "")
+        suffix = (f"-limit{limit}" if limit else "") + (f"-seed{seed}" if seed else "")
         suffix += (f"-{precision}" if precision != options.Precision.float32 else "") + (
             "-compiled" if compiled else ""
         )
@@ -260,7 +261,7 @@ def carry_out(
 
     failures: list[Event] = []
     with progress() as bar:
-        task = bar.add_task("scoring", total=work.pairs * len(clips))
+        task = bar.add_task("scoring", total=work.pairs * len(heard.clips))
 
         unprotected: set[str] = set()
 
@@ -271,11 +272,9 @@ def carry_out(
                 unprotected.add(event.method)
                 options.warn(f"{event.method} runs in this process, without a time limit: {event.reason}")
             elif event.kind == "costly":
-                text = f"{event.method} on {event.classifier} takes {event.reason}, unless its maps are kept already"
-                notes().print(text, style="dim", markup=False, soft_wrap=True)
+                _say(f"{event.method} on {event.classifier} takes {event.reason}, unless its maps are kept already")
             elif event.kind == "not reused":
                 options.warn(f"earlier results of {event.method} on {event.classifier} are not reused: {event.reason}")
-            # "odd sound" was said above, once for all classifiers.
             bar.update(task, advance=event.clips, description=f"{event.classifier} · {event.method}".strip(" ·"))
 
         work.score(folder, report)
@@ -285,6 +284,10 @@ def carry_out(
     if failures:
         failed = len({(event.classifier, event.method) for event in failures})
         raise XaibenchError(f"{failed} of {work.pairs} pairs failed (see above); everything else is saved")
+
+
+def _say(note: str) -> None:
+    notes().print(note, style="dim", markup=False, soft_wrap=True)
 
 
 def _chosen_methods(names: Sequence[str]) -> list[str]:

@@ -36,7 +36,7 @@ def score(
     class_map: options.ClassMapOption = None,
     folds: options.FoldsOption = None,
     metric: options.MetricOption = None,
-    limit: Annotated[int | None, typer.Option(help="Score only the first N clips. Default: all.", min=1)] = None,
+    limit: options.LimitOption = None,
     seed: options.SeedOption = 0,
     protocol: Annotated[
         str, typer.Option(help="standard, or another protocol of docs/protocols.md.", metavar="NAME")

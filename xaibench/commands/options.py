@@ -65,6 +65,15 @@ FoldsOption = Annotated[
     str | None,
     typer.Option("--folds", help="Folds to score: 5, 4,5 or all. Default: 5 of five, else the last.", metavar="FOLDS"),
 ]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(
+        "--limit",
+        help="Score a sample of N clips: of all classes, and of as many recordings as there can be. Default: all.",
+        metavar="N",
+        min=1,
+    ),
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.", min=0, max=2**31 - 1)]
 MetricOption = Annotated[
     list[str] | None,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from xaibench.papers.config import ReproductionConfig
     from xaibench.papers.paper import Outcome
     from xaibench.papers.steps import Tick
+    from xaibench.sound.dataset import Dataset
 
 
 def reproduce(
@@ -35,8 +36,13 @@ def reproduce(
         ),
     ] = None,
     folds: Annotated[
-        str, typer.Option(help="5, or all: then every clip is scored by classifiers that have not seen its fold.")
-    ] = "5",
+        str | None,
+        typer.Option(
+            help="A fold to test on, or all: then every clip is scored by classifiers that have not seen its fold. "
+            "Default: 5 of five, else the last.",
+            metavar="FOLD",
+        ),
+    ] = None,
     classifier: Annotated[
         list[str] | None,
         typer.Option(
@@ -95,7 +101,8 @@ def reproduce(
     from xaibench.reports import tables
 
     source = choices.open_dataset(dataset, data_dir, columns)
-    chosen = _folds(folds, sorted({clip.fold for clip in source.clips}))
+    chosen = _folds(folds, source)
+    choices.warn_of_spanning_groups(source)
     where = choices.open_device(device, deterministic)
     names = list(dict.fromkeys(classifier or []))
     loaded = [load_models([name], source, chosen, where, choices.warn)[0] for name in names]
@@ -151,9 +158,14 @@ def _run(config: ReproductionConfig) -> Outcome:
         return run(config, report)
 
 
-def _folds(text: str, present: list[int]) -> tuple[int, ...]:
+def _folds(text: str | None, source: Dataset) -> tuple[int, ...]:
+    """Read the folds to test on; there must be others to train on, and to choose by."""
+    test, present = source.split.test, sorted({clip.fold for clip in source.clips})
+    if text is None:
+        return test
     if text == ALL:
         return tuple(present)
     if not text.isdecimal() or int(text) not in present:
-        raise XaibenchError(f"--folds {text!r} is neither all nor a fold of the dataset, such as 5")
+        there = ", ".join(map(str, present))
+        raise XaibenchError(f"--folds {text!r} is neither all nor a fold of the dataset; there are {there}")
     return (int(text),)

@@ -27,7 +27,9 @@ def validate(
         ),
     ] = None,
     metric: options.MetricOption = None,
-    limit: Annotated[int, typer.Option(help="Use only the first N of the 80 clips of fold 5.", min=1)] = CLIPS,
+    limit: Annotated[
+        int, typer.Option(help="Use a sample of N of the 80 clips of fold 5, of all classes.", metavar="N", min=1)
+    ] = CLIPS,
     results: Annotated[
         Path,
         typer.Option(
@@ -54,6 +56,7 @@ def validate(
     """
     from xaibench.benchmark.models import load_models
     from xaibench.reports import tables
+    from xaibench.sound.subset import described, sample
     from xaibench.validation import report
     from xaibench.validation.reference_maps import DATASET, FOLDS, REFERENCE_MAPS
     from xaibench.validation.validate import validate_metrics
@@ -62,8 +65,10 @@ def validate(
     metrics = options.metrics(metric or [], [])
     classifiers = load_models(classifier, source, FOLDS, options.open_device(device), options.warn)
     with progress() as bar:
-        clips = len(source.in_folds(FOLDS)[:limit])
-        task = bar.add_task("scoring", total=len(classifiers) * len(REFERENCE_MAPS) * clips)
+        clips = source.in_folds(FOLDS)
+        chosen = sample(source, clips, limit, seed)
+        notes().print(described(chosen, clips), style="dim", soft_wrap=True)
+        task = bar.add_task("scoring", total=len(classifiers) * len(REFERENCE_MAPS) * len(chosen))
 
         def advance(event: Event) -> None:
             if event.kind == "failed":

@@ -58,12 +58,12 @@ def verify(
         with notes().status(f"reading {run}"):
             found = check(run)
         findings = list(found.findings)
-        again = ""
+        again = f", {found.unreadable} clips that could not be read" if found.unreadable else ""
         if rescore and not findings:
             source = options.open_dataset(store.read_manifest(run).dataset, data_dir, columns, class_map)
             scored, lines, left_out = _rescore(run, rescore, classifier or [], source, seed, device, explainers)
             findings += lines
-            again = f", {scored} scored again"
+            again += f", {scored} scored again"
             if left_out:
                 options.warn(f"{run}: {left_out}")
         for line in findings:

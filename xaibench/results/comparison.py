@@ -35,7 +35,7 @@ COLUMNS = (
     ),
     *("control", "trained", "mask", "training_seconds", "trained_parameters"),
     *("metric_title", "family", "higher_is_better"),
-    *("group", *CONDITIONS, "clips", "missing", "differs_in"),
+    *("group", *CONDITIONS, "clips", "missing", "unreadable", "differs_in"),
 )
 _LINE = ["metric", "area", "mask", "method"]
 _PAIR = ["classifier", "method", "mask"]
@@ -60,7 +60,8 @@ def compare_groups(groups: Sequence[Group]) -> pd.DataFrame:
 
     All methods and controls of a cell (same group, classifier, metric and area; soft masks, whose area is their
     own, form a cell of their own) are compared on the clips that all of them have scored. `clips` is how many a
-    method has scored itself, and `missing` how many others have scored and it has not. In a cell without a shared
+    method has scored itself, `missing` how many others have scored and it has not, and `unreadable` how many clips the
+    runs left out because they could not be read. In a cell without a shared
     clip nothing is ranked, and each line is of its own clips.
 
     Means are over the `n` clips where the metric is defined; `undefined` clips are only counted.
@@ -148,6 +149,7 @@ def _compare_group(group: Group) -> pd.DataFrame:
         .merge(conditions.differences(group.parts), on=[*_PAIR, "metric"], how="left", validate="many_to_one")
         .assign(
             group=group.name,
+            unreadable=len({clip for run in group.runs for clip in store.read_manifest(run).unreadable}),
             **{key: getattr(about, key) for key in ("dataset", *CONDITIONS)},
         )
     )

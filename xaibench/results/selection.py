@@ -131,6 +131,17 @@ def left_out(runs: Sequence[Path]) -> str:
     return f"left out: {' and '.join(what)}, in {', '.join(map(str, where))}; give the command of the run again"
 
 
+def unreadable(runs: Sequence[Path]) -> str:
+    """Say in one line which clips runs left out because they could not be read; or return ""."""
+    found = {run: store.read_manifest(run).unreadable for run in runs}
+    clips = list(dict.fromkeys(clip for each in found.values() for clip in each))
+    if not clips:
+        return ""
+    more = f" and {len(clips) - 3} more" if len(clips) > 3 else ""
+    where = ", ".join(str(run) for run, each in found.items() if each)
+    return f"{len(clips)} clip{'s' * (len(clips) > 1)} could not be read ({', '.join(clips[:3])}{more}), in {where}"
+
+
 @dataclass(frozen=True)
 class _Run:
     path: Path

@@ -9,6 +9,7 @@ section 3.2). scipy.stats does both for one sample at a time; here one draw serv
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -21,6 +22,7 @@ Floats = NDArray[np.float64]
 ALPHA = 0.05
 RESAMPLES = 10_000
 FLIPS = 9_999
+_ENTRIES = 5_000_000  # of a matrix of draws that is kept in one piece: that of 500 recordings, 40 MB
 _BLOCK = 128  # rows at a time: RESAMPLES x _BLOCK floats are 10 MB
 
 
@@ -58,10 +60,13 @@ def mean_interval(values: Floats, recordings: NDArray, *, resamples: int = RESAM
     for index, pattern in enumerate(patterns):
         if pattern.sum() < 2:
             continue
-        weights = _weights(int(pattern.sum()), resamples, seed)
         for rows in _blocks(np.flatnonzero(pattern_of.reshape(-1) == index)):
-            means = weights @ sums[rows][:, pattern].T
-            means /= weights @ counts[rows][:, pattern].T
+            means = np.concatenate(
+                [
+                    (weights @ sums[rows][:, pattern].T) / (weights @ counts[rows][:, pattern].T)
+                    for weights in _weights(int(pattern.sum()), resamples, seed)
+                ]
+            )
             low[rows], high[rows] = np.quantile(means, (0.025, 0.975), axis=0)
     # Of clips that all agree, the resampled means differ from the mean by rounding alone.
     return MeanInterval(mean, np.minimum(low, mean), np.maximum(high, mean))
@@ -93,18 +98,21 @@ def sign_flip_p(
     """
     defined = ~np.isnan(differences)
     sums = _sum_by_recording(np.where(defined, differences, 0.0), recordings)
-    signs = _signs(sums.shape[1], flips, seed)
     # A flip of recordings that cancel reproduces the observed sum only up to rounding.
     observed = sums.sum(axis=1)
     tolerance = 1e-12 * np.abs(sums).sum(axis=1)
     p = np.full(len(sums), np.nan)
     for rows in _blocks(np.flatnonzero(defined.any(axis=1))):
-        flipped = signs @ sums[rows].T
-        if alternative == "two-sided":
-            extreme = np.abs(flipped) >= np.abs(observed[rows]) - tolerance[rows]
-        else:
-            extreme = flipped >= observed[rows] - tolerance[rows]
-        p[rows] = (1 + extreme.sum(axis=0)) / (1 + len(signs))
+        extreme, tried = np.zeros(len(rows), dtype=np.int64), 0
+        for signs in _signs(sums.shape[1], flips, seed):
+            flipped = signs @ sums[rows].T
+            if alternative == "two-sided":
+                found = np.abs(flipped) >= np.abs(observed[rows]) - tolerance[rows]
+            else:
+                found = flipped >= observed[rows] - tolerance[rows]
+            extreme += found.sum(axis=0)
+            tried += len(signs)
+        p[rows] = (1 + extreme) / (1 + tried)
     return p
 
 
@@ -165,19 +173,52 @@ def _blocks(rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     return [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
 
 
-@lru_cache(maxsize=4)
-def _weights(recordings: int, resamples: int, seed: int) -> Floats:
-    """How often each recording is drawn in each bootstrap sample, (resamples, recordings)."""
-    draws = np.random.default_rng(seed).integers(recordings, size=(resamples, recordings))
-    flat = draws + recordings * np.arange(resamples)[:, None]
-    counts = np.bincount(flat.ravel(), minlength=resamples * recordings)
-    return counts.reshape(resamples, recordings).astype(float)
+def _weights(recordings: int, resamples: int, seed: int) -> Iterable[Floats]:
+    """How often each recording is drawn in each bootstrap sample: (resamples, recordings), cut into blocks of samples.
+
+    Thousands of recordings would take gigabytes in one piece; the draws are the same however they are cut.
+    """
+    if recordings * resamples <= _ENTRIES:
+        return _kept_weights(recordings, resamples, seed)
+    return _drawn_weights(recordings, resamples, seed)
 
 
 @lru_cache(maxsize=4)
-def _signs(recordings: int, flips: int, seed: int) -> Floats:
-    """Signs other than the observed ones, (flips, recordings): all of them if these are few."""
+def _kept_weights(recordings: int, resamples: int, seed: int) -> tuple[Floats, ...]:
+    return tuple(_drawn_weights(recordings, resamples, seed))
+
+
+def _drawn_weights(recordings: int, resamples: int, seed: int) -> Iterator[Floats]:
+    rng = np.random.default_rng(seed)
+    for count in _cut(resamples, recordings):
+        flat = rng.integers(recordings, size=(count, recordings)) + recordings * np.arange(count)[:, None]
+        counts = np.bincount(flat.ravel(), minlength=count * recordings)
+        yield counts.reshape(count, recordings).astype(float)
+
+
+def _signs(recordings: int, flips: int, seed: int) -> Iterable[Floats]:
+    """Signs other than the observed ones: (flips, recordings), in blocks of flips; all of them if they are few."""
+    if recordings * flips <= _ENTRIES or 2**recordings - 1 <= flips:
+        return _kept_signs(recordings, flips, seed)
+    return _drawn_signs(recordings, flips, seed)
+
+
+@lru_cache(maxsize=4)
+def _kept_signs(recordings: int, flips: int, seed: int) -> tuple[Floats, ...]:
     if 2**recordings - 1 <= flips:
         bits = np.arange(1, 2**recordings)[:, None] >> np.arange(recordings)
-        return (1 - 2 * (bits & 1)).astype(float)
-    return 1.0 - 2.0 * np.random.default_rng(seed).integers(2, size=(flips, recordings)).astype(float)
+        return ((1 - 2 * (bits & 1)).astype(float),)
+    return tuple(_drawn_signs(recordings, flips, seed))
+
+
+def _drawn_signs(recordings: int, flips: int, seed: int) -> Iterator[Floats]:
+    rng = np.random.default_rng(seed)
+    for count in _cut(flips, recordings):
+        yield 1.0 - 2.0 * rng.integers(2, size=(count, recordings)).astype(float)
+
+
+def _cut(rows: int, columns: int) -> Iterator[int]:
+    """Cut rows into blocks of a fifth of _ENTRIES, for making one takes five times its memory; give their numbers."""
+    most = max(1, _ENTRIES // 5 // columns)
+    for start in range(0, rows, most):
+        yield min(most, rows - start)

@@ -40,6 +40,7 @@ class Manifest:
 
     Attributes:
         clips: how many are scored.
+        unreadable: ids of the clips that are left out, because they could not be read.
         long: what is heard of clips that are longer than a classifier's input.
     """
 
@@ -47,6 +48,7 @@ class Manifest:
     dataset_fingerprint: str
     folds: tuple[int, ...]
     limit: int | None
+    unreadable: tuple[str, ...] = ()
     clips: int
     seed: int
     protocol: str
@@ -77,6 +79,12 @@ class RunFolder:
         target = self.path / MANIFEST
         if target.exists():
             other = read_manifest(self.path)
+            if other.unreadable != manifest.unreadable:
+                then, now = (", ".join(one.unreadable) or "none" for one in (other, manifest))
+                raise ResultsError(
+                    f"{self.path} holds a run in which these clips could not be read: {then}; now it is {now}; choose "
+                    "another --out"
+                )
             for key, value in asdict(manifest).items():
                 if getattr(other, key) != value:
                     raise ResultsError(

@@ -22,11 +22,13 @@ class Verified:
     Attributes:
         parts: how many were read.
         pairs: pairs of a method (or its soft mask) and a classifier.
+        unreadable: clips that the run left out because they could not be read.
         findings: what is wrong, a line each; empty where nothing is.
     """
 
     parts: int
     pairs: int
+    unreadable: int
     findings: tuple[str, ...]
 
 
@@ -55,7 +57,7 @@ def verify(folder: Path) -> Verified:
     for pair in made.values():
         findings += _of_pair(folder, pair, manifest)
     findings += _of_classifiers(made)
-    return Verified(len(paths), len(made), tuple(findings))
+    return Verified(len(paths), len(made), len(manifest.unreadable), tuple(findings))
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,9 @@ def _of_pair(folder: Path, made: list[_Part], manifest: Manifest) -> list[str]:
     if missing:
         found.append(f"{where}: {len(missing)} of {count} parts are not there (part {missing[0]}, ...); finish the run")
     clips = [clip for one in made for clip in one.rows["clip"].unique()]
+    both = sorted(set(clips) & set(manifest.unreadable))
+    if both:
+        found.append(f"{where}: it has scores of {both[0]}, which the run could not read")
     if not missing and len(clips) != manifest.clips:
         found.append(f"{where}: it has {len(clips)} clips, the run is of {manifest.clips}")
     if len(set(clips)) != len(clips):

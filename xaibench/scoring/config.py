@@ -7,7 +7,6 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -15,7 +14,7 @@ import torch
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.loaded import LoadedClassifier
-from xaibench.errors import AudioError, RegistryError, UnsupportedPairError
+from xaibench.errors import RegistryError, UnsupportedPairError
 from xaibench.explaining import fitting
 from xaibench.explaining.cache import ExplanationCache
 from xaibench.explaining.explainer import Explainer
@@ -40,7 +39,8 @@ class RunConfig:
 
     Attributes:
         dataset: where the clips come from.
-        clips: in their order.
+        clips: in their order; all of them can be read (`sound.readable`).
+        unreadable: ids of clips that are left out because they cannot be read.
         methods: explainers by name.
         metrics: metrics by name.
         seed: of every random draw.
@@ -50,7 +50,6 @@ class RunConfig:
         cache: where explanations of earlier runs are, and this one's are kept; None to make all anew.
         protocol: how sound becomes input and logits become probabilities; the metrics are its own.
         explainers: folder with the weights that the user fitted.
-        strict: whether clips whose sound is odd are refused, and not only reported.
         keep_maps: whether maps are written into the run folder, for others to read.
         timeout: seconds that a part may take in a worker process, or None for any time.
     """
@@ -66,7 +65,7 @@ class RunConfig:
     cache: ExplanationCache | None = None
     protocol: Protocol = field(default_factory=protocols.default)
     explainers: Path = fitting.ROOT
-    strict: bool = False
+    unreadable: tuple[str, ...] = ()
     keep_maps: bool = False
     timeout: float | None = TIMEOUT_SECONDS
 
@@ -82,18 +81,6 @@ class RunConfig:
             heard = None if one_length else len(self.protocol.waveform(self.dataset, clip, classifier))
             of_length[heard].append(clip)
         return [clips[i : i + PART_CLIPS] for clips in of_length.values() for i in range(0, len(clips), PART_CLIPS)]
-
-    @cached_property
-    def odd_sound(self) -> list[str]:
-        """Sentences about clips that are truncated, silent or otherwise odd; one per kind.
-
-        Raises:
-            AudioError: a clip cannot be read, or clips are odd and the run is strict.
-        """
-        said = self.dataset.odd_sound(self.clips)
-        if said and self.strict:
-            raise AudioError(f"{'; '.join(said)}; nothing was scored, because --strict refuses such clips")
-        return said
 
 
 @dataclass(frozen=True, kw_only=True)

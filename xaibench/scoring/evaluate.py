@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from xaibench.classifiers.loaded import LoadedClassifier
-from xaibench.errors import UnsupportedPairError
+from xaibench.errors import AudioError, UnsupportedPairError, one_line
 from xaibench.results.store import RunFolder
 from xaibench.scoring.config import MethodOnClassifier, RunConfig, methods_on
 from xaibench.scoring.part import Part, Scoring
@@ -24,21 +24,22 @@ class Event:
         kind: "scored", "found" (an earlier run had it), "failed", "not reused": nothing that was computed of the
             method earlier is used again, because nobody can tell that it would be the same; "costly": its maps take
             many forward passes, told before the first; "unprotected": it runs in this process, without a time limit,
-            although it is not xaibench's own. "odd sound" is of no method: some clips are truncated, silent or the
-            like.
+            although it is not xaibench's own.
         method: of "unprotected", whatever runs so.
-        reason: one line, where failed, not reused, costly, unprotected or odd.
+        reason: one line, where failed, not reused, costly or unprotected.
         metric: that failed, where only this metric did.
         traceback: where failed, as far as it is known; the run's log has it too.
+        of_sound: whether it failed because the sound of a clip could not be read any more; other parts go on.
     """
 
-    kind: Literal["scored", "found", "failed", "not reused", "costly", "unprotected", "odd sound"]
+    kind: Literal["scored", "found", "failed", "not reused", "costly", "unprotected"]
     classifier: str
     method: str
     clips: int
     reason: str = ""
     metric: str = ""
     traceback: str = ""
+    of_sound: bool = False
 
 
 def evaluate(config: RunConfig, loaded: LoadedClassifier, folder: RunFolder, report: Callable[[Event], None]) -> None:
@@ -51,7 +52,6 @@ def evaluate(config: RunConfig, loaded: LoadedClassifier, folder: RunFolder, rep
     Raises:
         UnsupportedPairError: no method or no metric is left that makes sense.
         ResultsError: the folder holds parts made with other weights, parameters or sound.
-        AudioError: a clip cannot be read, or clips are truncated, silent or the like and the run is strict.
         XaibenchError: a clip does not fit in memory.
     """
     found, refused = methods_on(config, loaded)
@@ -72,8 +72,6 @@ def evaluate(config: RunConfig, loaded: LoadedClassifier, folder: RunFolder, rep
             f"{', '.join(config.metrics)}: says nothing of the methods here, because it reads soft masks only, which "
             "they do not make, or maps, which a control that attenuates has not; choose another --metric or --method"
         )
-    for sentence in config.odd_sound:
-        report(Event("odd sound", loaded.label, "", 0, sentence))
     scoring = Scoring(config, loaded, folder)
     for pair in found:
         doubt = scoring.identities.method(pair).doubt
@@ -112,11 +110,19 @@ class _Loop:
                     with self._scoring.folder.claim(label, pair.label, index, wait) as mine:
                         if not mine:
                             continue
-                        event = self._finish(part, pair)
+                        event = self._attempt(part, pair)
                     left.remove(pair)
                     self._tell(event)
-                    if event.kind == "failed":
+                    if event.kind == "failed" and not event.of_sound:
                         self._failed.add(pair.label)
+
+    def _attempt(self, part: Part, pair: MethodOnClassifier) -> Event:
+        """Score a part; of a file that has vanished meanwhile only this part is lost."""
+        try:
+            return self._finish(part, pair)
+        except AudioError as error:
+            reason = f"{one_line(error)}; bring the file back and give the same command again"
+            return Event("failed", self._scoring.loaded.label, pair.label, len(part.clips), reason, of_sound=True)
 
     def _finish(self, part: Part, pair: MethodOnClassifier) -> Event:
         """Score a part, unless that is done, without the metrics that fail."""

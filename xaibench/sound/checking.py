@@ -14,6 +14,7 @@ from xaibench.sound.dataset import Dataset
 from xaibench.sound.files import AudioFiles
 from xaibench.sound.folds import spanning_groups
 
+RATES = 6  # that are listed
 LISTED = 100  # problems of one kind; nobody reads more
 
 
@@ -58,8 +59,10 @@ class Summary:
         if self.seconds:
             shortest, middle, longest = np.quantile(self.seconds, [0, 0.5, 1])
             found.append(f"lengths {shortest:.2f} to {longest:.2f} s, median {middle:.2f} s")
-            rates = ", ".join(f"{rate} Hz: {count}" for rate, count in sorted(self.rates.items()))
-            found.append(f"sample rates {rates}")
+            commonest = sorted(self.rates.items(), key=lambda one: (-one[1], one[0]))
+            rates = ", ".join(f"{rate} Hz: {count}" for rate, count in sorted(commonest[:RATES]))
+            more = f" and {len(commonest) - RATES} more" if len(commonest) > RATES else ""
+            found.append(f"sample rates {rates}{more}")
         return found
 
 
@@ -104,6 +107,11 @@ def check(dataset: Dataset, advance: Callable[[int, int], None] = lambda done, t
             summary.problems.append(f"{names}{more} are one sound{', in several folds' * across}")
     spanning = spanning_groups(clips)
     summary.notes += [spanning] if spanning else []
+    if len(rates) > 1:
+        summary.notes.append(
+            f"{len(rates)} sample rates: each clip is resampled to the classifier's, and holds no sound above half of "
+            "its own; if classes differ in it, give all clips one rate"
+        )
     summary.notes += [f"class {name} has no clips" for name, count in summary.classes.items() if not count]
     if len(summary.problems) > LISTED:
         summary.problems[LISTED:] = [f"and {len(summary.problems) - LISTED} more like these"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,7 +19,8 @@ _PARTS = {"train": 1, "training": 1, "valid": 2, "validation": 2, "val": 2, "dev
 def assigned(ids: Sequence[str], labels: Sequence[int], groups: Sequence[str], seed: int = 0) -> list[int]:
     """Draw five folds, from 1; clips of one group are in one fold, whatever the order of the clips.
 
-    With fewer than five groups there are as many folds as groups.
+    With fewer than five groups there are as many folds as groups. Each fold has about the same share of each class, if
+    one of them has as many clips as there are folds.
 
     Args:
         ids: names of the clips, each its own.
@@ -32,6 +34,8 @@ def assigned(ids: Sequence[str], labels: Sequence[int], groups: Sequence[str], s
     count = min(FOLDS, len(set(groups)))
     if count < 2:
         return [1] * len(ids)
+    if max(Counter(labels).values()) < count:  # too few clips of each class to have one in every fold
+        labels = [0] * len(ids)
     split = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=seed)
     found = [0] * len(ids)
     with warnings.catch_warnings():
@@ -79,5 +83,5 @@ def spanning_groups(clips: Sequence[Clip]) -> str:
     count = f"{len(spanning)} recordings are" if len(spanning) > 1 else "1 recording is"
     return (
         f"{count} in several folds, such as {group} in {' and '.join(map(str, found))}: what is learned on it is "
-        "tested on it"
+        "tested on it; give all clips of a recording one fold"
     )

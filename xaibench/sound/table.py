@@ -16,6 +16,7 @@ from xaibench.sound.files import AudioFiles
 from xaibench.sound.folder import unique_ids
 
 _Section = tuple[float, float | None]
+_WHOLE: _Section = (0.0, None)
 
 
 class AudioTable(AudioFiles):
@@ -67,7 +68,7 @@ class AudioTable(AudioFiles):
         self.draws_folds = "fold" not in values
         self._sections = dict(zip(ids, sections, strict=True))
         self.clips = tuple(Clip(*one) for one in zip(ids, chosen, places, groups, names, strict=True))
-        self.require_files(f"{self.file} lists it")
+        self.require_files(f"{self.file} lists it: mend its path there, or take its row out")
 
     def path(self, clip: Clip) -> Path:
         return self.file.parent / clip.filename
@@ -154,8 +155,10 @@ def _ids(names: Sequence[str], sections: Sequence[_Section]) -> list[str]:
     repeated = {name for name in files if names.count(name) > 1} if len(files) < len(names) else set()
 
     def one(name: str, section: _Section) -> str:
+        if name not in repeated or section == _WHOLE:
+            return ids[name]
         start, end = section
-        return f"{ids[name]}@{start:g}-{'' if end is None else f'{end:g}'}" if name in repeated else ids[name]
+        return f"{ids[name]}@{start:g}-{'' if end is None else f'{end:g}'}"
 
     return [one(*clip) for clip in zip(names, sections, strict=True)]
 

@@ -16,6 +16,7 @@ from xaibench.scoring import protocol
 from xaibench.scoring.config import RunConfig
 from xaibench.scoring.evaluate import Event, evaluate
 from xaibench.scoring.metric import Metric
+from xaibench.sound.subset import sample
 from xaibench.sound.synth import Synth
 from xaibench.validation.assess import assess
 from xaibench.validation.reference_maps import DATASET, FOLDS, reference_maps
@@ -37,7 +38,7 @@ def validate_metrics(
         classifiers: of the ten classes of the embedded set.
         metrics: by name. The default metrics that use the ground truth are added: the agreement is with them,
             and they cost nothing.
-        limit: how many of the 80 clips of the test fold are scored, the first ones.
+        limit: how many of the 80 clips of the test fold are scored, a sample.
         out: the scores go to its folder runs/validation.
         results: folder with runs of methods on the embedded set, which join the agreement; it need not exist.
         seed: of every random draw.
@@ -51,9 +52,9 @@ def validate_metrics(
         ResultsError: the folder of the scores holds scores of other weights, parameters or code.
     """
     dataset, maps = Synth(), reference_maps()
-    clips = dataset.in_folds(FOLDS)[:limit]
+    clips = sample(dataset, dataset.in_folds(FOLDS), limit, seed)
     scored = dict(metrics) | _ground_truth_metrics()
-    name = f"{dataset.name}-first{limit}" + (f"-seed{seed}" if seed else "")
+    name = f"{dataset.name}-limit{limit}" + (f"-seed{seed}" if seed else "")
     path = Path(out) / "runs" / store.VALIDATION / name
     manifest = store.Manifest(
         dataset=dataset.name,

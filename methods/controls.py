@@ -67,6 +67,18 @@ class Energy(_Control):
         return Explanation(control_maps.energy(batch), batch.picture_shape)
 
 
+class Centre(_Control):
+    title = "Centre"
+    description = (
+        "the middle of what sounds of the clip matters most, at all frequencies alike, and less towards both ends; "
+        "annotated events are often there, so a map that finds them must be better than this"
+    )
+    protocols = frozenset({"standard"})
+
+    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        return Explanation(control_maps.centre(batch), (1, batch.picture_shape[1]))
+
+
 class Oracle(_Control):
     title = "Oracle"
     description = "the spectrogram within the ground truth, and zero everywhere else"

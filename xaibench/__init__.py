@@ -43,6 +43,7 @@ _HOMES = {
     "ResultsError": "xaibench.errors",
     "Scores": "xaibench.scoring.metric",
     "ScoringContext": "xaibench.scoring.context",
+    "SoundEvent": "xaibench.sound.dataset",
     "TrainableExplainer": "xaibench.explaining.trainable",
     "TrainingClips": "xaibench.explaining.trainable",
     "UnsupportedPairError": "xaibench.errors",
@@ -117,6 +118,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test comp
     from xaibench.sound.batch import Batch as Batch
     from xaibench.sound.dataset import Clip as Clip
     from xaibench.sound.dataset import Dataset as Dataset
+    from xaibench.sound.dataset import SoundEvent as SoundEvent
     from xaibench.sound.domain import Picture as Picture
     from xaibench.sound.reading import read_clip as read_clip
     from xaibench.testing import check_classifier as check_classifier

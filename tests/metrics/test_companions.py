@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from xaibench.results.areas import AREAS
 from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.scoring.metric import Metric
 from xaibench.testing import toy_batch, toy_classifier
+from xaibench.testing.toys import CLASSES
 
 NAMES = registry.names("metrics")
 CLIPS = 3
@@ -22,6 +25,7 @@ def fresh() -> ScoringContext:
     """Saliency of toy clips by a toy classifier, nothing asked yet."""
     batch, forwarder = toy_batch(CLIPS), Forwarder(toy_classifier(), 16)
     clean = Clean(batch, forwarder.logits(batch.x), forwarder.logits(torch.zeros_like(batch.x[:1]))[0])
+    clean = replace(clean, events=torch.ones(CLIPS, 1, 50, dtype=torch.bool).tril().expand(-1, len(CLASSES), -1))
     explainer = BoundExplainer(registry.create("methods", "saliency"), forwarder)
     return ScoringContext(clean, explainer.explain(batch, clean.target).map, explainer)
 

@@ -11,6 +11,7 @@ import pytest
 from tests.metrics import (
     test_axioms,
     test_correlation,
+    test_events,
     test_heard,
     test_imputation,
     test_legacy_metrics,
@@ -35,6 +36,7 @@ COMPARISONS: dict[str, Callable[[], None]] = {
     "completeness": partial(test_axioms.test_completeness_equals_the_reference, SHAPE),
     "efficient_mprt": test_randomisation.test_efficient_mprt_equals_the_reference,
     "faithfulness_estimate": partial(test_correlation.test_faithfulness_estimate_equals_its_reference, SHAPE),
+    **{name: partial(test_events.compare, name) for name in test_events.NAMES},
     **{name: partial(test_heard.test_equals_the_reference, name) for name in test_heard.NAMES},
     "infidelity": partial(test_correlation.test_infidelity_equals_its_reference, SHAPE, "positive"),
     "irof": partial(test_regions.test_equals_the_reference, "irof", SHAPE),

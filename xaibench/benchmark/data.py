@@ -10,8 +10,9 @@ import numpy as np
 
 from xaibench import registry
 from xaibench.errors import DataError
-from xaibench.sound import audio, reading
-from xaibench.sound.dataset import Clip, Dataset
+from xaibench.sound import annotations, audio, reading
+from xaibench.sound.annotations import Annotated
+from xaibench.sound.dataset import Clip, Dataset, SoundEvent
 from xaibench.sound.findings import Finding
 from xaibench.sound.reading import Decoded
 from xaibench.sound.relabelled import Relabelled
@@ -24,6 +25,7 @@ def dataset(
     limit: int | None = None,
     columns: Mapping[str, str] | None = None,
     class_map: Mapping[str, str] | None = None,
+    events: str | Path | None = None,
 ) -> Dataset:
     """Open a dataset by name.
 
@@ -32,11 +34,14 @@ def dataset(
         folder: where it lives, if it is read from a folder or a file.
         columns: what columns of a table are called, such as {"label": "species"}, if it is a table.
         class_map: other names of its classes, such as {"dog_bark": "dog"}: those that a classifier has for them.
+        events: when sounds are heard in the clips: a CSV file with the columns file, start, end (in s) and label, or a
+            folder with label tracks of Audacity, one for each annotated clip. Labels are the dataset's.
         limit: at most so many clips of every fold, of all classes and many recordings (a fixed sample). None: all.
 
     Raises:
         RegistryError: the name is unknown.
-        DataError: the dataset needs a folder and none is given, or needs none and one is given; likewise columns.
+        DataError: the dataset needs a folder and none is given, or needs none and one is given; likewise columns. An
+            annotation is wrong, or is of no clip.
     """
     kind = registry.load("datasets", name)
     if columns and not kind.takes_columns:
@@ -52,24 +57,30 @@ def dataset(
         )
     else:
         found = kind(Path(folder), columns) if columns else kind(Path(folder))
+    if events is not None:
+        found = Annotated(found, Path(events))
     if class_map:
         found = Relabelled(found, class_map)
     return found if limit is None else Few(found, limit)
 
 
-def audio_folder(folder: str | Path) -> Dataset:
+def audio_folder(folder: str | Path, events: str | Path | None = None) -> Dataset:
     """Make a dataset of a folder with a folder for each class: each sound file in it, any depth below, is a clip.
 
     Each file is its own recording. Five folds are drawn, the same for the same files; fold 5 is scored unless others
     are asked for.
 
+    Args:
+        folder: with the folders.
+        events: as in `dataset`.
+
     Raises:
         DataError: it is no folder, or has no folders with sound files.
     """
-    return dataset("folder", folder)
+    return dataset("folder", folder, events=events)
 
 
-def audio_csv(file: str | Path, columns: Mapping[str, str] | None = None) -> Dataset:
+def audio_csv(file: str | Path, columns: Mapping[str, str] | None = None, events: str | Path | None = None) -> Dataset:
     """Make a dataset of a CSV file with a row for each clip.
 
     Args:
@@ -77,11 +88,12 @@ def audio_csv(file: str | Path, columns: Mapping[str, str] | None = None) -> Dat
             class or category), and may have others: fold or split (numbers, or train, valid, test), group or recording
             (statistics resample these, and folds keep them together), start and end in s, id.
         columns: other names of columns, such as {"label": "species"}.
+        events: as in `dataset`.
 
     Raises:
         DataError: a column is missing, a row is wrong, or a listed file is missing; names the line.
     """
-    return dataset("csv", file, columns=columns)
+    return dataset("csv", file, columns=columns, events=events)
 
 
 def clips(
@@ -92,6 +104,7 @@ def clips(
     groups: Sequence[str] | None = None,
     ids: Sequence[str] | None = None,
     name: str = "clips",
+    events: Sequence[Sequence[tuple[float, float, str]]] | None = None,
 ) -> Dataset:
     """Make a dataset of sounds in memory.
 
@@ -106,12 +119,13 @@ def clips(
         groups: for each, the recording from which it was cut: statistics resample recordings. None: each its own.
         ids: for each, a name of its own; by default "clip-0", "clip-1", ...
         name: of the dataset, in the results.
+        events: for each, what is heard when: (start, end, label), in s from its start. None: nobody knows.
 
     Raises:
         DataError: the arguments do not fit together.
         AudioError: samples that are no sound: NaN, infinite, or none at all.
     """
-    return Clips(waveforms, rate, labels, classes, groups, ids, name)
+    return Clips(waveforms, rate, labels, classes, groups, ids, name, events)
 
 
 def one_file(path: Path) -> tuple[Dataset, tuple[Finding, ...]]:
@@ -139,9 +153,10 @@ class Clips(Dataset):
         groups: Sequence[str] | None,
         ids: Sequence[str] | None,
         name: str,
+        events: Sequence[Sequence[tuple[float, float, str]]] | None,
     ) -> None:
         count = len(waveforms)
-        for what, values in (("labels", labels), ("groups", groups), ("ids", ids)):
+        for what, values in (("labels", labels), ("groups", groups), ("ids", ids), ("events", events)):
             if values is not None and len(values) != count:
                 raise DataError(
                     f"there are {count} waveforms and {len(values)} {what}; give one of each for every clip"
@@ -154,6 +169,10 @@ class Clips(Dataset):
         if len(set(ids)) < count:
             raise DataError("two clips have the same id; give every clip its own")
         self._sounds = {one: _sound(one, waveform, rate) for one, waveform in zip(ids, waveforms, strict=True)}
+        self.has_events = events is not None
+        self._events = {
+            one: self._checked(one, of_clip) for one, of_clip in zip(ids, events or [()] * count, strict=True)
+        }
         places = [self._place(label, classes is not None) for label in labels]
         recordings = ids if groups is None else list(map(str, groups))
         self.clips = tuple(Clip(*one) for one in zip(ids, [1] * count, places, recordings, strict=True))
@@ -178,6 +197,15 @@ class Clips(Dataset):
 
     def findings(self, clip: Clip) -> tuple[Finding, ...]:
         return self._sounds[clip.id].findings()
+
+    def events(self, clip: Clip) -> tuple[SoundEvent, ...]:
+        return self._events[clip.id] if self.has_events else super().events(clip)
+
+    def _checked(self, clip_id: str, events: Sequence[tuple[float, float, str]]) -> tuple[SoundEvent, ...]:
+        found = tuple(sorted(SoundEvent(float(start), float(end), str(label)) for start, end, label in events))
+        for event in found:
+            annotations.require_within(event, self._sounds[clip_id].seconds, clip_id, clip_id)
+        return found
 
     def _place(self, label: int | str, named: bool) -> int:
         if isinstance(label, str) or not named:

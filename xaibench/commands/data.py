@@ -1,4 +1,4 @@
-"""`xaibench data`: check a dataset folder, or download the official archive."""
+"""`xaibench data`: check a dataset, write its events, or download the official archive."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xaibench.commands import options
 from xaibench.commands.console import notes, output, progress
 from xaibench.errors import DataError
 
-app = typer.Typer(help="Check a dataset folder, or download the official archive.", no_args_is_help=True)
+app = typer.Typer(help="Check a dataset, write its events, or download the official archive.", no_args_is_help=True)
 
 
 @app.command()
@@ -73,6 +73,29 @@ def _check_layout(path: Path, dataset: str) -> None:
 def _refuse(what: Path | str, problems: int) -> None:
     if problems:
         raise DataError(f"{what} has {problems} problem{'s' * (problems > 1)}")
+
+
+@app.command("events")
+def write_events(
+    file: Annotated[Path, typer.Argument(help="CSV file to write.", metavar="FILE")],
+    dataset: options.DatasetOption = "synth",
+    data_dir: options.DataDirOption = None,
+    columns: options.ColumnsOption = None,
+    events: options.EventsOption = None,
+) -> None:
+    """Write when sounds are heard in the clips of a dataset, as a CSV file that [bold]run --events[/bold] reads.
+
+    [bold]Examples[/bold]
+
+    xaibench data events events.csv --dataset synth
+
+    xaibench data events events.csv --dataset folder --data-dir recordings --events recordings
+    """
+    from xaibench.sound import events as sound_events
+
+    source = options.open_dataset(dataset, data_dir, columns, events=events)
+    count = sound_events.write_events(source, file)
+    output().print(f"{count} events: --events {file}", markup=False, soft_wrap=True)
 
 
 @app.command()

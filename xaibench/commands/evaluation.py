@@ -47,6 +47,7 @@ def run(
     data_dir: options.DataDirOption = None,
     columns: options.ColumnsOption = None,
     class_map: options.ClassMapOption = None,
+    events: options.EventsOption = None,
     folds: options.FoldsOption = None,
     metric: options.MetricOption = None,
     family: Annotated[
@@ -142,6 +143,7 @@ def run(
         data_dir=data_dir,
         columns=columns,
         class_map=class_map,
+        events=events,
         folds=folds,
         metric=metric,
         family=family,
@@ -172,6 +174,7 @@ def carry_out(
     data_dir: Path | None,
     columns: str | None = None,
     class_map: Path | None = None,
+    events: Path | None = None,
     folds: str | None,
     metric: list[str] | None,
     limit: int | None,
@@ -202,12 +205,13 @@ def carry_out(
     from xaibench.classifiers.forward import automatic_batch_size
     from xaibench.explaining.cache import ExplanationCache
     from xaibench.scoring.config import RunConfig
+    from xaibench.sound import annotations
     from xaibench.sound.readable import readable
     from xaibench.sound.subset import described, sample
     from xaibench.storage.user_folders import cache_folder
 
     rules = registry.load("protocols", protocol).with_choices(fill, target, long)
-    source = options.open_dataset(dataset, data_dir, columns, class_map)
+    source = options.open_dataset(dataset, data_dir, columns, class_map, events)
     where = options.open_device(device, deterministic)
     chosen = source.test_folds if folds is None else options.folds_named(folds, source)
     in_folds = source.in_folds(chosen)
@@ -221,6 +225,8 @@ def carry_out(
         bar.add_task("reading sound", total=None)
         heard = readable(source, taken, strict)
     options.say_odd_sound(heard.sentences)
+    if events is not None:
+        _say(f"annotated are {annotations.described(source, heard.clips)}")
     config = RunConfig(
         dataset=source,
         clips=heard.clips,

@@ -130,7 +130,11 @@ def _metric_details(name: str, metric: Any) -> dict[str, object]:
         "better": "higher" if metric.higher_is_better else "lower",
         "range": f"{metric.bounds[0]:g} to {metric.bounds[1]:g}",
         "areas": "scored at 5, 10, 20 and 40% of the bins" if metric.per_area else "no mask area",
-        "requires": "ground truth" if metric.needs_ground_truth else "nothing special",
+        "requires": "ground truth"
+        if metric.needs_ground_truth
+        else "events"
+        if metric.needs_events
+        else "nothing special",
         "forward passes per clip": metric.cost,
         "in the default set": "yes" if metric.in_default_set else f"no: --metric {name}",
         "reference": metric.reference,
@@ -208,6 +212,7 @@ def _dataset_details(name: str, dataset: Any) -> dict[str, object]:
         "what": _summary(name, dataset),
         "licence": dataset.licence,
         "ground truth": "yes" if dataset.has_ground_truth else "no",
+        "events": "yes" if dataset.has_events else "no: --events FILE gives them",
         "folder": "--data-dir FOLDER" if dataset.reads_folder else "none: generated on first use",
     }
 

@@ -57,6 +57,15 @@ ClassMapOption = Annotated[
         metavar="FILE",
     ),
 ]
+EventsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--events",
+        help="When sounds are heard in the clips: a CSV file with the columns file, start, end (in s) and label, or a "
+        "folder with Audacity's label tracks, one .txt for each annotated clip. Scored by event_auc and the like.",
+        metavar="FILE|FOLDER",
+    ),
+]
 CheckedFoldsOption = Annotated[
     str | None,
     typer.Option("--folds", help="Folds to hear clips of: 5, 4,5 or all. Default: all.", metavar="FOLDS"),
@@ -193,7 +202,11 @@ def say_odd_sound(sentences: Sequence[str]) -> None:
 
 
 def open_dataset(
-    name: str, data_dir: Path | None, columns: str | None = None, class_map: Path | None = None
+    name: str,
+    data_dir: Path | None,
+    columns: str | None = None,
+    class_map: Path | None = None,
+    events: Path | None = None,
 ) -> Dataset:
     """Open a dataset by name, and read it from `data_dir` if it lives in a folder; `columns` is as typed.
 
@@ -211,7 +224,7 @@ def open_dataset(
             raise XaibenchError(f"--columns {columns!r} is not of the form NAME=COLUMN,..., such as label=species")
         named[what.strip()] = column.strip()
     names = read_class_map(class_map) if class_map else None
-    return dataset(name, data_dir, columns=named, class_map=names)
+    return dataset(name, data_dir, columns=named, class_map=names, events=events)
 
 
 def folds_named(text: str, source: Dataset) -> tuple[int, ...]:

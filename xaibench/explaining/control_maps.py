@@ -32,6 +32,21 @@ def energy(batch: Batch) -> Tensor:
     return batch.x.clone()
 
 
+def centre(batch: Batch) -> Tensor:
+    """Return 1 in the middle between the first and the last frame that sounds, falling to 0 beyond these.
+
+    It is the same at all frequencies, (batch, freq, time); a clip of silence is 0 everywhere.
+    """
+    frames = batch.picture_shape[1]
+    sounds = batch.x.new_ones(len(batch), frames) if batch.audible is None else batch.audible.to(batch.x.dtype)
+    first = sounds.argmax(dim=1, keepdim=True)
+    last = frames - 1 - sounds.flip(1).argmax(dim=1, keepdim=True)
+    middle, half = (first + last) / 2, (last - first) / 2 + 1
+    heights = 1 - (torch.arange(frames, device=batch.x.device) - middle).abs() / half
+    heights = torch.where(sounds.any(dim=1, keepdim=True), heights.clamp(min=0), 0.0)
+    return heights[:, None, :].expand_as(batch.x).contiguous()
+
+
 def oracle(batch: Batch) -> Tensor:
     """Return the spectrogram in the bins of the ground truth and zero elsewhere, (batch, freq, time).
 

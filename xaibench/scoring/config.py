@@ -172,17 +172,24 @@ def _unfit(name: str, method: object) -> str | None:
     return None
 
 
+def lacking(dataset: Dataset, metric: Metric) -> str | None:
+    """Say what a dataset does not have that a metric needs, or nothing."""
+    if metric.needs_ground_truth and not dataset.has_ground_truth:
+        return "ground truth"
+    return "events" if metric.needs_events and not dataset.has_events else None
+
+
 def applicable(metrics: dict[str, Metric], dataset: Dataset, pair: MethodOnClassifier) -> dict[str, Metric]:
     """Choose the metrics that apply to a method on a dataset.
 
-    Left out are metrics that need a ground truth which the dataset does not have, and metrics of other
+    Left out are metrics that need a ground truth or events which the dataset does not have, and metrics of other
     methods. A soft mask is scored only by the metrics that are made for masks: the others read the map,
     which is the same, and score it once.
     """
     return {
         name: metric
         for name, metric in metrics.items()
-        if (dataset.has_ground_truth or not metric.needs_ground_truth)
+        if lacking(dataset, metric) is None
         and metric.applies_to(pair.method)
         and metric.soft_mask != ("never" if pair.soft else "only")
     }

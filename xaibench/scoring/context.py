@@ -100,6 +100,8 @@ class Clean:
         fill: what takes the place of what is removed, or None for silence.
         filled: logits of the fills alone, (batch, classes), where there are any.
         asked: the classes to explain, (batch,), or None for the predicted ones.
+        events: segments of 100 ms that belong to annotated events, bool (batch, classes, segments), or None where
+            nobody has annotated any.
         answers: what is known of the perturbations that do not depend on a map, for all methods.
     """
 
@@ -112,6 +114,7 @@ class Clean:
     fill: Fill | None = None
     filled: Tensor | None = None
     asked: Tensor | None = None
+    events: Tensor | None = None
     answers: dict[Perturbation, Answer] = field(default_factory=dict, init=False, compare=False, repr=False)
     _shared: dict[Hashable, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
@@ -335,6 +338,16 @@ class ScoringContext:
     def ground_truth(self) -> Tensor | None:
         """Where the event is known to be, bool (batch, freq, time), or None."""
         return self.clean.batch.ground_truth
+
+    @property
+    def event_segments(self) -> Tensor:
+        """Segments of 100 ms that belong to events of the target, bool (batch, segments).
+
+        Only metrics that say so in `needs_events` may ask.
+        """
+        events = self.clean.events
+        assert events is not None
+        return events[torch.arange(len(self), device=events.device), self.target]
 
     def shared(self, key: Hashable, compute: Callable[[], Shared]) -> Shared:
         """What `compute` gave the first time that `key` was asked for: work that several metrics share.

@@ -11,7 +11,7 @@ from typing import Literal
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import AudioError, UnsupportedPairError, one_line
 from xaibench.results.store import RunFolder
-from xaibench.scoring.config import MethodOnClassifier, RunConfig, methods_on
+from xaibench.scoring.config import MethodOnClassifier, RunConfig, lacking, methods_on
 from xaibench.scoring.part import Part, Scoring
 from xaibench.scoring.workers import Workers
 
@@ -58,14 +58,13 @@ def evaluate(config: RunConfig, loaded: LoadedClassifier, folder: RunFolder, rep
     if len(refused) == len(config.methods):
         lines = "; ".join(f"{name} {reason}" for name, reason in refused.items())
         raise UnsupportedPairError(f"nothing to run on {loaded.label}: {lines}")
-    if (
-        not found
-        and not config.dataset.has_ground_truth
-        and all(one.needs_ground_truth for one in config.metrics.values())
-    ):
+    needed = {lacking(config.dataset, one) for one in config.metrics.values()} - {None}
+    if not found and all(lacking(config.dataset, one) for one in config.metrics.values()):
+        what = " and no ".join(sorted(map(str, needed)))
+        annotate = ", or give --events" if needed == {"events"} else ""
         raise UnsupportedPairError(
-            f"{', '.join(config.metrics)}: not on {config.dataset.name}, which has no ground truth; "
-            "choose another --metric or --dataset synth"
+            f"{', '.join(config.metrics)}: not on {config.dataset.name}, which has no {what}; "
+            f"choose another --metric or --dataset synth{annotate}"
         )
     if not found:
         raise UnsupportedPairError(

@@ -40,6 +40,7 @@ class Metric(abc.ABC):
         in_default_set: scored, by its own protocol, unless metrics are named; for the cheap ones.
         per_area: scored once at every area of the protocol, with `area` given; else once, with None.
         needs_ground_truth: defined only where the event's place is known.
+        needs_events: defined only where it is known when events are heard; reads `context.event_segments`.
         soft_mask: whether it is scored, with None for the area, of a method's own soft mask too:
             "also", "only" (and never of equal areas), or "never".
         reads_masks_only: whether masks are all that it reads of a map (`Masked`, `context.mask`). Other metrics do not
@@ -59,6 +60,7 @@ class Metric(abc.ABC):
     in_default_set: ClassVar[bool] = False
     per_area: ClassVar[bool] = False
     needs_ground_truth: ClassVar[bool] = False
+    needs_events: ClassVar[bool] = False
     soft_mask: ClassVar[Literal["never", "also", "only"]] = "never"
     reads_masks_only: ClassVar[bool] = False
     protocols: ClassVar[frozenset[str]] = frozenset({"standard", "spectrogram"})

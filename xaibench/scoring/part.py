@@ -39,6 +39,8 @@ from xaibench.scoring.identities import Identities
 from xaibench.scoring.maps import Maps
 from xaibench.scoring.metric import Metric, Scores
 from xaibench.scoring.protocol import PREDICTED, padded
+from xaibench.sound.audio import CENTER
+from xaibench.sound.events import segments
 from xaibench.sound.fills import fill_of
 from xaibench.storage import provenance
 from xaibench.storage.code_closure import CORE
@@ -258,7 +260,23 @@ class Part:
 
     @cached_property
     def _ground_truth_sha256(self) -> dict[str, str]:
-        return {} if self._ground_truth is None else self._by_clip([one.numpy() for one in self._ground_truth])
+        known = [one for one in (self._ground_truth, self._events) if one is not None]
+        if not known:
+            return {}
+        by_clip = zip(*known, strict=True)
+        return self._by_clip([np.concatenate([one.numpy().ravel() for one in of_clip]) for of_clip in by_clip])
+
+    @cached_property
+    def _events(self) -> Tensor | None:
+        dataset, classifier = self.config.dataset, self.loaded.classifier
+        if not dataset.has_events:
+            return None
+        known, seconds = [], self._samples / classifier.sample_rate
+        for clip in self.clips:
+            middle = self.config.protocol.long == CENTER
+            start = max(0.0, dataset.length(clip) - seconds) / 2 if middle else 0.0
+            known.append(torch.from_numpy(segments(dataset.events(clip), classifier.classes, seconds, start)))
+        return torch.stack(known)
 
     def _by_clip(self, values: Sequence[np.ndarray]) -> dict[str, str]:
         hashes = [hashlib.sha256(one.tobytes()).hexdigest() for one in values]
@@ -290,6 +308,7 @@ class Part:
                 fill,
                 filled,
                 self._asked(logits),
+                None if self._events is None else self._events.to(device),
             )
             self._pristine = Clips(batch, self._clean.target)
         return self._clean

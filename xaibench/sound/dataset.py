@@ -6,7 +6,7 @@ import abc
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from xaibench import registry
 from xaibench.errors import AudioError, DataError, RegistryError
@@ -69,6 +69,19 @@ class Clip:
     filename: str = ""
 
 
+class SoundEvent(NamedTuple):
+    """A sound of a class in a clip.
+
+    Attributes:
+        start, end: in s from the start of the clip, the end after the start.
+        label: name of its class, which need be none of the dataset's.
+    """
+
+    start: float
+    end: float
+    label: str
+
+
 @dataclass(frozen=True)
 class Listener:
     """A classifier, as a dataset may ask it.
@@ -100,6 +113,7 @@ class Dataset(abc.ABC):
         draws_folds: whether its folds were drawn here, because it came without any.
         origin: dataset whose classes and recordings these are, if it is another one: its classifiers are meant.
         has_ground_truth: whether `ground_truth` and `stem` are known.
+        has_events: whether `events` are known.
         reads_folder: whether it is read from a folder that its user names, and made as `Kind(folder)`;
             else it is generated, and made as `Kind()`.
         takes_columns: whether that is a table whose columns its user can name: `Kind(file, {"label": "species"})`.
@@ -111,6 +125,7 @@ class Dataset(abc.ABC):
     clips: tuple[Clip, ...]
     seconds: float | None = None
     has_ground_truth: bool = False
+    has_events: bool = False
     reads_folder: bool = False
     takes_columns: bool = False
     origin: str = ""
@@ -209,6 +224,18 @@ class Dataset(abc.ABC):
             DataError: the dataset has no stems.
         """
         raise DataError(f"{self.name} has no stems; choose a dataset that has, such as synth")
+
+    def events(self, clip: Clip) -> tuple[SoundEvent, ...]:
+        """Return from when to when which sounds are heard in a clip, sorted; empty if nobody has annotated it.
+
+        Raises:
+            DataError: the dataset has no events.
+        """
+        raise DataError(f"{self.name} has no events; give annotations (--events), or choose synth")
+
+    def section(self, clip: Clip) -> tuple[float, float | None]:
+        """Return where in its file a clip starts and ends, in s; None: at the file's end."""
+        return 0.0, None
 
     def undecided(self, clips: Sequence[Clip], listener: Listener) -> list[str | None]:
         """Say for each clip why a classifier does not go by the labelled event, so that no map can be asked to find it.

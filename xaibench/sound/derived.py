@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xaibench.sound.dataset import Clip, Dataset, Listener
+from xaibench.sound.dataset import Clip, Dataset, Listener, SoundEvent
 from xaibench.sound.domain import Domain
 from xaibench.sound.findings import Finding
 
@@ -22,6 +22,7 @@ class Derived(Dataset):
         self._whole = dataset
         self.name, self.licence, self.classes = dataset.name, dataset.licence, dataset.classes
         self.has_ground_truth, self.reads_folder = dataset.has_ground_truth, dataset.reads_folder
+        self.has_events = self.has_events or dataset.has_events
         self.origin, self.draws_folds, self.clips = dataset.origin, dataset.draws_folds, dataset.clips
         self.seconds = dataset.seconds
 
@@ -42,6 +43,12 @@ class Derived(Dataset):
 
     def ground_truth(self, clip: Clip) -> np.ndarray:
         return self._whole.ground_truth(clip)
+
+    def events(self, clip: Clip) -> tuple[SoundEvent, ...]:
+        return self._whole.events(clip)
+
+    def section(self, clip: Clip) -> tuple[float, float | None]:
+        return self._whole.section(clip)
 
     def undecided(self, clips: Sequence[Clip], listener: Listener) -> list[str | None]:
         return self._whole.undecided(clips, listener)

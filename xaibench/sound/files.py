@@ -35,10 +35,6 @@ class AudioFiles(Dataset):
     def path(self, clip: Clip) -> Path:
         """Return the file of a clip."""
 
-    def section(self, clip: Clip) -> tuple[float, float | None]:
-        """Return where in its file a clip starts and ends, in s; None: at the file's end."""
-        return 0.0, None
-
     def require_files(self, remedy: str) -> None:
         """Look whether every listed file is there.
 

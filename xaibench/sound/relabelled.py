@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from xaibench.errors import DataError
-from xaibench.sound.dataset import Dataset
+from xaibench.sound.dataset import Clip, Dataset, SoundEvent
 from xaibench.sound.derived import Derived
 
 
@@ -36,6 +36,11 @@ class Relabelled(Derived):
         self.classes = tuple(dict.fromkeys(called))
         place = [self.classes.index(name) for name in called]
         self.clips = tuple(replace(clip, label=place[clip.label]) for clip in dataset.clips)
+        self._names = dict(names)
+
+    def events(self, clip: Clip) -> tuple[SoundEvent, ...]:
+        found = super().events(clip)
+        return tuple(event._replace(label=self._names.get(event.label, event.label)) for event in found)
 
 
 def read_class_map(file: Path) -> dict[str, str]:

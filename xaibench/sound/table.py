@@ -49,7 +49,7 @@ class AudioTable(AudioFiles):
 
     def __init__(self, file: Path, columns: Mapping[str, str] | None = None) -> None:
         self.file = Path(file)
-        table = _read(self.file)
+        table = read_table(self.file, "give --data-dir the CSV file that lists the clips", "clip")
         where = [f"{self.file}, line {line}" for line in table.index + 2]
         values = {
             what: [str(value).strip() for value in table[column]]
@@ -95,16 +95,25 @@ class AudioTable(AudioFiles):
         return found
 
 
-def _read(file: Path) -> pd.DataFrame:
-    """Read a table as strings; row i is line i + 2 of the file."""
+def read_table(file: Path, remedy: str, row: str) -> pd.DataFrame:
+    """Read a table as strings; row i is line i + 2 of the file.
+
+    Args:
+        file: the CSV file.
+        remedy: the end of the sentence if it is none.
+        row: what its rows are.
+
+    Raises:
+        DataError: it cannot be read, or is empty.
+    """
     if not file.is_file():
         wrong = "is a folder" if file.is_dir() else "is missing"
-        raise DataError(f"{file} {wrong}; give --data-dir the CSV file that lists the clips")
+        raise DataError(f"{file} {wrong}; {remedy}")
     try:
         # Blank lines are read, so that the index counts lines. They are dropped below.
         table = pd.read_csv(file, dtype=str, keep_default_na=False, skip_blank_lines=False, skipinitialspace=True)
     except pd.errors.EmptyDataError:
-        raise DataError(f"{file} is empty; expected a header and one row per clip") from None
+        raise DataError(f"{file} is empty; expected a header and one row per {row}") from None
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise DataError(f"{file} is not a CSV file: {str(error).strip()}") from error
     except OSError as error:
@@ -114,7 +123,7 @@ def _read(file: Path) -> pd.DataFrame:
     table = table.fillna("")
     table = table[(table != "").any(axis=1)]
     if table.empty:
-        raise DataError(f"{file} has a header but no clips; expected one row per clip")
+        raise DataError(f"{file} has a header but no {row}s; expected one row per {row}")
     return table
 
 
@@ -129,23 +138,26 @@ def _sections(starts: Sequence[str] | None, ends: Sequence[str] | None, where: S
     empty = [""] * len(where)
     found: list[_Section] = []
     for first, last, place in zip(starts or empty, ends or empty, where, strict=True):
-        start, end = _seconds(first, place) or 0.0, _seconds(last, place)
+        start, end = seconds(first, place) if first else 0.0, seconds(last, place) if last else None
         if end is not None and end <= start:
             raise DataError(f"{place}: the end, {end:g} s, is not after the start, {start:g} s")
         found.append((start, end))
     return found
 
 
-def _seconds(text: str, place: str) -> float | None:
-    if not text:
-        return None
+def seconds(text: str, place: str) -> float:
+    """Read a time in s.
+
+    Raises:
+        DataError: it is none; the error begins with `place`.
+    """
     try:
-        seconds = float(text)
+        read = float(text)
     except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < 1e6:
+        read = math.nan
+    if not 0 <= read < 1e6:
         raise DataError(f"{place}: {text!r} is no time in seconds")
-    return seconds
+    return read
 
 
 def _ids(names: Sequence[str], sections: Sequence[_Section]) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from xaibench.errors import DataError, named
 from xaibench.sound import audio
-from xaibench.sound.dataset import Clip, Dataset
+from xaibench.sound.dataset import Clip, Dataset, SoundEvent
 from xaibench.sound.domain import Domain
 from xaibench.sound.findings import Finding
 from xaibench.sound.randomness import seeded
@@ -43,6 +43,7 @@ def check_dataset(dataset: Dataset | type[Dataset]) -> None:
         _check_sound(dataset, clip)
         _check_rates(dataset, clip)
         _check_ground_truth(dataset, clip)
+        _check_events(dataset, clip)
 
 
 def _check_facts(dataset: Dataset) -> None:
@@ -57,7 +58,7 @@ def _check_facts(dataset: Dataset) -> None:
     seconds = dataset.seconds
     known = seconds is None or (isinstance(seconds, int | float) and seconds > 0)
     require(known, f"seconds must be the length of every clip, or None, not {seconds!r}")
-    for flag in ("has_ground_truth", "reads_folder", "takes_columns"):
+    for flag in ("has_ground_truth", "has_events", "reads_folder", "takes_columns"):
         require(isinstance(getattr(dataset, flag), bool), f"{flag} must be True or False")
 
 
@@ -178,6 +179,23 @@ def _check_ground_truth(dataset: Dataset, clip: Clip) -> None:
     other, samples = Domain.at(_RATES[0]), own // 4
     where = f"ground_truth_at() of {clip.id} at {_RATES[0]} Hz"
     _check_bins(where, dataset.ground_truth_at(clip, other, samples, audio.CENTER), other.shape(samples))
+
+
+def _check_events(dataset: Dataset, clip: Clip) -> None:
+    """When something is heard in a clip, where it is known; and that it is refused where it is not."""
+    if not dataset.has_events:
+        try:
+            dataset.events(clip)
+        except DataError:
+            return
+        raise AssertionError(f"events() of {clip.id} gives something; set has_events = True")
+    events, lasts = dataset.events(clip), dataset.length(clip)
+    good = isinstance(events, tuple) and all(isinstance(one, SoundEvent) for one in events)
+    require(good, f"events() of {clip.id} must be a tuple of xaibench.SoundEvent, not {events!r}")
+    require(list(events) == sorted(events), f"events() of {clip.id} are not sorted")
+    for one in events:
+        require(0 <= one.start < one.end, f"an event of {clip.id} lasts from {one.start} to {one.end} s")
+    require(any(one.start < lasts for one in events) or not events, f"all events of {clip.id} are after its end")
 
 
 def _heard(where: str, ask: Callable[[], Any], samples: int | None = None, limited: bool = True) -> np.ndarray:

@@ -33,7 +33,7 @@ def check_metric(metric: Metric | type[Metric]) -> None:
     """
     scorer = metric() if isinstance(metric, type) else metric
     check_words(scorer, ("title", "family", "reference", "description", "formula", "traps", "cost"))
-    for flag in ("higher_is_better", "per_area", "needs_ground_truth", "in_default_set"):
+    for flag in ("higher_is_better", "per_area", "needs_ground_truth", "needs_events", "in_default_set"):
         require(isinstance(getattr(scorer, flag, None), bool), f"{flag} must be True or False")
     require(
         scorer.soft_mask in ("never", "also", "only"), f"soft_mask must be never, also or only, not {scorer.soft_mask}"
@@ -44,7 +44,7 @@ def check_metric(metric: Metric | type[Metric]) -> None:
         require(isinstance(one, Perturbation), f"perturbations() holds {one!r}, which is no Perturbation")
 
     batch = toy_batch(heard="standard" in scorer.protocols)
-    if not scorer.needs_ground_truth:
+    if not scorer.needs_ground_truth and not scorer.needs_events:
         batch = replace(batch, ground_truth=None)  # a metric that reads it must say so
     classifier = toy_classifier()
     draws = torch.rand(batch.x.shape, generator=torch.Generator().manual_seed(1)) ** 3
@@ -125,7 +125,15 @@ def _context(classifier: Classifier, batch: Batch, importance: Tensor, batch_siz
     forwarder = Forwarder(classifier, batch_size)
     activation = forwarder.classifier.activation
     clean = Clean(batch, forwarder.logits_of_clips(batch), forwarder.silence(batch), activation=activation)
+    if batch.ground_truth is not None:
+        clean = replace(clean, events=_events(batch.ground_truth, len(CLASSES)))
     return _Listening(clean, importance.clone(), BoundExplainer(GradientTimesInput(), forwarder))
+
+
+def _events(ground_truth: Tensor, classes: int) -> Tensor:
+    """Tell in which of fifty segments each of the classes has ground truth, bool (batch, classes, 50)."""
+    frames = ground_truth.any(dim=1).double()
+    return (nn.functional.adaptive_avg_pool1d(frames, 50) > 0.5)[:, None].repeat(1, classes, 1)
 
 
 def _score(metric: Metric, context: _Listening, situation: str) -> list[Scores]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from xaibench.errors import AudioError, DataError
@@ -13,6 +13,7 @@ from xaibench.sound import reading
 from xaibench.sound.dataset import Clip, Dataset, SoundEvent
 from xaibench.sound.derived import Derived
 from xaibench.sound.events import COLUMNS
+from xaibench.sound.files import AudioFiles
 from xaibench.sound.table import read_table, seconds
 
 # Those who annotate round times, and read them off a screen.
@@ -27,11 +28,13 @@ class Annotation:
         place: file and line, for errors.
         clip: the clip as it is named there.
         event: with times from the start of the file.
+        beside: the path of a label track, without its ending; "" of a table.
     """
 
     place: str
     clip: str
     event: SoundEvent
+    beside: str = ""
 
 
 class Annotated(Derived):
@@ -109,12 +112,15 @@ class _Names:
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset.name
         # In the order in which they are looked up.
-        self._kinds: tuple[defaultdict[str, list[Clip]], ...] = tuple(defaultdict(list) for _ in range(4))
+        self._kinds: tuple[defaultdict[str, list[Clip]], ...] = tuple(defaultdict(list) for _ in range(5))
+        self._beside: defaultdict[str, list[Clip]] = defaultdict(list)
         for clip in dataset.clips:
             path = PurePosixPath(clip.filename)
-            names = (str(path), path.name, path.stem) if clip.filename else ("", "", "")
+            names = (str(path), str(path.with_suffix("")), path.name, path.stem) if clip.filename else ("",) * 4
             for kind, name in zip(self._kinds, (*names, clip.id), strict=True):
                 kind[name].append(clip)
+            if isinstance(dataset, AudioFiles):
+                self._beside[str(dataset.path(clip).absolute().with_suffix(""))].append(clip)
 
     def of(self, one: Annotation) -> list[Clip]:
         """Return the clips of an annotated file.
@@ -123,8 +129,7 @@ class _Names:
             DataError: there are none, or they are of several files.
         """
         name = str(PurePosixPath(one.clip))
-        for kind in self._kinds:
-            clips = kind.get(name, [])
+        for clips in (self._beside.get(one.beside, []), *(kind.get(name, []) for kind in self._kinds)):
             files = sorted({clip.filename for clip in clips})
             if len(files) > 1:
                 raise DataError(f"{one.place}: {one.clip} may be {files[0]} or {files[1]}; write the whole path")
@@ -168,7 +173,8 @@ def _of_tracks(folder: Path) -> list[Annotation]:
             place, fields = f"{track}, line {number}", line.split("\t")
             if len(fields) != 3:
                 raise DataError(f"{place}: expected start, end and label with tabs between, as Audacity exports labels")
-            found.append(_annotation(place, clip, *(field.strip() for field in fields)))
+            one = _annotation(place, clip, *(field.strip() for field in fields))
+            found.append(replace(one, beside=str(track.absolute().with_suffix(""))))
     return found
 
 

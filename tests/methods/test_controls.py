@@ -95,4 +95,4 @@ def test_the_controls_of_sound_are_not_scored_on_pictures() -> None:
     of_pictures = [
         name for name in registry.names("methods") if "spectrogram" not in registry.load("methods", name).protocols
     ]
-    assert of_pictures == ["attenuated", "random-cells"]
+    assert of_pictures == ["attenuated", "centre", "random-cells"]

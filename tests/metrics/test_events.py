@@ -84,6 +84,8 @@ def test_a_segment_belongs_to_the_events_that_cover_half_of_it() -> None:
     (found,) = segments([*events, SoundEvent(0.0, 0.5, "c")], ["a"], 0.45)
     # Half of the first; 0.04 s of the second, which two events share; 0.03 s twice; 0.03 of the 0.05 s that are left.
     assert found.tolist() == [True, False, False, False, True]
+    (middle,) = segments([SoundEvent(2.0, 2.2, "a")], ["a"], 0.3, start=1.9)  # of a longer clip its middle is heard
+    assert middle.tolist() == [False, True, True]
     assert segments([], ["a"], 5.0).shape == (1, 50)
     assert segments([], ["a"], 3 * 0.1).shape == (1, 3), "rounding makes no segment"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -41,9 +40,10 @@ def projected(clip: Clip, projection: str) -> list[float | None]:
             place = min(int(frame * clip.hop / Fraction(1, 10)), len(columns) - 1)
             source = clip.signed if projection == "mean" else clip.importance
             columns[place].append(source[:, frame].astype(np.float64))
-    by_bin: Callable[[np.ndarray], float] = {"mean": np.mean, "positive": np.sum, "maximum": np.max}[projection]
-    over_frames = np.max if projection == "maximum" else np.mean
-    return [float(over_frames([by_bin(one) for one in frames])) if frames else None for frames in columns]
+    if projection == "maximum":
+        return [max(float(one.max()) for one in frames) if frames else None for frames in columns]
+    by_bin = [[float(one.mean() if projection == "mean" else one.sum()) for one in frames] for frames in columns]
+    return [sum(frames) / len(frames) if frames else None for frames in by_bin]
 
 
 def score(clip: Clip, name: str) -> float:

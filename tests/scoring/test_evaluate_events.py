@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import xaibench as xb
@@ -13,22 +14,35 @@ from xaibench.sound.events import write_events
 
 
 def test_annotations_score_as_known_events_do_and_may_not_change(tmp_path: Path) -> None:
-    file = tmp_path / "events.csv"
-    write_events(xb.dataset("synth", limit=3), file)
-    lines = [line for line in file.read_text().splitlines() if not line.startswith("synth-321")]
+    file, few = tmp_path / "events.csv", xb.dataset("synth", limit=3)
+    lost, other, _ = (clip.id for clip in few.in_folds([5]))
+    write_events(few, file)
+    lines = [line for line in file.read_text().splitlines() if not line.startswith(lost)]
     file.write_text("\n".join(lines) + "\n")
     wanted = {"methods": "energy", "metrics": ["event_auc", "event_iou_20"], "limit": 3, "progress": False}
     known = xb.evaluate("cnn-micro", "synth", **wanted).rows
     annotated = xb.evaluate("cnn-micro", xb.dataset("synth", events=file), out=tmp_path / "run", **wanted).rows
-    there = annotated["clip"] != "synth-321"
+    there = annotated["clip"] != lost
     assert annotated.loc[there, "value"].tolist() == known.loc[there, "value"].tolist()
     assert annotated.loc[there, "value"].notna().all()
-    lost = annotated.loc[~there, "reason"]
-    assert lost.str.contains("no segment that sounds belongs to an annotated event of the class").all()
+    assert annotated.loc[~there, "reason"].str.contains("no segment that sounds belongs to an annotated event").all()
 
-    file.write_text("\n".join([*lines, "synth-320,0,1,siren"]) + "\n")
+    file.write_text("\n".join([*lines, f"{other},0,1,siren"]) + "\n")
     with pytest.raises(ResultsError, match="another ground truth"):
         xb.evaluate("cnn-micro", xb.dataset("synth", events=file), out=tmp_path / "run", **wanted)
+
+
+def test_events_of_the_middle_of_a_long_clip_are_where_it_is_heard(tmp_path: Path) -> None:
+    """The first second of the middle five of nine is loud, from 2 to 3 s of the clip."""
+    sound = 0.01 * np.random.default_rng(0).standard_normal(9 * 16_000).astype(np.float32)
+    sound[32_000:48_000] *= 10
+    classes = xb.classifier("cnn-micro", dataset="synth").classes
+    data = xb.clips([sound], 16_000, [classes[0]], events=[[(2.0, 3.0, name) for name in classes]])
+    wanted = {"methods": "energy", "metrics": ["event_auc"], "progress": False}
+    middle = xb.evaluate("synth/cnn-micro", data, long="center", **wanted).rows
+    assert middle["value"].tolist() == [1.0]
+    beginning = xb.evaluate("synth/cnn-micro", data, **wanted).rows
+    assert beginning["value"].tolist() == [1.0]
 
 
 def test_a_run_says_how_many_events_there_are_and_what_a_metric_of_events_needs(

@@ -53,12 +53,6 @@ def test_the_same_clips_are_the_same_in_every_layout(small_esc50: Path, tmp_path
     assert [clip.src_file for clip in urban.clips] == [clip.src_file for clip in official.clips]
 
 
-@pytest.mark.parametrize(("labels", "folds_there"), [([0, 1, 1], {1, 2}), ([0, 1, 2], {1}), ([0, 0, 0, 1], {1, 2, 3})])
-def test_folds_of_a_few_clips_are_as_many_as_the_largest_class_has(labels: list[int], folds_there: set[int]) -> None:
-    ids = [f"clip-{i}" for i in range(len(labels))]
-    assert set(folds.assigned(ids, labels, ids)) == folds_there
-
-
 def test_drawn_folds_keep_recordings_together_and_classes_apart_whatever_the_order() -> None:
     rng = np.random.default_rng(0)
     groups = [f"g{i // 3}" for i in range(300)]

@@ -31,8 +31,7 @@ def assigned(ids: Sequence[str], labels: Sequence[int], groups: Sequence[str], s
     from sklearn.model_selection import StratifiedGroupKFold
 
     order = sorted(range(len(ids)), key=lambda place: ids[place])
-    # More folds than the largest class has clips cannot be stratified.
-    count = min(FOLDS, len(set(groups)), max(Counter(labels).values(), default=0))
+    count = min(FOLDS, len(set(groups)))
     if count < 2:
         return [1] * len(ids)
     if max(Counter(labels).values()) < count:  # too few clips of each class to have one in every fold

@@ -248,9 +248,6 @@ class Synth(Dataset):
 
         return cached(f"{VERSION}-stem", clip.id, make)
 
-    def recording_seconds(self, clip: Clip) -> float:
-        return CLIP_SAMPLES / SAMPLE_RATE
-
     def events(self, clip: Clip) -> tuple[SoundEvent, ...]:
         def make() -> np.ndarray:
             _, _, onset, length = _begun(self._index(clip))

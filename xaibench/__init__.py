@@ -65,6 +65,7 @@ _HOMES = {
     "scores": "xaibench.scoring.metric",
     "toy_batch": "xaibench.testing",
     "toy_classifier": "xaibench.testing",
+    "validate": "xaibench.benchmark.validating",
     "with_reasons": "xaibench.scoring.metric",
     "wrap": "xaibench.classifiers.wrapped",
 }
@@ -81,6 +82,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test comp
     from xaibench.benchmark.results import Leaderboard as Leaderboard
     from xaibench.benchmark.results import Results as Results
     from xaibench.benchmark.results import load_results as load_results
+    from xaibench.benchmark.validating import validate as validate
     from xaibench.classifiers.base import Classifier as Classifier
     from xaibench.classifiers.base import PictureClassifier as PictureClassifier
     from xaibench.classifiers.capabilities import Capability as Capability

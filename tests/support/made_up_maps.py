@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -51,6 +53,12 @@ def rows_of(
     return pd.DataFrame(records, columns=SCHEMA.names)
 
 
-def assessed(rows: pd.DataFrame, methods: pd.DataFrame | None = None) -> pd.DataFrame:
-    """What `assess` makes of rows of registered metrics."""
-    return assess(rows, facts_of(set(rows["metric"])), methods)
+def assessed(
+    rows: pd.DataFrame, methods: pd.DataFrame | None = None, maps: Sequence[str] = tuple(RIGHT)
+) -> pd.DataFrame:
+    """What validation makes of rows of registered metrics."""
+    lines = assess(rows, facts_of(set(rows["metric"])), maps, methods)
+    lines.insert(1, "classifier_sha256", "sha of " + lines["classifier"])
+    lines.insert(0, "dataset", "synth")
+    lines.insert(1, "protocol", "standard-2")
+    return lines

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from xaibench import registry
+from xaibench.sound.audio import DOMAIN
 from xaibench.sound.batch import Batch
+from xaibench.sound.mixtures import Mixtures
+from xaibench.sound.synth import Synth
 from xaibench.testing import check_explainer, toy_batch, toy_classifier
 from xaibench.validation.reference_maps import REFERENCE_MAPS, SHIFT, reference_maps
 
@@ -19,7 +24,7 @@ def test_a_reference_map_keeps_the_contract(name: str) -> None:
 def maps() -> dict[str, torch.Tensor]:
     batch = toy_batch()
     classifier, target = toy_classifier(), torch.zeros(len(batch), dtype=torch.long)
-    return {name: one.explain(classifier, batch, target).map for name, one in reference_maps().items()}
+    return {name: kind().explain(classifier, batch, target).map for name, kind in REFERENCE_MAPS.items()}
 
 
 def test_reference_maps_are_what_they_are_called() -> None:
@@ -40,6 +45,25 @@ def test_reference_maps_are_what_they_are_called() -> None:
     torch.testing.assert_close(found["energy"] * batch.x.sum(dim=(1, 2), keepdim=True), batch.x, rtol=1e-4, atol=0)
     assert len(found["uniform"].unique()) == 1
     assert len(found["random"][0].unique()) > 0.9 * found["random"][0].numel()
+
+
+def test_the_map_of_the_other_sound_takes_its_place_where_there_is_one() -> None:
+    one, two = set(reference_maps(Synth())), set(reference_maps(Mixtures(Synth())))
+    assert one - two == {"shifted", "inverted"} and two - one == {"swapped"}
+
+
+def test_swapped_marks_where_the_other_sound_is_louder() -> None:
+    dataset = Mixtures(Synth())
+    clip = dataset.clips[0]
+    target, other = (torch.from_numpy(stem) for stem in dataset.stems(clip))
+    batch = Batch.of_sound(torch.from_numpy(dataset.waveform(clip))[None], (clip.id,), DOMAIN)
+    known = torch.from_numpy(dataset.ground_truth(clip))[None]
+    batch = replace(batch, ground_truth=known)
+    found = REFERENCE_MAPS["swapped"]().explain(toy_classifier(), batch, torch.zeros(1, dtype=torch.long)).map[0] > 0
+    both = DOMAIN.stft(torch.stack([target, other])).abs()
+    audible = (batch.x[0].expm1() > 1e-3 * batch.x[0].expm1().max()) & (batch.x[0] > 0)
+    assert (found != (audible & (both[1] >= both[0]))).float().mean() < 1e-4  # but where rounding decides
+    assert found.any() and not (found & known[0]).any()
 
 
 @pytest.mark.parametrize("name", ["random", "uniform", "energy", "oracle"])

@@ -82,9 +82,9 @@ def leaderboard(
 ) -> None:
     """Print the leaderboards, and write them as CSV, Markdown, LaTeX and plots.
 
-    A metric is marked if it failed in [bold]xaibench validate[/bold], that is, in a validation-*.csv of the --out
-    folder. Runs that cannot be compared with each other (see [bold]xaibench compare --help[/bold]) have leaderboards
-    of their own, and files whose names say what distinguishes them.
+    A metric is marked if [bold]xaibench validate[/bold] found something against it with the same classifier, that is,
+    in a validation-*.csv of the --out folder. Runs that cannot be compared with each other (see [bold]xaibench compare
+    --help[/bold]) have leaderboards of their own, and files whose names say what distinguishes them.
 
     [bold]Examples[/bold]
 
@@ -95,22 +95,23 @@ def leaderboard(
     xaibench leaderboard --run esc10-fold5 --run esc10-fold4
     """
     from xaibench.reports import leaderboard as board
+    from xaibench.reports.marks import read_marks
     from xaibench.results.comparison import compare_groups, compared_rows
 
     groups = _groups(results, dataset, protocol, seed, run)
     with notes().status(f"comparing {_count(groups)} runs"):
         comparison = compare_groups(groups)
-    unproven = board.unproven_metrics(out)
+    marks = read_marks(out, groups)
     for group in groups:
-        for table in board.terminal_tables(comparison, group.name, unproven):
+        for table in board.terminal_tables(comparison, group.name, marks):
             output().print(table)
     out.mkdir(parents=True, exist_ok=True)
-    written = board.write_tables(comparison, out, unproven)
+    written = board.write_tables(comparison, out, marks)
     if plots:
         from xaibench.reports.plots import write_plots
 
         with notes().status("drawing"):
-            written += write_plots(compared_rows(groups), comparison, out, unproven)
+            written += write_plots(compared_rows(groups), comparison, out, marks)
     for path in written:
         output().print(f"wrote {path}", markup=False, soft_wrap=True)
 

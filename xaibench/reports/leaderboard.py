@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from xaibench.errors import ResultsError
 from xaibench.reports import tables
+from xaibench.reports.marks import NO_MARKS, Marks, explained
 from xaibench.reports.style import arrow
 from xaibench.reports.tables import (
     DAGGER,
@@ -21,12 +22,11 @@ from xaibench.reports.tables import (
     NO_DIGIT,
     OTHERWISE,
     PARTIAL,
-    UNPROVEN,
     Cell,
     Row,
     Table,
 )
-from xaibench.results.comparison import BASELINE, CONDITIONS, at_equal_area, at_one_area, at_primary_area
+from xaibench.results.comparison import BASELINE, CONDITIONS, at_equal_area, at_one_area
 from xaibench.results.conditions import CODE
 from xaibench.results.parts import SOFT
 from xaibench.storage.atomic import write_atomically
@@ -52,15 +52,9 @@ def metric_order(lines: pd.DataFrame) -> list[str]:
     return first + sorted(families.keys() - set(first), key=lambda name: (families[name], name))
 
 
-def metric_heading(name: str, lines: pd.DataFrame, unproven: Collection[str] = ()) -> str:
-    """Write a metric's title with an arrow to its better side, and UNPROVEN behind it if it is one of these.
-
-    Args:
-        name: of the metric.
-        lines: of a comparison, which say what the metric is.
-        unproven: names of metrics to mark.
-    """
-    return f"{_title(name, lines)} {arrow(_rises(name, lines))}{UNPROVEN * (name in unproven)}"
+def metric_heading(name: str, lines: pd.DataFrame) -> str:
+    """Write a metric's title with an arrow to its better side; `lines` of a comparison say what the metric is."""
+    return f"{_title(name, lines)} {arrow(_rises(name, lines))}"
 
 
 def axis_label(name: str, lines: pd.DataFrame) -> str:
@@ -74,22 +68,6 @@ def _title(name: str, lines: pd.DataFrame) -> str:
 
 def _rises(name: str, lines: pd.DataFrame) -> bool:
     return bool(lines.loc[lines["metric"] == name, "higher_is_better"].iloc[0])
-
-
-def unproven_metrics(folder: Path) -> frozenset[str]:
-    """Read which metrics failed on some classifier: from the `validation-*.csv` that `xaibench validate` wrote there.
-
-    Raises:
-        ResultsError: such a file is damaged.
-    """
-    found: set[str] = set()
-    for path in sorted(Path(folder).glob("validation-*.csv")):
-        try:
-            lines = at_primary_area(pd.read_csv(path))
-            found |= set(lines.loc[lines["verdict"] == "fails", "metric"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ResultsError(f"{path} is damaged ({error}); make it again with 'xaibench validate'") from error
-    return frozenset(found)
 
 
 def method_order(lines: pd.DataFrame) -> list[str]:
@@ -147,11 +125,11 @@ def wide(comparison: pd.DataFrame, group: str) -> pd.DataFrame:
     return pd.DataFrame(records).join(pd.DataFrame(ends))
 
 
-def board(comparison: pd.DataFrame, group: str, classifier: str, unproven: Collection[str] = ()) -> Table:
+def board(comparison: pd.DataFrame, group: str, classifier: str, marks: Marks = NO_MARKS) -> Table:
     """Make the leaderboard of one group of runs and classifier: methods by metrics at the primary area.
 
     Methods are sorted by SORT_METRIC where it was scored, else by mean rank; soft masks and then controls stand
-    below. The columns of `unproven` metrics (`unproven_metrics`) are marked.
+    below. Metrics that the validation of this classifier speaks against are marked.
     """
     here = (comparison["group"] == group) & (comparison["classifier"] == classifier)
     lines = at_one_area(comparison[here])
@@ -159,7 +137,8 @@ def board(comparison: pd.DataFrame, group: str, classifier: str, unproven: Colle
     order = _row_order(lines)
     by_row = lines.drop_duplicates(_ROW).set_index(_ROW).loc[order]
     whole = lines.groupby(_ROW)["clips"].max()
-    headings = _headings(metrics, lines, unproven)
+    doubts = marks.get((group, classifier), {})
+    headings = _headings(metrics, lines, doubts)
     columns = {headings[name]: _cells(lines[lines["metric"] == name], order, whole) for name in metrics}
     costs = [(f"s/clip {arrow(False)}", [Cell(_short(cost)) for cost in by_row["seconds_per_clip"]])]
     if by_row["trained"].any():
@@ -169,10 +148,10 @@ def board(comparison: pd.DataFrame, group: str, classifier: str, unproven: Colle
     place = len([name for name in metrics if name in FIRST_METRICS])
     headed = list(columns.items())
     headed[place:place] = costs
-    marks = _marks(lines)
+    of_row = _marks(lines)
     rows = tuple(
         Row(
-            row[0] + marks[row],
+            row[0] + of_row[row],
             bool(by_row["control"].iloc[i]) and row[1] != SOFT,
             tuple(cells[i] for _, cells in headed),
             row[1] == SOFT,
@@ -184,19 +163,17 @@ def board(comparison: pd.DataFrame, group: str, classifier: str, unproven: Colle
     scored = (lines["clips"] + lines["missing"]).max()
     clips = f"{compared.max()} clips" if compared.max() == scored else f"{compared.max()} of {scored} clips"
     caption = f"{group}, {classifier}: {clips}, accuracy {accuracy:.3f}"
-    notes = _notes(rows, lines)
-    if set(metrics) & set(unproven):
-        notes += (f"{UNPROVEN}: did not order maps of known quality as it must (xaibench validate).",)
+    notes = _notes(rows, lines) + explained(doubts[name] for name in metrics if name in doubts)
     return Table(caption, tuple(heading for heading, _ in headed), rows, notes)
 
 
-def terminal_tables(comparison: pd.DataFrame, group: str, unproven: Collection[str] = ()) -> list[rich.table.Table]:
+def terminal_tables(comparison: pd.DataFrame, group: str, marks: Marks = NO_MARKS) -> list[rich.table.Table]:
     """Make the boards of a group for rich to print, each at most 100 characters wide."""
-    boards = [board(comparison, group, classifier, unproven) for classifier in _classifiers(comparison, group)]
+    boards = [board(comparison, group, classifier, marks) for classifier in _classifiers(comparison, group)]
     return [tables.terminal(piece) for one in boards for piece in one.split()]
 
 
-def write_tables(comparison: pd.DataFrame, folder: Path, unproven: Collection[str] = ()) -> list[Path]:
+def write_tables(comparison: pd.DataFrame, folder: Path, marks: Marks = NO_MARKS) -> list[Path]:
     """Write leaderboard-GROUP.csv (unrounded), .md and .tex (for people); return their paths.
 
     The only group of a dataset has the name of the dataset.
@@ -205,7 +182,7 @@ def write_tables(comparison: pd.DataFrame, folder: Path, unproven: Collection[st
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for group in sorted(set(comparison["group"])):
-        boards = [board(comparison, group, classifier, unproven) for classifier in _classifiers(comparison, group)]
+        boards = [board(comparison, group, classifier, marks) for classifier in _classifiers(comparison, group)]
         contents = {
             "csv": wide(comparison, group).to_csv(index=False, lineterminator="\n"),
             "md": "\n".join(tables.markdown(one) for one in boards),
@@ -242,9 +219,9 @@ def _named(lists: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(word for one in lists for word in one.split(";") if word))
 
 
-def _headings(metrics: list[str], lines: pd.DataFrame, unproven: Collection[str]) -> dict[str, str]:
-    """Write the heading of each metric; of metrics with the same one, the name too."""
-    found = {name: metric_heading(name, lines, unproven) for name in metrics}
+def _headings(metrics: list[str], lines: pd.DataFrame, doubts: Mapping[str, str]) -> dict[str, str]:
+    """Write the heading of each metric with its mark; of metrics with the same one, the name too."""
+    found = {name: metric_heading(name, lines) + doubts.get(name, "") for name in metrics}
     twice = {heading for heading, count in Counter(found.values()).items() if count > 1}
     return {name: f"{name} {heading}" if heading in twice else heading for name, heading in found.items()}
 

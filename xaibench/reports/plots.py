@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -15,14 +14,13 @@ from xaibench.reports.curves import CURVE_METRICS, curves, has_curves
 from xaibench.reports.distribution import distribution
 from xaibench.reports.heatmap import heatmap
 from xaibench.reports.leaderboard import SORT_METRIC
+from xaibench.reports.marks import NO_MARKS, Marks
 from xaibench.results.comparison import at_equal_area, at_primary_area
 
 KINDS = ("heatmap", "distribution", "cost", "curves")
 
 
-def write_plots(
-    rows: pd.DataFrame, comparison: pd.DataFrame, folder: Path, unproven: Collection[str] = ()
-) -> list[Path]:
+def write_plots(rows: pd.DataFrame, comparison: pd.DataFrame, folder: Path, marks: Marks = NO_MARKS) -> list[Path]:
     """Write heatmap-, distribution-, cost-GROUP and curves-GROUP-CLASSIFIER as .png and .pdf.
 
     Args:
@@ -30,7 +28,7 @@ def write_plots(
         comparison: what `comparison.compare_groups` made of these groups of runs; soft masks, of other areas, are
             left out.
         folder: made if missing.
-        unproven: metrics to mark (`leaderboard.unproven_metrics`).
+        marks: of metrics (`marks.read_marks`).
 
     Returns:
         The files' paths; there is no distribution and no cost for a group without SORT_METRIC, and there are
@@ -41,7 +39,7 @@ def write_plots(
     written = []
     for group in sorted(set(comparison["group"])):
         lines, clips = comparison[comparison["group"] == group], rows[rows["group"] == group]
-        figures = {f"heatmap-{group}": draw("heatmap", clips, lines, unproven)}
+        figures = {f"heatmap-{group}": draw("heatmap", clips, lines, marks)}
         if _is_sorted(lines):
             figures[f"distribution-{group}"] = draw("distribution", clips, lines)
             figures[f"cost-{group}"] = draw("cost", clips, lines)
@@ -52,14 +50,14 @@ def write_plots(
     return written
 
 
-def draw(kind: str, rows: pd.DataFrame, comparison: pd.DataFrame, unproven: Collection[str] = ()) -> Figure:
+def draw(kind: str, rows: pd.DataFrame, comparison: pd.DataFrame, marks: Marks = NO_MARKS) -> Figure:
     """Draw one figure of one group.
 
     Args:
         kind: of KINDS; the curves are those of the first classifier that has some.
         rows: per-clip rows behind the comparison.
         comparison: lines of one group.
-        unproven: metrics to mark.
+        marks: of metrics.
 
     Raises:
         ResultsError: there is no such figure, or nothing that it could show.
@@ -67,7 +65,7 @@ def draw(kind: str, rows: pd.DataFrame, comparison: pd.DataFrame, unproven: Coll
     every_area = at_equal_area(comparison)
     lines = at_primary_area(every_area)
     if kind == "heatmap":
-        return heatmap(lines, unproven)
+        return heatmap(lines, marks)
     if kind == "curves":
         names = _with_curves(comparison)
         if not names:

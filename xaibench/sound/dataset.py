@@ -114,6 +114,8 @@ class Dataset(abc.ABC):
         origin: dataset whose classes and recordings these are, if it is another one: its classifiers are meant.
         has_ground_truth: whether `ground_truth` and `stem` are known.
         has_events: whether `events` are known.
+        has_two_sounds: whether all of a clip that is not its labelled event is one sound of another class, so that
+            the rest of the ground truth is where that sound is the louder one.
         reads_folder: whether it is read from a folder that its user names, and made as `Kind(folder)`;
             else it is generated, and made as `Kind()`.
         takes_columns: whether that is a table whose columns its user can name: `Kind(file, {"label": "species"})`.
@@ -126,6 +128,7 @@ class Dataset(abc.ABC):
     seconds: float | None = None
     has_ground_truth: bool = False
     has_events: bool = False
+    has_two_sounds: bool = False
     reads_folder: bool = False
     takes_columns: bool = False
     origin: str = ""

@@ -21,7 +21,8 @@ class Derived(Dataset):
     def __init__(self, dataset: Dataset) -> None:
         self._whole = dataset
         self.name, self.licence, self.classes = dataset.name, dataset.licence, dataset.classes
-        self.has_ground_truth, self.reads_folder = dataset.has_ground_truth, dataset.reads_folder
+        self.has_ground_truth, self.has_two_sounds = dataset.has_ground_truth, dataset.has_two_sounds
+        self.reads_folder = dataset.reads_folder
         self.has_events = self.has_events or dataset.has_events
         self.origin, self.draws_folds, self.clips = dataset.origin, dataset.draws_folds, dataset.clips
         self.seconds = dataset.seconds

@@ -55,6 +55,7 @@ class Mixtures(Dataset):
     """
 
     has_ground_truth = True
+    has_two_sounds = True
 
     def __init__(self, source: Dataset, seed: int = SEED) -> None:
         self.source, self.classes, self.seconds = source, source.classes, source.seconds

@@ -1,13 +1,13 @@
-"""Can a metric be trusted? The statistics and the verdict of each metric, from its scores of the reference maps.
+"""Can a metric be trusted? Statistics and verdict of each metric, from its scores of explanations of known order.
 
-Metrics that ask *where* the importance lies must see the order of the maps. Metrics that ask something else are
-described, not judged.
+Metrics that ask *where* the importance lies must see the order of the reference maps; metrics of robustness and
+randomisation must prefer a gradient method to maps that take nothing from the classifier. Metrics that ask something
+else are described, not judged.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,55 +18,56 @@ from xaibench.errors import ResultsError
 from xaibench.results.comparison import at_primary_area
 from xaibench.results.parts import MetricFacts
 from xaibench.results.statistics import ALPHA, Floats, flips_for, holm, mean_interval, sign_flip_p
-from xaibench.validation.reference_maps import DEGRADED, ENDS, ORDER, REFERENCE_MAPS
+from xaibench.validation import questions
+from xaibench.validation.power import recordings_for
+from xaibench.validation.questions import BY_FAMILY, Pair, Question
 
-# The families whose question is where the importance lies. The others ask how much of it there is
-# (complexity: moving a map's values changes nothing) or what the map does when classifier or clip
-# change (robustness, randomisation, axioms), and reference maps never look at a classifier: their
-# values there say nothing about the metric.
-JUDGED_FAMILIES = frozenset({"faithfulness", "localisation"})
-NOT_WHERE = "not a test of where"
-DISCRIMINATES = "discriminates"
-FAILS = "fails"
-UNDECIDED = "too few recordings"
+ORDERS = "orders"
+REVERSES = "reverses"
+NOT_SHOWN = "not shown"
+NOT_JUDGED = "not judged"
 FEWEST_MAPS = 4  # fewer have no rank order to speak of
-# The smallest two-sided p of n recordings is 2 / 2^n; Holm multiplies it by the number of comparisons.
-FEWEST = math.ceil(math.log2(2 * len(ORDER) / ALPHA))
-
-Pair = tuple[str, str]
+_MOST_RECORDINGS = 10_000  # a verdict that would take more is out of reach
 
 
-def assess(rows: pd.DataFrame, metrics: Mapping[str, MetricFacts], methods: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Judge each metric by its scores of the reference maps: one line per (classifier, metric, area).
+def assess(
+    rows: pd.DataFrame,
+    metrics: Mapping[str, MetricFacts],
+    maps: Sequence[str],
+    methods: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Judge each metric by its scores of explanations: one line per (classifier, metric, area).
 
-    Columns, in the metric's units and, where it says "gain", positive where the better map scores better:
+    Columns, in the metric's units and, where it says "gain", positive where the better explanation scores better:
 
-    - metric_title, family, higher_is_better: what the metric is.
-    - recordings, undefined: recordings with oracle and random defined; undefined values of all maps.
-    - MAP, MAP_low, MAP_high: mean and 95% interval of a reference map.
-    - A_over_B, _low, _high, _p: mean paired gain of A over B (ORDER) with its 95% interval, and p of a
-      two-sided sign-flip test over recordings, Holm-corrected over ORDER.
-    - spread: standard deviation between recordings of one map's values, root mean square over maps.
-    - effect: mean gain of the oracle over random by its standard deviation between recordings (Cohen's d_z).
-    - agreement, maps: mean Spearman correlation, over the means of so many maps, with the other metrics
-      that know the ground truth.
+    - metric_title, family, higher_is_better: what the metric is; by_construction: whether it orders the maps because
+      it holds the ground truth of which they are made.
+    - recordings, undefined: recordings with the first pair of explanations defined; undefined values of all.
+    - MAP, MAP_low, MAP_high: mean and 95% interval of an explanation.
+    - A_over_B, _low, _high, _p: mean paired gain of A over B (`Question.order`) with its 95% interval, and p of a
+      two-sided sign-flip test over recordings, Holm-corrected over the pairs.
+    - spread: standard deviation between recordings of one explanation's values, root mean square over all.
+    - effect: mean gain of the first pair by its standard deviation between recordings (Cohen's d_z).
+    - agreement, maps: of metrics that are asked where, the mean Spearman correlation, over the means of so many maps,
+      with the other metrics that know the ground truth.
     - graded: degraded maps that are significantly below the oracle and above random.
-    - verdict: DISCRIMINATES where the ORDER's ends are significantly in order and nothing of ORDER is
-      significantly reversed; FAILS, with `because` naming what is not shown or reversed; UNDECIDED with
-      fewer than FEWEST recordings; NOT_WHERE for families that are not judged.
+    - verdict: REVERSES where a pair is significantly reversed; ORDERS where all ends are significantly in order and no
+      pair is reversed; else NOT_SHOWN, at this number of recordings; `because` names the pairs. NOT_JUDGED where nobody
+      knows what is right.
 
     Args:
-        rows: per-clip rows of the reference maps.
+        rows: per-clip rows of the reference maps and of PROBES.
         metrics: what the metrics are, by name.
+        maps: names of the reference maps that the dataset has.
         methods: per-clip rows of methods, which only the agreement looks at.
 
     Raises:
-        ResultsError: no metric has all reference maps on all clips.
+        ResultsError: no metric has all explanations on all clips.
     """
     blocks = []
     for classifier, block in rows.groupby("classifier", sort=True):
         others = None if methods is None else methods[methods["classifier"] == classifier]
-        lines = _assess_block(block, metrics, others)
+        lines = _assess_block(block, metrics, maps, others)
         if len(lines):
             lines.insert(0, "classifier", str(classifier))
             blocks.append(lines)
@@ -75,7 +76,9 @@ def assess(rows: pd.DataFrame, metrics: Mapping[str, MetricFacts], methods: pd.D
     return pd.concat(blocks, ignore_index=True)
 
 
-def _assess_block(rows: pd.DataFrame, metrics: Mapping[str, MetricFacts], methods: pd.DataFrame | None) -> pd.DataFrame:
+def _assess_block(
+    rows: pd.DataFrame, metrics: Mapping[str, MetricFacts], maps: Sequence[str], methods: pd.DataFrame | None
+) -> pd.DataFrame:
     """Assess one classifier."""
     clips = rows.drop_duplicates("clip").sort_values("clip").set_index("clip")["src_file"]
     recordings = clips.to_numpy(str)
@@ -83,14 +86,16 @@ def _assess_block(rows: pd.DataFrame, metrics: Mapping[str, MetricFacts], method
     means: list[pd.Series] = []
     for _, cell in rows.groupby(["metric", "area"], sort=True, dropna=False):
         metric, area = str(cell["metric"].iloc[0]), float(cell["area"].iloc[0])
-        if len(cell) < len(clips) * len(REFERENCE_MAPS):
-            continue  # stopped half way; the next call scores the rest
         about = metrics[metric]
+        question = questions.question_of(about, maps)
+        cell = cell[cell["method"].isin(question.maps)]
+        if len(cell) < len(clips) * len(question.maps):
+            continue  # stopped half way; the next call scores the rest
         direction = about.sign
-        values = direction * _by_clip(cell, clips.index).reindex(list(REFERENCE_MAPS))
-        records.append({"metric": metric, "area": area} | _record(about, values.to_numpy(float), recordings))
+        values = direction * _by_clip(cell, clips.index).reindex(list(question.maps))
+        records.append({"metric": metric, "area": area} | _record(about, question, values.to_numpy(float), recordings))
         means.append(values.mean(axis=1))
-        if methods is not None:
+        if methods is not None and about.family not in BY_FAMILY:
             same_area = methods["area"].isna() if np.isnan(area) else np.isclose(methods["area"].astype(float), area)
             here = methods[(methods["metric"] == metric) & same_area & methods["clip"].isin(clips.index)]
             scored = here.groupby(here["method"] + ", " + here["mask"])  # a mask of its own is another map
@@ -108,15 +113,17 @@ def _by_clip(rows: pd.DataFrame, clips: pd.Index) -> pd.DataFrame:
     return rows.pivot(index="method", columns="clip", values="value").reindex(columns=clips).astype(float)
 
 
-def _record(metric: MetricFacts, values: Floats, recordings: NDArray) -> dict[str, Any]:
+def _record(metric: MetricFacts, question: Question, values: Floats, recordings: NDArray) -> dict[str, Any]:
     """Find means, gains, spread and verdict of one metric; in `values` (maps, clips) higher is better."""
-    place = {name: index for index, name in enumerate(REFERENCE_MAPS)}
+    place = {name: index for index, name in enumerate(question.maps)}
+    order = question.order
     record: dict[str, Any] = {
         "metric_title": metric.title,
         "family": metric.family,
         "higher_is_better": metric.higher_is_better,
+        "by_construction": questions.by_construction(metric),
     }
-    first, second = np.array([[place[a], place[b]] for a, b in ORDER]).T
+    first, second = np.array([[place[a], place[b]] for a, b in order]).T
     gains = values[first] - values[second]
     defined = ~np.isnan(gains[0])
     record |= {"recordings": len(set(recordings[defined])), "undefined": int(np.isnan(values).sum())}
@@ -126,32 +133,45 @@ def _record(metric: MetricFacts, values: Floats, recordings: NDArray) -> dict[st
         ends = sorted([direction * own.low[index], direction * own.high[index]])
         record |= {name: direction * own.mean[index], f"{name}_low": ends[0], f"{name}_high": ends[1]}
     found = mean_interval(gains, recordings)
-    p = holm(sign_flip_p(gains, recordings, "two-sided", flips=flips_for(len(ORDER))))
-    for index, (a, b) in enumerate(ORDER):
+    p = holm(sign_flip_p(gains, recordings, "two-sided", flips=flips_for(len(order))))
+    for index, (a, b) in enumerate(order):
         key = f"{a}_over_{b}"
         record |= {key: found.mean[index], f"{key}_low": found.low[index], f"{key}_high": found.high[index]}
         record[f"{key}_p"] = p[index]
     record["spread"] = np.sqrt(pd.Series([_variance(line, recordings) for line in values]).mean())
-    deviation = np.sqrt(_variance(gains[0], recordings))
+    deviations = np.sqrt([_variance(line, recordings) for line in gains])
     with np.errstate(divide="ignore", invalid="ignore"):  # without any spread the effect is infinite, or undefined
-        record["effect"] = np.divide(found.mean[0], deviation)
-    gain = dict(zip(ORDER, found.mean, strict=True))
-    significant = dict(zip(ORDER, p <= ALPHA, strict=True))
-    forward = {pair for pair in ORDER if significant[pair] and gain[pair] > 0}
-    reverse = {pair for pair in ORDER if significant[pair] and gain[pair] < 0}
-    record["graded"] = ";".join(name for name in DEGRADED if {("oracle", name), (name, "random")} <= forward)
-    return record | _verdict(record["family"], record["recordings"], forward, reverse)
+        record["effect"] = np.divide(found.mean[0], deviations[0])
+    gain = dict(zip(order, found.mean, strict=True))
+    significant = dict(zip(order, p <= ALPHA, strict=True))
+    forward = {pair for pair in order if significant[pair] and gain[pair] > 0}
+    reverse = {pair for pair in order if significant[pair] and gain[pair] < 0}
+    record["graded"] = ";".join(name for name in question.degraded if {("oracle", name), (name, "random")} <= forward)
+    if not questions.judged(metric):
+        return record | {"verdict": NOT_JUDGED, "because": ""}
+    if record["recordings"] < question.fewest:
+        few = f"{record['recordings']} of at least {question.fewest} recordings"
+        return record | {"verdict": NOT_SHOWN, "because": few}
+    needed = {
+        pair: _needed(gain[pair], deviation, len(order)) for pair, deviation in zip(order, deviations, strict=True)
+    }
+    return record | _verdict(question, forward, reverse, needed)
 
 
-def _verdict(family: str, recordings: int, forward: set[Pair], reverse: set[Pair]) -> dict[str, str]:
-    """Judge one metric by the pairs of ORDER that are significantly in order (`forward`) or reversed."""
-    if family not in JUDGED_FAMILIES:
-        return {"verdict": NOT_WHERE, "because": ""}
-    if recordings < FEWEST:
-        return {"verdict": UNDECIDED, "because": f"{recordings} of at least {FEWEST} recordings"}
-    reasons = [f"{a} > {b} not shown" for a, b in ENDS if (a, b) not in forward | reverse]
-    reasons += [f"{b} > {a}" for a, b in ORDER if (a, b) in reverse]
-    return {"verdict": FAILS if reasons else DISCRIMINATES, "because": "; ".join(reasons)}
+def _verdict(question: Question, forward: set[Pair], reverse: set[Pair], needed: Mapping[Pair, str]) -> dict[str, str]:
+    """Judge one metric by the pairs that are significantly in order (`forward`) or reversed."""
+    reversed_ = [f"{b} > {a}" for a, b in question.order if (a, b) in reverse]
+    open_ = [f"{a} > {b} not shown{needed[a, b]}" for a, b in question.ends if (a, b) not in forward | reverse]
+    verdict = REVERSES if reversed_ else NOT_SHOWN if open_ else ORDERS
+    return {"verdict": verdict, "because": "; ".join(reversed_ + open_)}
+
+
+def _needed(gain: float, deviation: float, comparisons: int) -> str:
+    """Say how many recordings would show a gain, if it is one and they are within reach."""
+    if not (gain > 0 and deviation > 0):
+        return ""
+    count = recordings_for(gain, comparisons, deviation)
+    return f" (about {count} recordings would)" if count <= _MOST_RECORDINGS else ""
 
 
 def _variance(values: Floats, recordings: NDArray) -> float:
@@ -165,6 +185,8 @@ def _agreement(
 ) -> tuple[list[float], list[int]]:
     """Correlate each line with the other metrics that know the ground truth; also return over how many maps.
 
+    Metrics that are asked about PROBES correlate with none.
+
     Args:
         lines: metric and area of each column of `means`.
         means: (maps, lines), higher is better.
@@ -176,7 +198,8 @@ def _agreement(
     correlations = means.corr("spearman", min_periods=FEWEST_MAPS).to_numpy(float)
     agreement = []
     for i, name in enumerate(names):
-        found = correlations[i, [j for j in knowing if names[j] != name]]
+        others = [] if metrics[name].family in BY_FAMILY else [j for j in knowing if names[j] != name]
+        found = correlations[i, others]
         found = found[~np.isnan(found)]
         agreement.append(float(found.mean()) if len(found) else float("nan"))
     return agreement, [int(count) for count in means.notna().sum()]

@@ -1,4 +1,4 @@
-"""The figure of a validation: where each metric puts maps whose order is known, and how surely."""
+"""The figure of a validation: where each metric puts explanations whose order is known, and how surely."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from matplotlib.lines import Line2D
 
 from xaibench.reports import style
 from xaibench.reports.leaderboard import metric_heading, metric_order
-from xaibench.reports.tables import UNPROVEN
+from xaibench.reports.marks import OPEN, REVERSED
 from xaibench.results.comparison import at_primary_area
-from xaibench.validation.assess import FAILS, NOT_WHERE
+from xaibench.validation.assess import NOT_JUDGED, NOT_SHOWN, REVERSES
 
 _LOOKS = {
     "oracle": (style.BLACK, "D"),
@@ -27,6 +27,8 @@ _LOOKS = {
     "uniform": ("0.6", "x"),
     "random": ("0.35", "o"),
     "inverted": (style.VERMILION, "^"),
+    "swapped": (style.VERMILION, "^"),  # takes the place of the one before
+    "saliency": (style.GREEN, "P"),
 }
 _LINEAR = 0.5  # where the logarithmic axis of effects becomes linear, on both sides of 0
 
@@ -40,15 +42,13 @@ def write_plot(assessment: pd.DataFrame, path: Path) -> list[Path]:
 def validation(lines: pd.DataFrame) -> Figure:
     """Draw metrics by reference maps, a panel per classifier, then the effects and agreements of all classifiers.
 
-    The places run from a metric's worst mean (0) to its best (1), with 95% intervals. Metrics that are not
-    judged stand below a line.
+    The places run from a metric's worst mean (0) to its best (1), with 95% intervals. Metrics that order the maps by
+    construction stand below a line, and those that are not judged below another.
 
     Args:
         lines: at one area, as `assess` returns them.
     """
-    judged = {name for name in lines["metric"] if (lines.loc[lines["metric"] == name, "verdict"] != NOT_WHERE).all()}
-    order = metric_order(lines)
-    metrics = [name for name in order if name in judged] + [name for name in order if name not in judged]
+    metrics, groups = _groups(lines)
     classifiers = sorted(set(lines["classifier"]))
     figure = style.new_figure(style.WIDTH, 0.21 * len(metrics) + 1.15)
     widths = [1.6] * len(classifiers) + [1, 1]
@@ -82,25 +82,37 @@ def validation(lines: pd.DataFrame) -> Figure:
         axis.grid(visible=False, axis="y")
         for place in range(1, len(metrics)):
             axis.axhline(place - 0.5, color="0.9", linewidth=0.4, zorder=0)
-        if 0 < len(judged) < len(metrics):
-            axis.axhline(len(judged) - 0.5, color="0.3", linewidth=0.7)
+        for place in np.cumsum(groups)[:-1]:
+            axis.axhline(place - 0.5, color="0.3", linewidth=0.7)
         axis.tick_params(axis="y", length=0)
         sns.despine(ax=axis, left=True)
-    failed = set(lines.loc[lines["verdict"] == FAILS, "metric"])
-    axes[0].set_yticks(np.arange(len(metrics)), [metric_heading(name, lines, failed) for name in metrics])
+    axes[0].set_yticks(np.arange(len(metrics)), [metric_heading(name, lines) for name in metrics])
     axes[0].set_ylim(len(metrics) - 0.4, -0.6)
     for label, name in zip(axes[0].get_yticklabels(), metrics, strict=True):
-        if name not in judged:
+        if metrics.index(name) >= groups[0]:
             label.set(**style.APART)
-    _legends(figure, axes[-1])
+    drawn = [name for name in _LOOKS if name in lines and lines[name].notna().any()]
+    _legends(figure, axes[-1], drawn)
     note = (
-        "Places between a metric's worst and best mean, bars: 95% intervals. Effect: gain of oracle over random by its "
+        "Places between a metric's worst and best mean, bars: 95% intervals. Effect: gain of the best map over random "
+        "by its spread.\nAgreement: rank correlation with metrics that know the ground truth."
     )
-    note += "spread.\nAgreement: rank correlation with metrics that know the ground truth."
-    note += f" {UNPROVEN} fails to order them as it must." * bool(failed)
-    note += " In italics: not a test of where." if len(judged) < len(metrics) else ""
+    verdicts = set(lines["verdict"])
+    note += f" {REVERSED} prefers what is worse." * (REVERSES in verdicts)
+    note += f" {OPEN} not shown to prefer what is better." * (NOT_SHOWN in verdicts)
+    note += " In italics: orders the maps by construction, or not judged." * (len(metrics) > groups[0])
     style.add_note(figure, note)
     return figure
+
+
+def _groups(lines: pd.DataFrame) -> tuple[list[str], list[int]]:
+    """Sort the metrics: judged, right by construction, not judged; also return how many each are."""
+    about = lines.drop_duplicates("metric").set_index("metric")
+    kinds: list[list[str]] = [[], [], []]
+    for name in metric_order(lines):
+        unjudged = about.at[name, "verdict"] == NOT_JUDGED
+        kinds[2 if unjudged else 1 if about.at[name, "by_construction"] else 0].append(name)
+    return [name for kind in kinds for name in kind], [len(kind) for kind in kinds]
 
 
 def _draw_places(axis: Axes, panel: pd.DataFrame, metrics: Sequence[str]) -> None:
@@ -110,25 +122,28 @@ def _draw_places(axis: Axes, panel: pd.DataFrame, metrics: Sequence[str]) -> Non
             continue
         line = panel.loc[metric]
         sign = 1 if line["higher_is_better"] else -1
-        means = sign * line[list(_LOOKS)].astype(float)
+        drawn = [name for name in _LOOKS if name in line.index and not np.isnan(line[name])]
+        means = sign * line[drawn].astype(float)
         worst, reach = means.min(), means.max() - means.min()
         if not reach > 0:
             continue
-        faint = 0.45 if line["verdict"] == NOT_WHERE else 1.0
-        for index, (name, (colour, marker)) in enumerate(_LOOKS.items()):
-            height = row + 0.1 * (index - (len(_LOOKS) - 1) / 2)
+        faint = 0.45 if line["verdict"] == NOT_JUDGED or line["by_construction"] else 1.0
+        for index, name in enumerate(drawn):
+            colour, marker = _LOOKS[name]
+            height = row + 0.1 * (index - (len(drawn) - 1) / 2)
             ends = (sign * line[[f"{name}_low", f"{name}_high"]].astype(float) - worst) / reach
             axis.plot(ends.clip(-0.05, 1.05), [height] * 2, color=colour, linewidth=0.8, alpha=0.5 * faint, zorder=1)
             look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4.2 if marker == "*" else 3.2}
             axis.plot((means[name] - worst) / reach, height, alpha=faint, markeredgewidth=0.7, zorder=2, **look)
-        if line["verdict"] == FAILS:
-            axis.text(1.12, row, UNPROVEN, ha="right", va="center", color=style.VERMILION, weight="bold")
+        if line["verdict"] in (REVERSES, NOT_SHOWN):
+            mark = REVERSED if line["verdict"] == REVERSES else OPEN
+            axis.text(1.12, row, mark, ha="right", va="center", color=style.VERMILION, weight="bold")
 
 
-def _legends(figure: Figure, last: Axes) -> None:
+def _legends(figure: Figure, last: Axes, drawn: Sequence[str]) -> None:
     handles = [
         Line2D([], [], color=colour, marker=marker, markersize=3.6, linewidth=0, label=name)
-        for name, (colour, marker) in _LOOKS.items()
+        for name, (colour, marker) in ((name, _LOOKS[name]) for name in drawn)
     ]
     classifiers = last.get_legend_handles_labels()[0]
     common: dict[str, Any] = {"frameon": False, "handletextpad": 0.1, "columnspacing": 1.0}

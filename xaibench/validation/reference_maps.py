@@ -1,8 +1,8 @@
 """Reference maps: explanations whose order is known in advance, with which the metrics themselves are tested.
 
-They are made from the ground truth of synthetic clips, from the clips' energy or from nothing, never from the
-classifier. A metric that asks *where* the importance lies must put the oracle above random bins and above what
-is loud beside the ground truth, and degraded oracles between the oracle and random bins.
+They are made from the ground truth of clips, from the clips' energy or from nothing, never from the classifier. A
+metric that asks *where* the importance lies must put the oracle above random bins and above what is loud beside the
+ground truth, and degraded oracles between the oracle and random bins.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from xaibench.explaining import control_maps
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.sound.batch import Batch
+from xaibench.sound.dataset import Dataset
 
-# The clips on which they are scored: the classifiers' test fold of the set whose ground truth is exact.
-DATASET = "synth"
-FOLDS = (5,)
-# 0.25 s: the shifted oracle still covers 36% of the ground truth on average.
+# Of 5 s, 0.25 s: the shifted oracle still covers 36% of the ground truth of synth on average.
 SHIFT = 0.05
+# Bins that much softer than the loudest one are a clip's noise floor, and none of its sounds.
+FLOOR_DECIBEL = 60.0
 
 
 class ReferenceMap(Explainer):
@@ -107,16 +107,32 @@ class Inverted(ReferenceMap):
         return batch.x * ~batch.ground_truth
 
 
+class Swapped(ReferenceMap):
+    title = "Swapped"
+    description = "the other sound of the clip, its loudest bins first; zero on the ground truth"
+    requires = frozenset({"ground_truth"})
+    parameters = {"floor_decibel": FLOOR_DECIBEL}
+
+    def weigh(self, batch: Batch) -> Tensor:
+        assert batch.ground_truth is not None
+        magnitude = torch.expm1(batch.x)
+        floor = 10 ** (-FLOOR_DECIBEL / 20) * magnitude.amax(dim=(1, 2), keepdim=True)
+        return batch.x * (~batch.ground_truth & (magnitude > floor))
+
+
 REFERENCE_MAPS: dict[str, type[ReferenceMap]] = {
-    kind.__name__.lower(): kind for kind in (Oracle, Half, Shifted, Energy, Uniform, Random, Inverted)
+    kind.__name__.lower(): kind for kind in (Oracle, Half, Shifted, Energy, Uniform, Random, Inverted, Swapped)
 }
-# What must score better than what: the ends, which a metric must tell apart, then the degraded maps between them.
-ENDS = (("oracle", "random"), ("oracle", "inverted"))
-DEGRADED = ("half", "shifted")
-BETWEEN = tuple(pair for name in DEGRADED for pair in (("oracle", name), (name, "random")))
-ORDER = ENDS + BETWEEN
+BEST = "oracle"  # the best of them
+_OF_ONE_SOUND = frozenset({"shifted", "inverted"})
+_OF_TWO_SOUNDS = frozenset({"swapped"})
 
 
-def reference_maps() -> dict[str, Explainer]:
-    """Make all reference maps, by name and in the order of REFERENCE_MAPS."""
-    return {name: kind() for name, kind in REFERENCE_MAPS.items()}
+def reference_maps(dataset: Dataset) -> dict[str, Explainer]:
+    """Make the reference maps that make sense on a dataset, by name and in the order of REFERENCE_MAPS.
+
+    Where the rest of a clip is another sound, the map of that sound takes the place of the shifted oracle, and of the
+    inverted one, from which it differs in inaudible bins only.
+    """
+    without = _OF_ONE_SOUND if dataset.has_two_sounds else _OF_TWO_SOUNDS
+    return {name: kind() for name, kind in REFERENCE_MAPS.items() if name not in without}

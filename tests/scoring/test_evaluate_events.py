@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ def test_annotations_score_as_known_events_do_and_may_not_change(tmp_path: Path)
     write_events(few, file)
     lines = [line for line in file.read_text().splitlines() if not line.startswith(lost)]
     file.write_text("\n".join(lines) + "\n")
-    wanted = {"methods": "energy", "metrics": ["event_auc", "event_iou_20"], "limit": 3, "progress": False}
+    wanted: dict[str, Any] = {"methods": "energy", "metrics": ["event_auc", "event_iou_20"], "limit": 3, "progress": False}
     known = xb.evaluate("cnn-micro", "synth", **wanted).rows
     annotated = xb.evaluate("cnn-micro", xb.dataset("synth", events=file), out=tmp_path / "run", **wanted).rows
     there = annotated["clip"] != lost
@@ -38,7 +39,7 @@ def test_events_of_the_middle_of_a_long_clip_are_where_it_is_heard(tmp_path: Pat
     sound[32_000:48_000] *= 10
     classes = xb.classifier("cnn-micro", dataset="synth").classes
     data = xb.clips([sound], 16_000, [classes[0]], events=[[(2.0, 3.0, name) for name in classes]])
-    wanted = {"methods": "energy", "metrics": ["event_auc"], "progress": False}
+    wanted: dict[str, Any] = {"methods": "energy", "metrics": ["event_auc"], "progress": False}
     middle = xb.evaluate("synth/cnn-micro", data, long="center", **wanted).rows
     assert middle["value"].tolist() == [1.0]
     beginning = xb.evaluate("synth/cnn-micro", data, **wanted).rows

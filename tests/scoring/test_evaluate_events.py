@@ -20,7 +20,12 @@ def test_annotations_score_as_known_events_do_and_may_not_change(tmp_path: Path)
     write_events(few, file)
     lines = [line for line in file.read_text().splitlines() if not line.startswith(lost)]
     file.write_text("\n".join(lines) + "\n")
-    wanted: dict[str, Any] = {"methods": "energy", "metrics": ["event_auc", "event_iou_20"], "limit": 3, "progress": False}
+    wanted: dict[str, Any] = {
+        "methods": "energy",
+        "metrics": ["event_auc", "event_iou_20"],
+        "limit": 3,
+        "progress": False,
+    }
     known = xb.evaluate("cnn-micro", "synth", **wanted).rows
     annotated = xb.evaluate("cnn-micro", xb.dataset("synth", events=file), out=tmp_path / "run", **wanted).rows
     there = annotated["clip"] != lost

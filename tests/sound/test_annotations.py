@@ -11,7 +11,7 @@ import soundfile
 import xaibench as xb
 from tests.support import small_folder
 from xaibench.errors import DataError
-from xaibench.sound.annotations import described
+from xaibench.sound.annotations import counted
 from xaibench.sound.events import write_events
 from xaibench.sound.synth import Synth, stems
 
@@ -61,7 +61,7 @@ def test_label_tracks_beside_the_clips_are_the_same_as_a_table(tmp_path: Path) -
         assert events["pig/two.wav"] == (xb.SoundEvent(0.0, 1.0, "wind"), xb.SoundEvent(1.75, 2.03, "oink"))
         assert events["pig/5.wav"] == ()
         assert (
-            described(one, one.clips)
+            counted(one, one.clips)
             == "4 events in 2 of 5 clips; 4 of them are of no class of folder (bark, oink, wind)"
         )
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from xaibench import registry
 from xaibench.errors import DataError
-from xaibench.sound import annotations, audio, reading
-from xaibench.sound.annotations import Annotated
+from xaibench.sound import audio, reading
+from xaibench.sound.annotations import Annotated, require_within
 from xaibench.sound.dataset import Clip, Dataset, SoundEvent
 from xaibench.sound.findings import Finding
 from xaibench.sound.reading import Decoded
@@ -204,7 +204,7 @@ class Clips(Dataset):
     def _checked(self, clip_id: str, events: Sequence[tuple[float, float, str]]) -> tuple[SoundEvent, ...]:
         found = tuple(sorted(SoundEvent(float(start), float(end), str(label)) for start, end, label in events))
         for event in found:
-            annotations.require_within(event, self._sounds[clip_id].seconds, clip_id, clip_id)
+            require_within(event, self._sounds[clip_id].seconds, clip_id, clip_id)
         return found
 
     def _place(self, label: int | str, named: bool) -> int:

@@ -205,7 +205,7 @@ def carry_out(
     from xaibench.classifiers.forward import automatic_batch_size
     from xaibench.explaining.cache import ExplanationCache
     from xaibench.scoring.config import RunConfig
-    from xaibench.sound import annotations
+    from xaibench.sound.annotations import counted
     from xaibench.sound.readable import readable
     from xaibench.sound.subset import described, sample
     from xaibench.storage.user_folders import cache_folder
@@ -226,7 +226,7 @@ def carry_out(
         heard = readable(source, taken, strict)
     options.say_odd_sound(heard.sentences)
     if events is not None:
-        _say(f"annotated are {annotations.described(source, heard.clips)}")
+        _say(f"annotated are {counted(source, heard.clips)}")
     config = RunConfig(
         dataset=source,
         clips=heard.clips,

@@ -94,7 +94,7 @@ def require_within(event: SoundEvent, lasts: float, clip: str, place: str) -> No
         )
 
 
-def described(dataset: Dataset, clips: Sequence[Clip]) -> str:
+def counted(dataset: Dataset, clips: Sequence[Clip]) -> str:
     """Say in a line how many events the clips have, and how many of these are of no class of the dataset."""
     events = [dataset.events(clip) for clip in clips]
     count = sum(map(len, events))

@@ -41,6 +41,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
+COLLECTED = pytest.StashKey[tuple[int, list[str]]]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Remember how many tests there are, and what collecting them has imported."""
+    session.config.stash[COLLECTED] = len(session.items), sorted(sys.modules)
+
+
+@pytest.fixture
+def collected(pytestconfig: pytest.Config) -> tuple[int, list[str]]:
+    """The number of tests of this session, and the modules that were imported before the first of them ran."""
+    return pytestconfig.stash[COLLECTED]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache_and_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests never touch the user's cache and data."""

@@ -21,14 +21,21 @@ sys.exit(pytest.main(["--collect-only", "-qq", "-p", "no:cacheprovider", "-p", "
 """
 
 
-def test_collecting_the_suite_loads_no_leaf() -> None:
+def collect() -> tuple[int, list[str]]:
+    """Collect the whole suite in a process: how many tests there are, and the modules that are imported then."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     command = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, cwd=REPOSITORY, env=variables, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("COLLECTED")]
     _, count, *modules = line.split()
-    assert int(count) > 2000
+    return int(count), modules
+
+
+def test_collecting_the_suite_loads_no_leaf(collected: tuple[int, list[str]]) -> None:
+    # Where only a part of the suite runs, the whole of it is collected for this.
+    count, modules = collected if collected[0] > 2000 else collect()
+    assert count > 2000
     assert "xaibench.registry" in modules
     assert [name for name in modules if name.startswith(LEAVES)] == []
 

@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 
 from tests.support.import_graph import REPOSITORY
@@ -22,6 +23,10 @@ def declared(lines: list[str]) -> set[str]:
     return {normal(re.match(r"[\w.-]+", line)[0]) for line in lines}  # type: ignore[index]
 
 
+# Reads the records of everything that is installed.
+distributions = cache(packages_distributions)
+
+
 def imported(*folders: str) -> set[str]:
     """Distributions whose modules the files of some folders import."""
     top: set[str] = set()
@@ -31,7 +36,7 @@ def imported(*folders: str) -> set[str]:
                 top |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 top.add(str(node.module).partition(".")[0])
-    origins = packages_distributions()
+    origins = distributions()
     return {normal(origins[name][0]) for name in top - OWN - sys.stdlib_module_names}
 
 

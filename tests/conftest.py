@@ -114,13 +114,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def loaded(weights: Path) -> LoadedClassifier:
-    """The CNN under explanation."""
-    from xaibench.classifiers import checkpoint
-    from xaibench.classifiers.loaded import LoadedClassifier
+def loaded() -> LoadedClassifier:
+    """A small CNN under explanation."""
+    from tests.support.quick import quick_cnn
 
-    classifier, card = checkpoint.load(weights)
-    return LoadedClassifier("cnn", classifier, card.weights_sha256)
+    return quick_cnn()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from tests.support.few_clips import link_few
+from tests.support.few_passes import let_all_ask_rarely
 from xaibench import cli, registry
 from xaibench.classifiers import references
 from xaibench.storage import hub
@@ -108,6 +109,8 @@ class Reader:
                         f"-seed{seed}" * bool(seed)
                     )
                     words += ["--out", f"results/runs/{name}"]
+            if "all" in methods:
+                words += ["--metric", "faithfulness"]  # others are scored by the commands that name a method
         if words[0] == "validate":
             words += ["--limit", "2"]
         if words[0] == "train":
@@ -176,17 +179,10 @@ def reader(
     return Reader(tmp_path, link_few(esc50_folder, tmp_path_factory.mktemp("data") / "few"), monkeypatch)
 
 
-@pytest.fixture
-def ask_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Explain by few forward passes where their number is a parameter."""
-    for name in registry.names("methods"):
-        method = registry.load("methods", name)
-        if method.forwards_parameter is not None:
-            monkeypatch.setitem(method.parameters, method.forwards_parameter, 6)
-
-
-@pytest.mark.usefixtures("ask_rarely")
-def test_every_command_of_the_readme_works(reader: Reader, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_of_the_readme_works(
+    reader: Reader, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_all_ask_rarely(monkeypatch)
     found = list(commands(README.read_text()))
     assert any(command.startswith("make demo") for command in found)
     assert any(command.startswith("xaibench run") for command in found)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import Command, assert_refused
+from tests.support.few_passes import let_all_ask_rarely
 from xaibench import registry
 from xaibench.results import store
 
@@ -125,7 +126,9 @@ def test_tracebacks_are_in_the_log_and_shown_on_demand(
 
 
 @pytest.mark.usefixtures("plugin")
-def test_a_plugin_costs_itself_alone_whatever_it_does(xaibench: Command, weights: Path, tmp_path: Path) -> None:
+def test_a_plugin_costs_itself_alone_whatever_it_does(
+    xaibench: Command, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = ("run", "-c", weights, "--limit", 1, "--metric", "sparseness", "--device", "cpu", "--out", "in/made")
     named = ("energy", "leaves-later", "stranger", "../../escaped")
     done = xaibench(*run, *(part for name in named for part in ("-m", name)))
@@ -134,6 +137,7 @@ def test_a_plugin_costs_itself_alone_whatever_it_does(xaibench: Command, weights
     assert "(is no Explainer but a Stranger; derive its class" in refusals
     assert "left out: ../../escaped on" in refusals
     assert "1 of 2 pairs failed (see above); everything else is saved" in refusals
+    let_all_ask_rarely(monkeypatch)
     done = xaibench(*run, "-m", "all")
     assert done.code == 2, "some failed"
     said = " ".join(done.err.split())

@@ -21,7 +21,7 @@ from xaibench.sound.cells import cell_index
 from xaibench.sound.synth import Synth
 from xaibench.testing import toy_batch, toy_classifier
 
-CLIPS = 16
+CLIPS = 8
 OF_MASKS = {
     *("average_drop", "average_gain", "average_increase", "deletion_auc", "energy_removed", "faithfulness"),
     *("faithfulness_equal_energy", "faithfulness_kept", "fidelity_in", "insertion_auc", "mask_inconsistency", "si_sdr"),
@@ -41,8 +41,10 @@ def explained(name: str, batch: Batch) -> Tensor:
 @pytest.mark.parametrize("name", [name for dataset, name in references.shipped() if dataset == "synth"])
 def test_the_oracle_beats_random(name: str, synth: Synth, tmp_path: Path) -> None:
     classifier, card = checkpoint.resolve(name, "synth")
-    every = {metric: registry.load("metrics", metric) for metric in registry.names("metrics")}
-    metrics = ["faithfulness", *(metric for metric, kind in every.items() if kind.needs_ground_truth)]
+    metrics = ["faithfulness"]
+    if name == "cnn-micro":  # whose map it is decides nothing where maps are compared with the ground truth
+        every = {metric: registry.load("metrics", metric) for metric in registry.names("metrics")}
+        metrics += [metric for metric, kind in every.items() if kind.needs_ground_truth]
     loaded = LoadedClassifier(name, classifier, card.weights_sha256)
     run(config_of(synth, ["oracle", "random"], metrics, CLIPS), loaded, tmp_path)
     means = at_primary_area(store.read_rows(tmp_path)).groupby(["metric", "method"])["value"].mean().unstack()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -14,20 +15,28 @@ from xaibench.explaining.bound import BoundExplainer
 from xaibench.results.areas import AREAS
 from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.scoring.metric import Metric
+from xaibench.sound.events import SEGMENTS_PER_SECOND
 from xaibench.testing import toy_batch, toy_classifier
 from xaibench.testing.toys import CLASSES
 
 NAMES = registry.names("metrics")
-CLIPS = 3
+CLIPS, SEGMENTS = 3, 12
+
+
+@cache
+def made() -> tuple[Clean, Tensor, BoundExplainer]:
+    """Saliency of toy clips by a toy classifier."""
+    batch, forwarder = toy_batch(CLIPS, seconds=SEGMENTS / SEGMENTS_PER_SECOND), Forwarder(toy_classifier(), 16)
+    clean = Clean(batch, forwarder.logits(batch.x), forwarder.logits(torch.zeros_like(batch.x[:1]))[0])
+    clean = replace(clean, events=torch.ones(CLIPS, 1, SEGMENTS, dtype=torch.bool).tril().expand(-1, len(CLASSES), -1))
+    explainer = BoundExplainer(registry.create("methods", "saliency"), forwarder)
+    return clean, explainer.explain(batch, clean.target).map, explainer
 
 
 def fresh() -> ScoringContext:
-    """Saliency of toy clips by a toy classifier, nothing asked yet."""
-    batch, forwarder = toy_batch(CLIPS), Forwarder(toy_classifier(), 16)
-    clean = Clean(batch, forwarder.logits(batch.x), forwarder.logits(torch.zeros_like(batch.x[:1]))[0])
-    clean = replace(clean, events=torch.ones(CLIPS, 1, 50, dtype=torch.bool).tril().expand(-1, len(CLASSES), -1))
-    explainer = BoundExplainer(registry.create("methods", "saliency"), forwarder)
-    return ScoringContext(clean, explainer.explain(batch, clean.target).map, explainer)
+    """The same again, nothing asked yet."""
+    clean, attribution, explainer = made()
+    return ScoringContext(replace(clean), attribution, explainer)
 
 
 def values(metric: Metric, context: ScoringContext) -> list[Tensor]:

@@ -31,9 +31,9 @@ from xaibench.sound.batch import Batch
 from xaibench.sound.synth import Synth
 
 
-@pytest.fixture
-def comparison(tmp_path: Path) -> pd.DataFrame:
-    return five_methods(tmp_path / "run")
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    return five_methods(tmp_path_factory.mktemp("five") / "run")
 
 
 def test_methods_that_a_control_beats_are_marked_but_not_for_losing_to_the_oracle(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from xaibench.results.parts import MetricFacts
 from xaibench.results.store import RunFolder
 
 
-@pytest.fixture
-def comparison(tmp_path: Path) -> pd.DataFrame:
-    return five_methods(tmp_path / "run")
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    return five_methods(tmp_path_factory.mktemp("five") / "run")
 
 
 def test_one_line_per_cell_with_the_declared_columns(comparison: pd.DataFrame) -> None:

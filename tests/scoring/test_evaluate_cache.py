@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 import pandas as pd
 from torch import Tensor
 
+from tests.support.quick import quick_cnn
 from xaibench import registry
-from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
 from xaibench.explaining.cache import ExplanationCache
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.results import store
 from xaibench.results.store import Manifest, RunFolder
-from xaibench.scoring.evaluate import LoadedClassifier, RunConfig, evaluate
+from xaibench.scoring.evaluate import RunConfig, evaluate
 from xaibench.scoring.protocol import STANDARD
 from xaibench.sound.batch import Batch
 from xaibench.sound.synth import Synth
@@ -48,9 +48,8 @@ class OtherParameters(Slow):
 def run(
     folder: Path, method: Explainer, metric: str, cache: ExplanationCache | None, seed: int = 0, warmth: float = 1
 ) -> pd.DataFrame:
-    source = Synth()
-    classifier, card = checkpoint.resolve("cnn-micro", "synth")
-    classifier.temperature /= warmth
+    source, loaded = Synth(), quick_cnn()
+    loaded.classifier.temperature /= warmth
     metrics = {metric: registry.create("metrics", metric)}
     config = RunConfig(
         dataset=source,
@@ -73,7 +72,7 @@ def run(
             protocol=STANDARD.id,
         ),
     )
-    evaluate(config, LoadedClassifier("cnn", classifier, card.weights_sha256), run_folder, lambda event: None)
+    evaluate(config, loaded, run_folder, lambda event: None)
     return store.read_rows(folder)
 
 

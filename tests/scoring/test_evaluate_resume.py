@@ -137,8 +137,8 @@ cli.main()
 
 def test_a_killed_run_goes_on_to_the_same_bytes(xaibench: Command, tmp_path: Path, weights: Path) -> None:
     """A kill in the middle of writing, then the same command: every part as in an undisturbed run."""
-    command = ["run", "-m", "energy", "-m", "saliency", "-c", str(weights), "--limit", "36"]
-    command += ["--metric", "faithfulness", "--device", "cpu", "--out"]
+    command = ["run", "-m", "energy", "-m", "saliency", "-c", str(weights), "--limit", "33"]
+    command += ["--metric", "sparseness", "--device", "cpu", "--out"]
 
     def parts(out: str) -> dict[str, bytes]:
         root = tmp_path / out

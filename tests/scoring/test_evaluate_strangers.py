@@ -107,7 +107,7 @@ class Unprintable(_Method):
     ("method", "reason"),
     [
         (Raises(), "KeyError: 'no such thing\\nand more'"),
-        (WrongShape(), "the map has shape (1, 257, 431), expected (1, 513, 431) (batch, freq, time)"),
+        (WrongShape(), "the map has shape (1, 257, 108), expected (1, 513, 108) (batch, freq, time)"),
         (Nothing(), "explain() returned NoneType, expected an Explanation"),
         (Integers(), "the map is torch.int64, expected a floating-point tensor"),
         (Unserialisable(), "TypeError: Object of type Tensor is not JSON serializable"),

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from tests.support.evaluating import config_of, run, values
+from tests.support.quick import quick_cnn
 from xaibench import registry
-from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
 from xaibench.explaining.cache import ExplanationCache
 from xaibench.explaining.explainer import Explainer
@@ -104,10 +104,9 @@ MEDDLING: dict[str, tuple[Act, str]] = {
 
 
 @pytest.fixture
-def fresh(weights: Path) -> LoadedClassifier:
+def fresh() -> LoadedClassifier:
     """A classifier that no other test sees."""
-    classifier, card = checkpoint.load(weights)
-    return LoadedClassifier("cnn", classifier, card.weights_sha256)
+    return quick_cnn()
 
 
 def scored(methods: dict[str, Explainer], synth: Synth, loaded: LoadedClassifier, folder: Path) -> pd.Series:
@@ -118,12 +117,10 @@ def scored(methods: dict[str, Explainer], synth: Synth, loaded: LoadedClassifier
 
 
 @pytest.fixture(scope="module")
-def alone(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.Series:
+def alone(tmp_path_factory: pytest.TempPathFactory) -> pd.Series:
     """The scores of saliency without any plugin beside it."""
-    classifier, card = checkpoint.load(weights)
-    loaded = LoadedClassifier("cnn", classifier, card.weights_sha256)
     methods = {"zz-later": registry.create("methods", "saliency")}
-    return scored(methods, Synth(), loaded, tmp_path_factory.mktemp("alone"))
+    return scored(methods, Synth(), quick_cnn(), tmp_path_factory.mktemp("alone"))
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["", "and raises"])

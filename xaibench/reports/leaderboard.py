@@ -254,12 +254,12 @@ def _cells(lines: pd.DataFrame, order: list[tuple[str, str]], whole: pd.Series) 
     best = set(ranked["method"][ranked["rank"] == ranked["rank"].min()])
     tied = {method for names in ranked.loc[ranked["method"].isin(best), "tied_with"] for method in names.split(";")}
     cells = []
-    by_row = lines.set_index(_ROW).sort_index()
+    by_row = dict(zip(_rows_of(lines), lines.to_dict("records"), strict=True))
     for row in order:
-        if row not in by_row.index:
+        if row not in by_row:
             cells.append(Cell(""))
             continue
-        line = by_row.loc[[row]].iloc[0]
+        line = by_row[row]
         text = MISSING if np.isnan(line["mean"]) else f"{line['mean']:.{decimals}f}"
         width = (line["high"] - line["low"]) / 2
         tail = "" if np.isnan(width) else f" ±{width:.{decimals}f}"

@@ -19,10 +19,13 @@ from xaibench.results.areas import AREAS
 from xaibench.scoring.context import Clean, Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores
 from xaibench.sound.batch import Batch
+from xaibench.sound.events import SEGMENTS_PER_SECOND
 from xaibench.sound.randomness import seeded
 from xaibench.testing.common import TOLERANCE, check_words, require, reversed_batch
 from xaibench.testing.toys import CLASSES, toy_batch, toy_classifier
 from xaibench.testing.unchanged import unchanged
+
+SEGMENTS = 6  # of a clip: no promise depends on its length, and what the check takes does
 
 
 def check_metric(metric: Metric | type[Metric]) -> None:
@@ -43,7 +46,7 @@ def check_metric(metric: Metric | type[Metric]) -> None:
     for one in scorer.perturbations(AREAS):
         require(isinstance(one, Perturbation), f"perturbations() holds {one!r}, which is no Perturbation")
 
-    batch = toy_batch(heard="standard" in scorer.protocols)
+    batch = toy_batch(heard="standard" in scorer.protocols, seconds=SEGMENTS / SEGMENTS_PER_SECOND)
     if not scorer.needs_ground_truth and not scorer.needs_events:
         batch = replace(batch, ground_truth=None)  # a metric that reads it must say so
     classifier = toy_classifier()
@@ -74,7 +77,7 @@ def _check_same_values(
 
 def _check_odd_input(metric: Metric, classifier: Classifier, batch: Batch, draws: Tensor) -> None:
     one_bin = torch.zeros_like(draws)
-    one_bin[:, 100, 100] = 1.0
+    one_bin[:, 100, 25] = 1.0
     odd_maps = {
         "an all-zero map": torch.zeros_like(draws),
         "a constant map": torch.ones_like(draws),
@@ -131,9 +134,9 @@ def _context(classifier: Classifier, batch: Batch, importance: Tensor, batch_siz
 
 
 def _events(ground_truth: Tensor, classes: int) -> Tensor:
-    """Tell in which of fifty segments each of the classes has ground truth, bool (batch, classes, 50)."""
+    """Tell in which segments each of the classes has ground truth, bool (batch, classes, segments)."""
     frames = ground_truth.any(dim=1).double()
-    return (nn.functional.adaptive_avg_pool1d(frames, 50) > 0.5)[:, None].repeat(1, classes, 1)
+    return (nn.functional.adaptive_avg_pool1d(frames, SEGMENTS) > 0.5)[:, None].repeat(1, classes, 1)
 
 
 def _score(metric: Metric, context: _Listening, situation: str) -> list[Scores]:

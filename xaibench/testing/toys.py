@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from xaibench.classifiers.base import COSINE_SCALE, Classifier, PictureClassifier
 from xaibench.classifiers.checkpoint import freeze
 from xaibench.classifiers.cnn import CnnClassifier
-from xaibench.classifiers.front_end import MelResize
+from xaibench.classifiers.front_end import LinearResize, MelResize
 from xaibench.errors import UnsupportedPairError
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
@@ -51,18 +51,19 @@ def settled(classifier: Classifier, waveform: Tensor | None) -> Classifier:
     return classifier
 
 
-def toy_batch(count: int = 3, seed: int = 0, heard: bool = True) -> Batch:
+def toy_batch(count: int = 3, seed: int = 0, heard: bool = True, seconds: float = 5.0) -> Batch:
     """Clips with one tone burst each over noise, and the bins where the burst is louder as ground truth.
 
     Args:
         count: how many clips.
         seed: of the batch.
         heard: whether the classifier hears them, as in the protocol `standard`; else it is fed their pictures.
+        seconds: length of each clip.
     """
     generator = torch.Generator().manual_seed(0)
     pitch, onset = torch.rand(2, count, 1, generator=generator)
-    time = torch.arange(audio.CLIP_SAMPLES) / audio.SAMPLE_RATE
-    during = (time > 3 * onset) & (time < 3 * onset + 1.5)
+    time = torch.arange(round(seconds * audio.SAMPLE_RATE)) / audio.SAMPLE_RATE
+    during = (time > 0.6 * seconds * onset) & (time < 0.6 * seconds * onset + 0.3 * seconds)
     event = 0.5 * during * torch.sin(2 * math.pi * 300 * 2 ** (4 * pitch) * time)
     background = 0.02 * torch.randn(event.shape, generator=generator)
     ground_truth = audio.stft(event).abs() > audio.stft(background).abs()
@@ -74,7 +75,7 @@ def toy_batch(count: int = 3, seed: int = 0, heard: bool = True) -> Batch:
 
 
 def _toy_cnn() -> PictureClassifier:
-    classifier = CnnClassifier("toy-cnn", CLASSES, MelResize(_IMAGE), (8, 16))
+    classifier = CnnClassifier("toy-cnn", CLASSES, LinearResize(_IMAGE), (8, 16))
     classifier.temperature = COSINE_SCALE  # an untrained linear head hardly tells sounds apart
     return classifier
 

@@ -189,7 +189,9 @@ def test_every_command_of_the_readme_works(
     problems = []
     for command in found:
         capsys.readouterr()
-        problem = reader.follow(command)
+        import os,time
+        a=sum(os.times()[:4]); problem = reader.follow(command)
+        open("/root/rdcost","a").write(f"{sum(os.times()[:4])-a:.1f} {command}\n")
         if problem is not None:
             said = capsys.readouterr().err.strip()
             problems.append(f"{command}\n    {problem}\n    {said}")

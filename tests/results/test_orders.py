@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.made_up_runs import CLIPS, FF, noise, write_run
+from tests.support.made_up_runs import CLIPS, FF, Scores, noise, write_run
 from xaibench.errors import ResultsError
 from xaibench.results.orders import Condition, Orders, changes, tau
 
@@ -17,13 +17,13 @@ ENERGY = ("faithfulness_equal_energy", None)
 @pytest.fixture
 def orders(tmp_path: Path) -> Orders:
     """Sound turns the order of two methods round, and at equal energy a third is no longer told from random."""
-    fed = {
+    fed: dict[str, Scores] = {
         "one": {FF: noise(1, 0.8)},
         "two": {FF: noise(2, 0.4)},
         "three": {FF: noise(3, 0.6)},
         "random": {FF: noise(4)},
     }
-    heard = {
+    heard: dict[str, Scores] = {
         "one": {FF: noise(1, 0.4), ENERGY: noise(1, 0.4)},
         "two": {FF: noise(2, 0.8), ENERGY: noise(2, 0.8)},
         "three": {FF: noise(3, 0.6), ENERGY: noise(5)},
@@ -45,30 +45,32 @@ def test_lines_are_means_of_what_all_conditions_have(orders: Orders) -> None:
     lines = orders.lines()
     assert set(lines["method"]) == {"one", "two", "three", "random"}
     by = lines.set_index(["condition", "method"])
-    assert by.loc[("pictures", "one"), "mean"] == pytest.approx(noise(1, 0.8).mean())
-    assert by.loc[("sound", "one"), "mean"] == pytest.approx(noise(1, 0.4).mean())
-    assert list(by.loc["pictures"].sort_values("rank").index)[:3] == ["one", "three", "two"]
-    assert list(by.loc["sound"].sort_values("rank").index)[:3] == ["two", "three", "one"]
+    means = by["mean"].to_dict()
+    assert means["pictures", "one"] == pytest.approx(noise(1, 0.8).mean())
+    assert means["sound", "one"] == pytest.approx(noise(1, 0.4).mean())
+    ranks = by["rank"].to_dict()
+    assert [ranks["pictures", name] for name in ("one", "three", "two")] == [1, 2, 3]
+    assert [ranks["sound", name] for name in ("two", "three", "one")] == [1, 2, 3]
     assert (by["n"] == CLIPS).all()
     assert ((by["low"] <= by["mean"]) & (by["mean"] <= by["high"])).all()
-    better = by["better_than_random"]
-    assert better[("energy", "one")]
-    assert not better[("energy", "three")]
-    assert not better[("sound", "random")]
+    better = by["better_than_random"].to_dict()
+    assert better["energy", "one"]
+    assert not better["energy", "three"]
+    assert not better["sound", "random"]
 
 
 def test_changes_are_told_by_both_tests(orders: Orders) -> None:
     pairs = orders.pairs()
     reversed_ = changes(pairs, "pictures", "sound")
-    told = {(line["first"], line["second"]): line["verdict"] for _, line in reversed_.iterrows()}
+    told = dict(zip(zip(reversed_["first"], reversed_["second"], strict=True), reversed_["verdict"], strict=True))
     assert told == {("one", "two"): "reversed", ("one", "three"): "reversed", ("three", "two"): "reversed"}
-    first = reversed_.set_index(["first", "second"]).loc[("one", "two")]
+    (first,) = reversed_[(reversed_["first"] == "one") & (reversed_["second"] == "two")].to_dict("records")
     assert first["difference_before"] == pytest.approx((noise(1, 0.8) - noise(2, 0.4)).mean())
     assert first["difference_after"] == pytest.approx((noise(1, 0.4) - noise(2, 0.8)).mean())
     assert first["low_before"] < first["difference_before"] < first["high_before"]
     assert first["low_after"] < first["difference_after"] < first["high_after"]
-    at_energy = changes(pairs, "sound", "energy").set_index(["first", "second"])["verdict"]
-    assert at_energy[("three", "random")] == "tied now"
+    at_energy = changes(pairs, "sound", "energy").set_index(["first", "second"])["verdict"].to_dict()
+    assert at_energy["three", "random"] == "tied now"
 
 
 def test_tau_is_kendalls(orders: Orders) -> None:
@@ -78,8 +80,8 @@ def test_tau_is_kendalls(orders: Orders) -> None:
 
 
 def test_a_suffix_chooses_methods_with_settings(tmp_path: Path) -> None:
-    scores = {FF: np.full(CLIPS, 0.1)}
-    methods = {
+    scores: Scores = {FF: np.full(CLIPS, 0.1)}
+    methods: dict[str, Scores] = {
         "one": scores,
         "one:path=direct": {FF: np.full(CLIPS, 0.9)},
         "two:steps=4": scores,

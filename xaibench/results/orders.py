@@ -109,7 +109,9 @@ class Orders:
 
     def of(self, condition: str, classifier: str) -> pd.DataFrame:
         """Give the scores (methods, clips) of a classifier under a condition."""
-        return self.values.loc[condition].loc[classifier]
+        conditions, classifiers = (self.values.index.get_level_values(level) for level in ("condition", "classifier"))
+        chosen = self.values[(conditions == condition) & (classifiers == classifier)]
+        return chosen.droplevel(["condition", "classifier"])
 
 
 def changes(pairs: pd.DataFrame, before: str, after: str) -> pd.DataFrame:

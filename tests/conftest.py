@@ -114,8 +114,18 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def trained(weights: Path) -> LoadedClassifier:
+    """The shipped CNN under explanation: for tests of values, which `loaded` is too small for."""
+    from xaibench.classifiers import checkpoint
+    from xaibench.classifiers.loaded import LoadedClassifier
+
+    classifier, card = checkpoint.load(weights)
+    return LoadedClassifier("cnn", classifier, card.weights_sha256)
+
+
+@pytest.fixture(scope="session")
 def loaded() -> LoadedClassifier:
-    """A small CNN under explanation."""
+    """A small CNN under explanation, with which scoring is quick."""
     from tests.support.quick import quick_cnn
 
     return quick_cnn()

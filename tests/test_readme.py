@@ -182,16 +182,14 @@ def reader(
 def test_every_command_of_the_readme_works(
     reader: Reader, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    let_all_ask_rarely(monkeypatch)
+    let_all_ask_rarely(monkeypatch, reader.folder.parent / "kept")
     found = list(commands(README.read_text()))
     assert any(command.startswith("make demo") for command in found)
     assert any(command.startswith("xaibench run") for command in found)
     problems = []
     for command in found:
         capsys.readouterr()
-        import os,time
-        a=sum(os.times()[:4]); problem = reader.follow(command)
-        open("/root/rdcost","a").write(f"{sum(os.times()[:4])-a:.1f} {command}\n")
+        problem = reader.follow(command)
         if problem is not None:
             said = capsys.readouterr().err.strip()
             problems.append(f"{command}\n    {problem}\n    {said}")

@@ -59,15 +59,15 @@ def test_a_wrapped_network_agrees_with_itself_on_every_clip() -> None:
     assert found.levels[0].p == pytest.approx(float(softer.mean()), abs=1e-5)
 
 
-def test_accuracy_is_by_name(synth: Synth, loaded: LoadedClassifier) -> None:
-    right = loaded.classifier.check(synth, limit=8)
+def test_accuracy_is_by_name(synth: Synth, trained: LoadedClassifier) -> None:
+    right = trained.classifier.check(synth, limit=8)
     assert right.labelled == 8 and right.accuracy is not None and right.accuracy > 0.7 and right.reordered is None
-    own = loaded.classifier.classes
-    loaded.classifier.classes = tuple(f"other {name}" for name in own)
+    own = trained.classifier.classes
+    trained.classifier.classes = tuple(f"other {name}" for name in own)
     try:
-        strange = loaded.classifier.check(synth, limit=2)
+        strange = trained.classifier.check(synth, limit=2)
     finally:
-        loaded.classifier.classes = own
+        trained.classifier.classes = own
     assert strange.accuracy is None and any("none of the clips has a label" in words for words in strange.warnings)
 
 

@@ -40,7 +40,7 @@ def test_run_prints_a_table_and_a_second_run_scores_nothing(
     assert second.out == first.out
     assert {path: path.stat().st_mtime_ns for path in made.rglob("*") if path.is_file()} == before
     # A method that cannot run beside one that can is a note, not an error.
-    let_all_ask_rarely(monkeypatch)
+    let_all_ask_rarely(monkeypatch, tmp_path)
     third = xaibench("run", "-m", "all", "-c", weights, "--limit", 1, "--metric", "sparseness", "--folds", "4,5")
     assert third.code == 0
     for name in ("focalnet", "vit-attention", "vit-rollout"):

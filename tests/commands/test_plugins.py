@@ -137,7 +137,7 @@ def test_a_plugin_costs_itself_alone_whatever_it_does(
     assert "(is no Explainer but a Stranger; derive its class" in refusals
     assert "left out: ../../escaped on" in refusals
     assert "1 of 2 pairs failed (see above); everything else is saved" in refusals
-    let_all_ask_rarely(monkeypatch)
+    let_all_ask_rarely(monkeypatch, tmp_path)
     done = xaibench(*run, "-m", "all")
     assert done.code == 2, "some failed"
     said = " ".join(done.err.split())

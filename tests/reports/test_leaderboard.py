@@ -231,10 +231,10 @@ class Loudness(Explainer):
         return Explanation(batch.x / batch.x.amax(dim=(1, 2), keepdim=True), batch.picture_shape)
 
 
-def test_a_real_run_of_a_mask_has_both_rows(synth: Synth, loaded: LoadedClassifier, tmp_path: Path) -> None:
+def test_a_real_run_of_a_mask_has_both_rows(synth: Synth, trained: LoadedClassifier, tmp_path: Path) -> None:
     methods: dict[str, Explainer] = {"loud": Loudness(), "random": registry.create("methods", "random")}
     plan = config_of(synth, methods, ("faithfulness", "mask_area", "sparseness"), clips=3)
-    assert {event.kind for event in run(plan, loaded, tmp_path)} == {"scored"}
+    assert {event.kind for event in run(plan, trained, tmp_path)} == {"scored"}
     lines = compare([tmp_path])
     found = lines[lines["mask"] == "soft"]
     assert set(found["method"]) == {"loud"} and set(found["metric"]) == {"faithfulness", "mask_area"}

@@ -40,11 +40,11 @@ def chosen(synth: Synth, fill: str = "silence", target: str = "predicted", clips
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory, synth: Synth, loaded: LoadedClassifier) -> dict[str, Path]:
+def filled(tmp_path_factory: pytest.TempPathFactory, synth: Synth, trained: LoadedClassifier) -> dict[str, Path]:
     """The same run with each of two fills."""
     folders = {fill: tmp_path_factory.mktemp("filled") / fill for fill in ("silence", "mean")}
     for fill, path in folders.items():
-        assert {event.kind for event in run(chosen(synth, fill), loaded, path)} == {"scored"}
+        assert {event.kind for event in run(chosen(synth, fill), trained, path)} == {"scored"}
     return folders
 
 
@@ -55,18 +55,18 @@ def batch_of(synth: Synth) -> Batch:
 
 
 @torch.no_grad()
-def probabilities(loaded: LoadedClassifier, waveform: Tensor) -> Tensor:
-    return torch.softmax(loaded.classifier.temperature * loaded.classifier.logits(waveform).double(), dim=1)
+def probabilities(trained: LoadedClassifier, waveform: Tensor) -> Tensor:
+    return torch.softmax(trained.classifier.temperature * trained.classifier.logits(waveform).double(), dim=1)
 
 
 def test_a_filled_score_is_what_the_definition_says(
-    filled: dict[str, Path], synth: Synth, loaded: LoadedClassifier
+    filled: dict[str, Path], synth: Synth, trained: LoadedClassifier
 ) -> None:
     """x' of M X + (1 - M) STFT(f), the most important tenth of the bins and f by the clip's seed."""
-    batch, domain = batch_of(synth), loaded.classifier.domain
+    batch, domain = batch_of(synth), trained.classifier.domain
     fill = fill_of("mean", batch, domain)
     assert fill is not None and batch.waveform is not None
-    p = probabilities(loaded, batch.waveform)
+    p = probabilities(trained, batch.waveform)
     c = p.argmax(dim=1)[:, None]
     found, rows = values(filled["mean"]), store.read_rows(filled["mean"]).drop_duplicates("clip").set_index("clip")
     loudest = batch.x.flatten(1).argsort(dim=1, descending=True)[:, : round(0.1 * batch.x[0].numel())]
@@ -74,16 +74,16 @@ def test_a_filled_score_is_what_the_definition_says(
     gains = {"energy": 1 - hole, "attenuated": torch.full_like(hole, 0.9)}
     for method, left in gains.items():
         mixed = left * domain.stft(batch.waveform) + (1 - left) * domain.stft(fill.waveform)
-        rest = probabilities(loaded, domain.istft(mixed, batch.waveform.shape[1]))
+        rest = probabilities(trained, domain.istft(mixed, batch.waveform.shape[1]))
         expected = (p - rest).gather(1, c)[:, 0]
         for i, clip in enumerate(batch.clip_ids):
             assert found["cnn", method, "faithfulness", 0.1, clip] == pytest.approx(float(expected[i]), abs=1e-4)
-    alone = probabilities(loaded, fill.waveform).gather(1, c)[:, 0]
+    alone = probabilities(trained, fill.waveform).gather(1, c)[:, 0]
     assert rows["p_fill"][list(batch.clip_ids)].tolist() == pytest.approx(alone.tolist(), abs=1e-6)
 
 
 def test_rows_say_fill_target_share_and_what_is_left_of_nothing(
-    filled: dict[str, Path], synth: Synth, loaded: LoadedClassifier
+    filled: dict[str, Path], synth: Synth, trained: LoadedClassifier
 ) -> None:
     silence = torch.zeros(1, batch_of(synth).x.shape[2] * 186)
     for fill, path in filled.items():
@@ -92,8 +92,8 @@ def test_rows_say_fill_target_share_and_what_is_left_of_nothing(
         assert rows["audible_share"].eq(1).all()
         assert verify(path).findings == ()
     rows = store.read_rows(filled["silence"])
-    p = probabilities(loaded, silence[:, :80_000])[0]
-    expected = [float(p[loaded.classifier.classes.index(name)]) for name in rows["predicted"]]
+    p = probabilities(trained, silence[:, :80_000])[0]
+    expected = [float(p[trained.classifier.classes.index(name)]) for name in rows["predicted"]]
     assert rows["p_fill"].tolist() == pytest.approx(expected, abs=1e-6)
 
 
@@ -108,7 +108,7 @@ def test_what_masks_do_themselves_does_not_depend_on_the_fill(filled: dict[str, 
 
 
 def test_two_fills_are_never_in_one_table_or_folder(
-    filled: dict[str, Path], synth: Synth, loaded: LoadedClassifier
+    filled: dict[str, Path], synth: Synth, trained: LoadedClassifier
 ) -> None:
     lines = compare(list(filled.values()))
     assert set(lines["group"]) == {"synth-fill-silence", "synth-fill-mean"}
@@ -117,7 +117,7 @@ def test_two_fills_are_never_in_one_table_or_folder(
         "synth-fill-silence": ["silence"],
     }
     with pytest.raises(xb.ResultsError, match="holds a run with fill mean, this one has silence; choose another --out"):
-        run(chosen(synth), loaded, filled["mean"])
+        run(chosen(synth), trained, filled["mean"])
 
 
 @pytest.mark.parametrize(
@@ -143,18 +143,18 @@ def test_a_choice_that_a_protocol_has_not_is_refused_in_one_line(
 
 
 def test_the_label_is_explained_and_clips_of_unknown_labels_are_counted(
-    synth: Synth, loaded: LoadedClassifier, tmp_path: Path
+    synth: Synth, trained: LoadedClassifier, tmp_path: Path
 ) -> None:
     """A network of other names: its second guess on the first clip is the label, and nobody knows the second's."""
-    batch, classifier = batch_of(synth), copy.deepcopy(loaded.classifier)
+    batch, classifier = batch_of(synth), copy.deepcopy(trained.classifier)
     assert batch.waveform is not None
     known, unknown = synth.in_folds([5])[:CLIPS]
-    p = probabilities(loaded, batch.waveform)[0]
+    p = probabilities(trained, batch.waveform)[0]
     second = int(p.argsort()[-2])
     names = [f"not {name}" for name in classifier.classes]
     names[second] = synth.classes[known.label]
     classifier.classes = tuple(names)
-    events = run(chosen(synth, target=LABEL), LoadedClassifier("cnn", classifier, loaded.sha256), tmp_path)
+    events = run(chosen(synth, target=LABEL), LoadedClassifier("cnn", classifier, trained.sha256), tmp_path)
     assert {event.kind for event in events} == {"scored"} and verify(tmp_path).findings == ()
     rows = store.read_rows(tmp_path)
     assert set(rows["target"]) == {LABEL}
@@ -167,7 +167,7 @@ def test_the_label_is_explained_and_clips_of_unknown_labels_are_counted(
     # FF of the label by hand, although another class is more probable.
     loudest = batch.x[0].flatten().argsort(descending=True)[: round(0.1 * batch.x[0].numel())]
     hole = torch.zeros(batch.x[0].numel()).index_fill_(0, loudest, 1.0).view_as(batch.x[0])[None]
-    rest = probabilities(loaded, classifier.domain.masked(batch.waveform[:1], 1 - hole))[0]
+    rest = probabilities(trained, classifier.domain.masked(batch.waveform[:1], 1 - hole))[0]
     found = values(tmp_path)
     expected = float(p[second] - rest[second])
     assert found["cnn", "energy", "faithfulness", 0.1, known.id] == pytest.approx(expected, abs=1e-4)

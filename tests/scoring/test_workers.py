@@ -257,7 +257,7 @@ def _lives(pid: int) -> bool:
 
 @pytest.mark.usefixtures("plugin")
 def test_what_only_this_process_has_runs_here_and_a_line_says_so(
-    synth: Synth, loaded: LoadedClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    synth: Synth, trained: LoadedClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "_START", ENDS)
     good = type(registry.create("methods", "odd-good"))
@@ -267,10 +267,10 @@ def test_what_only_this_process_has_runs_here_and_a_line_says_so(
 
     events: list[Event] = []
     config = config_of(synth, {"energy": registry.create("methods", "energy"), "mine": Mine(), "odd-good": good()})
-    evaluate(config, loaded, open_folder(tmp_path, config), events.append)
+    evaluate(config, trained, open_folder(tmp_path, config), events.append)
     told = {event.method: event.reason for event in events if event.kind == "unprotected"}
     assert told == {
         "mine": "no installed package registers it",
-        "odd-good": f"{loaded.label} was not loaded from a checkpoint folder",
+        "odd-good": f"{trained.label} was not loaded from a checkpoint folder",
     }
     assert [event.method for event in events if event.kind == "scored"] == ["energy", "mine", "odd-good"]

@@ -50,26 +50,28 @@ def test_methods_of_other_runs_have_the_same_weights_and_are_no_controls(tmp_pat
     assert assessed(rows_of({FF: RIGHT}), rows_of_methods(tmp_path / "nowhere", "synth", {})) is not None
 
 
-def test_only_clips_that_a_classifier_decides_by_their_event_are_asked_about(loaded: LoadedClassifier) -> None:
+def test_only_clips_that_a_classifier_decides_by_their_event_are_asked_about(trained: LoadedClassifier) -> None:
     dataset = Undecided(Synth())
-    found = choose(loaded, dataset, (5,), limit=3)
+    found = choose(trained, dataset, (5,), limit=3)
     assert len(found.clips) == 3 and all(int(clip.id[-1]) % 2 for clip in found.clips)
     assert (found.decided, found.reasons) == (40, Counter({"it is even": 40}))
     assert "3 of 40 clips, 3 recordings (it does not decide 40 more" in found.sentence()
     with pytest.raises(DataError, match="has no ground truth"):
         bare = Derived(Synth())
         bare.has_ground_truth = False
-        choose(loaded, bare, (5,), limit=3)
+        choose(trained, bare, (5,), limit=3)
 
 
-def test_none_to_ask_about_is_an_error_that_says_why(loaded: LoadedClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_none_to_ask_about_is_an_error_that_says_why(
+    trained: LoadedClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Undecided, "undecided", lambda self, clips, listener: ["it is bad"] * len(clips))
     with pytest.raises(UnsupportedPairError, match=r"decides none of 80 clips of synth .*\(most often it is bad\)"):
-        choose(loaded, Undecided(Synth()), (5,), limit=3)
+        choose(trained, Undecided(Synth()), (5,), limit=3)
 
 
-def test_what_so_many_recordings_can_show_is_told_before(loaded: LoadedClassifier) -> None:
-    few, many = (choose(loaded, Synth(), (5,), limit) for limit in (3, 80))
+def test_what_so_many_recordings_can_show_is_told_before(trained: LoadedClassifier) -> None:
+    few, many = (choose(trained, Synth(), (5,), limit) for limit in (3, 80))
     assert "Nothing can be shown by fewer than 8 recordings" in few.sentence()
     least = power.smallest_difference(80, 6)
     assert f"Mean differences below {least:.2f} cannot be shown" in many.sentence()
@@ -80,14 +82,14 @@ def test_what_so_many_recordings_can_show_is_told_before(loaded: LoadedClassifie
 
 
 def test_a_map_that_fails_is_named_and_the_others_are_kept(
-    loaded: LoadedClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: LoadedClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(self: Half, batch: Batch) -> None:
         raise RuntimeError("out of luck")
 
     events: list[Event] = []
     dataset = Synth()
-    one = choose(loaded, dataset, (5,), limit=1)
+    one = choose(trained, dataset, (5,), limit=1)
 
     def validated() -> pd.DataFrame:
         return validate_metrics(
@@ -131,10 +133,10 @@ def test_the_command_scores_draws_and_resumes(tmp_path: Path, monkeypatch: pytes
     assert len(store.find_runs(parts[0].parent.parent.parent)) == 1
 
 
-def test_a_classifier_of_ones_own_is_validated_from_python(loaded: LoadedClassifier, tmp_path: Path) -> None:
+def test_a_classifier_of_ones_own_is_validated_from_python(trained: LoadedClassifier, tmp_path: Path) -> None:
     import xaibench as xb
 
-    net = loaded.classifier
+    net = trained.classifier
     about = {"classes": net.classes, "sample_rate": 16_000, "samples": 80_000, "gradients": False, "version": "1"}
     model = xb.wrap(lambda sound: net.logits(torch.from_numpy(sound)).numpy(), **about, name="mine")  # type: ignore[arg-type]
     with pytest.warns(UserWarning, match="mine: 1 of 40 clips, 1 recordings"):

@@ -33,6 +33,8 @@ CLASSES = ("bell", "crow", "rain", "saw")
 class Bands(nn.Module):
     """Logits from the energies of four bands, to which silence adds nothing: padding changes no answer."""
 
+    filters: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         time, taps = torch.arange(64) - 31.5, torch.hamming_window(64)

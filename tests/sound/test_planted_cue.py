@@ -114,13 +114,13 @@ def test_a_clip_counts_if_its_cue_decides(reason: str | None) -> None:
         there = (waveforms != plain).any(axis=1)
         return np.array([ROWS[reason][0 if one else 1] for one in there])
 
-    heard = Listener((CLASSES[CUED], CLASSES[0]), audio.SAMPLE_RATE, audio.CLIP_SAMPLES, answer)
+    heard = Listener((CLASSES[CUED], CLASSES[0]), audio.SAMPLE_RATE, audio.CLIP_SAMPLES, audio.CUT, answer)
     assert dataset.undecided([without, with_cue], heard) == ["the clip has no cue", reason]
     assert SynthCueChance().undecided([with_cue, without], heard) == [None, "the clip has no cue"]
 
 
 def test_a_classifier_that_does_not_know_the_class_of_the_cue_decides_nothing() -> None:
     dataset = SynthCue()
-    deaf = Listener(CLASSES[:2], audio.SAMPLE_RATE, None, lambda _: np.zeros((1, 2)))
+    deaf = Listener(CLASSES[:2], audio.SAMPLE_RATE, None, audio.CUT, lambda _: np.zeros((1, 2)))
     reasons = dataset.undecided(dataset.in_folds([5])[:2], deaf)
     assert reasons == ["the clip has no cue", "the cue's class noise burst is none of the classes"]

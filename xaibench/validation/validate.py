@@ -89,14 +89,22 @@ def validate_metrics(
 
     found = []
     for sample in samples:
-        loaded, about = sample.loaded, {"dataset": dataset.name, "folds": folds, "protocol": rules.id, "seed": seed}
-        about |= {"dataset_fingerprint": dataset.fingerprint(), "limit": limit, "clips": len(sample.clips)}
+        loaded = sample.loaded
+        manifest = store.Manifest(
+            dataset=dataset.name,
+            dataset_fingerprint=dataset.fingerprint(),
+            folds=tuple(folds),
+            limit=limit,
+            clips=len(sample.clips),
+            seed=seed,
+            protocol=rules.id,
+        )
         rows: dict[str, pd.DataFrame] = {}
         for kind, (explainers, own) in asked.items():
             if not own or (kind == _PROBES and explainers[GRADIENT].refusal(loaded.classifier, True)):
                 continue
             # A folder for each classifier: each has clips of its own.
-            folder = store.RunFolder(root / loaded.label / kind, store.Manifest(**about))
+            folder = store.RunFolder(root / loaded.label / kind, manifest)
             config = RunConfig(
                 dataset=dataset,
                 clips=sample.clips,

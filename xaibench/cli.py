@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from xaibench._version import __version__
-from xaibench.errors import DEBUG, XaibenchError, debugging, named
+from xaibench.errors import ANYWHERE, DEBUG, QUIET, VERBOSE, XaibenchError, debugging, named
 
 # Name: where the command is, below xaibench.commands, and its line in --help. Only the command that is called is
 # imported, so that help is quick.
@@ -126,6 +126,8 @@ def _main(
     debug: bool = typer.Option(
         False, DEBUG, help="Show the traceback of an error. It may also stand behind a command, as in: run ... --debug."
     ),
+    quiet: bool = typer.Option(False, QUIET, help="Print results, warnings and errors only. Likewise anywhere."),
+    verbose: bool = typer.Option(False, VERBOSE, help="Print what is summed up in one line otherwise. Likewise."),
 ) -> None:
     pass
 
@@ -133,8 +135,8 @@ def _main(
 def main() -> None:
     """Entry point of the `xaibench` program."""
     try:
-        # The name also under python -m; --debug is taken wherever it stands, and read by whoever shows errors.
-        app([argument for argument in sys.argv[1:] if argument != DEBUG], prog_name="xaibench")
+        # The name also under python -m; these flags are taken wherever they stand, and read by whoever prints.
+        app([argument for argument in sys.argv[1:] if argument not in ANYWHERE], prog_name="xaibench")
     except XaibenchError as error:
         # One line, even if the message of a library inside it has more.
         _fail(error, " ".join(str(error).splitlines()))
@@ -161,6 +163,6 @@ def _fail(error: Exception, line: str, code: int = 2) -> NoReturn:
 
 
 def _note(text: str, style: str | None = None) -> None:
-    from xaibench.commands.console import notes
+    from xaibench.commands.console import warnings
 
-    notes().print(text, style=style, markup=False, soft_wrap=True)
+    warnings().print(text, style=style, markup=False, soft_wrap=True)

@@ -2,7 +2,9 @@
 
 import sys
 
-DEBUG = "--debug"
+# Flags that may stand before or behind any command.
+DEBUG, QUIET, VERBOSE = "--debug", "--quiet", "--verbose"
+ANYWHERE = (DEBUG, QUIET, VERBOSE)
 
 
 class XaibenchError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -30,6 +31,22 @@ def test_compare_and_leaderboard(xaibench: Command, a_run: Path, tmp_path: Path)
     for suffix in ("csv", "md", "tex"):
         assert f"wrote board/leaderboard-synth.{suffix}" in done.out
         assert (tmp_path / "board" / f"leaderboard-synth.{suffix}").stat().st_size > 100
+
+
+def test_a_board_as_json_and_with_chosen_columns(xaibench: Command, a_run: Path, tmp_path: Path) -> None:
+    board = ("leaderboard", a_run, "--out", "board", "--no-plots")
+    lines = json.loads(xaibench(*board, "--json").out)
+    wide = pd.read_csv(tmp_path / "board" / "leaderboard-synth.csv")
+    assert [line["method"] for line in lines] == wide["method"].tolist()
+    assert [line["faithfulness"] for line in lines] == pytest.approx(wide["faithfulness"].tolist(), rel=1e-15)
+    assert lines[0]["training_seconds"] is None, "JSON knows no NaN"
+    done = xaibench(*board, "--columns", "sps,FF", "--methods", "energy", "--label", "tab:ours")
+    (head,) = [line for line in done.out.splitlines() if line.startswith("Method")]
+    assert head.split() == ["Method", "SPS", "↑", "FF", "↑"]
+    assert "random" not in [line.split(" ")[0] for line in done.out.splitlines()]
+    assert r"\label{tab:ours}" in (tmp_path / "board" / "leaderboard-synth.tex").read_text()
+    assert len(pd.read_csv(tmp_path / "board" / "leaderboard-synth.csv")) == 2, "the file for machines has all"
+    assert_refused(xaibench(*board, "--sort", "AD"), "there is no column 'AD' to show; there are faithfulness (FF), ")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,27 @@ def test_listings(xaibench: Command, group: registry.Group) -> None:
         assert shown.code == 0
         assert shown.out.split()[:2] == ["name", name]
         assert shown.out.split()[-2:] == ["from", "xaibench"]
+
+
+def test_metrics_are_listed_by_family_and_the_default_set_is_marked(xaibench: Command) -> None:
+    every = {name: registry.load("metrics", name) for name in registry.names("metrics")}
+    family, seen = "", {}
+    for line in xaibench("metrics").out.splitlines():
+        words = line.split()
+        if words[:1] == ["family"]:
+            (family,) = words[1:]
+        elif words and words[0] in every:
+            seen[words[0]] = (family, words[1] == "*")
+    assert seen == {name: (metric.family, metric.in_default_set) for name, metric in every.items()}
+    assert [family for family, _ in seen.values()] == sorted(family for family, _ in seen.values())
+
+
+def test_listings_as_json(xaibench: Command) -> None:
+    listed = {line["name"]: line for line in json.loads(xaibench("metrics", "--json").out)}
+    assert set(registry.names("metrics")) < set(listed), "and the bridges"
+    assert listed["average_drop"]["family"] == "faithfulness" and listed["average_drop"]["default"] is True
+    shown = json.loads(xaibench("methods", "show", "saliency", "--json").out)
+    assert shown["name"] == "saliency" and shown["from"] == "xaibench"
 
 
 def test_show_tells_references_and_needs(xaibench: Command) -> None:

@@ -131,14 +131,14 @@ def test_a_plugin_costs_itself_alone_whatever_it_does(
 ) -> None:
     run = ("run", "-c", weights, "--limit", 1, "--metric", "sparseness", "--device", "cpu", "--out", "in/made")
     named = ("energy", "leaves-later", "stranger", "../../escaped")
-    done = xaibench(*run, *(part for name in named for part in ("-m", name)))
+    done = xaibench(*run, "--verbose", *(part for name in named for part in ("-m", name)))
     assert done.code == 2
     refusals = " ".join(done.err.split())
     assert "(is no Explainer but a Stranger; derive its class" in refusals
     assert "left out: ../../escaped on" in refusals
     assert "1 of 2 pairs failed (see above); everything else is saved" in refusals
     let_all_ask_rarely(monkeypatch, tmp_path)
-    done = xaibench(*run, "-m", "all")
+    done = xaibench(*run, "-m", "all", "--verbose")
     assert done.code == 2, "some failed"
     said = " ".join(done.err.split())
     for line in (

@@ -206,12 +206,15 @@ def test_the_same_seed_gives_the_same_bytes_interrupted_or_not_and_another_seed_
     assert other.weights != fitted.weights
 
 
-def test_the_command_says_how_the_fit_goes(few: Path, xaibench: Command, tmp_path: Path) -> None:
+def test_the_command_says_how_the_fit_goes(
+    few: Path, xaibench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xaibench.reports.progress.EVERY_SECONDS", 0.0)
     command = ["fit", "--method", "piq", "--classifier", "cnn-micro", "--dataset", "esc10", "--data-dir", str(few)]
     command += [f"--set={key}={value}" for key, value in (SMALL["piq"] | {"epochs": 2}).items()]
     done = xaibench(*command, "--device", "cpu", "--explainers", tmp_path / "fitted")
     assert done.code == 0, done.err
-    assert "epoch 1 of at most 2" in done.err
+    assert "1/2 (50%), " in done.err
     assert "codes in use" in done.err
     assert "codes in use" in done.out
     assert (tmp_path / "fitted" / "esc10" / "cnn-micro" / "piq" / "explainer.safetensors").is_file()

@@ -19,10 +19,11 @@ from tests.support.made_up_runs import AD, CLIPS, FF, SPS, Scores, cell, five_me
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.loaded import LoadedClassifier
+from xaibench.commands.console import show
 from xaibench.errors import ResultsError
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
-from xaibench.reports import leaderboard, tables
+from xaibench.reports import boards, latex, leaderboard, tables
 from xaibench.reports.tables import Cell, Row, Table
 from xaibench.results import store
 from xaibench.results.comparison import CONDITIONS, compare
@@ -49,15 +50,15 @@ def test_methods_that_a_control_beats_are_marked_but_not_for_losing_to_the_oracl
     lines = cell(comparison, *FF)
     assert lines.loc["poor", "beaten_by"] == "energy"
     assert lines.loc["good", "beaten_by"] == ""
-    table = leaderboard.board(comparison, "synth", "cnn-micro")
-    assert [row.name for row in table.rows if not row.control] == ["good", "poor" + tables.DOUBLE_DAGGER]
+    table = boards.board(comparison, "synth", "cnn-micro")
+    assert [row.head for row in table.rows if not row.control] == ["good", "poor" + tables.DOUBLE_DAGGER]
     assert any(note.startswith(tables.DOUBLE_DAGGER) for note in table.notes)
 
 
 def test_a_method_scored_on_fewer_clips_is_marked(tmp_path: Path) -> None:
     methods: dict[str, Scores] = {"whole": {FF: noise(1, 0.8)}, "stopped": {FF: noise(2, 0.9, clips=CLIPS // 2)}}
-    table = leaderboard.board(compare([write_run(tmp_path / "run", methods)]), "synth", "cnn-micro")
-    assert [row.name for row in table.rows] == ["stopped" + tables.PARTIAL, "whole"]
+    table = boards.board(compare([write_run(tmp_path / "run", methods)]), "synth", "cnn-micro")
+    assert [row.head for row in table.rows] == ["stopped" + tables.PARTIAL, "whole"]
     assert f"{CLIPS // 2} of {CLIPS} clips" in table.caption
     assert any(note.startswith(tables.PARTIAL) for note in table.notes)
     assert f"FF: compared on the clips that all methods have, {CLIPS // 2} of {CLIPS}." in table.notes
@@ -68,8 +69,8 @@ def test_methods_without_a_shared_clip_are_not_ranked(tmp_path: Path) -> None:
         write_run(tmp_path / "one", {"b": {FF: noise(1, 0.8)}}),
         write_run(tmp_path / "two", {"a": {FF: noise(2, 0.1)}}, first_clip=CLIPS),
     ]
-    table = leaderboard.board(compare(runs), "synth", "cnn-micro")
-    assert [row.name for row in table.rows] == ["a" + tables.PARTIAL, "b" + tables.PARTIAL]
+    table = boards.board(compare(runs), "synth", "cnn-micro")
+    assert [row.head for row in table.rows] == ["a" + tables.PARTIAL, "b" + tables.PARTIAL]
     assert not any(cell.best for row in table.rows for cell in row.cells)
     assert "FF: not ranked, because no clip is shared by all methods." in table.notes
 
@@ -78,14 +79,14 @@ def test_a_method_made_otherwise_is_marked_and_the_note_says_how(tmp_path: Path)
     methods: dict[str, Scores] = {name: {FF: noise(i, 0.8)} for i, name in enumerate(["a", "b", "random"])}
     run = write_run(tmp_path / "run", methods, made={"b": {"device": "cuda (H100)", "shared_code_sha256": "x"}})
     comparison = compare([run])
-    table = leaderboard.board(comparison, "synth", "cnn-micro")
-    assert {row.name for row in table.rows} == {"a", "b" + tables.OTHERWISE, "random"}
+    table = boards.board(comparison, "synth", "cnn-micro")
+    assert {row.head for row in table.rows} == {"a", "b" + tables.OTHERWISE, "random"}
     assert f"{tables.OTHERWISE}: made with other code, versions or devices than most: b (code, device)." in table.notes
     assert any("'xaibench verify RUN --rescore N'" in note for note in table.notes)
-    assert tables.latex(table).isascii()
+    assert latex.latex(table).isascii()
     wide = leaderboard.wide(comparison, "synth").set_index("method")
     assert wide["differs_in"].to_dict() == {"a": "", "b": "code;device", "random": ""}
-    assert list(wide.columns[-9:]) == ["group", *CONDITIONS, "clips", "differs_in"]
+    assert list(wide.columns[-10:]) == ["group", *CONDITIONS, "clips", "differs_in"]
 
 
 def test_a_metric_scored_on_fewer_clips_is_marked(tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_a_metric_scored_on_fewer_clips_is_marked(tmp_path: Path) -> None:
     first: dict[str, Scores] = {"a": {FF: noise(1, 0.8, 16), SPS: noise(2, 0.9, 16)}, "b": {FF: noise(3, 0.8, 16)}}
     rest: dict[str, Scores] = {"a": {FF: noise(4, 0.8)}, "b": {FF: noise(5, 0.8)}}
     runs = [write_run(tmp_path / "first", first), write_run(tmp_path / "rest", rest, first_clip=16)]
-    table = leaderboard.board(compare(runs), "synth", "cnn-micro")
+    table = boards.board(compare(runs), "synth", "cnn-micro")
     cells = {row.name: dict(zip(table.columns, row.cells, strict=True)) for row in table.rows}
     assert set(cells) == {"a", "b"}
     assert tables.PARTIAL in cells["a"]["SPS ↑"].tail
@@ -102,7 +103,7 @@ def test_a_metric_scored_on_fewer_clips_is_marked(tmp_path: Path) -> None:
 
 
 def test_boards_are_sorted_by_faithfulness_and_controls_stand_below(comparison: pd.DataFrame) -> None:
-    board = leaderboard.board(comparison, "synth", "cnn-micro")
+    board = boards.board(comparison, "synth", "cnn-micro")
     means = cell(comparison, *FF)["mean"]
     assert [row.name for row in board.rows if not row.control] == sorted(
         ["good", "twin", "poor"], key=lambda m: -means[m]
@@ -119,7 +120,7 @@ def test_boards_without_faithfulness_are_sorted_by_mean_rank(tmp_path: Path) -> 
 
 
 def test_cells_are_rounded_to_their_uncertainty_and_marked(comparison: pd.DataFrame) -> None:
-    board = leaderboard.board(comparison, "synth", "cnn-micro")
+    board = boards.board(comparison, "synth", "cnn-micro")
     cells = {row.name: dict(zip(board.columns, row.cells, strict=True)) for row in board.rows}
     assert re.fullmatch(r"0\.\d{3}", cells["good"]["FF ↑"].text)
     assert re.fullmatch(r" ±0\.0\d\d\W*", cells["good"]["FF ↑"].tail)
@@ -154,8 +155,8 @@ def with_soft(tmp_path: Path) -> pd.DataFrame:
 
 
 def test_soft_masks_stand_between_methods_and_controls_and_are_not_judged(with_soft: pd.DataFrame) -> None:
-    board = leaderboard.board(with_soft, "synth", "cnn-micro")
-    assert [row.name.rstrip(tables.DOUBLE_DAGGER) for row in board.rows][:5] == [
+    board = boards.board(with_soft, "synth", "cnn-micro")
+    assert [row.name for row in board.rows][:5] == [
         *("piq", "saliency", "lmac"),
         *("lmac", "piq"),  # the soft masks, best first
     ]
@@ -175,23 +176,24 @@ def test_soft_masks_stand_between_methods_and_controls_and_are_not_judged(with_s
         "*Soft masks*",
         "*Controls*",
     ]
-    assert tables.latex(board).count(r"\midrule") == 3
+    assert latex.latex(board).count(r"\midrule") == 3
     console = Console(width=100, file=io.StringIO(), record=True)
     console.print(tables.terminal(board))
-    assert console.export_text().count("───") >= 3
+    lines = [line.split()[:1] for line in console.export_text().splitlines()]
+    assert lines.index(["Soft"]) < lines.index(["Controls"]) < lines.index(["random"])
 
 
 def test_what_training_cost_is_a_column_where_a_method_is_trained(
     with_soft: pd.DataFrame, comparison: pd.DataFrame
 ) -> None:
-    board = leaderboard.board(with_soft, "synth", "cnn-micro")
+    board = boards.board(with_soft, "synth", "cnn-micro")
     place = board.columns.index("Training")
-    rows = [(row.name.rstrip(tables.DOUBLE_DAGGER), row.cells[place].text) for row in board.rows]
+    rows = [(row.name, row.cells[place].text) for row in board.rows]
     assert [text for name, text in rows if name == "piq"] == ["3 min, 350k"] * 2  # its soft mask is as dear
     training = dict(rows)
     assert training["lmac"] == "1.5 h, 1.3M"
     assert training["saliency"] == training["random"] == tables.MISSING
-    assert "Training" not in leaderboard.board(comparison, "synth", "cnn-micro").columns
+    assert "Training" not in boards.board(comparison, "synth", "cnn-micro").columns
 
 
 @pytest.mark.parametrize(
@@ -205,7 +207,7 @@ def test_what_training_cost_is_a_column_where_a_method_is_trained(
     ],
 )
 def test_costs_of_training_as_people_say_them(seconds: float, parameters: float, said: str) -> None:
-    assert leaderboard._training(seconds, parameters) == said
+    assert boards._training(seconds, parameters) == said
 
 
 def test_the_wide_table_ranks_no_soft_mask(with_soft: pd.DataFrame) -> None:
@@ -242,8 +244,8 @@ def test_a_real_run_of_a_mask_has_both_rows(synth: Synth, trained: LoadedClassif
     scored = rows[(rows["mask"] == "soft") & (rows["metric"] == "mask_area")]
     maps = [audio.spectrogram(torch.from_numpy(synth.waveform(clip))[None])[0] for clip in plan.clips]
     np.testing.assert_allclose(scored["value"], [float((x / x.max()).mean()) for x in maps], rtol=1e-5)
-    board = leaderboard.board(lines, "synth", "cnn")
-    assert [row.name.rstrip(tables.DOUBLE_DAGGER) for row in board.rows] == ["loud", "loud", "random"]
+    board = boards.board(lines, "synth", "cnn")
+    assert [row.name for row in board.rows] == ["loud", "loud", "random"]
     assert "Training" not in board.columns
 
 
@@ -252,11 +254,11 @@ def test_a_real_run_of_a_mask_has_both_rows(synth: Synth, trained: LoadedClassif
     [(0.031, 0.4, 3), (0.31, 4, 2), (3.4, 80, 1), (12, 80, 0), (0.0042, 1, 3), (0.0003, 1, 4), (float("nan"), 1, 3)],
 )
 def test_decimals(half: float, largest: float, decimals: int) -> None:
-    assert leaderboard._decimals(half, largest) == decimals
+    assert boards._decimals(half, largest) == decimals
 
 
 def test_written_tables(comparison: pd.DataFrame, tmp_path: Path) -> None:
-    paths = leaderboard.write_tables(comparison, tmp_path / "new" / "folder")
+    paths = boards.write(comparison, tmp_path / "new" / "folder")
     assert [path.name for path in paths] == [f"leaderboard-synth.{suffix}" for suffix in ("csv", "md", "tex")]
     wide = pd.read_csv(paths[0]).set_index("method")
     line = cell(comparison, *FF).loc["good"]
@@ -274,7 +276,7 @@ def test_latex_is_balanced_and_escaped() -> None:
         Row("a_b & 50%", False, (Cell("1", " ±2†", best=True),)),
         Row("[x]", True, (Cell("2", "\N{FIGURE SPACE}"),)),
     )
-    text = tables.latex(Table("x_y {#1}", ("FF ↑",), rows, ("†: ~worse^2\\",)))
+    text = latex.latex(Table("x_y {#1}", ("FF ↑",), rows, ("†: ~worse^2\\",)))
     assert r"a\_b \& 50\% & \textbf{1} $\pm$2$^{\dagger}$ \\" in text
     assert r"\textit{{[}x{]}} & 2\phantom{$^{\dagger}$} \\" in text
     assert r"\caption{x\_y \{\#1\}}" in text
@@ -283,42 +285,125 @@ def test_latex_is_balanced_and_escaped() -> None:
     plain = re.sub(r"\\[{}]", "", text)
     assert plain.count("{") == plain.count("}") and plain.count("$") % 2 == 0
     assert re.findall(r"\\(toprule|midrule|bottomrule)", text) == ["toprule", "midrule", "midrule", "bottomrule"]
-    assert all(line.count(" & ") == 1 for line in text.replace(r"\&", "").splitlines() if line.endswith(r"\\"))
+    rows = [line for line in text.replace(r"\&", "").splitlines() if line.endswith(r"\\") and "multicol" not in line]
+    assert all(line.count(" & ") == 1 for line in rows)
 
 
-def test_wide_tables_are_split_into_even_pieces_that_fit() -> None:
+def test_columns_that_have_no_place_are_left_out_and_named() -> None:
     columns = tuple(f"c{i}" for i in range(14))
     cells = tuple(Cell(f"{i:07d}", " ±0.1234") for i in range(14))
-    table = Table("t", columns, (Row("m" * 14, False, cells),), ("note",))
-    pieces = table.split()
-    assert [len(piece.columns) for piece in pieces] == [4, 4, 3, 3]  # five are 15 + 5 x 18 + 1 = 106 wide
-    assert max(piece.width() for piece in pieces) <= tables.MOST_WIDTH
-    assert [cell.text for piece in pieces for cell in piece.rows[0].cells] == [cell.text for cell in cells]
-    assert [piece.notes for piece in pieces] == [(), (), (), ("note",)]
-    assert [piece.caption for piece in pieces] == [f"t ({i} of 4)" for i in (1, 2, 3, 4)]
+    table = Table("t", columns, (Row("m" * 14, False, cells),), ("note",), first=("c9",))
+    fitting = table.fit(14 + 4 * 17, "this way")  # a column is 15 wide, and two apart
+    assert fitting.columns == ("c0", "c1", "c2", "c9")
+    assert [cell.text[-1] for cell in fitting.rows[0].cells] == ["0", "1", "2", "9"]
+    named = "c3, c4, c5, c6, c7, c8, c10, c11, c12, c13"
+    assert fitting.notes == ("note", f"Not shown, as 82 characters are too few: {named} (this way).")
+    assert fitting.width == 82
+    assert table.fit(5).columns == ("c9",), "nothing is cut: one column stays, however narrow"
+    assert table.fit(14 + 14 * 17) is table
 
 
-def test_terminal_tables_fit_100_columns_with_every_metric(tmp_path: Path) -> None:
+def test_notes_and_abbreviations_are_said_once() -> None:
+    rows = (Row("m", False, (Cell("1"), Cell("2"))),)
+    legend = (("FF ↑", "FF: faithfulness"), ("AD ↓", "AD: average drop"))
+    first = Table(
+        "one", ("FF ↑", "AD ↓"), rows, ("both", "†: of a mark that no cell has", "of the first"), legend=legend
+    )
+    last = Table("two", ("FF ↑", "c"), rows, ("both",), legend=legend[:1])
+    once = tables.say_once([first, last])
+    assert [one.explanations for one in once] == [
+        ("AD: average drop.", "of the first"),
+        ("FF: faithfulness.", "both"),
+    ]
+
+
+@pytest.fixture
+def wide_run(tmp_path: Path) -> pd.DataFrame:
+    """Every metric there is."""
     names = ["integrated-gradients", "guided-backprop", "random"]
     keys = [(name, 0.1 if registry.load("metrics", name).per_area else None) for name in registry.names("metrics")]
     methods: dict[str, Scores] = {
         name: {key: noise(10 * i + j, 40.0 if "average" in key[0] else 0.5) for j, key in enumerate(keys)}
         for i, name in enumerate(names)
     }
-    comparison = compare([write_run(tmp_path / "run", methods)])
-    console = Console(width=100, file=io.StringIO(), record=True)
-    for table in leaderboard.terminal_tables(comparison, "synth"):
-        console.print(table)
-    text = console.export_text()
-    assert "…" not in text and text.count("integrated-gradients") == len(
-        leaderboard.terminal_tables(comparison, "synth")
-    )
-    for name in registry.names("metrics"):
-        assert leaderboard.metric_heading(name, comparison) in text
+    return compare([write_run(tmp_path / "run", methods)])
+
+
+def test_a_board_fits_the_terminal_and_a_pipe_gets_all_of_it(
+    wide_run: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = boards.boards(wide_run, "synth")
+    headings = [leaderboard.metric_heading(name, wide_run) for name in registry.names("metrics")]
+    for width in (30, 60, 80, 120, 200):
+        console = Console(width=width, file=io.StringIO(), highlight=False)
+        show(*made.values(), remedy="--columns chooses", console=console)
+        assert isinstance(console.file, io.StringIO)
+        text = console.file.getvalue()
+        lines = text.splitlines()
+        assert max(map(len, lines)) <= max(width, 41), "a name and one column are 41 wide"
+        assert "…" not in text and text.count("integrated-gradients") == 1
+        said = " ".join(text.split())
+        assert f"Not shown, as {width} characters are too few: " in said and "(--columns chooses)" in said
+        assert all(heading in said for heading in headings)
+    show(*made.values())
+    lines = capsys.readouterr().out.splitlines()
+    (head,) = [line for line in lines if line.startswith("Method")]
+    assert all(heading in head for heading in headings)
+    assert len([line for line in lines if line.startswith(("integrated-", "guided-", "random"))]) == 3
     with pytest.raises(ResultsError, match="no results of the group 'esc51'; there are results of synth"):
-        leaderboard.terminal_tables(comparison, "esc51")
+        boards.boards(wide_run, "esc51")
+
+
+def test_columns_rows_and_order_are_chosen(comparison: pd.DataFrame) -> None:
+    config = boards.BoardConfig(columns=["seconds_per_clip", "sps", "average_drop"], methods=["random", "twin", "poor"])
+    whole = boards.board(comparison, "synth", "cnn-micro")
+    board = boards.board(comparison, "synth", "cnn-micro", config=config)
+    assert board.columns == ("s/clip ↓", "SPS ↑", "AD ↓")
+    assert [row.name for row in board.rows] == ["twin", "poor", "random"]
+    at = {row.name: row.cells for row in whole.rows}
+    assert board.rows[0].cells == tuple(at["twin"][whole.columns.index(head)] for head in board.columns)
+    assert board.explanations[0] == "SPS: sparseness; AD: average drop."
+    by_drop = boards.board(comparison, "synth", "cnn-micro", config=boards.BoardConfig(sort="AD"))
+    means = cell(comparison, *AD)["mean"]
+    assert [row.name for row in by_drop.rows if row.control] == sorted(["random", "uniform"], key=lambda m: means[m])
+    for wrong in (
+        {"columns": ["FFF"]},
+        {"methods": ["god"]},
+        {"sort": "seconds_per_clip"},
+    ):
+        with pytest.raises(ResultsError, match=r"there is no .* to show; there are .*(faithfulness \(FF\)|good)"):
+            boards.boards(comparison, "synth", config=boards.BoardConfig(**wrong))
+
+
+def test_latex_has_classifiers_side_by_side_in_one_table(tmp_path: Path) -> None:
+    scores: dict[str, Scores] = {
+        "piq": {FF: noise(1, 0.2), AD: noise(1, 5.0)},
+        "energy": {FF: noise(3, 0.6), AD: noise(3, 9.0)},
+        "random": {FF: noise(4), AD: noise(4, 90.0)},
+    }
+    write_run(tmp_path / "runs" / "one", scores, controls=("energy", "random"), info={"piq": {"title": "PIQ"}})
+    good: dict[str, Scores] = {**scores, "gradcam": scores["piq"], "piq": {FF: noise(8, 0.8), AD: noise(8, 4.0)}}
+    about = {"piq": {"title": "PIQ"}, "gradcam": {"title": "Grad-CAM"}}
+    write_run(tmp_path / "runs" / "two", good, classifier="vit-micro", controls=("energy", "random"), info=about)
+    comparison = compare([tmp_path / "runs" / "one", tmp_path / "runs" / "two"])
+    (_, _, path) = boards.write(comparison, tmp_path / "out")
+    text = path.read_text()
+    assert text.count(r"\begin{table*}") == text.count(r"\begin{tabular}") == text.count(r"\caption{") == 1
+    assert r"\begin{adjustbox}{max width=\textwidth}" in text, "never wider than the text"
+    assert r" & \multicolumn{3}{c}{cnn-micro} & \multicolumn{3}{c}{vit-micro} \\" in text
+    assert r"\cmidrule(lr){2-4}\cmidrule(lr){5-7}" in text
+    assert r"\label{tab:synth}" in text and text.count("Bold: ") == 1 and text.isascii()
+    piq, gradcam = (next(line for line in text.splitlines() if line.startswith(name)) for name in ("PIQ", "Grad-CAM"))
+    assert r"\ddagger" in piq.split(" & ")[1] and r"\ddagger" not in piq.split(" & ")[4], "beaten on one of the two"
+    assert gradcam.split(" & ")[1:4] == ["", "", ""], "it was not scored there"
+    assert all(line.count(" & ") == 6 for line in text.splitlines() if line.endswith(r"\\") and "multi" not in line)
+    config = boards.BoardConfig(columns=["AD"])
+    paper = latex.PaperConfig(caption=r"Ours, \cite{us}", label="tab:ours")
+    text = boards.write(comparison, tmp_path / "out", (), config, paper)[2].read_text()
+    assert r"\caption{Ours, \cite{us}}" in text and r"\label{tab:ours}" in text
+    assert r"Method & AD $\downarrow$ & AD $\downarrow$ \\" in text and r"\ddagger" not in text.split("midrule")[0]
 
 
 def test_importing_it_costs_no_torch() -> None:
-    code = "import sys, xaibench.reports.leaderboard; sys.exit('torch' in sys.modules or 'rich' in sys.modules)"
+    code = "import sys, xaibench.reports.boards; sys.exit('torch' in sys.modules or 'rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

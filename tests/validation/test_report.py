@@ -12,7 +12,7 @@ from matplotlib.text import Text
 from tests.support.made_up_maps import CLIPS, RIGHT, assessed, rows_of
 from tests.support.made_up_runs import FF, noise, write_run
 from xaibench.errors import ResultsError
-from xaibench.reports import leaderboard
+from xaibench.reports import boards
 from xaibench.reports.heatmap import heatmap
 from xaibench.reports.marks import OPEN, REVERSED, read_marks
 from xaibench.results.comparison import at_primary_area, compare_groups
@@ -104,12 +104,12 @@ def test_boards_mark_metrics_that_fail_with_the_same_classifier(assessment: pd.D
     marks = read_marks(tmp_path, groups)
     assert marks["synth", "cnn-micro"]["average_gain"] == REVERSED and FF[0] not in marks["synth", "cnn-micro"]
     comparison = compare_groups(groups)
-    plain = leaderboard.board(comparison, "synth", "cnn-micro")
-    marked = leaderboard.board(comparison, "synth", "cnn-micro", marks)
+    plain = boards.board(comparison, "synth", "cnn-micro")
+    marked = boards.board(comparison, "synth", "cnn-micro", marks)
     assert [b for a, b in zip(plain.columns, marked.columns, strict=True) if a != b] == ["AG ↑§"]
     assert plain.rows == marked.rows and marked.notes[:-1] == plain.notes
     assert marked.notes[-1].startswith("§: ") and "xaibench validate" in marked.notes[-1]
-    leaderboard.write_tables(comparison, tmp_path, marks)
+    boards.write(comparison, tmp_path, marks)
     assert "| AG ↑§ |" in (tmp_path / "leaderboard-synth.md").read_text()
     latex = (tmp_path / "leaderboard-synth.tex").read_text()
     assert r"AG $\uparrow$$^{\S}$" in latex and "§" not in latex
@@ -117,7 +117,7 @@ def test_boards_mark_metrics_that_fail_with_the_same_classifier(assessment: pd.D
     assert "cnn-micro: AG ↑§" in shown
     # A metric that was not scored here leaves no note.
     only = comparison[comparison["metric"] == FF[0]]
-    assert leaderboard.board(only, "synth", "cnn-micro", marks) == leaderboard.board(only, "synth", "cnn-micro")
+    assert boards.board(only, "synth", "cnn-micro", marks) == boards.board(only, "synth", "cnn-micro")
 
 
 def test_verdicts_of_other_weights_and_protocols_mark_nothing(assessment: pd.DataFrame, tmp_path: Path) -> None:

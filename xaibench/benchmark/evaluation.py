@@ -17,6 +17,7 @@ from xaibench.classifiers.device import AUTO, device_named
 from xaibench.classifiers.forward import automatic_batch_size
 from xaibench.errors import XaibenchError
 from xaibench.explaining.cache import ExplanationCache
+from xaibench.reports.progress import Scored
 from xaibench.reports.progress import progress as bar_of
 from xaibench.scoring.config import TIMEOUT_SECONDS, RunConfig
 from xaibench.scoring.evaluate import Event
@@ -117,9 +118,8 @@ def evaluate(
     run.check()
     for sentence in run.warnings():
         _warn(sentence)
-    for label, refused in run.left_out.items():
-        for name, reason in refused.items():
-            _warn(f"left out: {name} on {label} ({reason})")
+    for sentence in run.gaps("results.left_out lists them"):
+        _warn(sentence)
     temporary = None
     if out is None:
         temporary = tempfile.TemporaryDirectory(prefix="xaibench-")
@@ -129,7 +129,7 @@ def evaluate(
     with bar_of(progress) as bar:
         if limit is not None:
             bar.console.print(described(taken, clips), style="dim", soft_wrap=True)
-        task = bar.add_task("scoring", total=run.pairs * len(run.config.clips))
+        scored = Scored(bar, run.pairs, len(run.config.clips))
 
         def report(event: Event) -> None:
             if event.kind == "failed":
@@ -139,7 +139,7 @@ def evaluate(
                 _warn(f"{event.method} on {event.classifier} takes {event.reason}, unless its maps are kept already")
             elif event.kind == "not reused":
                 _warn(f"earlier results of {event.method} on {event.classifier} are not reused: {event.reason}")
-            bar.update(task, advance=event.clips, description=f"{event.classifier} · {event.method}")
+            scored.add(event)
 
         run.score(folder, report)
     return Results(folder.path, tuple(failures), {who: why for who, why in run.left_out.items() if why}, temporary)

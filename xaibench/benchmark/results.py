@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +17,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from xaibench.errors import ResultsError
-from xaibench.reports import leaderboard, plots, tables
+from xaibench.reports import boards, plots, tables
 from xaibench.results import selection, store
 from xaibench.results.comparison import compare_groups, compared_rows
 from xaibench.results.selection import Group
@@ -49,17 +51,20 @@ class Leaderboard:
         self.tables = boards
 
     def __str__(self) -> str:
-        console = Console(file=io.StringIO(), width=tables.MOST_WIDTH, highlight=False, emoji=False)
-        for one in self.tables:
-            for piece in one.split():
-                console.print(tables.terminal(piece))
-        assert isinstance(console.file, io.StringIO)
-        return console.file.getvalue()
+        """As wide as the terminal; whole where there is none."""
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        remedy = "a notebook shows all; leaderboard(metric=...) shows one"
+        shown = [one if width is None else one.fit(width, remedy) for one in self.tables]
+        written = io.StringIO()
+        for one in tables.say_once(shown):
+            console = Console(file=written, width=max(width or 0, one.width), highlight=False, emoji=False)
+            console.print(tables.terminal(one))
+        return written.getvalue()
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return "\n".join(map(tables.html, self.tables))
+        return "\n".join(map(tables.html, tables.say_once(self.tables)))
 
 
 class Results:
@@ -110,8 +115,7 @@ class Results:
             ResultsError: nothing was scored, or not by this metric or on this classifier.
         """
         lines = self._chosen(classifier, metric)
-        names = sorted(set(lines["classifier"]))
-        return Leaderboard(tuple(leaderboard.board(lines, self._group.name, name) for name in names))
+        return Leaderboard(tuple(boards.boards(lines, self._group.name).values()))
 
     def plot(
         self, kind: Literal["heatmap", "distribution", "cost", "curves"] = "heatmap", classifier: str | None = None

@@ -51,6 +51,21 @@ class Run:
         """Number of pairs that are scored."""
         return sum(map(len, self.taking_part.values()))
 
+    def gaps(self, remedy: str | None) -> list[str]:
+        """Say which pairs are left out: one with its reason, several in one sentence.
+
+        Args:
+            remedy: how to see all of them; None to say each with its reason.
+        """
+        each = [
+            f"left out: {name} on {label} ({reason})"
+            for label, refused in self.left_out.items()
+            for name, reason in refused.items()
+        ]
+        if len(each) < 2 or remedy is None:
+            return each
+        return [f"{len(each)} pairs left out, since the method does not fit the classifier or the data: {remedy}"]
+
     def warnings(self) -> list[str]:
         """Say what is odd about what takes part."""
         return [*self.seen(), *self.doubts(), *self.unknown_labels(), *self.lengths()]

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from xaibench.commands.console import notes, output
+from xaibench.commands.console import output, warnings
 
 
 def add(
@@ -81,7 +81,7 @@ def add(
     card = added.card
     if added.assumed_classes:
         text = "the source names no classes; those of ESC-50 are assumed, in the recipes' order (else give --labels)"
-        notes().print(text, style="yellow", markup=False, soft_wrap=True)
+        warnings().print(text, style="yellow", markup=False, soft_wrap=True)
     output().print(
         f"added {name}: {added.family}, {len(card.classes)} classes, {card.parameters:,} parameters, from "
         f"{card.origin}",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xaibench.commands.console import notes, output
+from xaibench.commands.console import notes, output, print_json, show, warnings
 
 if TYPE_CHECKING:
     from xaibench.results.selection import Group
@@ -24,6 +24,7 @@ ProtocolsOption = Annotated[
 SeedsOption = Annotated[
     list[int] | None, typer.Option("--seed", help="Only runs with this seed; repeatable.", metavar="N")
 ]
+CHOOSE = "--columns chooses, and a pipe shows all"
 RunsOption = Annotated[
     list[str] | None,
     typer.Option("--run", help="Only this run, by the name or path of its folder; repeatable.", metavar="FOLDER"),
@@ -75,12 +76,38 @@ def leaderboard(
     results: ResultsArgument = Path("results"),
     out: Annotated[Path, typer.Option(help="Folder for the tables and plots.", metavar="FOLDER")] = Path("results"),
     plots: Annotated[bool, typer.Option(help="Draw the plots as well.")] = True,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Columns of the boards, in this order: metrics by name or short name, seconds_per_clip, training. "
+            "Default: all that have a place; the CSV file has all in any case.",
+            metavar="NAME,...",
+        ),
+    ] = None,
+    methods: Annotated[
+        list[str] | None, typer.Option(help="Rows of the boards. Default: all.", metavar="NAME,...")
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(help="Metric whose best method stands first. Default: faithfulness.", metavar="NAME")
+    ] = None,
+    caption: Annotated[str | None, typer.Option(help="Caption of the LaTeX table, as LaTeX.", metavar="TEXT")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Label of the LaTeX table. Default: tab:GROUP.", metavar="NAME")
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print the boards as JSON: one object per dataset, classifier, method and mask."),
+    ] = False,
     dataset: DatasetsOption = None,
     protocol: ProtocolsOption = None,
     seed: SeedsOption = None,
     run: RunsOption = None,
 ) -> None:
     """Print the leaderboards, and write them as CSV, Markdown, LaTeX and plots.
+
+    A board is as wide as the terminal. What has no place is named below it, and is there when the output is piped, or
+    with [bold]--columns[/bold]. The LaTeX file has one table across the page, its classifiers side by side. What is
+    shown changes nothing of what is compared: bold and marks are of all methods.
 
     A metric is marked if [bold]xaibench validate[/bold] found something against it with the same classifier, that is,
     in a validation-*.csv of the --out folder. Runs that cannot be compared with each other (see [bold]xaibench compare
@@ -93,8 +120,12 @@ def leaderboard(
     xaibench leaderboard results/runs/esc10-fold5 --out board --no-plots
 
     xaibench leaderboard --run esc10-fold5 --run esc10-fold4
+
+    xaibench leaderboard --columns FF,AD,seconds_per_clip --sort AD --label tab:mine
     """
-    from xaibench.reports import leaderboard as board
+    from xaibench.reports import boards
+    from xaibench.reports.latex import PaperConfig
+    from xaibench.reports.leaderboard import wide
     from xaibench.reports.marks import read_marks
     from xaibench.results.comparison import compare_groups, compared_rows
 
@@ -102,18 +133,27 @@ def leaderboard(
     with notes().status(f"comparing {_count(groups)} runs"):
         comparison = compare_groups(groups)
     marks = read_marks(out, groups)
-    for group in groups:
-        for table in board.terminal_tables(comparison, group.name, marks):
-            output().print(table)
+    known = set(comparison["metric"]) | set(comparison["method"])
+    config = boards.BoardConfig(columns=_split(columns, known), methods=_split(methods, known), sort=sort)
+    made = {group.name: boards.boards(comparison, group.name, marks, config) for group in groups}
+    if as_json:
+        print_json([line for name in made for line in wide(comparison, name).to_dict("records")])
+    else:
+        show(*(one for by_classifier in made.values() for one in by_classifier.values()), remedy=CHOOSE)
     out.mkdir(parents=True, exist_ok=True)
-    written = board.write_tables(comparison, out, marks)
+    written = boards.write(comparison, out, marks, config, PaperConfig(caption=caption, label=label))
     if plots:
         from xaibench.reports.plots import write_plots
 
         with notes().status("drawing"):
             written += write_plots(compared_rows(groups), comparison, out, marks)
     for path in written:
-        output().print(f"wrote {path}", markup=False, soft_wrap=True)
+        (notes() if as_json else output()).print(f"wrote {path}", markup=False, soft_wrap=True)
+
+
+def _split(texts: list[str] | None, known: set[str]) -> list[str]:
+    """Split lists of names at their commas; a name that has a comma itself stands alone."""
+    return [name.strip() for text in texts or () for name in ([text] if text in known else text.split(","))]
 
 
 def _groups(
@@ -131,7 +171,7 @@ def _groups(
         find_runs(results), datasets=datasets or (), protocols=protocols or (), seeds=seeds or (), names=names or ()
     )
     for gap in filter(None, (selection.left_out(runs), selection.unreadable(runs))):
-        notes().print(gap, style="yellow", markup=False, soft_wrap=True)
+        warnings().print(gap, style="yellow", markup=False, soft_wrap=True)
     with notes().status(f"reading {len(runs)} runs"):
         groups = selection.group(runs)
     for one in groups:

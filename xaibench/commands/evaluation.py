@@ -10,9 +10,9 @@ import typer
 
 from xaibench import registry
 from xaibench.commands import options
-from xaibench.commands.console import notes, output, progress
+from xaibench.commands.console import notes, output, progress, show, verbose, warnings
 from xaibench.commands.options import ALL
-from xaibench.errors import XaibenchError, debugging
+from xaibench.errors import VERBOSE, XaibenchError, debugging
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,8 +106,8 @@ def run(
     """Score explainers on a dataset.
 
     The score of every clip is written to the run folder (Parquet), and a leaderboard is printed. Pairs of method and
-    classifier that make no sense are left out, and the reason is printed. If a run is stopped, the same command
-    continues it. What fails is named at the end; run.log in the run folder says where it failed.
+    classifier that make no sense are left out; --verbose lists them with the reasons. If a run is stopped, the same
+    command continues it. What fails is named at the end; run.log in the run folder says where it failed.
 
     [bold]Examples[/bold]
 
@@ -204,6 +204,7 @@ def carry_out(
     from xaibench.benchmark.run import Run
     from xaibench.classifiers.forward import automatic_batch_size
     from xaibench.explaining.cache import ExplanationCache
+    from xaibench.reports.progress import Scored
     from xaibench.scoring.config import RunConfig
     from xaibench.sound.annotations import counted
     from xaibench.sound.readable import readable
@@ -248,9 +249,8 @@ def carry_out(
     work.check()
     for sentence in work.warnings():
         options.warn(sentence)
-    for label, reasons in work.left_out.items():
-        for name, reason in reasons.items():
-            _say(f"left out: {name} on {label} ({reason})")
+    for sentence in work.gaps(None if verbose() else f"{VERBOSE} lists them"):
+        _say(sentence)
 
     if out is None:
         suffix = (f"-limit{limit}" if limit else "") + (f"-seed{seed}" if seed else "")
@@ -267,8 +267,7 @@ def carry_out(
 
     failures: list[Event] = []
     with progress() as bar:
-        task = bar.add_task("scoring", total=work.pairs * len(heard.clips))
-
+        scored = Scored(bar, work.pairs, len(heard.clips))
         unprotected: set[str] = set()
 
         def report(event: Event) -> None:
@@ -281,7 +280,7 @@ def carry_out(
                 _say(f"{event.method} on {event.classifier} takes {event.reason}, unless its maps are kept already")
             elif event.kind == "not reused":
                 options.warn(f"earlier results of {event.method} on {event.classifier} are not reused: {event.reason}")
-            bar.update(task, advance=event.clips, description=f"{event.classifier} · {event.method}".strip(" ·"))
+            scored.add(event)
 
         work.score(folder, report)
     _print_summary(out, failures)
@@ -311,20 +310,22 @@ def _positive(text: str, option: str) -> int:
 
 
 def _print_summary(folder: Path, failures: Sequence[Event]) -> None:
-    from xaibench.reports import leaderboard
+    from xaibench.reports import boards
     from xaibench.results.comparison import compare
     from xaibench.results.store import LOG, parts_of, read_costs
 
     for event in failures:
         text = f"failed: {event.method} on {event.classifier}: {event.reason} (see {folder / LOG})"
-        notes().print(text, style="red", markup=False, soft_wrap=True)
+        warnings().print(text, style="red", markup=False, soft_wrap=True)
         if debugging() and event.traceback:
-            notes().print(event.traceback, markup=False, soft_wrap=True)
+            warnings().print(event.traceback, markup=False, soft_wrap=True)
     if parts_of(folder):
         with notes().status("comparing methods"):
             comparison = compare([folder])
-        for table in leaderboard.terminal_tables(comparison, comparison["group"].iloc[0]):
-            output().print(table)
+        show(
+            *boards.boards(comparison, comparison["group"].iloc[0]).values(),
+            remedy="xaibench leaderboard --columns chooses",
+        )
         costs = read_costs(folder)
         explaining, scoring, forwards = (
             float((costs[column] * costs["clips"]).sum())
@@ -345,6 +346,4 @@ def _print_protocol_summary(folder: Path, summarise: Callable[[pd.DataFrame], li
 
     if parts_of(folder):
         for summary in summarise(read_rows(folder)):
-            output().print(
-                tables.terminal(tables.of_frame(summary.title, summary.lines, summary.notes, names="Metric"))
-            )
+            show(tables.of_frame(summary.title, summary.lines, summary.notes, names="Metric"))

@@ -10,7 +10,7 @@ import typer
 
 from xaibench import registry
 from xaibench.commands import options
-from xaibench.commands.console import notes, output, progress
+from xaibench.commands.console import output, progress
 from xaibench.errors import UnsupportedPairError, XaibenchError
 
 if TYPE_CHECKING:
@@ -97,8 +97,6 @@ def fit(
             measures = "".join(f" · {name.replace('_', ' ')} {value:.2f}" for name, value in epoch.measures.items())
             text = f"loss {epoch.train_loss:.3f} · fold {valid} {epoch.valid_loss:.3f}{measures}"
             bar.update(task, completed=epoch.epoch, total=epoch.epochs, description=text)
-            if not sys.stderr.isatty():  # a log has no bar
-                notes().print(f"epoch {epoch.epoch} of at most {epoch.epochs} · {text}", soft_wrap=True)
 
         card = fitting.fit(explainer, loaded, source, config, folder, report)
     best = [losses["valid"] for losses in card.losses if losses["epoch"] == card.best_epoch]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable
-from typing import Any
+import json
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -14,11 +16,15 @@ from rich.table import Table
 from xaibench import registry
 from xaibench.classifiers import references
 from xaibench.commands import add_classifier, check_classifier
-from xaibench.commands.console import output
+from xaibench.commands.console import output, print_json
 from xaibench.errors import CheckpointError, RegistryError, named
 from xaibench.registry import Group
 from xaibench.reports.style import arrow
 from xaibench.storage.line_cache import LineCache
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+# A line of a listing: "what" it says, or the "error" of an entry that does not load, and what a group has beside it.
+Facts = dict[str, Any]
 
 
 def listing(group: Group) -> typer.Typer:
@@ -26,33 +32,30 @@ def listing(group: Group) -> typer.Typer:
     app = typer.Typer(help=f"List the {group}; 'show NAME' shows all facts of one.", rich_markup_mode="rich")
 
     @app.callback(invoke_without_command=True)
-    def list_all(context: typer.Context) -> None:
+    def list_all(context: typer.Context, as_json: AsJson = False) -> None:
         if context.invoked_subcommand is None:
-            table = Table(box=None, pad_edge=False, show_header=False)
-            table.add_column(no_wrap=True)
-            table.add_column()
             with LineCache(group) as cache:
-                for name in registry.names(group):
-                    table.add_row(name, escape(_line(cache, group, name)))
+                found = {name: _facts(cache, group, name) for name in registry.names(group)}
                 for name in references.added() if group == "classifiers" else ():
-                    table.add_row(name, escape(_added_line(cache, name)))
+                    found[name] = _added_facts(cache, name)
                 for prefix in registry.names("metric_bridges") if group == "metrics" else ():
-                    table.add_row(f"{prefix}:NAME", escape(_line(cache, "metric_bridges", prefix)))
-            output().print(table)
+                    found[f"{prefix}:NAME"] = _facts(cache, "metric_bridges", prefix)
+            if as_json:
+                print_json([{"name": name, **facts} for name, facts in found.items()])
+            else:
+                _print_lines(found)
 
     @app.command("show", help=f"Show all facts of one of the {group}.")
-    def show(name: str) -> None:
+    def show(name: str, as_json: AsJson = False) -> None:
         if group == "classifiers" and name not in registry.names(group) and name in references.added():
             details = _added_details(name)
         else:
             entry = registry.load(group, name)
             details = {"name": name, **_DETAILS[group](name, entry), "from": registry.origin(group, name)}
-        table = Table(box=None, pad_edge=False, show_header=False)
-        table.add_column(style="bold", no_wrap=True)
-        table.add_column()
-        for key, value in details.items():
-            table.add_row(key, escape(str(value)))
-        output().print(table)
+        if as_json:
+            print_json(details)
+        else:
+            _print_rows((f"[bold]{key}[/bold]", escape(str(value))) for key, value in details.items())
 
     if group == "classifiers":
         app.command("add")(add_classifier.add)
@@ -60,26 +63,56 @@ def listing(group: Group) -> typer.Typer:
     return app
 
 
-def _line(cache: LineCache, group: Group, name: str) -> str:
+def _print_lines(found: dict[str, Facts]) -> None:
+    """Print a listing, in families where there are any, with those of the default set marked."""
+    rows: list[tuple[str, str]] = []
+    names = sorted(found, key=lambda name: found[name].get("family", "~"))
+    for family, members in groupby(names, key=lambda name: found[name].get("family")):
+        if family:
+            rows.append((f"[bold]family {family}[/bold]", ""))
+        for name in members:
+            facts = found[name]
+            default = "[green]*[/green] " if facts.get("default") else "  " if family else ""
+            rows.append((name, default + escape(facts.get("error") or facts["what"])))
+    _print_rows(rows)
+    if any("default" in facts for facts in found.values()):
+        output().print("\n*: in the default set. A family: run --family NAME.", style="dim", markup=False)
+
+
+def _print_rows(rows: Iterable[tuple[str, str]]) -> None:
+    """Print two columns of console markup, of which the second may have several lines in a terminal."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for row in rows:
+        table.add_row(*row)
+    output().print(table)
+
+
+def _facts(cache: LineCache, group: Group, name: str) -> Facts:
     point = registry.entry(group, name)
     try:
-        facts = [point.value, registry.provider(group, name)]
+        decides = [point.value, registry.provider(group, name)]
         make = _LINES[group]
-        return cache.line(f"{group} {name}", point.module, facts, lambda: make(name, registry.load(group, name)))
+        kept = cache.line(
+            f"{group} {name}", point.module, decides, lambda: json.dumps(make(name, registry.load(group, name)))
+        )
+        return json.loads(kept)
     except RegistryError as error:  # one broken plugin must not hide the others
-        return str(error)
+        return {"error": str(error)}
     except Exception as error:
-        return f"is no {group.removesuffix('s')}: {named(error)}"
+        return {"error": f"is no {group.removesuffix('s')}: {named(error)}"}
 
 
 def _summary(name: str, entry: Any) -> str:
     return (inspect.getdoc(entry) or "").partition("\n\n")[0].replace("\n", " ")
 
 
-def _method_line(name: str, method: Any) -> str:
+def _method_facts(name: str, method: Any) -> Facts:
     requires = f" (requires {', '.join(sorted(method.requires))})" if method.requires else ""
     forwards = _forwards(method)
-    return method.description + requires + (f" ({forwards} forward passes a clip)" if forwards else "")
+    line = method.description + requires + (f" ({forwards} forward passes a clip)" if forwards else "")
+    return {"what": line, "control": getattr(method, "control", False)}
 
 
 def _forwards(method: Any) -> str:
@@ -117,8 +150,9 @@ def _method_details(name: str, method: Any) -> dict[str, object]:
     return details
 
 
-def _metric_line(name: str, metric: Any) -> str:
-    return f"{metric.title} {arrow(metric.higher_is_better)}: {metric.description}"
+def _metric_facts(name: str, metric: Any) -> Facts:
+    line = f"{metric.title} {arrow(metric.higher_is_better)}: {metric.description}"
+    return {"what": line, "family": metric.family, "default": metric.in_default_set}
 
 
 def _metric_details(name: str, metric: Any) -> dict[str, object]:
@@ -153,14 +187,15 @@ def _cards(name: str) -> dict[str, Any]:
     return found
 
 
-def _classifier_line(name: str, factory: Any) -> str:
+def _classifier_facts(name: str, factory: Any) -> Facts:
     if not references.takes_classes(factory):
-        return _summary(name, factory) + " Brings its weights."
+        return {"what": _summary(name, factory) + " Brings its weights."}
     cards = _cards(name)
     trained = ", ".join(f"{dataset} {card.test_accuracy:.3f}" for dataset, card in cards.items())
-    return _summary(name, factory) + (
-        f" Shipped weights, accuracy on fold 5: {trained}." if trained else " No weights shipped."
-    )
+    return {
+        "what": _summary(name, factory)
+        + (f" Shipped weights, accuracy on fold 5: {trained}." if trained else " No weights shipped.")
+    }
 
 
 def _classifier_details(name: str, factory: Any) -> dict[str, object]:
@@ -174,7 +209,7 @@ def _classifier_details(name: str, factory: Any) -> dict[str, object]:
     return details
 
 
-def _added_line(cache: LineCache, name: str) -> str:
+def _added_facts(cache: LineCache, name: str) -> Facts:
     def make() -> str:
         from xaibench.classifiers import checkpoint
 
@@ -183,9 +218,9 @@ def _added_line(cache: LineCache, name: str) -> str:
 
     card = (references.added_folder(name) / references.CARD).read_bytes()
     try:
-        return cache.line(f"added {name}", references.__name__, hashlib.sha256(card).hexdigest(), make)
+        return {"what": cache.line(f"added {name}", references.__name__, hashlib.sha256(card).hexdigest(), make)}
     except CheckpointError as error:  # one damaged card must not hide the others
-        return str(error)
+        return {"error": str(error)}
 
 
 def _added_details(name: str) -> dict[str, object]:
@@ -217,12 +252,16 @@ def _dataset_details(name: str, dataset: Any) -> dict[str, object]:
     }
 
 
-_LINES: dict[Group, Callable[[str, Any], str]] = {
-    "methods": _method_line,
-    "metrics": _metric_line,
-    "classifiers": _classifier_line,
-    "datasets": _summary,
-    "metric_bridges": _summary,
+def _summary_facts(name: str, entry: Any) -> Facts:
+    return {"what": _summary(name, entry)}
+
+
+_LINES: dict[Group, Callable[[str, Any], Facts]] = {
+    "methods": _method_facts,
+    "metrics": _metric_facts,
+    "classifiers": _classifier_facts,
+    "datasets": _summary_facts,
+    "metric_bridges": _summary_facts,
 }
 _DETAILS: dict[Group, Callable[[str, Any], dict[str, object]]] = {
     "methods": _method_details,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xaibench.commands.console import notes
+from xaibench.commands.console import warnings
 from xaibench.errors import XaibenchError
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def say_left_out(broken: Mapping[str, str]) -> None:
 
 def warn(sentence: str) -> None:
     """Print a sentence of warning."""
-    notes().print(sentence, style="yellow", markup=False, soft_wrap=True)
+    warnings().print(sentence, style="yellow", markup=False, soft_wrap=True)
 
 
 def say_odd_sound(sentences: Sequence[str]) -> None:

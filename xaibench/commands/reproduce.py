@@ -11,7 +11,7 @@ import typer
 
 from xaibench import registry
 from xaibench.commands import options as choices
-from xaibench.commands.console import notes, output, progress
+from xaibench.commands.console import notes, output, progress, show
 from xaibench.commands.options import ALL
 from xaibench.errors import XaibenchError
 
@@ -98,7 +98,6 @@ def reproduce(
     from xaibench.classifiers import checkpoint, references
     from xaibench.papers import cost, page, steps
     from xaibench.papers.config import ReproductionConfig
-    from xaibench.reports import tables
 
     source = choices.open_dataset(dataset, data_dir, columns)
     chosen = _folds(folds, source)
@@ -126,7 +125,7 @@ def reproduce(
     to_do = steps.steps_of(config)
     with notes().status("measuring a few passes of each classifier"):
         costs = cost.estimate(config, to_do)
-    notes().print(tables.terminal(cost.table(config, to_do, costs)))
+    show(cost.table(config, to_do, costs), console=notes())
     if dry_run:
         return
     with notes().status("reading sound"):

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from xaibench.commands import options
-from xaibench.commands.console import notes, output, progress
+from xaibench.commands.console import output, progress
 
 
 def train(
@@ -116,8 +116,6 @@ def train(
         def report(step: trainer.Progress) -> None:
             text = f"loss {step.loss:.3f} · fold {valid} {step.validation_accuracy:.3f} (best {step.best_accuracy:.3f})"
             bar.update(task, completed=step.epoch, description=text)
-            if not sys.stderr.isatty() and step.epoch % 10 == 0:  # a log has no bar
-                notes().print(f"epoch {step.epoch} of {step.epochs} · {text}", soft_wrap=True)
 
         card = trainer.train(source, config, folder, report)
     output().print(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xaibench.commands import options
-from xaibench.commands.console import notes, output, progress
+from xaibench.commands.console import notes, output, progress, show
 
 if TYPE_CHECKING:
     from xaibench.scoring.evaluate import Event
@@ -68,7 +68,6 @@ def validate(
     xaibench validate --dataset esc10-mix --data-dir ESC-50-master --limit 57
     """
     from xaibench.benchmark.models import load_models
-    from xaibench.reports import tables
     from xaibench.validation import report
     from xaibench.validation.questions import BY_FAMILY, PROBES
     from xaibench.validation.reference_maps import reference_maps
@@ -103,10 +102,7 @@ def validate(
             seed=seed,
             report=advance,
         )
-    for loaded in classifiers:
-        for table in report.tables_of(assessment, loaded.label):
-            for piece in table.split():
-                output().print(tables.terminal(piece))
+    show(*(table for loaded in classifiers for table in report.tables_of(assessment, loaded.label)))
     for line in report.summary(assessment):
         output().print(line, markup=False, soft_wrap=True)
     with notes().status("drawing"):

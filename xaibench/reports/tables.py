@@ -1,4 +1,4 @@
-"""A table for people, and the same table as Markdown, LaTeX and in a terminal."""
+"""A table for people, and the same table as Markdown, HTML and in a terminal; `reports.latex` writes LaTeX."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    import rich.table
+    from rich.console import Group
 
-MOST_WIDTH = 100  # characters of a terminal; in small type also about a text width on paper
+_GAP = 2  # characters between the columns in a terminal
 MISSING = "\N{EN DASH}"
 DAGGER = "†"
 DOUBLE_DAGGER = "‡"
 PARTIAL = "°"
 OTHERWISE = "¶"
 UNPROVEN = "§"
+# What stands in a table of which a note begins with this mark.
+_MARKS = {mark: mark for mark in (DAGGER, DOUBLE_DAGGER, PARTIAL, OTHERWISE, UNPROVEN, f"({UNPROVEN})", "±")}
+_MARKS |= {"(n)": " ("}
 NO_DAGGER = "\N{FIGURE SPACE}"  # keeps the numbers of a column aligned where others carry a dagger
 NO_DIGIT = "\N{NO-BREAK SPACE}"  # keeps them aligned where others carry a count
 
@@ -38,13 +39,19 @@ class Cell:
 class Row:
     """A named line of cells; controls, or whatever the table has below its line, stand below all others.
 
-    Rows that are `apart` are not controls and stand in a group of their own above them.
+    Rows that are `apart` are not controls and stand in a group of their own above them. `marks` stand behind the name.
     """
 
     name: str
     control: bool
     cells: tuple[Cell, ...]
     apart: bool = False
+    marks: str = ""
+
+    @property
+    def head(self) -> str:
+        """The name with its marks."""
+        return self.name + self.marks
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,8 @@ class Table:
         names: head of the first column.
         below: what the rows below the line (`Row.control`) are.
         apart: what the rows of `Row.apart` are.
+        legend: abbreviated columns, each with a line such as "FF: faithfulness".
+        first: columns that stay where not all have a place, before those that stand to the left.
     """
 
     caption: str
@@ -64,34 +73,62 @@ class Table:
     names: str = "Method"
     below: str = "Controls"
     apart: str = "Soft masks"
+    legend: tuple[tuple[str, str], ...] = ()
+    first: tuple[str, ...] = ()
 
-    def split(self) -> list[Table]:
-        """Split into tables that fit into MOST_WIDTH, few and of about equally many columns; the last has the notes."""
-        for count in range(1, len(self.columns) + 1):
-            pieces = [self._piece(columns) for columns in np.array_split(np.arange(len(self.columns)), count)]
-            if all(piece.width() <= MOST_WIDTH for piece in pieces):
-                break
-        return [
-            replace(
-                piece,
-                caption=self.caption if count == 1 else f"{self.caption} ({number} of {count})",
-                notes=self.notes if number == count else (),
-            )
-            for number, piece in enumerate(pieces, start=1)
-        ]
+    @property
+    def explanations(self) -> tuple[str, ...]:
+        """What stands below the table: its abbreviations in full, and the notes, but those of marks that it has not."""
+        known = dict(self.legend)
+        cells = (cell.text + cell.tail for row in self.rows for cell in row.cells)
+        text = "".join([*self.columns, *(row.head for row in self.rows), *cells])
+        notes = tuple(note for note in self.notes if _MARKS.get(note.partition(":")[0], "") in text)
+        full = "; ".join(dict.fromkeys(known[column] for column in self.columns if column in known))
+        return (f"{full}.", *notes) if full else notes
 
+    def widths(self) -> list[int]:
+        """Count the characters of each column, that of the names first."""
+        names = [self.names, *(row.head for row in self.rows), *(title for title, _ in self.groups())]
+        cells = [[row.cells[i].text + row.cells[i].tail for row in self.rows] for i in range(len(self.columns))]
+        heads = [[head, *own] for head, own in zip(self.columns, cells, strict=True)]
+        return [max(map(len, column)) for column in (names, *heads)]
+
+    @property
     def width(self) -> int:
-        """Count the characters of a line, with three between columns and one at either edge."""
-        names = [len(row.name) for row in self.rows]
-        columns = [
-            max(len(heading), *(len(row.cells[i].text + row.cells[i].tail) for row in self.rows))
-            for i, heading in enumerate(self.columns)
-        ]
-        return max(names) + sum(columns) + 3 * len(columns) + 2
+        """Count the characters of a line in a terminal."""
+        widths = self.widths()
+        return sum(widths) + _GAP * (len(widths) - 1)
 
-    def _piece(self, columns: NDArray[np.intp]) -> Table:
-        rows = tuple(replace(row, cells=tuple(row.cells[i] for i in columns)) for row in self.rows)
-        return replace(self, columns=tuple(self.columns[i] for i in columns), rows=rows)
+    def fit(self, width: int, remedy: str = "") -> Table:
+        """Leave out columns until a line in a terminal has at most `width` characters; a note names them.
+
+        One column stays in any case. Nothing is cut.
+
+        Args:
+            width: of the terminal.
+            remedy: how to see the others.
+        """
+        own, *widths = self.widths()
+        order = sorted(range(len(self.columns)), key=lambda i: (self.columns[i] not in self.first, i))
+        kept: list[int] = []
+        for i in order:
+            own += _GAP + widths[i]
+            if kept and own > width:
+                break
+            kept.append(i)
+        if len(kept) == len(self.columns):
+            return self
+        left_out = ", ".join(head for i, head in enumerate(self.columns) if i not in kept)
+        note = f"Not shown, as {width} characters are too few: {left_out}{f' ({remedy})' * bool(remedy)}."
+        return replace(self.choose([self.columns[i] for i in sorted(kept)]), notes=(*self.notes, note))
+
+    def choose(self, columns: Sequence[str]) -> Table:
+        """Keep these columns, in this order; one that the table does not have is empty."""
+        places = [self.columns.index(head) if head in self.columns else None for head in columns]
+        rows = tuple(
+            replace(row, cells=tuple(Cell("") if i is None else row.cells[i] for i in places)) for row in self.rows
+        )
+        return replace(self, columns=tuple(columns), rows=rows)
 
     def groups(self) -> list[tuple[str, list[Row]]]:
         """Group the rows under titles: methods (without one), rows apart, controls; leave out empty groups."""
@@ -104,7 +141,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class _Markup:
+class Markup:
     """How a format writes special characters, bold and italic."""
 
     characters: dict[int, str]
@@ -116,7 +153,7 @@ class _Markup:
 
     def line(self, row: Row) -> list[str]:
         """Mark up the name and cells of a row."""
-        name = self.escape(row.name)
+        name = self.escape(row.head)
         cells = [
             (self.bold % self.escape(c.text) if c.best else self.escape(c.text)) + self.escape(c.tail)
             for c in row.cells
@@ -124,26 +161,7 @@ class _Markup:
         return [self.italic % name if row.control else name, *cells]
 
 
-_MARKDOWN = _Markup(str.maketrans({c: "\\" + c for c in "\\|*_`<[]"}), "**%s**", "*%s*")
-_LATEX = _Markup(
-    str.maketrans(
-        {c: "\\" + c for c in "&%$#_{}"}
-        | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-        | {"<": "$<$", ">": "$>$", "|": "$|$", "±": r"$\pm$", "↑": r"$\uparrow$"}
-        | {"↓": r"$\downarrow$", MISSING: "--", "[": "{[}", "]": "{]}", "*": "{*}"}
-        | {
-            DOUBLE_DAGGER: r"$^{\ddagger}$",
-            DAGGER: r"$^{\dagger}$",
-            UNPROVEN: r"$^{\S}$",
-            OTHERWISE: r"$^{\P}$",
-            PARTIAL: r"$^{\circ}$",
-            NO_DAGGER: r"\phantom{$^{\dagger}$}",
-            NO_DIGIT: r"\phantom{0}",
-        }
-    ),
-    r"\textbf{%s}",
-    r"\textit{%s}",
-)
+_MARKDOWN = Markup(str.maketrans({c: "\\" + c for c in "\\|*_`<[]"}), "**%s**", "*%s*")
 
 
 def pipe_table(align: str, lines: Sequence[Sequence[str]]) -> str:
@@ -166,7 +184,7 @@ def markdown(table: Table) -> str:
             lines.append([f"*{title}*"] + [""] * len(table.columns))
         lines += [_MARKDOWN.line(row) for row in group]
     body = pipe_table("l" + "r" * len(table.columns), lines)
-    notes = "".join(f"\n{_MARKDOWN.escape(note)}  " for note in table.notes)
+    notes = "".join(f"\n{_MARKDOWN.escape(note)}  " for note in table.explanations)
     return f"**{_MARKDOWN.escape(table.caption)}**\n\n{body}\n" + (f"{notes}\n" if notes else "")
 
 
@@ -178,41 +196,19 @@ def html(table: Table) -> str:
         if index:
             lines.append(f'<tr><th colspan="{len(table.columns) + 1}">{escape(title)}</th></tr>')
         for row in group:
-            name = f"<i>{escape(row.name)}</i>" if row.control else escape(row.name)
+            name = f"<i>{escape(row.head)}</i>" if row.control else escape(row.head)
             cells = (
                 (f"<b>{escape(cell.text)}</b>" if cell.best else escape(cell.text)) + escape(cell.tail)
                 for cell in row.cells
             )
             lines.append(f"<tr><td>{name}</td>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     body = f"<table><caption>{escape(table.caption)}</caption><thead><tr>{heads}</tr></thead>"
-    return f"{body}<tbody>{''.join(lines)}</tbody></table>" + "".join(map(html_text, table.notes))
+    return f"{body}<tbody>{''.join(lines)}</tbody></table>" + "".join(map(html_text, table.explanations))
 
 
 def html_text(line: str) -> str:
     """Write a line of text as HTML."""
     return f"<div><small>{escape(line)}</small></div>"
-
-
-def latex(table: Table) -> str:
-    """Write the table as LaTeX that needs no package but booktabs."""
-    header = " & ".join([table.names, *map(_LATEX.escape, table.columns)]) + r" \\"
-    groups = ["\n".join(" & ".join(_LATEX.line(row)) + r" \\" for row in group) for _, group in table.groups()]
-    notes = [rf"\par\smallskip {_LATEX.escape(' '.join(table.notes))}"] if table.notes else []
-    lines = [
-        r"\begin{table}[tbp]",
-        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
-        rf"\caption{{{_LATEX.escape(table.caption)}}}",
-        rf"\begin{{tabular}}{{@{{}}l{'r' * len(table.columns)}@{{}}}}",
-        r"\toprule",
-        header,
-        r"\midrule",
-        "\n\\midrule\n".join(groups),
-        r"\bottomrule",
-        r"\end{tabular}",
-        *notes,
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def of_frame(caption: str, lines: pd.DataFrame, notes: Sequence[str] = (), names: str = "Method") -> Table:
@@ -234,32 +230,37 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 59.5 else f"{minutes:.0f} min" if minutes < 59.5 else f"{hours:.1f} h"
 
 
-def terminal(table: Table) -> rich.table.Table:
-    """Make the table that rich prints; controls are dim and italic, below a rule."""
+def say_once(shown: Sequence[Table]) -> list[Table]:
+    """Leave every note, and every abbreviation, of several tables to the last of them that has it."""
+    notes: set[str] = set()
+    abbreviations: set[str] = set()
+    found = []
+    for table in reversed(shown):
+        new = tuple(note for note in table.notes if note not in notes)
+        here = tuple((head, said) for head, said in table.legend if head in table.columns and said not in abbreviations)
+        found.append(replace(table, notes=new, legend=here))
+        notes |= set(new)
+        abbreviations |= {said for _, said in here}
+    return found[::-1]
+
+
+def terminal(table: Table) -> Group:
+    """Make what rich prints: caption, table and notes; controls are dim and italic, below a title."""
     import rich.box
     import rich.table
+    from rich.console import Group
     from rich.text import Text
 
-    result = rich.table.Table(
-        title=Text(table.caption, style="bold"),
-        caption=Text("\n".join(table.notes), style="dim") if table.notes else None,
-        caption_justify="left",
-        box=rich.box.SIMPLE_HEAD,
-        title_justify="left",
-        pad_edge=False,
-    )
-    result.add_column(table.names, no_wrap=True)
+    body = rich.table.Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
+    body.add_column(table.names, no_wrap=True)
     for column in table.columns:
-        result.add_column(Text(column), justify="right", no_wrap=True)
-    groups = [rows for _, rows in table.groups()]
-    for group in groups:
+        body.add_column(Text(column), justify="right", no_wrap=True)
+    for index, (title, group) in enumerate(table.groups()):
+        if index:
+            body.add_row(Text(title, style="bold dim"))
         for row in group:
             cells = [Text.assemble((c.text, "bold" if c.best else ""), (c.tail, "dim")) for c in row.cells]
-            last = row is group[-1] and group is not groups[-1]
-            result.add_row(
-                Text(row.name, style="italic" if row.control else ""),
-                *cells,
-                style="dim" if row.control else "",
-                end_section=last,
-            )
-    return result
+            name = Text(row.head, style="italic" if row.control else "")
+            body.add_row(name, *cells, style="dim" if row.control else "")
+    notes = [Text("\n" + "\n".join(table.explanations), style="dim")] * bool(table.explanations)
+    return Group(Text(f"{table.caption}\n", style="bold"), body, *notes, "")

@@ -34,7 +34,7 @@ COLUMNS = (
         "polarity",
     ),
     *("control", "trained", "mask", "training_seconds", "trained_parameters"),
-    *("metric_title", "family", "higher_is_better"),
+    *("method_title", "metric_title", "family", "higher_is_better"),
     *("group", *CONDITIONS, "clips", "missing", "unreadable", "differs_in"),
 )
 _LINE = ["metric", "area", "mask", "method"]
@@ -72,7 +72,8 @@ def compare_groups(groups: Sequence[Group]) -> pd.DataFrame:
     Holm-corrected over the methods of the cell, and missing where there is nothing to test. `mask` is
     EQUAL_AREA or SOFT; `training_seconds` and `trained_parameters` are what fitting the method cost,
     missing for one that is not `trained`. `differs_in` says what a line was made with that most were not
-    (`conditions.differences`). `metric_title`, `family` and `higher_is_better` are what the runs say of the metric.
+    (`conditions.differences`). `method_title`, `metric_title`, `family` and `higher_is_better` are what the runs
+    say of method and metric.
 
     Returns:
         COLUMNS, sorted by dataset, group, classifier, metric, area, rank.
@@ -186,7 +187,10 @@ def _read_costs(group: Group) -> pd.DataFrame:
     costs["seconds"] = costs["explain_seconds_per_clip"] * costs["clips"]
     costs["memory"] = costs["peak_memory_bytes"].astype(float)
     costs["native_resolution"] = [f"{f}x{t}" for f, t in zip(costs["native_freq"], costs["native_time"], strict=True)]
-    first = ("native_resolution", "polarity", "control", "trained", "training_seconds", "trained_parameters")
+    first = (
+        *("native_resolution", "method_title", "polarity", "control"),
+        *("trained", "training_seconds", "trained_parameters"),
+    )
     same = {key: (key, "first") for key in first}
     merged = costs.groupby(_PAIR, as_index=False).agg(
         seconds=("seconds", "sum"), explained=("clips", "sum"), memory=("memory", "max"), **same

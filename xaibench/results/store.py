@@ -238,7 +238,7 @@ def read_costs(folder: Path) -> pd.DataFrame:
     """Sum up what each (classifier, method, mask) of a run folder cost, and what the method is; one row each.
 
     Columns: classifier, method, mask, clips, explain_seconds_per_clip, score_seconds_per_clip,
-    forwards_per_clip, peak_memory_bytes, native_freq, native_time, polarity, control, trained,
+    forwards_per_clip, peak_memory_bytes, native_freq, native_time, method_title, polarity, control, trained,
     training_seconds, trained_parameters.
 
     Raises:
@@ -259,6 +259,7 @@ def read_costs(folder: Path) -> pd.DataFrame:
                 "peak_memory_bytes": info.peak_memory_bytes,
                 "native_freq": info.method.native_shape[0],
                 "native_time": info.method.native_shape[1],
+                "method_title": info.method.title,
                 "polarity": info.method.polarity,
                 "control": info.method.control,
                 "trained": info.method.trained_parameters is not None,
@@ -275,6 +276,7 @@ def read_costs(folder: Path) -> pd.DataFrame:
         peak_memory_bytes=("peak_memory_bytes", "max"),
         native_freq=("native_freq", "first"),
         native_time=("native_time", "first"),
+        method_title=("method_title", "first"),
         polarity=("polarity", "first"),
         control=("control", "first"),
         trained=("trained", "first"),

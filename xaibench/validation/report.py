@@ -179,8 +179,16 @@ def _table(
     ]
     caption = f"{classifier}: {lines['recordings'].max()} recordings of {every['dataset'].iloc[0]}"
     heads = (*maps, *columns, "verdict", "other areas")
-    below = "Not judged"
-    return Table(caption, heads, tuple(rows), tuple(notes), names="Metric", below=below, apart=_BY_CONSTRUCTION)
+    return Table(
+        caption,
+        heads,
+        tuple(rows),
+        tuple(notes),
+        names="Metric",
+        below="Not judged",
+        apart=_BY_CONSTRUCTION,
+        first=("verdict", "effect", "agreement"),
+    )
 
 
 def _elsewhere(lines: pd.DataFrame, primary: dict[str, Any]) -> str:

@@ -399,7 +399,7 @@ def test_latex_has_classifiers_side_by_side_in_one_table(tmp_path: Path) -> None
     assert all(line.count(" & ") == 6 for line in text.splitlines() if line.endswith(r"\\") and "multi" not in line)
     config = boards.BoardConfig(columns=["AD"])
     paper = latex.PaperConfig(caption=r"Ours, \cite{us}", label="tab:ours")
-    text = boards.write(comparison, tmp_path / "out", (), config, paper)[2].read_text()
+    text = boards.write(comparison, tmp_path / "out", config=config, paper=paper)[2].read_text()
     assert r"\caption{Ours, \cite{us}}" in text and r"\label{tab:ours}" in text
     assert r"Method & AD $\downarrow$ & AD $\downarrow$ \\" in text and r"\ddagger" not in text.split("midrule")[0]
 

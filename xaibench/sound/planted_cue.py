@@ -2,9 +2,9 @@
 
 Four of the embedded set's events over four of its backgrounds. In training (folds 1-4) all clips of one class have
 the tone, and no others. The test clips (fold 5) come in pairs, with and without it. Half of the training clips of that
-class hold the event of another class: only the tone tells, so that a classifier must learn it (as labels are reassigned
-in Zhou et al., arXiv 2104.14403). `SynthCueChance` is the same set with the tone dealt by chance: its classifier is a
-twin that has nothing to learn of it.
+class hold the event of another class, and there only the tone tells the class (as labels are reassigned in Zhou et al.,
+arXiv 2104.14403). `SynthCueChance` is the same set with the tone dealt by chance: its classifier is a twin that has
+nothing to learn of it.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "python.md"
 
 def test_every_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "python_page"}
     with warnings.catch_warnings():

@@ -100,7 +100,7 @@ class Reader:
             if methods & self._plugins_not_installed():
                 return None
             if "--limit" not in words:
-                words += ["--limit", "1" if "all" in methods else "2"]
+                words += ["--limit", "2"]
                 if not value_of(words, "--out"):
                     # Where the command as written would put it: what follows reads it from there.
                     folds = value_of(words, "--folds", default="5").replace(",", "-")

@@ -31,7 +31,7 @@ COMMANDS = {
     ),
     "validate": (
         "validation:validate",
-        "Test the metrics themselves, with reference maps whose order is known, on the embedded set.",
+        "Test the metrics themselves, with explanations whose order is known, on a dataset with ground truth.",
     ),
     "explain": (
         "explain:explain",
@@ -55,7 +55,7 @@ COMMANDS = {
         "weights:app",
         "List the weights of trained explainers; 'add' adds weights that another project fitted.",
     ),
-    "data": ("data:app", "Check a dataset folder, or download the official archive."),
+    "data": ("data:app", "Check a dataset, write its events, or download the official archive."),
     "new": ("new:app", "Write a plugin package that is ready to install."),
 }
 

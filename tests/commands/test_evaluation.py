@@ -76,7 +76,7 @@ def test_other_settings_in_the_same_folder_are_refused(xaibench: Command, a_run:
 def test_a_metric_that_needs_evidence_where_there_is_none(
     xaibench: Command, tmp_path: Path, esc50_folder: Path
 ) -> None:
-    arguments = ("--dataset", "esc10", "--data-dir", esc50_folder, "--limit", 1, "-c", "cnn-micro", "--device", "cpu")
+    arguments = ("--dataset", "esc10", "--data-dir", esc50_folder, "-c", "cnn-micro", "--device", "cpu")
     done = xaibench("run", "-m", "energy", "--metric", "pointing_game", *arguments)
     assert_refused(done, "pointing_game: not on esc10, which has no ground truth; choose another --metric")
     done = xaibench("run", "-m", "oracle", *arguments)

@@ -282,7 +282,9 @@ def test_a_run_scores_the_map_at_equal_areas_and_the_mask_as_it_is(
 
     method, source = registry.create("methods", name), Esc10(few)
     method.load(fitted.folder, cnn.classifier)
-    for clip in source.in_folds((5,))[:2]:
+    scored = [clip for clip in source.clips if clip.id in set(rows["clip"])]
+    assert len(scored) == 2
+    for clip in scored:
         sound = torch.from_numpy(source.waveform(clip))[None]
         heard = Batch.of_sound(sound, (clip.id,), audio.DOMAIN)
         clean = torch.softmax(cnn.classifier.logits(sound), dim=1)[0]

@@ -220,8 +220,6 @@ def carry_out(
     if folds is None and source.draws_folds and len(in_folds) < len(source.clips):
         which = f"{len(in_folds)} of {len(source.clips)} clips: fold{'s' * (len(chosen) > 1)}"
         _say(f"scored are {which} {', '.join(map(str, chosen))} (folds were drawn; --folds all scores every one)")
-    if limit is not None:
-        _say(described(taken, in_folds))
     with progress() as bar:
         bar.add_task("reading sound", total=None)
         heard = readable(source, taken, strict)
@@ -264,6 +262,8 @@ def carry_out(
         suffix += "" if long == options.CUT else f"-long-{long}"
         out = Path("results") / "runs" / f"{dataset}-fold{named.replace(',', '-')}{suffix}"
     folder = work.open(out)
+    if limit is not None:
+        _say(described(taken, in_folds))
 
     failures: list[Event] = []
     with progress() as bar:

@@ -78,7 +78,8 @@ def validate(
     chosen = source.test_folds if folds is None else options.folds_named(folds, source)
     metrics = options.metrics(metric, []) if metric else default_metrics()
     classifiers = load_models(classifier, source, chosen, options.open_device(device), options.warn)
-    samples = [choose(one, source, chosen, limit, seed) for one in classifiers]
+    with notes().status("asking classifiers by what they decide"):
+        samples = [choose(one, source, chosen, limit, seed) for one in classifiers]
     for one in samples:
         notes().print(one.sentence(), markup=False, soft_wrap=True)
     with progress() as bar:

@@ -131,7 +131,7 @@ def _record(metric: MetricFacts, question: Question, values: Floats, recordings:
     direction = metric.sign
     for name, index in place.items():
         ends = sorted([direction * own.low[index], direction * own.high[index]])
-        record |= {name: direction * own.mean[index], f"{name}_low": ends[0], f"{name}_high": ends[1]}
+        record |= {name: direction * own.mean[index] + 0.0, f"{name}_low": ends[0], f"{name}_high": ends[1]}
     found = mean_interval(gains, recordings)
     p = holm(sign_flip_p(gains, recordings, "two-sided", flips=flips_for(len(order))))
     for index, (a, b) in enumerate(order):
@@ -153,7 +153,8 @@ def _record(metric: MetricFacts, question: Question, values: Floats, recordings:
         few = f"{record['recordings']} of at least {question.fewest} recordings"
         return record | {"verdict": NOT_SHOWN, "because": few}
     needed = {
-        pair: _needed(gain[pair], deviation, len(order)) for pair, deviation in zip(order, deviations, strict=True)
+        pair: _needed(gain[pair], deviation, len(order), record["recordings"])
+        for pair, deviation in zip(order, deviations, strict=True)
     }
     return record | _verdict(question, forward, reverse, needed)
 
@@ -166,12 +167,15 @@ def _verdict(question: Question, forward: set[Pair], reverse: set[Pair], needed:
     return {"verdict": verdict, "because": "; ".join(reversed_ + open_)}
 
 
-def _needed(gain: float, deviation: float, comparisons: int) -> str:
-    """Say how many recordings would show a gain, if it is one and they are within reach."""
+def _needed(gain: float, deviation: float, comparisons: int, recordings: int) -> str:
+    """Say how many recordings would show a gain, if it is one and they are within reach.
+
+    Values that are far from normal may take more than the approximation says: then nothing is said.
+    """
     if not (gain > 0 and deviation > 0):
         return ""
     count = recordings_for(gain, comparisons, deviation)
-    return f" (about {count} recordings would)" if count <= _MOST_RECORDINGS else ""
+    return f" (about {count} recordings would)" if recordings < count <= _MOST_RECORDINGS else ""
 
 
 def _variance(values: Floats, recordings: NDArray) -> float:

@@ -74,6 +74,7 @@ def validation(lines: pd.DataFrame) -> Figure:
         axis.axvline(0, color="0.3", linewidth=0.6)
         style.title_panel(axis, column.capitalize())
     axes[-2].set_xscale("symlog", linthresh=_LINEAR)
+    axes[-2].margins(x=0.08)
     axes[-2].set_xticks([-10, 0, 10], ["-10", "0", "10"])
     axes[-2].minorticks_off()
     axes[-1].set_xlim(-1.1, 1.1)
@@ -98,9 +99,10 @@ def validation(lines: pd.DataFrame) -> Figure:
         "by its spread.\nAgreement: rank correlation with metrics that know the ground truth."
     )
     verdicts = set(lines["verdict"])
-    note += f" {REVERSED} prefers what is worse." * (REVERSES in verdicts)
-    note += f" {OPEN} not shown to prefer what is better." * (NOT_SHOWN in verdicts)
-    note += " In italics: orders the maps by construction, or not judged." * (len(metrics) > groups[0])
+    note += "\n" * (len(metrics) > groups[0] or bool({REVERSES, NOT_SHOWN} & verdicts))
+    note += f"{REVERSED} prefers what is worse. " * (REVERSES in verdicts)
+    note += f"{OPEN} not shown to prefer what is better. " * (NOT_SHOWN in verdicts)
+    note += "In italics: orders the maps by construction, or not judged." * (len(metrics) > groups[0])
     style.add_note(figure, note)
     return figure
 

@@ -27,17 +27,16 @@ OVERVIEW = "validation.md"
 
 
 def summary(assessment: pd.DataFrame) -> list[str]:
-    """Return a line per verdict: its metrics, and of which classifiers it is where these differ, and why."""
+    """Return a line per verdict: its metrics, and with which classifiers where these differ; the tables say why."""
     lines = at_primary_area(assessment)
     everyone = set(lines["classifier"])
     found: dict[str, list[str]] = {verdict: [] for verdict in (ORDERS, REVERSES, NOT_SHOWN, NOT_JUDGED)}
     own = [name for name in metric_order(lines) if not _known(lines, name)]
     for metric in own:
         for verdict, block in lines[lines["metric"] == metric].groupby("verdict"):
-            whys = zip(block["classifier"], block["because"], strict=True)
-            said = [f"{classifier}: {because}" if because else str(classifier) for classifier, because in whys]
-            named = set(block["classifier"]) != everyone or block["because"].any()
-            found[str(verdict)].append(metric_heading(metric, lines) + (f" ({'; '.join(said)})" if named else ""))
+            names = sorted(block["classifier"])
+            some = f" ({', '.join(names)})" * (set(names) != everyone)
+            found[str(verdict)].append(metric_heading(metric, lines) + some)
     said = [f"{verdict}: {', '.join(metrics)}" for verdict, metrics in found.items() if metrics]
     known = [metric_heading(name, lines) for name in metric_order(lines) if _known(lines, name)]
     return said + [f"{_BY_CONSTRUCTION.lower()}, shown apart: {', '.join(known)}"] * bool(known)

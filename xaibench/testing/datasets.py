@@ -58,7 +58,7 @@ def _check_facts(dataset: Dataset) -> None:
     seconds = dataset.seconds
     known = seconds is None or (isinstance(seconds, int | float) and seconds > 0)
     require(known, f"seconds must be the length of every clip, or None, not {seconds!r}")
-    for flag in ("has_ground_truth", "has_events", "reads_folder", "takes_columns"):
+    for flag in ("has_ground_truth", "has_events", "has_two_sounds", "reads_folder", "takes_columns"):
         require(isinstance(getattr(dataset, flag), bool), f"{flag} must be True or False")
 
 

@@ -64,7 +64,7 @@ def where(maps: Sequence[str]) -> Question:
 
 
 # An explainer that ignores clip and classifier never changes, so it is the most robust of all; that it wins shows that
-# a robustness metric alone recommends it (arXiv 2412.10942).
+# a robustness metric alone recommends it. Compare Miro-Nicolau et al., arXiv 2412.10942.
 ROBUSTNESS = Question(maps=(GRADIENT, "uniform", "random"), ends=((GRADIENT, "random"), (GRADIENT, "uniform")))
 # A constant map has no order that random weights could change: its values are undefined.
 RANDOMISATION = Question(maps=(GRADIENT, "random", "energy"), ends=((GRADIENT, "random"), (GRADIENT, "energy")))

@@ -113,7 +113,7 @@ def test_boards_mark_metrics_that_fail_with_the_same_classifier(assessment: pd.D
     assert "| AG ↑§ |" in (tmp_path / "leaderboard-synth.md").read_text()
     latex = (tmp_path / "leaderboard-synth.tex").read_text()
     assert r"AG $\uparrow$$^{\S}$" in latex and "§" not in latex
-    shown = [text.get_text() for text in heatmap(at_primary_area(comparison), marks).findobj(Text)]  # type: ignore[attr-defined]
+    shown = [text.get_text() for text in heatmap(at_primary_area(comparison), marks).findobj(Text)]
     assert "cnn-micro: AG ↑§" in shown
     # A metric that was not scored here leaves no note.
     only = comparison[comparison["metric"] == FF[0]]

@@ -1,11 +1,14 @@
 """What scoring sound instead of pictures, another budget or another fill does to the order of methods.
 
-    python benchmarks/orders.py --pictures results/runs/esc10-pictures --heard results/runs/esc10-fold5 \
-        --mean results/runs/esc10-mean --noise results/runs/esc10-noise --direct results/runs/esc10-direct \
-        --out results/orders-esc10
+    xaibench run -m all ... --protocol spectrogram --out runs/pictures        # and the others without it:
+    xaibench run -m all ... --out runs/sound                                  # both budgets of FF are default metrics
+    xaibench run -m saliency:path=direct ... -m random --out runs/direct      # and all other methods, without settings
+    xaibench run -m all ... --metric faithfulness --fill mean --out runs/mean     # likewise --fill noise
+    python benchmarks/orders.py --pictures runs/pictures --heard runs/sound --direct runs/direct --mean runs/mean \
+        --noise runs/noise --out results/orders-esc10
 
-Run folders are those of `xaibench run` on the same clips; results/README.md has the commands. Writes PREFIX.csv
-(means), PREFIX-changes.csv (pairs about which pictures and sound disagree) and PREFIX.md (both as tables).
+All runs are of the same clips, such as `--dataset esc10 --data-dir ESC-50-master`. Writes PREFIX.csv (means),
+PREFIX-changes.csv (pairs about which pictures and sound disagree) and PREFIX.md (both as tables).
 """
 
 from __future__ import annotations
@@ -61,12 +64,13 @@ def page(lines: pd.DataFrame, changed: pd.DataFrame, conditions: list[str]) -> s
     text = [
         "# What changes when the masked sound is heard",
         "",
-        f"FF on {some['n']} clips ({some['recordings']} recordings) of ESC-10's fold 5: mean, 95% interval (recordings "
-        "resampled), and the place among the methods. Bold: better than random bins (one-sided test by flipping the "
-        "signs of recordings, Holm-corrected over the methods of a classifier). `pictures` is the protocol "
+        f"FF on {some['n']} clips ({some['recordings']} recordings): mean, 95% interval (recordings resampled), and "
+        "the place among the methods. Bold: better than random bins (one-sided test by flipping the signs of "
+        "recordings, Holm-corrected over the methods of a classifier). `pictures` is the protocol "
         "`spectrogram`, the others are `standard`: 10% of the area, or the shortest prefix of the ranking that holds "
         "half of the clip's energy; `path=direct` differentiates as if pictures were fed; a fill takes the place of "
-        "removed bins. Made by `benchmarks/orders.py`; [README](README.md) has the commands.",
+        "removed bins. Made by "
+        "`benchmarks/orders.py`, which says of which runs.",
         "",
     ]
     for classifier, here in lines.groupby("classifier"):

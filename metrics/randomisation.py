@@ -141,8 +141,9 @@ def _fully_random(context: ScoringContext) -> Explanation:
 
 
 def _alike(context: ScoringContext, other: Explanation, situation: str) -> Scores:
-    """Correlate the ranks of the clips' importance with those of another explanation of them."""
-    ranks = context.shared(("randomisation", "ranks"), lambda: Ranks.of(context.importance))
+    """Correlate the ranks of the clips' importance with those of another explanation, over the bins that sound."""
+    audible = context.clean.batch.audible
+    ranks = context.shared(("randomisation", "ranks"), lambda: Ranks.of(context.importance, audible))
     values = ranks.correlate(importance(other.map, context.explainer.method.polarity))
     reasons = [
         _CONSTANT if flat else defect

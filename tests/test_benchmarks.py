@@ -16,6 +16,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
+from tests.support.made_up_runs import FF, Scores, noise, write_run
 from xaibench import registry
 from xaibench.commands import options
 
@@ -207,3 +208,22 @@ def test_memory_of_many_clips(
     sounds = many.write_sounds(tmp_path / "sounds", 8)
     assert len({sound.parent for sound in sounds}) == len(many.CLASSES)
     assert many.measured([sys.executable, "-c", "import time; time.sleep(0.2)"], tmp_path, {})[1] > 1e6
+
+
+def test_orders_are_written_of_runs(printed: Printed, tmp_path: Path) -> None:
+    energy = ("faithfulness_equal_energy", None)
+    scores = {"one": 0.5, "two": 0.25, "random": 0.0}
+    signs = {"--pictures": 1, "--heard": -1, "--direct": 1, "--mean": 1, "--noise": 1}
+    words: list[object] = []
+    for option, sign in signs.items():
+        methods: dict[str, Scores] = {
+            name: {FF: noise(i) + sign * mean, energy: noise(i) + sign * mean}
+            for i, (name, mean) in enumerate(scores.items())
+        }
+        words += [option, write_run(tmp_path / option.strip("-"), methods)]
+    printed("orders", *words, "--out", tmp_path / "orders")
+    page = (tmp_path / "orders.md").read_text()
+    assert "40 clips (25 recordings)" in page
+    assert "## Reversed, 10% of the area: 3 pairs" in page
+    assert "| cnn-micro | one - random | +0." in page
+    assert {path.name for path in tmp_path.glob("orders*")} == {"orders.csv", "orders-changes.csv", "orders.md"}

@@ -27,7 +27,7 @@ from xaibench.scoring.context import Clean, ScoringContext
 from xaibench.scoring.metric import Scores
 from xaibench.sound.batch import Batch
 from xaibench.sound.randomness import seeded
-from xaibench.testing import GradientTimesInput
+from xaibench.testing import GradientTimesInput, toy_batch, toy_classifier
 from xaibench.testing.unchanged import unchanged
 
 FAMILY = Lazy("xaibench.metrics.randomisation")
@@ -436,3 +436,27 @@ def test_a_reset_that_puts_new_tensors_into_the_slots_is_undone():
         assert model[0].weight is not weight
     assert model[0].weight is weight
     assert torch.equal(weight, content)
+
+
+def test_bins_without_sound_have_no_rank() -> None:
+    a, b = torch.rand(2, 3, *SHAPE, generator=torch.Generator().manual_seed(0)).round(decimals=1)
+    audible = torch.rand(3, SHAPE[1], generator=torch.Generator().manual_seed(1)) < 0.6
+    audible[2] = True
+    found = RANKS.Ranks.of(a * audible[:, None, :], audible).correlate(b)
+    for one, other, sounds, value in zip(a, b, audible, found, strict=True):
+        expected = scipy.stats.spearmanr(one[:, sounds].flatten(), other[:, sounds].flatten()).statistic
+        assert float(value) == pytest.approx(expected, abs=1e-12)
+    assert RANKS.Ranks.of(a, torch.zeros_like(audible)).constant.all()
+
+
+@pytest.mark.parametrize("name", ["mprt", "random_logit"])
+def test_what_ignores_weights_and_class_scores_1_on_a_padded_clip(name: str) -> None:
+    batch, forwarder = toy_batch(2, seconds=1.25), Forwarder(toy_classifier(), 16)
+    assert batch.audible is not None
+    audible = batch.audible.clone()
+    audible[0, 60:] = False
+    batch = replace(batch, audible=audible)
+    clean = Clean(batch, forwarder.logits_of_clips(batch), forwarder.silence(batch))
+    explainer = BoundExplainer(registry.create("methods", "random"), forwarder)
+    context = ScoringContext(clean, explainer.explain(batch, clean.target).map, explainer)
+    assert registry.create("metrics", name).score(context, None).values.tolist() == pytest.approx([1, 1])

@@ -13,7 +13,7 @@ def keys_of(values: Tensor, behind: Tensor) -> Tensor:
     """Pack each value with a number that breaks ties and travels with it: int64 (batch, bins).
 
     Args:
-        values: finite and not negative, float32 (batch, bins).
+        values: finite and not negative, float32 (batch, bins); or -1, which sorts before all of these.
         behind: integers from 0 to 2^32 - 1, (bins,) or (batch, bins).
     """
     # The bits of a non-negative float32 sort as the float does; adding 0 turns -0 into 0.

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.sound.audio import CENTER
+from xaibench.sound.reading import SECONDS_TOLERANCE
 
 _HEARD = {True: ("middle", "--long cut: their beginning"), False: ("beginning", "--long center: their middle")}
-# Codecs count frames of hundreds of samples: less is no other length.
-_TOLERANCE = 0.1
 
 
 def sentences(seconds: Sequence[float], loaded: LoadedClassifier, long: str) -> list[str]:
@@ -24,7 +23,7 @@ def sentences(seconds: Sequence[float], loaded: LoadedClassifier, long: str) -> 
     if classifier.samples is None:
         return []
     input_seconds = classifier.samples / classifier.sample_rate
-    longer, shorter = (sum(sign * (one - input_seconds) > _TOLERANCE for one in seconds) for sign in (1, -1))
+    longer, shorter = (sum(sign * (one - input_seconds) > SECONDS_TOLERANCE for one in seconds) for sign in (1, -1))
     heard, other = _HEARD[long == CENTER]
     said = (
         (longer, f"longer than the {input_seconds:.3g} s that {loaded.label} hears: scored is their {heard} ({other})"),

@@ -39,9 +39,9 @@ class Attributed:
     mixed: bool
 
     @property
-    def span(self) -> float:
-        """Range of the inputs, which noise is measured by."""
-        return 1.0 if self.mixed else float(self.inputs.max() - self.inputs.min())
+    def span(self) -> Tensor:
+        """Range of the inputs, which noise is measured by: float32, as scores of before were rounded."""
+        return self.inputs.new_ones(()) if self.mixed else self.inputs.max() - self.inputs.min()
 
     def answers(self, gains: Tensor) -> Tensor:
         """Compute the scores (n, classes) of what gains leave of one clip, without gradients.

@@ -117,7 +117,7 @@ class SmoothGrad(_Gradient):
         def attribute(clip: Batch, c: Tensor) -> Tensor:
             of = self.function(classifier, clip)
             # The paper's noise level is relative to the input's range.
-            spread = self.parameters["noise_level"] * of.span
+            spread = float(self.parameters["noise_level"] * of.span)
             return captum.attr.NoiseTunnel(captum.attr.Saliency(of.score)).attribute(
                 of.inputs.clone(),
                 nt_type="smoothgrad",
@@ -144,7 +144,8 @@ class GradientShap(_Gradient):
 
         def attribute(clip: Batch, c: Tensor) -> Tensor:
             of = self.function(classifier, clip)
-            method, spread = captum.attr.GradientShap(of.score), self.parameters["noise_level"] * of.span
+            method = captum.attr.GradientShap(of.score)
+            spread = float(self.parameters["noise_level"] * of.span)
             total = torch.zeros_like(clip.x)
             for start in range(0, draws, INTERNAL_BATCH):
                 count = min(INTERNAL_BATCH, draws - start)

@@ -20,6 +20,7 @@ from .rules import guided_backprop
 
 class GradCam(Explainer):
     title = "Grad-CAM"
+    family = "class activation"
     reference = "Selvaraju et al., arXiv 1610.02391"
     description = "feature maps weighted by their mean gradient, rectified, resized to the spectrogram"
     polarity = "positive"
@@ -32,6 +33,7 @@ class GradCam(Explainer):
 
 class GuidedGradCam(Explainer):
     title = "Guided Grad-CAM"
+    family = "class activation"
     reference = "Selvaraju et al., arXiv 1610.02391"
     description = "guided backprop times the resized Grad-CAM"
     polarity = "positive"

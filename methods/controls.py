@@ -13,6 +13,7 @@ from xaibench.sound.cells import cell_sides
 
 
 class _Control(Explainer):
+    family = "control"
     reference = "xaibench control"
     polarity = "positive"
     control = True

@@ -18,6 +18,7 @@ from ._picture import on_picture
 
 class FocalModulation(Explainer):
     title = "FocalNet modulation"
+    family = "by design"
     reference = "Della Libera, Subakan, Ravanelli, arXiv 2402.02754; Yang et al., arXiv 2203.11926"
     description = "L2 norm over channels of the last block's modulator, which shows where the network gathers context"
     polarity = "positive"

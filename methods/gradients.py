@@ -27,6 +27,7 @@ PATHS = ("sound", "direct")
 class _Gradient(Explainer):
     """Base of the methods that differentiate the score."""
 
+    family = "gradient"
     requires = frozenset({"gradients"})
     parameters = {"path": "sound"}
     choices = {"path": PATHS, "baseline": BASELINES}

@@ -19,6 +19,7 @@ from ._captum import INTERNAL_BATCH
 
 class Occlusion(Explainer):
     title = "Occlusion"
+    family = "perturbation"
     reference = "Zeiler, Fergus, arXiv 1311.2901"
     description = "drop of the predicted class's logit when a sliding window of the spectrogram is silenced"
     polarity = "positive"

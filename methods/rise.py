@@ -20,6 +20,7 @@ from ._captum import INTERNAL_BATCH
 
 class Rise(Explainer):
     title = "RISE"
+    family = "perturbation"
     reference = "Petsiuk, Das, Saenko, arXiv 1806.07421"
     description = (
         "probability of the predicted class in what random smooth masks leave of the clip, averaged at each bin over "

@@ -28,6 +28,7 @@ TOLERANCE = 1e-3
 
 class DeepLift(Explainer):
     title = "DeepLIFT"
+    family = "rules"
     reference = "Shrikumar, Greenside, Kundaje, arXiv 1704.02685 (rescale rule)"
     description = "difference from the baseline, propagated back by the rescale rule; sums to the logit's difference"
     polarity = "positive"
@@ -43,6 +44,7 @@ class DeepLift(Explainer):
 
 class GuidedBackprop(Explainer):
     title = "Guided backprop"
+    family = "rules"
     reference = "Springenberg et al., arXiv 1412.6806"
     description = "gradient that passes a ReLU only where both the activation and the gradient are positive"
     polarity = "positive"

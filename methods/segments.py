@@ -23,6 +23,7 @@ from ._captum import INTERNAL_BATCH, per_clip
 class _OfSegments(Explainer):
     """Base of the methods that find one number for each segment."""
 
+    family = "perturbation"
     polarity = "positive"
     forwards_parameter = "samples"
     choices = {"baseline": BASELINES}

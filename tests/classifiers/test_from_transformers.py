@@ -20,7 +20,7 @@ from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.extractor_twins import twin_of
 from xaibench.classifiers.forward import Forwarder
 from xaibench.classifiers.loaded import loaded_model
-from xaibench.errors import ClassifierError
+from xaibench.errors import ClassifierError, ExplanationError
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.sound.batch import Batch
 
@@ -70,7 +70,9 @@ def test_twins_equal_extractors_at_every_length(architecture: str, seconds: floa
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_attentions_are_of_its_tokens(architecture: str) -> None:
     classifier: Any = classifier_of(architecture)
-    weights = classifier.attention_weights(batch_of(classifier))
+    with torch.inference_mode():
+        logits, weights = classifier.logits_and_attentions(batch_of(classifier))
+        torch.testing.assert_close(logits, classifier.logits(sounds()), rtol=0, atol=1e-4)
     high, wide = classifier.patch_grid
     tokens = classifier.special_tokens + high * wide
     assert len(weights) == 2 and all(one.shape == (2, 2, tokens, tokens) for one in weights)
@@ -79,7 +81,7 @@ def test_attentions_are_of_its_tokens(architecture: str) -> None:
         assert classifier.net.config._attn_implementation == "sdpa"
 
 
-@pytest.mark.parametrize("method", ["vit-attention", "vit-rollout", "saliency"])
+@pytest.mark.parametrize("method", ["vit-attention", "vit-rollout", "attention-gradient", "saliency"])
 @pytest.mark.parametrize("architecture", TYPICAL)
 def test_methods_explain_it(architecture: str, method: str) -> None:
     classifier = classifier_of(architecture)
@@ -89,6 +91,13 @@ def test_methods_explain_it(architecture: str, method: str) -> None:
     target = torch.tensor([0, 1])
     found = BoundExplainer(explainer, Forwarder(classifier, 16)).explain(batch, target).map
     assert found.shape == batch.x.shape and found.isfinite().all() and found.abs().max() > 0
+
+
+def test_attentions_beside_the_logits_have_no_gradient_and_that_is_said() -> None:
+    """WavLM returns the mean of its heads, which nothing is computed from."""
+    classifier = classifier_of("wavlm")
+    with pytest.raises(ExplanationError, match=r"computes its attentions beside its logits.* use vit-rollout"):
+        registry.create("methods", "attention-gradient").explain(classifier, batch_of(classifier), torch.tensor([0, 1]))
 
 
 def test_patches_of_ast_lie_where_their_mel_bands_and_frames_do() -> None:

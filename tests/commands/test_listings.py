@@ -33,6 +33,21 @@ def test_listings(xaibench: Command, group: registry.Group) -> None:
         assert shown.out.split()[-2:] == ["from", "xaibench"]
 
 
+def test_methods_are_listed_by_family(xaibench: Command) -> None:
+    every = {name: registry.load("methods", name) for name in registry.names("methods")}
+    family, seen = "", {}
+    for line in xaibench("methods").out.splitlines():
+        words = line.split()
+        if words[:1] == ["family"]:
+            family = " ".join(words[1:])
+        elif words and words[0] in every:
+            seen[words[0]] = family
+    assert seen == {name: method.family for name, method in every.items()}
+    assert list(seen.values()) == sorted(seen.values())
+    assert "other" not in {seen[name] for name in every if registry.origin("methods", name) == "xaibench"}
+    assert "attention" in xaibench("methods", "show", "vit-rollout").out.splitlines()[2]
+
+
 def test_metrics_are_listed_by_family_and_the_default_set_is_marked(xaibench: Command) -> None:
     every = {name: registry.load("metrics", name) for name in registry.names("metrics")}
     family, seen = "", {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -251,6 +253,38 @@ def test_rollout_by_loops(vit: Classifier, batch: Batch) -> None:
         assert_close(explain("vit-rollout", vit, batch)[clip], vit.front_end.to_picture(row)[0])
 
 
+def test_attention_gradient_by_loops(vit: Classifier, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """arXiv 2103.15679, equations 5 and 6, on attention that is computed here, head by head."""
+    seen: list[list[Tensor]] = []
+
+    def attend(module: Any, hidden: Tensor, *mask: object) -> tuple[Tensor, None]:
+        heads, mixed = [], []
+        width = module.head_dim
+        for head in range(module.num_attention_heads):
+            part = slice(head * width, (head + 1) * width)
+            query, key, value = (f(hidden)[..., part] for f in (module.q_proj, module.k_proj, module.v_proj))
+            heads.append((query @ key.transpose(1, 2) / width**0.5).softmax(dim=-1))
+            mixed.append(heads[-1] @ value)
+        seen.append(heads)
+        return module.o_proj(torch.cat(mixed, dim=-1)), None
+
+    for layer in vit.backbone.layers:  # type: ignore[union-attr]
+        monkeypatch.setattr(layer.attention, "forward", partial(attend, layer.attention))
+    value = score(vit, batch.x.clone().requires_grad_()).sum()
+    slopes = [torch.autograd.grad(value, heads, retain_graph=True) for heads in seen]
+    monkeypatch.undo()
+    for clip in range(len(batch)):
+        relevance = np.eye(129)
+        for heads, slope in zip(seen, slopes, strict=True):
+            carried = np.zeros((129, 129))
+            for attention, gradients in zip(heads, slope, strict=True):
+                product = (attention[clip] * gradients[clip]).detach().double().numpy()
+                carried += np.where(product > 0, product, 0) / len(heads)
+            relevance = relevance + carried @ relevance
+        row = torch.from_numpy(relevance[0, 1:].reshape(1, 8, 16)).float()
+        assert_close(explain("attention-gradient", vit, batch)[clip], vit.front_end.to_picture(row)[0])
+
+
 def test_controls(cnn: Classifier, batch: Batch) -> None:
     assert torch.equal(explain("energy", cnn, batch), batch.x)
     assert explain("uniform", cnn, batch).unique().numel() == 1
@@ -268,6 +302,7 @@ def test_controls(cnn: Classifier, batch: Batch) -> None:
     [
         ("vit-rollout", "cnn-micro", "attention"),
         ("vit-attention", "focalnet-micro", "attention"),
+        ("attention-gradient", "cnn-micro", "attention"),
         ("focalnet", "vit-micro", "modulation"),
         ("deeplift", "vit-micro", "ReLU"),
         ("guided-backprop", "focalnet-micro", "ReLU"),

@@ -120,7 +120,8 @@ def test_attention_is_transformers_own(tmp_path: Path) -> None:
     x = torch.rand(1, *audio.PICTURE_SHAPE)
     with torch.inference_mode():
         expected = model(classifier.front_end(x).expand(-1, 3, -1, -1), output_attentions=True).attentions
-    found = classifier.attention_weights(Batch(x, tuple(map(str, range(len(x))))))
+    with torch.inference_mode():
+        _, found = classifier.logits_and_attentions(Batch(x, tuple(map(str, range(len(x))))))
     assert len(found) == len(expected) == 2
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)

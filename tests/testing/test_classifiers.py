@@ -212,13 +212,20 @@ class GoodAttention(Good):
     capabilities = frozenset({"gradients", "attentions"})
     patch_grid, special_tokens = (1, 3), 1
 
-    def attention_weights(self, batch: xb.Batch) -> list[Tensor]:
-        return [torch.full((len(batch), 1, 4, 4), 1 / 4)]
+    def logits_and_attentions(self, batch: xb.Batch) -> tuple[Tensor, list[Tensor]]:
+        return self.logits_of_clips(batch), [torch.full((len(batch), 1, 4, 4), 1 / 4)]
 
 
 class HalfTheAttention(GoodAttention):
-    def attention_weights(self, batch: xb.Batch) -> list[Tensor]:
-        return [one / 2 for one in super().attention_weights(batch)]
+    def logits_and_attentions(self, batch: xb.Batch) -> tuple[Tensor, list[Tensor]]:
+        logits, attentions = super().logits_and_attentions(batch)
+        return logits, [one / 2 for one in attentions]
+
+
+class AttentionOfOtherLogits(GoodAttention):
+    def logits_and_attentions(self, batch: xb.Batch) -> tuple[Tensor, list[Tensor]]:
+        logits, attentions = super().logits_and_attentions(batch)
+        return 2 * logits, attentions
 
 
 class AttentionWithoutSpecialTokens(GoodAttention):
@@ -235,7 +242,7 @@ BAD = {
     TensorSetting: "settings must be plain JSON values",
     StillTraining: "head is in training mode; call eval",
     StillTrained: "head.weight, head.bias asks for gradients; call requires_grad_",
-    OffersAttentions: "it offers 'attentions' but has no attention_weights, patch_grid, special_tokens",
+    OffersAttentions: "it offers 'attentions' but has no logits_and_attentions, patch_grid, special_tokens",
     Raises: "two clips, one of them silent raised ZeroDivisionError: no such clip",
     ReturnsArray: r"logits\(\) returned ndarray, expected a tensor",
     OneLogitTooMany: r"has shape \(2, 5\), expected \(batch, classes\) = \(2, 4\)",
@@ -256,6 +263,7 @@ BAD = {
     FlatMaps: r"feature_maps gives \(2, 8, 123\), expected \(batch, channels, freq, time\)",
     PlacesNowhere: r"to_picture\(\) makes \(2, 1, 123\) of maps",
     HalfTheAttention: "rows of attention do not sum to 1",
+    AttentionOfOtherLogits: r"logits_and_attentions\(\) gives other logits than logits\(\)",
     AttentionWithoutSpecialTokens: r"attention weights are \(1, 1, 4, 4\), expected .* with 3 tokens",
 }
 

@@ -85,8 +85,12 @@ class Attentive(Mapped, Protocol):
     patch_grid: tuple[int, int]
     special_tokens: int
 
-    def attention_weights(self, batch: Batch) -> list[Tensor]:
-        """Attention of every block, first to last: each (batch, heads, tokens, tokens)."""
+    def logits_and_attentions(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """Logits (batch, classes) of clips as they are, and the attention of every block from which they were made.
+
+        Attentions stand first to last, each (batch, heads, tokens, tokens). Where autograd records the pass, the logits
+        have gradients with respect to them.
+        """
 
 
 GRADIENTS = Capability(refusal="needs gradients, which {classifier} (a black box) does not give")

@@ -163,17 +163,16 @@ class TransformersClassifier(Classifier):
         logits: Tensor = self._answer(waveform).logits
         return logits
 
-    @torch.inference_mode()
-    def attention_weights(self, batch: Batch) -> list[Tensor]:
-        """Attention of every block, first to last: each (batch, heads, tokens, tokens)."""
+    def logits_and_attentions(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """Logits (batch, classes), and the attention of every block: each (batch, heads, tokens, tokens)."""
         assert batch.waveform is not None
-        return self._attentions(batch.waveform)
+        return self._attended(batch.waveform)
 
     def find_tokens(self) -> None:
         """Find out where its tokens lie on the picture."""
         config = self.net.config
         with torch.inference_mode():
-            tokens = self._attentions(torch.zeros(1, self.samples or 1, device=self.device))[-1].shape[-1]
+            tokens = self._attended(torch.zeros(1, self.samples or 1, device=self.device))[1][-1].shape[-1]
         self.patch_grid, self.special_tokens = (1, tokens), 0
         if config.model_type == _AST:
             high = (config.num_mel_bins - config.patch_size) // config.frequency_stride + 1
@@ -207,15 +206,15 @@ class TransformersClassifier(Classifier):
         with undrawn():
             return self.net(**self.front_end(waveform), **wanted)
 
-    def _attentions(self, waveform: Tensor) -> list[Tensor]:
+    def _attended(self, waveform: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Take the eager path, the only one on which there are weights, and leave it again."""
         before = self.net.config._attn_implementation
         self.net.set_attn_implementation("eager")
         try:
-            found = self._answer(waveform, output_attentions=True).attentions
+            found = self._answer(waveform, output_attentions=True)
         finally:
             self.net.set_attn_implementation(before)
-        return list(found)
+        return found.logits, list(found.attentions)
 
 
 def _loaded(name: str, extractor: Any) -> tuple[Any, Any]:

@@ -40,9 +40,8 @@ class VitClassifier(PictureClassifier):
         self.head = CosineHead(config.hidden_size, hidden, len(self.classes))
         self.recipe = Recipe(epochs=110, learning_rate=7e-4, weight_decay=0.05)
 
-    @torch.inference_mode()
-    def attention_weights(self, batch: Batch) -> list[Tensor]:
-        """Attention of every block, first to last: each (batch, heads, 1 + patches, 1 + patches).
+    def logits_and_attentions(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """Logits (batch, classes), and the attention of every block: each (batch, heads, 1 + patches, 1 + patches).
 
         Weights exist only on the eager path (the fused one returns none), so it is taken here and
         left again, after an exception too.
@@ -56,12 +55,12 @@ class VitClassifier(PictureClassifier):
         before = backbone.config._attn_implementation
         backbone.set_attn_implementation("eager")
         try:
-            self.logits_of_clips(batch)
+            logits = self.logits_of_clips(batch)
         finally:
             backbone.set_attn_implementation(before)
             for hook in hooks:
                 hook.remove()
-        return weights
+        return logits, weights
 
     def picture_logits(self, x: Tensor) -> Tensor:
         *_, (tokens, patches) = self._blocks(x)

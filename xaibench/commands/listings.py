@@ -112,7 +112,8 @@ def _method_facts(name: str, method: Any) -> Facts:
     requires = f" (requires {', '.join(sorted(method.requires))})" if method.requires else ""
     forwards = _forwards(method)
     line = method.description + requires + (f" ({forwards} forward passes a clip)" if forwards else "")
-    return {"what": line, "control": getattr(method, "control", False)}
+    # What is no Explainer is listed too.
+    return {"what": line, "family": getattr(method, "family", ""), "control": getattr(method, "control", False)}
 
 
 def _forwards(method: Any) -> str:
@@ -130,6 +131,7 @@ def _method_details(name: str, method: Any) -> dict[str, object]:
     }
     details: dict[str, object] = {
         "title": method.title,
+        "family": method.family,
         "what": method.description,
         "reference": method.reference,
         "importance": reading[method.polarity],

@@ -20,6 +20,7 @@ class Explainer(abc.ABC):
 
     Attributes:
         title: the name used in papers.
+        family: of methods that work alike, such as "gradient"; listings are grouped by it.
         reference: paper or definition.
         description: one sentence on how it works.
         polarity: "absolute" for sensitivity maps, "positive" for contribution maps and for maps
@@ -40,6 +41,7 @@ class Explainer(abc.ABC):
     """
 
     title: ClassVar[str]
+    family: ClassVar[str] = "other"
     reference: ClassVar[str]
     description: ClassVar[str]
     polarity: ClassVar[Polarity]

@@ -130,6 +130,7 @@ class TrainableExplainer(Explainer):
             `standard` does; "picture" where it feeds changed pictures; empty where it changes no clip. Cards say it.
     """
 
+    family = "trained"
     settings: ClassVar[dict[str, Setting]] = {}
     fittable: ClassVar[bool] = True
     fitted_through: ClassVar[str] = ""

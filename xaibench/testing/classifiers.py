@@ -276,10 +276,13 @@ def _check_capabilities(model: Any, clip: Batch) -> None:
         good = maps and all(isinstance(one, Tensor) and one.ndim == 4 and len(one) == 1 for one in maps)
         require(good, "feature_pyramid() must give maps (batch, channels, freq, time), at least one")
     if "attentions" in model.capabilities:
-        weights = model.attention_weights(clip)
+        with torch.no_grad():
+            logits, weights = model.logits_and_attentions(clip)
+            expected = model.logits_of_clips(clip)
         high, wide = model.patch_grid
         tokens = model.special_tokens + high * wide
-        require(weights, "attention_weights() is empty; give those of every block")
+        require(weights, "logits_and_attentions() gives no attentions; give those of every block")
+        require(close(logits, expected), "logits_and_attentions() gives other logits than logits()")
         for one in weights:
             good = one.ndim == 4 and len(one) == 1 and tuple(one.shape[2:]) == (tokens, tokens)
             require(

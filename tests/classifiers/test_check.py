@@ -72,11 +72,11 @@ def test_accuracy_is_by_name(synth: Synth, trained: LoadedClassifier) -> None:
 
 
 def test_classes_in_another_order_are_noticed() -> None:
-    labels = list(CLASSES) * 3
-    predicted = [(CLASSES.index(label) + 1) % 4 for label in labels]
+    labels = [(name,) for name in CLASSES] * 3
+    predicted = [(CLASSES.index(label) + 1) % 4 for (label,) in labels]
     assert _accuracy(CLASSES, predicted, labels) == (0, 1, 12)
     assert _accuracy(CLASSES, predicted[:8], labels[:8]) == (0, None, 8)  # some order always fits few clips
-    assert _accuracy((*CLASSES[1:], CLASSES[0]), predicted, [*labels[:11], "a class that it does not know"])[2] == 11
+    assert _accuracy((*CLASSES[1:], CLASSES[0]), predicted, [*labels[:11], ("unknown",)])[2] == 11
     words = replace(FINE, accuracy=0.0, reordered=1.0).warnings
     assert words == ("its accuracy would be 100% with the classes in another order: give them in the order of the "
                      "logits",)  # fmt: skip

@@ -25,7 +25,8 @@ from xaibench.results.comparison import compare
 from xaibench.results.verify import verify
 from xaibench.scoring.config import RunConfig
 from xaibench.scoring.metric import ratios
-from xaibench.scoring.protocol import LABEL, SPECTROGRAM, STANDARD
+from xaibench.scoring.protocol import SPECTROGRAM, STANDARD
+from xaibench.scoring.targets import LABEL
 from xaibench.sound.batch import Batch
 from xaibench.sound.fills import fill_of
 from xaibench.sound.synth import Synth

@@ -85,8 +85,9 @@ def audio_csv(file: str | Path, columns: Mapping[str, str] | None = None, events
 
     Args:
         file: has columns for the path (path, file, filename or filepath; relative to the file) and the label (label,
-            class or category), and may have others: fold or split (numbers, or train, valid, test), group or recording
-            (statistics resample these, and folds keep them together), start and end in s, id.
+            class or category; labels, with ; between, where several are true of a clip), and may have others: fold or
+            split (numbers, or train, valid, test), group or recording (statistics resample these, and folds keep them
+            together), start and end in s, id.
         columns: other names of columns, such as {"label": "species"}.
         events: as in `dataset`.
 
@@ -99,7 +100,7 @@ def audio_csv(file: str | Path, columns: Mapping[str, str] | None = None, events
 def clips(
     waveforms: Sequence[Any],
     rate: int,
-    labels: Sequence[int | str],
+    labels: Sequence[int | str | Sequence[int | str]],
     classes: Sequence[str] | None = None,
     groups: Sequence[str] | None = None,
     ids: Sequence[str] | None = None,
@@ -114,7 +115,7 @@ def clips(
     Args:
         waveforms: arrays or tensors (samples,) or (samples, channels), each of its own length, in [-1, 1].
         rate: their sample rate in Hz.
-        labels: a class for each: its name, or its place in `classes`.
+        labels: a class for each: its name, or its place in `classes`; a list of classes where several are true of one.
         classes: names of the classes. None: the names in `labels`, sorted.
         groups: for each, the recording from which it was cut: statistics resample recordings. None: each its own.
         ids: for each, a name of its own; by default "clip-0", "clip-1", ...
@@ -148,7 +149,7 @@ class Clips(Dataset):
         self,
         waveforms: Sequence[Any],
         rate: int,
-        labels: Sequence[int | str],
+        labels: Sequence[int | str | Sequence[int | str]],
         classes: Sequence[str] | None,
         groups: Sequence[str] | None,
         ids: Sequence[str] | None,
@@ -164,7 +165,8 @@ class Clips(Dataset):
         if not count:
             raise DataError("there are no waveforms; give at least one")
         self.name = name
-        self.classes = tuple(classes if classes is not None else sorted({str(label) for label in labels}))
+        several = [_as_list(one) for one in labels]
+        self.classes = tuple(classes if classes is not None else sorted({str(one) for each in several for one in each}))
         ids = [f"clip-{i}" for i in range(count)] if ids is None else list(map(str, ids))
         if len(set(ids)) < count:
             raise DataError("two clips have the same id; give every clip its own")
@@ -173,9 +175,14 @@ class Clips(Dataset):
         self._events = {
             one: self._checked(one, of_clip) for one, of_clip in zip(ids, events or [()] * count, strict=True)
         }
-        places = [self._place(label, classes is not None) for label in labels]
+        places = [list(dict.fromkeys(self._place(one, classes is not None) for one in each)) for each in several]
+        if not all(places):
+            raise DataError(f"{ids[places.index([])]} has no label; give every clip one, or several")
         recordings = ids if groups is None else list(map(str, groups))
-        self.clips = tuple(Clip(*one) for one in zip(ids, [1] * count, places, recordings, strict=True))
+        self.clips = tuple(
+            Clip(one, 1, label, recording, others=tuple(others))
+            for one, (label, *others), recording in zip(ids, places, recordings, strict=True)
+        )
 
     def waveform(self, clip: Clip) -> np.ndarray:
         return np.clip(self.unlimited_waveform(clip), -1.0, 1.0)
@@ -215,6 +222,10 @@ class Clips(Dataset):
         if not 0 <= int(label) < len(self.classes):
             raise DataError(f"the label {label} is no place in the {len(self.classes)} classes")
         return int(label)
+
+
+def _as_list(label: Any) -> list[Any]:
+    return list(label) if isinstance(label, list | tuple) else [label]
 
 
 def _sound(clip_id: str, waveform: Any, rate: int) -> Decoded:

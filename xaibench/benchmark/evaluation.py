@@ -21,6 +21,7 @@ from xaibench.reports.progress import Scored
 from xaibench.reports.progress import progress as bar_of
 from xaibench.scoring.config import TIMEOUT_SECONDS, RunConfig
 from xaibench.scoring.evaluate import Event
+from xaibench.scoring.targets import with_target
 from xaibench.sound.dataset import Dataset
 from xaibench.sound.readable import readable
 from xaibench.sound.subset import described, sample
@@ -66,8 +67,8 @@ def evaluate(
         protocol: "standard", or another one of docs/protocols.md.
         fill: what takes the place of removed bins: "silence", "mean" (noise with the clip's mean spectrum) or "noise"
             (white noise at the clip's level).
-        target: the class to explain: "predicted", or "label". Clips whose label is none of a model's classes have no
-            scores there, and are counted.
+        target: the class to explain: "predicted", "label", or "labels": each label of a clip by itself, where clips
+            have several. Labels that are none of a model's classes have no scores, and are counted.
         long: what is heard of a clip that is longer than a model's input: its beginning ("cut"), or its middle
             ("center").
         out: run folder; the same call continues a run that was stopped. None: a temporary folder, which goes when the
@@ -88,8 +89,8 @@ def evaluate(
     """
     if batch_size is not None and batch_size < 1:
         raise XaibenchError(f"batch_size is {batch_size}; give 1 or more")
-    source = dataset(data) if isinstance(data, str) else data
     rules = registry.load("protocols", protocol).with_choices(fill, target, long)
+    source = with_target(dataset(data) if isinstance(data, str) else data, target)
     chosen = _folds(folds, source)
     clips = source.in_folds(chosen)
     taken = sample(source, clips, limit, seed)

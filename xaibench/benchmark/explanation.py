@@ -24,7 +24,7 @@ from xaibench.scoring import protocol as protocols
 from xaibench.scoring.context import Part, ScoringContext
 from xaibench.scoring.lengths import sentences
 from xaibench.scoring.one_clip import Heard, Pair, explained, hear, illustrated, panel, sound_of
-from xaibench.scoring.protocol import PREDICTED
+from xaibench.scoring.targets import PREDICTED
 from xaibench.sound.fills import SILENCE
 
 

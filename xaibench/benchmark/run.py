@@ -17,7 +17,7 @@ from xaibench.results.store import Manifest, RunFolder
 from xaibench.scoring import lengths
 from xaibench.scoring.config import MethodOnClassifier, RunConfig, methods_on
 from xaibench.scoring.evaluate import Event, evaluate
-from xaibench.scoring.protocol import PREDICTED
+from xaibench.scoring.targets import PREDICTED
 
 
 @dataclass(frozen=True)

@@ -337,10 +337,10 @@ def _like_guessing(right: int, clips: int, classes: int) -> bool:
     return bool(guessing.sf(right - 1) > _BY_GUESSING >= guessing.sf(clips - 1))
 
 
-def _heard(classifier: SoundModel, data: Dataset, clips: Sequence[Clip]) -> tuple[list[Tensor], list[str]]:
+def _heard(classifier: SoundModel, data: Dataset, clips: Sequence[Clip]) -> tuple[list[Tensor], list[tuple[str, ...]]]:
     """Return waveforms (samples,), and the names of their labels."""
     sounds = [data.waveform_at(clip, classifier.sample_rate, classifier.samples) for clip in clips]
-    return [torch.from_numpy(one) for one in sounds], [data.classes[clip.label] for clip in clips]
+    return [torch.from_numpy(one) for one in sounds], [data.labels(clip) for clip in clips]
 
 
 def _batches(sounds: Sequence[Tensor]) -> Iterator[Tensor]:
@@ -399,13 +399,15 @@ def _gradients(classifier: SoundModel, sounds: Tensor) -> Gradients:
 
 
 def _accuracy(
-    classes: Sequence[str], predicted: Sequence[int], labels: Sequence[str] | None
+    classes: Sequence[str], predicted: Sequence[int], labels: Sequence[Sequence[str]] | None
 ) -> tuple[float | None, float | None, int | None]:
     """Return the accuracy, that with the best order of the classes where it is much better, and the clips it is of."""
     if labels is None:
         return None, None, None
     index = {name: i for i, name in enumerate(classes)}
-    pairs = [(index[label], c) for label, c in zip(labels, predicted, strict=True) if label in index]
+    known = [[index[label] for label in of_clip if label in index] for of_clip in labels]
+    # Of several labels the predicted one counts, if it is one of them.
+    pairs = [(c if c in places else places[0], c) for places, c in zip(known, predicted, strict=True) if places]
     if not pairs:
         return None, None, 0
     from scipy import optimize  # takes a while to import, and nobody else needs it

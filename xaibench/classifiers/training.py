@@ -20,7 +20,7 @@ from xaibench.classifiers.augmentation import augment
 from xaibench.classifiers.base import PictureClassifier, Recipe, picture_reader
 from xaibench.classifiers.loading import batches, where_it_fits
 from xaibench.classifiers.resumable import UNFINISHED, ResumableTraining, claim
-from xaibench.errors import CheckpointError
+from xaibench.errors import CheckpointError, DataError
 from xaibench.sound import audio
 from xaibench.sound.dataset import OFFICIAL, Clip, Dataset, Split
 from xaibench.storage import provenance
@@ -241,8 +241,13 @@ def train(
 
     Raises:
         CheckpointError: `folder` holds the state of a training with other settings.
-        DataError: a fold has no clips.
+        DataError: a fold has no clips, or clips have several labels.
     """
+    if dataset.has_several_labels:
+        raise DataError(
+            f"clips of {dataset.name} have several labels, and a classifier is trained here on one a clip; train it "
+            "elsewhere and bring it (docs/bring-your-model.md)"
+        )
     learned = magnitudes(dataset, dataset.in_folds(config.split.train))
     valid_x, valid_y = magnitudes(dataset, dataset.in_folds(config.split.validation))
     trainer = _Trainer(config, dataset, learned, (torch.log1p(valid_x), valid_y))

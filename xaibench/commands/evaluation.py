@@ -60,7 +60,8 @@ def run(
     protocol: Annotated[
         str,
         typer.Option(
-            help="standard, or legacy-speechbrain for the numbers of the original recipes; see docs/protocols.md.",
+            help="standard; spectrogram, which feeds masked pictures and counts all their bins, padding included; or "
+            "legacy-speechbrain for the numbers of the original recipes. See docs/protocols.md.",
             metavar="NAME",
         ),
     ] = options.STANDARD,
@@ -206,13 +207,14 @@ def carry_out(
     from xaibench.explaining.cache import ExplanationCache
     from xaibench.reports.progress import Scored
     from xaibench.scoring.config import RunConfig
+    from xaibench.scoring.targets import with_target
     from xaibench.sound.annotations import counted
     from xaibench.sound.readable import readable
     from xaibench.sound.subset import described, sample
     from xaibench.storage.user_folders import cache_folder
 
     rules = registry.load("protocols", protocol).with_choices(fill, target, long)
-    source = options.open_dataset(dataset, data_dir, columns, class_map, events)
+    source = with_target(options.open_dataset(dataset, data_dir, columns, class_map, events), target)
     where = options.open_device(device, deterministic)
     chosen = source.test_folds if folds is None else options.folds_named(folds, source)
     in_folds = source.in_folds(chosen)

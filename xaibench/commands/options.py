@@ -25,7 +25,7 @@ DEFAULT = "default"
 CLASSIFIER = "NAME|DATASET/NAME|FOLDER"
 STANDARD = "standard"  # scoring.protocol.DEFAULT, whose module imports torch
 SILENCE = "silence"  # sound.fills.SILENCE, likewise
-PREDICTED = "predicted"  # scoring.protocol.PREDICTED, likewise
+PREDICTED = "predicted"  # scoring.targets.PREDICTED, likewise
 CUT = "cut"  # sound.audio.CUT, likewise
 
 DatasetOption = Annotated[
@@ -45,7 +45,7 @@ ColumnsOption = Annotated[
     typer.Option(
         "--columns",
         help="Names of columns of a CSV file, such as [bold]label=species,fold=split[/bold]; known are path, label, "
-        "fold, group, start, end and id.",
+        "labels, fold, group, start, end and id.",
         metavar="NAME=COLUMN,...",
     ),
 ]
@@ -111,7 +111,13 @@ FillOption = Annotated[
     ),
 ]
 TargetOption = Annotated[
-    str, typer.Option("--target", help="The class to explain: predicted, or label (the clip's own).", metavar="NAME")
+    str,
+    typer.Option(
+        "--target",
+        help="The class to explain: predicted, label (the clip's own), or labels (each one by itself, where clips have "
+        "several).",
+        metavar="NAME",
+    ),
 ]
 LongOption = Annotated[
     str,

@@ -27,21 +27,27 @@ PART_CLIPS = 16
 # The column `mask`: scored by the top bins of a map, or by the mask that the map itself is.
 EQUAL_AREA = "equal area"
 SOFT = "soft"
+# Between the labels of a clip that has several, in the column `label`.
+BETWEEN_LABELS = ";"
+EACH_LABEL = "labels"  # the column `target` where each label of a clip is explained by itself
 SCHEMA = pa.schema(
     [
         ("dataset", pa.string()),
         ("fold", pa.int16()),
         ("clip", pa.string()),
         ("src_file", pa.string()),
-        ("label", pa.string()),
+        ("label", pa.string()),  # of a clip with several: all, or the one that is explained
         ("predicted", pa.string()),
-        ("correct", pa.bool_()),  # null where the label is none of the classifier's classes
+        (
+            "correct",
+            pa.bool_(),
+        ),  # whether it is a label of the clip; null where the classifier knows none
         ("classifier", pa.string()),
         ("method", pa.string()),
         ("mask", pa.string()),  # EQUAL_AREA, or SOFT: the method's own mask, of any size
         ("protocol", pa.string()),
         ("fill", pa.string()),  # what takes the place of removed bins
-        ("target", pa.string()),  # the class that is explained: the predicted one, or the label
+        ("target", pa.string()),  # the class that is explained: the predicted one, the label, or each label
         ("audible_share", pa.float64()),  # of the clip's frames; areas are shares of their bins
         ("p_fill", pa.float64()),  # probability of the explained class where everything is removed
         ("metric", pa.string()),

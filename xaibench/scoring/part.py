@@ -30,7 +30,7 @@ from xaibench.errors import (
 )
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import Explanation, defects
-from xaibench.results.parts import EQUAL_AREA, SOFT, PartInfo
+from xaibench.results.parts import BETWEEN_LABELS, EQUAL_AREA, SOFT, PartInfo
 from xaibench.results.store import RunFolder
 from xaibench.scoring.config import MethodOnClassifier, RunConfig, applicable
 from xaibench.scoring.context import Answer, Clean, ScoringContext
@@ -38,7 +38,8 @@ from xaibench.scoring.facts import facts_of, metric_facts
 from xaibench.scoring.identities import Identities
 from xaibench.scoring.maps import Maps
 from xaibench.scoring.metric import Metric, Scores
-from xaibench.scoring.protocol import PREDICTED, padded
+from xaibench.scoring.protocol import padded
+from xaibench.scoring.targets import PREDICTED
 from xaibench.sound.audio import CENTER
 from xaibench.sound.events import segments
 from xaibench.sound.fills import fill_of
@@ -379,8 +380,9 @@ class Part:
         self, pair: MethodOnClassifier, metric: str, area: float | None, scored: Scores, why: Sequence[str | None]
     ) -> pd.DataFrame:
         assert self._clean is not None
-        clean, known, labels = self._clean, self.loaded.classifier.classes, self._labels
+        clean, known, target = self._clean, self.loaded.classifier.classes, self.config.protocol.target
         predicted = [known[c] for c in clean.predicted.tolist()]
+        labels = [self.config.dataset.labels(clip) for clip in self.clips]
         reasons = [first or second for first, second in zip(why, scored.reasons, strict=True)]
         values = scored.values.tolist()
         for i, value in enumerate(values):
@@ -392,15 +394,17 @@ class Part:
                 "fold": [clip.fold for clip in self.clips],
                 "clip": [clip.id for clip in self.clips],
                 "src_file": [clip.src_file for clip in self.clips],
-                "label": labels,
+                "label": [BETWEEN_LABELS.join(one) if target == PREDICTED else one[0] for one in labels],
                 "predicted": predicted,
-                "correct": [a == b if a in known else None for a, b in zip(labels, predicted, strict=True)],
+                "correct": [
+                    one in true if set(true) & set(known) else None for true, one in zip(labels, predicted, strict=True)
+                ],
                 "classifier": self.loaded.label,
                 "method": pair.name,
                 "mask": SOFT if pair.soft else EQUAL_AREA,
                 "protocol": self.config.protocol.id,
                 "fill": self.config.protocol.fill,
-                "target": self.config.protocol.target,
+                "target": target,
                 "audible_share": clean.audible_share.tolist(),
                 "p_fill": clean.p_nothing.tolist(),
                 "metric": metric,

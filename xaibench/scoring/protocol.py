@@ -13,15 +13,13 @@ from torch import Tensor
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import XaibenchError
+from xaibench.scoring.targets import PREDICTED, TARGETS
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
 from xaibench.sound.dataset import Clip, Dataset
 from xaibench.sound.fills import FILLS, SILENCE
 
 DEFAULT = "standard"
-PREDICTED = "predicted"  # the class predicted for the clean clip is explained
-LABEL = "label"
-TARGETS = (PREDICTED, LABEL)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from xaibench.results.store import Manifest, RunFolder
 from xaibench.scoring.config import RunConfig
 from xaibench.scoring.evaluate import Event, evaluate
 from xaibench.scoring.protocol import Protocol
+from xaibench.scoring.targets import with_target
 from xaibench.sound.dataset import Dataset
 from xaibench.storage import provenance
 
@@ -79,6 +80,7 @@ def rescore(
         ResultsError: the folder holds no run, or a part is damaged.
     """
     manifest = store.read_manifest(folder)
+    dataset = with_target(dataset, manifest.target)
     if dataset.fingerprint() != manifest.dataset_fingerprint:
         raise ResultsError(f"{folder} is of other clips than this {dataset.name}; choose another --data-dir")
     drawn: dict[Path, None] = {}

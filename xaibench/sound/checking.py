@@ -74,7 +74,7 @@ def check(dataset: Dataset, advance: Callable[[int, int], None] = lambda done, t
         advance: called after every clip with (done, total).
     """
     clips = dataset.clips
-    counts = Counter(clip.label for clip in clips)
+    counts = Counter(label for clip in clips for label in (clip.label, *clip.others))
     summary = Summary(
         dataset.name,
         len(clips),

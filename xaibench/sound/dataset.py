@@ -57,9 +57,10 @@ class Clip:
     Attributes:
         id: unique within the dataset.
         fold: official fold, from 1.
-        label: index into the dataset's classes.
+        label: index into the dataset's classes; the first one, where several are true of the clip.
         src_file: the recording from which it was cut; statistics resample recordings, not clips.
         filename: file name inside the dataset, or "" for generated sound.
+        others: further labels of the clip, where several are true of it.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Clip:
     label: int
     src_file: str
     filename: str = ""
+    others: tuple[int, ...] = ()
 
 
 class SoundEvent(NamedTuple):
@@ -133,6 +135,11 @@ class Dataset(abc.ABC):
     takes_columns: bool = False
     origin: str = ""
     draws_folds: bool = False
+
+    @property
+    def has_several_labels(self) -> bool:
+        """Whether several classes are true of a clip of it."""
+        return any(clip.others for clip in self.clips)
 
     @property
     def test_folds(self) -> tuple[int, ...]:
@@ -240,6 +247,10 @@ class Dataset(abc.ABC):
         """Return where in its file a clip starts and ends, in s; None: at the file's end."""
         return 0.0, None
 
+    def labels(self, clip: Clip) -> tuple[str, ...]:
+        """Return the names of all classes that are true of a clip; the first is that of its `label`."""
+        return tuple(self.classes[label] for label in (clip.label, *clip.others))
+
     def undecided(self, clips: Sequence[Clip], listener: Listener) -> list[str | None]:
         """Say for each clip why a classifier does not go by the labelled event, so that no map can be asked to find it.
 
@@ -284,7 +295,9 @@ class Dataset(abc.ABC):
 
     def fingerprint(self) -> str:
         """Return a hash of the clip list. Runs can be compared only if it is equal."""
-        lines = "\n".join(f"{c.id},{c.fold},{c.label},{c.src_file}" for c in self.clips)
+        lines = "\n".join(
+            ",".join(map(str, (one.id, one.fold, one.label, one.src_file, *one.others))) for one in self.clips
+        )
         return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
     def in_folds(self, folds: Sequence[int]) -> list[Clip]:

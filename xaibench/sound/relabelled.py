@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,12 +35,17 @@ class Relabelled(Derived):
         called = [names.get(name, name) for name in dataset.classes]
         self.classes = tuple(dict.fromkeys(called))
         place = [self.classes.index(name) for name in called]
-        self.clips = tuple(replace(clip, label=place[clip.label]) for clip in dataset.clips)
+        self.clips = tuple(_translated(clip, place) for clip in dataset.clips)
         self._names = dict(names)
 
     def events(self, clip: Clip) -> tuple[SoundEvent, ...]:
         found = super().events(clip)
         return tuple(event._replace(label=self._names.get(event.label, event.label)) for event in found)
+
+
+def _translated(clip: Clip, place: Sequence[int]) -> Clip:
+    label, *others = dict.fromkeys(place[one] for one in (clip.label, *clip.others))
+    return replace(clip, label=label, others=tuple(others))
 
 
 def read_class_map(file: Path) -> dict[str, str]:

@@ -15,6 +15,8 @@ from xaibench.sound.dataset import Clip
 from xaibench.sound.files import AudioFiles
 from xaibench.sound.folder import unique_ids
 
+LABEL_MARK = ";"  # between the labels of a clip
+OTHER_LABEL_MARK = ","  # in a table that has no ;, which names of classes may then not hold
 _Section = tuple[float, float | None]
 _WHOLE: _Section = (0.0, None)
 
@@ -22,9 +24,9 @@ _WHOLE: _Section = (0.0, None)
 class AudioTable(AudioFiles):
     """Clips that a CSV file lists, in its order.
 
-    Columns are found by their names, see `NAMES`: a path and a label must be there; fold, group, start and end in s,
-    and id may be. Paths are relative to the file. Without folds, five are drawn by group; without groups, each file is
-    its own.
+    Columns are found by their names, see `NAMES`: a path and a label (or labels, where several may be true of a
+    clip) must be there; fold, group, start and end in s, and id may be. Paths are relative to the file. Without folds,
+    five are drawn by group; without groups, each file is its own.
 
     Args:
         file: the CSV file.
@@ -40,6 +42,7 @@ class AudioTable(AudioFiles):
     NAMES: ClassVar[dict[str, tuple[str, ...]]] = {
         "path": ("path", "file", "filename", "filepath"),
         "label": ("label", "class", "category"),
+        "labels": ("labels",),
         "fold": ("fold", "split"),
         "group": ("group", "recording", "src_file"),
         "start": ("start",),
@@ -57,9 +60,12 @@ class AudioTable(AudioFiles):
         }
         for what in set(values) - {"start", "end"}:
             _require_all(values[what], what, where)
-        names, labels = values["path"], values["label"]
-        self.classes = tuple(sorted(set(labels)))
-        places = [self.classes.index(label) for label in labels]
+        names = values["path"]
+        labels = _several(values["labels"]) if "labels" in values else _single(values["label"], where)
+        self.classes = tuple(sorted({label for of_clip in labels for label in of_clip}))
+        index = {name: place for place, name in enumerate(self.classes)}
+        places = [index[of_clip[0]] for of_clip in labels]
+        others = [tuple(index[label] for label in of_clip[1:]) for of_clip in labels]
         sections = _sections(values.get("start"), values.get("end"), where)
         ids = values.get("id") or _ids(names, sections)
         _refuse_repeated(ids, where)
@@ -67,7 +73,7 @@ class AudioTable(AudioFiles):
         chosen = folds.named(values["fold"], where) if "fold" in values else folds.assigned(ids, places, groups)
         self.draws_folds = "fold" not in values
         self._sections = dict(zip(ids, sections, strict=True))
-        self.clips = tuple(Clip(*one) for one in zip(ids, chosen, places, groups, names, strict=True))
+        self.clips = tuple(Clip(*one) for one in zip(ids, chosen, places, groups, names, others, strict=True))
         self.require_files(f"{self.file} lists it: mend its path there, or take its row out")
 
     def path(self, clip: Clip) -> Path:
@@ -86,8 +92,10 @@ class AudioTable(AudioFiles):
                 raise DataError(f"{self.file} has no column {column!r}; it has {there}")
         known = {what: [name for name in names if name in table.columns] for what, names in self.NAMES.items()}
         found = {what: names[0] for what, names in known.items() if names} | dict(given)
+        if "label" in found and "labels" not in given:
+            found.pop("labels", None)
         for what in ("path", "label"):
-            if what not in found:
+            if what not in found and not (what == "label" and "labels" in found):
                 raise DataError(
                     f"{self.file} has no column named {' or '.join(self.NAMES[what])}; it has {there}; name the right "
                     f"one with --columns {what}=NAME"
@@ -131,6 +139,22 @@ def _require_all(values: Sequence[str], what: str, where: Sequence[str]) -> None
     for value, place in zip(values, where, strict=True):
         if not value:
             raise DataError(f"{place}: the {what} is empty")
+
+
+def _single(labels: Sequence[str], where: Sequence[str]) -> list[tuple[str, ...]]:
+    for label, place in zip(labels, where, strict=True):
+        if LABEL_MARK in label:
+            raise DataError(
+                f"{place}: {label!r} is several labels; if clips may have several, call this column labels (--columns "
+                "labels=NAME)"
+            )
+    return [(label,) for label in labels]
+
+
+def _several(cells: Sequence[str]) -> list[tuple[str, ...]]:
+    """Read the labels of each clip, of which each counts once."""
+    mark = LABEL_MARK if any(LABEL_MARK in cell for cell in cells) else OTHER_LABEL_MARK
+    return [tuple(dict.fromkeys(part.strip() for part in cell.split(mark) if part.strip())) for cell in cells]
 
 
 def _sections(starts: Sequence[str] | None, ends: Sequence[str] | None, where: Sequence[str]) -> list[_Section]:
@@ -180,5 +204,8 @@ def _refuse_repeated(ids: Sequence[str], where: Sequence[str]) -> None:
     for one, place in zip(ids, where, strict=True):
         if one in seen:
             other = seen[one].rpartition(", ")[2]
-            raise DataError(f"{place}: the clip {one!r} stands in {other}, too; a clip has one row and one label")
+            raise DataError(
+                f"{place}: the clip {one!r} stands in {other}, too; a clip has one row and one label "
+                "(or several, in a column labels)"
+            )
         seen[one] = place

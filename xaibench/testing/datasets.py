@@ -82,6 +82,11 @@ def _check_clips(dataset: Dataset) -> None:
             _is_whole(clip.label) and 0 <= clip.label < len(dataset.classes),
             f"{where}: label must be a place in the {len(dataset.classes)} classes, not {clip.label!r}",
         )
+        every = (clip.label, *clip.others)
+        require(
+            set(every) <= set(range(len(dataset.classes))) and len(set(every)) == len(every),
+            f"{where}: others must be places in the {len(dataset.classes)} classes, each once, not {clip.others!r}",
+        )
         require(
             isinstance(clip.src_file, str) and clip.src_file,
             f"{where}: src_file must name its recording, not {clip.src_file!r}; a clip of its own is its own recording",

@@ -124,7 +124,7 @@ def test_a_folder_without_tracks_and_a_wrong_track_are_named(tmp_path: Path) -> 
     (folder / "pig" / "two.txt").write_text("1.0 2.0 oink\n")
     with pytest.raises(DataError, match="line 1: expected start, end and label with tabs"):
         xb.audio_folder(folder, events=folder)
-    with pytest.raises(DataError, match="give --events a CSV file"):
+    with pytest.raises(DataError, match="give --events a CSV or JAMS file"):
         xb.audio_folder(folder, events=folder / "missing.csv")
 
 

@@ -34,8 +34,9 @@ def dataset(
         folder: where it lives, if it is read from a folder or a file.
         columns: what columns of a table are called, such as {"label": "species"}, if it is a table.
         class_map: other names of its classes, such as {"dog_bark": "dog"}: those that a classifier has for them.
-        events: when sounds are heard in the clips: a CSV file with the columns file, start, end (in s) and label, or a
-            folder with label tracks of Audacity, one for each annotated clip. Labels are the dataset's.
+        events: when sounds are heard in the clips: a CSV file with the columns file, start, end (in s) and label, a
+            JAMS file, or a folder with JAMS files or label tracks of Audacity, one for each annotated clip. Labels are
+            the dataset's.
         limit: at most so many clips of every fold, of all classes and many recordings (a fixed sample). None: all.
 
     Raises:

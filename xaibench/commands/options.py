@@ -61,8 +61,9 @@ EventsOption = Annotated[
     Path | None,
     typer.Option(
         "--events",
-        help="When sounds are heard in the clips: a CSV file with the columns file, start, end (in s) and label, or a "
-        "folder with Audacity's label tracks, one .txt for each annotated clip. Scored by event_auc and the like.",
+        help="When sounds are heard in the clips: a CSV file with the columns file, start, end (in s) and label, a "
+        "JAMS file, or a folder with JAMS files or Audacity's label tracks, one for each annotated clip. Scored by "
+        "event_auc and the like.",
         metavar="FILE|FOLDER",
     ),
 ]

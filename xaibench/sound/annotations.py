@@ -1,10 +1,10 @@
-"""Event annotations of any dataset, read from a CSV file or from Audacity's label tracks."""
+"""Event annotations of any dataset, read from a CSV file, Audacity's label tracks or JAMS files."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +14,7 @@ from xaibench.sound.dataset import Clip, Dataset, SoundEvent
 from xaibench.sound.derived import Derived
 from xaibench.sound.events import COLUMNS
 from xaibench.sound.files import AudioFiles
+from xaibench.sound.jams_files import ENDING, read_jams
 from xaibench.sound.table import read_table, seconds
 
 # Those who annotate round times, and read them off a screen.
@@ -28,7 +29,7 @@ class Annotation:
         place: file and line, for errors.
         clip: the clip as it is named there.
         event: with times from the start of the file.
-        beside: the path of a label track, without its ending; "" of a table.
+        beside: the path of a file that may lie beside the clip, without its ending; "" of a table.
     """
 
     place: str
@@ -42,10 +43,10 @@ class Annotated(Derived):
 
     Args:
         dataset: the clips.
-        source: a CSV file with the columns file, start, end (in s) and label, or a folder with one label track of
-            Audacity for each annotated clip, such as dog.txt for dog.wav. A clip is called by its file (the path in
-            the dataset, the name or the stem of it; times count from the start of the file) or by its id (times count
-            from the start of the clip).
+        source: a CSV file with the columns file, start, end (in s) and label, a JAMS file, or a folder with one JAMS
+            file or one label track of Audacity for each annotated clip, such as dog.txt for dog.wav. A clip is called
+            by its file (the path in the dataset, the name or the stem of it; times count from the start of the file) or
+            by its id (times count from the start of the clip).
 
     Raises:
         DataError: the source cannot be read; a line of it is wrong, names no clip, or ends after the sound does.
@@ -55,8 +56,8 @@ class Annotated(Derived):
 
     def __init__(self, dataset: Dataset, source: Path) -> None:
         super().__init__(dataset)
-        annotations = _of_tracks(source) if source.is_dir() else _of_table(source)
         names = _Names(dataset)
+        annotations = _read(source, names)
         lengths: dict[str, float] = {}
         found: defaultdict[str, list[SoundEvent]] = defaultdict(list)
         for one in annotations:
@@ -128,8 +129,7 @@ class _Names:
         Raises:
             DataError: there are none, or they are of several files.
         """
-        name = str(PurePosixPath(one.clip))
-        for clips in (self._beside.get(one.beside, []), *(kind.get(name, []) for kind in self._kinds)):
+        for clips in self._found(one):
             files = sorted({clip.filename for clip in clips})
             if len(files) > 1:
                 raise DataError(f"{one.place}: {one.clip} may be {files[0]} or {files[1]}; write the whole path")
@@ -140,9 +140,46 @@ class _Names:
             "the dataset does"
         )
 
+    def knows(self, one: Annotation) -> bool:
+        """Tell whether a clip may be called so."""
+        return any(self._found(one))
+
+    def _found(self, one: Annotation) -> Iterator[list[Clip]]:
+        name = str(PurePosixPath(one.clip))
+        yield self._beside.get(one.beside, [])
+        yield from (kind.get(name, []) for kind in self._kinds)
+
+
+def _read(source: Path, names: _Names) -> list[Annotation]:
+    if not source.is_dir():
+        return _of_jams([source], source.parent, names) if source.suffix == ENDING else _of_table(source)
+    jams, tracks = (sorted(source.rglob(f"*{ending}")) for ending in (ENDING, ".txt"))
+    if jams and tracks:
+        raise DataError(f"{source} holds JAMS files and label tracks (.txt); give a folder with one kind of them")
+    if not jams and not tracks:
+        raise DataError(
+            f"{source} holds no label tracks (.txt) and no JAMS files; export some beside the clips, or give a CSV file"
+        )
+    return _of_jams(jams, source, names) if jams else _of_tracks(tracks, source)
+
+
+def _of_jams(files: Sequence[Path], folder: Path, names: _Names) -> list[Annotation]:
+    """Read JAMS files; each is about the first clip that it names, or of which it has the name itself."""
+    found = []
+    for file in files:
+        read = read_jams(file)
+        stem = file.relative_to(folder).with_suffix("").as_posix()
+        for place, event in read.events:
+            if not event.label:
+                raise DataError(f"{place}: the label is empty")
+            called = [Annotation(place, name, event) for name in read.clips]
+            called.append(Annotation(place, stem, event, str(file.absolute().with_suffix(""))))
+            found.append(next((one for one in called if names.knows(one)), called[-1]))
+    return found
+
 
 def _of_table(file: Path) -> list[Annotation]:
-    table = read_table(file, "give --events a CSV file, or a folder with label tracks", "event")
+    table = read_table(file, "give --events a CSV or JAMS file, or a folder with label tracks", "event")
     for column in COLUMNS:
         if column not in table.columns:
             raise DataError(
@@ -154,11 +191,8 @@ def _of_table(file: Path) -> list[Annotation]:
     return [_annotation(f"{file}, line {line}", *values) for line, *values in lines]
 
 
-def _of_tracks(folder: Path) -> list[Annotation]:
+def _of_tracks(tracks: Sequence[Path], folder: Path) -> list[Annotation]:
     """Read label tracks: a label a line, as start, end and label with tabs between."""
-    tracks = sorted(folder.rglob("*.txt"))
-    if not tracks:
-        raise DataError(f"{folder} holds no label tracks (.txt); export them beside the clips, or give a CSV file")
     found = []
     for track in tracks:
         clip = track.relative_to(folder).with_suffix("").as_posix()

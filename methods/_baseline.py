@@ -83,6 +83,12 @@ def attributed(classifier: Classifier, batch: Batch, baseline: str, direct: bool
     return Attributed(score, ones, (clip, rest), True)
 
 
+def probability(classifier: Classifier, logits: Tensor, target: int) -> Tensor:
+    """Compute the probability (n,) of one class from logits (n, classes) at the temperature."""
+    every = torch.sigmoid(logits) if classifier.activation == "sigmoid" else torch.softmax(logits, dim=1)
+    return every[:, target]
+
+
 class _MixedScore(nn.Module):
     """The logits (n, classes) at the temperature, as a function of shares of the clip in each bin."""
 

@@ -1,4 +1,4 @@
-"""Class activation maps through Captum, on the classifier's deepest spatial feature map."""
+"""Class activation maps from gradients, on the classifier's deepest spatial feature map."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from torch import Tensor, nn
 
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.capabilities import FeatureMapped
+from xaibench.errors import ExplanationError
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
+from xaibench.sound.audio import clip_samples
 from xaibench.sound.batch import Batch
 
+from ._features import seen_maps
 from ._picture import on_picture
 from .rules import guided_backprop
 
@@ -43,6 +46,81 @@ class GuidedGradCam(Explainer):
         # Captum's own GuidedGradCam resizes over the image; only the front end knows its axes.
         cam = on_picture(classifier, _cam(classifier, batch, target), batch)
         return Explanation(cam * guided_backprop(classifier, batch, target), batch.picture_shape)
+
+
+class LayerCam(Explainer):
+    """LayerCAM, equations 5 to 7 of the paper: every place of a feature map has a weight of its own, relu(gradient)."""
+
+    title = "LayerCAM"
+    family = "class activation"
+    reference = "Jiang, Zhang, Hou, Cheng, Wei, LayerCAM, IEEE TIP 30, 2021"
+    description = "feature maps weighted, place by place, by their positive gradients, summed and rectified"
+    polarity = "positive"
+    requires = frozenset({"gradients", "feature_map"})
+
+    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        features, slopes = _features(classifier, batch, target)
+        maps = (slopes.clamp(min=0) * features).sum(dim=1).clamp(min=0)
+        return Explanation(on_picture(classifier, maps, batch), (maps.shape[1], maps.shape[2]))
+
+
+class GradCamPlusPlus(Explainer):
+    """Grad-CAM++, with the weights of equations 5 and 19 of the paper.
+
+    With g the gradient of the logit at one place and S the sum of the feature map, the weight of the map is the sum of
+    alpha relu(g) over places, alpha = g^2 / (2 g^2 + S g^3). Only places with g > 0 count, and there alpha is
+    1 / (2 + S g). The factor exp(logit), which all weights of a clip share, is left out.
+    """
+
+    title = "Grad-CAM++"
+    family = "class activation"
+    reference = "Chattopadhay, Sarkar, Howlader, Balasubramanian, arXiv 1710.11063"
+    description = "feature maps weighted by their positive gradients, those of small regions as much as of large ones"
+    polarity = "positive"
+    requires = frozenset({"gradients", "feature_map"})
+
+    def refusal(self, classifier: Classifier, has_ground_truth: bool) -> str | None:
+        reason = super().refusal(classifier, has_ground_truth)
+        if reason is not None or classifier.training:  # a pass in training would move the statistics of batch norm
+            return reason
+        return self._unfit(classifier, _of_noise(classifier))
+
+    def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        features, slopes = _features(classifier, batch, target)
+        unfit = self._unfit(classifier, features)
+        if unfit is not None:
+            raise ExplanationError(f"{self.title} {unfit}")
+        rising = slopes.clamp(min=0)
+        total = features.sum(dim=(2, 3), keepdim=True)
+        weights = (rising / (2 + total * rising)).sum(dim=(2, 3), keepdim=True)
+        maps = (weights * features).sum(dim=1).clamp(min=0)
+        return Explanation(on_picture(classifier, maps, batch), (maps.shape[1], maps.shape[2]))
+
+    @staticmethod
+    def _unfit(classifier: Classifier, features: Tensor) -> str | None:
+        # Else 2 + S g may be 0, and the third derivatives of the paper's equation 10 are not these.
+        if (features >= 0).all():
+            return None
+        return f"needs a feature map that is never negative, as after a ReLU, and that of {classifier.name} is not"
+
+
+def _features(classifier: Classifier, batch: Batch, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Feature maps of clips, (batch, channels, h, w), and the gradients of the target's score there."""
+    clips = batch.x if batch.waveform is None else batch.waveform
+    with torch.enable_grad(), seen_maps(classifier) as seen:
+        score = _ScoreOfClips(classifier)(clips.clone().requires_grad_(), not batch.heard)
+    (slopes,) = torch.autograd.grad(score.gather(1, target[:, None]).sum(), seen[0])
+    return seen[0].detach(), slopes
+
+
+@torch.no_grad()
+def _of_noise(classifier: Classifier) -> Tensor:
+    """Feature maps of noise of a clip's length."""
+    samples = classifier.samples or clip_samples(classifier.sample_rate)
+    noise = 0.1 * torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
+    with seen_maps(classifier) as seen:
+        classifier.logits(noise.to(classifier.device))
+    return seen[0]
 
 
 def _cam(classifier: Classifier, batch: Batch, target: Tensor) -> Tensor:

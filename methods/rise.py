@@ -14,7 +14,7 @@ from xaibench.explaining.explanation import Explanation
 from xaibench.sound.batch import Batch
 from xaibench.sound.cells import cell_sides
 
-from ._baseline import BASELINES, attributed
+from ._baseline import BASELINES, attributed, probability
 from ._captum import INTERNAL_BATCH
 
 
@@ -42,10 +42,8 @@ class Rise(Explainer):
             total, coverage = torch.zeros_like(clip.x[0]), torch.zeros_like(clip.x[0])
             for some, places in zip(cells.split(INTERNAL_BATCH), shifts.split(INTERNAL_BATCH), strict=True):
                 masks = smooth_masks(some.to(total), places, batch.picture_shape)
-                logits = of.answers(masks)
-                sigmoid = classifier.activation == "sigmoid"
-                probabilities = torch.sigmoid(logits) if sigmoid else torch.softmax(logits, dim=1)
-                total += torch.einsum("n,nft->ft", probabilities[:, int(target[i])].to(total), masks)
+                found = probability(classifier, of.answers(masks), int(target[i]))
+                total += torch.einsum("n,nft->ft", found.to(total), masks)
                 coverage += masks.sum(dim=0)
             # The paper divides by the coverage that is expected (equation 6). The actual one has the same limit, and
             # chance no longer makes a bin important by leaving it often: 240 masks of one draw and of another agree at

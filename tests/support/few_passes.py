@@ -10,7 +10,7 @@ from xaibench import registry
 from xaibench.explaining.explainer import Explainer
 from xaibench.storage.user_folders import CACHE_VARIABLE
 
-FEWER = {"masks": 6, "samples": 6, "steps": 4, "window": (171, 144), "stride": (86, 72)}
+FEWER = {"masks": 6, "samples": 6, "channels": 4, "steps": 4, "window": (171, 144), "stride": (86, 72)}
 
 
 def asks_rarely(method: Explainer) -> Explainer:

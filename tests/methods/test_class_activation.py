@@ -174,9 +174,8 @@ def test_score_cam_asks_for_the_channels_that_vary_most_and_no_more() -> None:
 
 def test_score_cam_fills_with_its_baseline() -> None:
     classifier, batch = toy_classifier(), toy_batch(1)
-    target = classifier.logits_of_clips(batch).argmax(dim=1)
     found = [
-        method("score-cam", channels=4, baseline=name).explain(classifier, batch, target).map
+        method("score-cam", channels=4, baseline=name).explain(classifier, batch, torch.tensor([3])).map
         for name in ("silence", "noise")
     ]
-    assert not torch.allclose(found[0], found[1])
+    assert found[0].max() > 0 and not torch.allclose(found[0], found[1])

@@ -128,6 +128,26 @@ def test_gradient_shap_is_near_integrated_gradients(cnn: Classifier, batch: Batc
     assert (nn.functional.cosine_similarity(found.flatten(1), expected.flatten(1)) > 0.7).all()
 
 
+@pytest.mark.parametrize(("name", "tool"), [("smoothgrad", "NoiseTunnel"), ("gradient-shap", "GradientShap")])
+def test_the_deviation_of_noise_is_rounded_as_the_pinned_scores_were(
+    name: str, tool: str, cnn: Classifier, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In float32: rounded in double it moves scores of the protocol spectrogram by up to 1e-3."""
+    import captum.attr
+
+    asked: list[float] = []
+    attribute = getattr(captum.attr, tool).attribute
+
+    def listen(self: object, *args: Any, **settings: Any) -> Tensor:
+        asked.append(settings["stdevs"])
+        return attribute(self, *args, **settings)
+
+    monkeypatch.setattr(getattr(captum.attr, tool), "attribute", listen)
+    explain(name, cnn, batch)
+    level = registry.create("methods", name).parameters["noise_level"]
+    assert set(asked) == {(level * (x.max() - x.min())).item() for x in batch.x}
+
+
 def test_deeplift_sums_to_the_difference(cnn: Classifier, batch: Batch) -> None:
     """Summation to delta, arXiv 1704.02685, equation 1: exact for the rescale rule."""
     found = explain("deeplift", cnn, batch).sum(dim=(1, 2))

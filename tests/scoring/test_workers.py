@@ -170,11 +170,11 @@ def test_a_metric_that_raises_costs_itself_alone(
     assert set(store.read_rows(tmp_path)["metric"]) == {"sparseness"}
 
 
-def a_worker(synth: Synth, loaded: LoadedClassifier, folder: Path, timeout: float | None) -> workers.Worker:
+def a_worker(synth: Synth, loaded: LoadedClassifier, folder: Path) -> workers.Worker:
     config = config_of(synth, ["energy"], ["sparseness"], 1)
-    described = workers._describe(Scoring(config, loaded, open_folder(folder, config)))
+    described = workers._describe(Scoring(config, loaded, open_folder(folder, config)), torch.device("cpu"))
     assert isinstance(described, workers.RunDescription)
-    return workers.Worker(described, timeout)
+    return workers.Worker(described)
 
 
 JOB = workers.Job(index=0, method="energy", settings={}, soft=False, code_sha256="", metrics=("sparseness",))
@@ -185,9 +185,9 @@ def test_what_never_returns_is_stopped_by_the_limit(
 ) -> None:
     monkeypatch.setattr(workers, "_START", HANGS)
     monkeypatch.setattr(workers, "_START_SECONDS", 0.0)
-    worker = a_worker(synth, from_folder, tmp_path, 3.0)
+    worker = a_worker(synth, from_folder, tmp_path)
     with pytest.raises(workers._Lost, match=r"took longer than 3 s for a part \(--timeout\)") as lost:
-        worker.score(JOB)
+        worker.score(JOB, 3.0)
     assert lost.value.running == "metric odd_level"
     assert "in forever" in lost.value.traceback
     assert worker._process is None
@@ -197,7 +197,7 @@ def test_ctrl_c_ends_the_worker_too(
     synth: Synth, from_folder: LoadedClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "_START", HANGS)
-    worker = a_worker(synth, from_folder, tmp_path, None)
+    worker = a_worker(synth, from_folder, tmp_path)
     started: list[int] = []
 
     def interrupt() -> None:
@@ -211,7 +211,7 @@ def test_ctrl_c_ends_the_worker_too(
     threading.Thread(target=interrupt).start()
     try:
         with pytest.raises(KeyboardInterrupt):
-            worker.score(JOB)
+            worker.score(JOB, None)
     finally:
         signal.signal(signal.SIGINT, before)
     with pytest.raises(ProcessLookupError):

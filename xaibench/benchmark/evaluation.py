@@ -47,6 +47,8 @@ def evaluate(
     batch_size: int | None = None,
     strict: bool = False,
     timeout: float | None = TIMEOUT_SECONDS,
+    workers: int = 1,
+    threads: int | None = None,
     progress: bool = True,
 ) -> Results:
     """Score methods on the clips of a dataset, as `xaibench run` does.
@@ -82,13 +84,18 @@ def evaluate(
             (truncated, silent, ...), and not only named.
         timeout: seconds that 16 clips of a method of another package may take, which runs in a process of its own.
             None: any time.
+        workers: processes that score at the same time, each on a GPU of its own if there are several. They make
+            everything anew from names and folders; what only this process has is scored here, one part at a time.
+        threads: CPU threads of each process that scores, which move the last digits of scores; the number of workers
+            does not. None: torch's number for one worker, 1 for each of several.
         progress: whether a progress bar is shown.
 
     Raises:
         XaibenchError: what is given makes no sense; one line says what to do.
     """
-    if batch_size is not None and batch_size < 1:
-        raise XaibenchError(f"batch_size is {batch_size}; give 1 or more")
+    for name, value in {"batch_size": batch_size, "workers": workers, "threads": threads}.items():
+        if value is not None and value < 1:
+            raise XaibenchError(f"{name} is {value}; give 1 or more")
     rules = registry.load("protocols", protocol).with_choices(fill, target, long)
     source = with_target(dataset(data) if isinstance(data, str) else data, target)
     chosen = _folds(folds, source)
@@ -111,10 +118,12 @@ def evaluate(
             protocol=rules,
             keep_maps=keep_maps,
             timeout=timeout,
+            workers=workers,
         ),
         tuple(loaded),
         chosen,
         limit,
+        threads,
     )
     run.check()
     for sentence in run.warnings():
@@ -140,6 +149,8 @@ def evaluate(
                 _warn(f"{event.method} on {event.classifier} takes {event.reason}, unless its maps are kept already")
             elif event.kind == "not reused":
                 _warn(f"earlier results of {event.method} on {event.classifier} are not reused: {event.reason}")
+            elif event.kind == "alone":
+                _warn(f"{event.method} on {event.classifier} is scored in this process alone: {event.reason}")
             scored.add(event)
 
         run.score(folder, report)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import torch
+
 from xaibench.benchmark.models import seen_folds
 from xaibench.classifiers.base import PictureClassifier
 from xaibench.classifiers.check import GLANCE, glance
@@ -29,12 +31,15 @@ class Run:
         loaded: the classifiers.
         folds: of the clips.
         limit: how many clips were asked for, or None for all.
+        threads: CPU threads of each process that scores; None: torch's number where one process scores, else 1. Their
+            number moves the last digits of scores.
     """
 
     config: RunConfig
     loaded: tuple[LoadedClassifier, ...]
     folds: tuple[int, ...]
     limit: int | None
+    threads: int | None = None
 
     @cached_property
     def taking_part(self) -> dict[str, list[MethodOnClassifier]]:
@@ -178,9 +183,15 @@ class Run:
 
     def score(self, folder: RunFolder, report: Callable[[Event], None]) -> None:
         """Score all pairs into a folder; `report` is told of everything that happens."""
-        for loaded in self.loaded:
-            if len(self.left_out[loaded.label]) < len(self.config.methods):
-                evaluate(self.config, loaded, folder, report)
+        before = torch.get_num_threads()
+        threads = self.threads or (before if self.config.workers == 1 else 1)
+        torch.set_num_threads(threads)
+        try:
+            for loaded in self.loaded:
+                if len(self.left_out[loaded.label]) < len(self.config.methods):
+                    evaluate(self.config, loaded, folder, report)
+        finally:
+            torch.set_num_threads(before)
 
     def _unknown_labels(self, loaded: LoadedClassifier) -> list[str]:
         """Return the labels to explain that are none of a classifier's classes, one a clip."""

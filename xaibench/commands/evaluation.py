@@ -100,6 +100,25 @@ def run(
             min=0,
         ),
     ] = 3600,
+    workers: Annotated[
+        int,
+        typer.Option(
+            help="Processes that score at the same time, each on a GPU of its own if there are several. Scores do not "
+            "depend on their number. More may be started by hand at any time: the same command again, also on another "
+            "machine that has the folder.",
+            metavar="N",
+            min=1,
+        ),
+    ] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            help="CPU threads of each process; they move the last digits of scores. Default: all cores for one worker, "
+            "1 for each of several.",
+            metavar="N",
+            min=1,
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Run folder. Default: results/runs/DATASET-foldFOLDS.", metavar="FOLDER")
     ] = None,
@@ -163,6 +182,8 @@ def run(
         strict=strict,
         keep_maps=keep_maps,
         timeout=timeout,
+        workers=workers,
+        threads=threads,
         out=out,
     )
 
@@ -195,6 +216,8 @@ def carry_out(
     strict: bool = False,
     keep_maps: bool = False,
     timeout: int = 3600,
+    workers: int = 1,
+    threads: int | None = None,
 ) -> None:
     """Score methods as the options of `run` say, and print what came out.
 
@@ -243,9 +266,11 @@ def carry_out(
         explainers=explainers,
         keep_maps=keep_maps,
         timeout=timeout or None,
+        workers=workers,
     )
 
-    work = Run(config, tuple(load_models(classifier, source, chosen, where, options.warn)), chosen, limit)
+    loaded = tuple(load_models(classifier, source, chosen, where, options.warn))
+    work = Run(config, loaded, chosen, limit, threads)
     work.check()
     for sentence in work.warnings():
         options.warn(sentence)
@@ -282,6 +307,8 @@ def carry_out(
                 _say(f"{event.method} on {event.classifier} takes {event.reason}, unless its maps are kept already")
             elif event.kind == "not reused":
                 options.warn(f"earlier results of {event.method} on {event.classifier} are not reused: {event.reason}")
+            elif event.kind == "alone":
+                options.warn(f"{event.method} on {event.classifier} is scored in this process alone: {event.reason}")
             scored.add(event)
 
         work.score(folder, report)

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -42,6 +43,7 @@ _START = (
     "from xaibench.scoring.worker_process import main; main(int(sys.argv[2]), int(sys.argv[3]))"
 )
 _START_SECONDS = 60.0  # least time that is given to start, however short a part's limit is
+_ATTEMPTS = 3  # at a part by xaibench's own code, whose process somebody may have killed
 _LOOK_SECONDS = 0.5  # between two looks at whether the process lives: what it started may keep its pipe open
 _SCRIPTS = frozenset({"__main__", "__mp_main__"})
 
@@ -117,19 +119,22 @@ class Workers:
 
     Args:
         scoring: the run on one classifier.
+        number: of the worker, where a run has several, or None. One of several scores whatever it can, each on a GPU of
+            its own as far as there are so many.
     """
 
-    def __init__(self, scoring: Scoring) -> None:
+    def __init__(self, scoring: Scoring, number: int | None = None) -> None:
         self._scoring, self._config, self._loaded = scoring, scoring.config, scoring.loaded
         self._foreign_classifier = _is_foreign_classifier(scoring.loaded)
         self._same: dict[tuple[str, str], bool] = {}
-        described = _describe(scoring)
+        self._takes_all, self._ended = number is not None, False
+        described = _describe(scoring, _device(scoring.loaded.classifier.device, number or 0))
         self._obstacle = described if isinstance(described, str) else ""
-        self._worker = None if isinstance(described, str) else Worker(described, scoring.config.timeout)
+        self._worker = None if isinstance(described, str) else Worker(described)
 
     def take(self, pair: MethodOnClassifier, metrics: dict[str, Metric]) -> bool:
         """Tell whether a part is to be scored in a worker process."""
-        return self._is_foreign(pair, metrics) and not self._why_not(pair, metrics)
+        return (self._takes_all or self._is_foreign(pair, metrics)) and not self._why_not(pair, metrics)
 
     def score(self, pair: MethodOnClassifier, metrics: dict[str, Metric], index: int) -> Outcome:
         """Score a part in a worker process.
@@ -147,10 +152,15 @@ class Workers:
             code_sha256=code,
             metrics=tuple(sorted(metrics)),
         )
-        try:
-            return self._worker.score(job)
-        except _Lost as lost:
-            return self._blamed(lost, pair)
+        foreign = self._is_foreign(pair, metrics)
+        for _attempt in range(1 if foreign else _ATTEMPTS):
+            try:
+                return self._worker.score(job, self._config.timeout if foreign else None)
+            except _Lost as lost:
+                outcome = self._blamed(lost, pair)
+            if self._ended:
+                break
+        return outcome
 
     def left_here(self, pairs: Sequence[MethodOnClassifier]) -> dict[str, str]:
         """Name strangers' code that runs in this process, without a time limit, and say why."""
@@ -167,6 +177,20 @@ class Workers:
         if not (is_ours(self._loaded.classifier) or self._foreign_classifier):
             found[self._loaded.label] = "no installed package registers it"
         return found
+
+    def alone(self, pairs: Sequence[MethodOnClassifier]) -> dict[str, str]:
+        """Name what this process scores although there are several workers, and say why."""
+        found = {}
+        for pair in pairs if self._takes_all else ():
+            if why := self._why_not(pair, applicable(self._config.metrics, self._config.dataset, pair)):
+                found[pair.name] = why
+        return found
+
+    def end(self) -> None:
+        """Stop the process for good, while another thread may wait for it."""
+        self._ended = True
+        if self._worker is not None:
+            self._worker.end()
 
     def close(self) -> None:
         """Stop the process, if there is one."""
@@ -233,15 +257,16 @@ class Worker:
 
     Args:
         run: what it scores.
-        timeout: seconds for a part, or None for any time.
     """
 
-    def __init__(self, run: RunDescription, timeout: float | None) -> None:
-        self._run, self._timeout = run, timeout
+    def __init__(self, run: RunDescription) -> None:
+        self._run = run
         self._process: subprocess.Popen[bytes] | None = None
+        self._ended = False
+        self._lock = threading.Lock()  # another thread may end what this one is starting
 
-    def score(self, job: Job) -> Outcome:
-        """Score a part.
+    def score(self, job: Job, timeout: float | None) -> Outcome:
+        """Score a part in at most `timeout` seconds, or in any time.
 
         Raises:
             _Lost: the process exited, died, or took longer than the limit.
@@ -249,39 +274,52 @@ class Worker:
         """
         try:
             if self._process is None or self._process.poll() is not None:
-                self._start()
-            return self._ask(job, self._timeout)
+                self._start(timeout)
+            return self._ask(job, timeout)
         except BaseException as error:
             # Whatever it was, also Ctrl-C: nobody knows in which state it is, and another one is quickly started.
             if not isinstance(error, XaibenchError | OSError):
                 self.close()
             raise
 
+    def end(self) -> None:
+        """Kill the process, and start none any more; any thread may do so."""
+        with self._lock:
+            self._ended = True
+            self._kill()
+
     def close(self) -> None:
         """Kill the process, and all that it has started."""
-        if self._process is None:
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self._channel.close()
-        self._trace.close()
-        self._process = None
+        with self._lock:
+            if self._process is not None:
+                self._kill()
+                self._channel.close()
+                self._trace.close()
+                self._process = None
 
-    def _start(self) -> None:
+    def _kill(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def _start(self, timeout: float | None) -> None:
         self.close()
         self._channel, theirs = Pipe()
         # Where the process writes its stack when it crashes, or is told to; closed by close().
         self._trace = tempfile.TemporaryFile()  # noqa: SIM115
         passed = (theirs.fileno(), self._trace.fileno())
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _START, json.dumps(sys.path), *map(str, passed)],
-            stdin=subprocess.DEVNULL,
-            pass_fds=passed,
-            start_new_session=True,  # Ctrl-C is for this process, which then ends that one
-        )
+        with self._lock:
+            if self._ended:
+                raise _Lost("was stopped", "", "")
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _START, json.dumps(sys.path), *map(str, passed)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=passed,
+                start_new_session=True,  # Ctrl-C is for this process, which then ends that one
+            )
         theirs.close()
-        limit = None if self._timeout is None else max(self._timeout, _START_SECONDS)
+        limit = None if timeout is None else max(timeout, _START_SECONDS)
         self._ask(None, limit)
         opened = self._ask(self._run, limit)
         if opened.reason:
@@ -356,7 +394,14 @@ class _Lost(Exception):
         self.reason, self.running, self.traceback = reason, running, traceback
 
 
-def _describe(scoring: Scoring) -> RunDescription | str:
+def _device(device: torch.device, number: int) -> torch.device:
+    """Choose the device of a worker: GPUs go round, everything else is shared."""
+    if device.type != "cuda":
+        return device
+    return torch.device("cuda", ((device.index or 0) + number) % torch.cuda.device_count())
+
+
+def _describe(scoring: Scoring, device: torch.device) -> RunDescription | str:
     """Describe a run for a worker, or say why that is impossible."""
     config, loaded = scoring.config, scoring.loaded
     if loaded.reference is None:
@@ -370,7 +415,7 @@ def _describe(scoring: Scoring) -> RunDescription | str:
         classifier=loaded.reference,
         classes=tuple(loaded.classifier.classes),
         identity=loaded.identity,
-        device=loaded.classifier.device,
+        device=device,
         run=scoring.folder.path.resolve(),
         settings=ProcessSettings.here(),
     )

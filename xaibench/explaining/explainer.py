@@ -37,7 +37,8 @@ class Explainer(abc.ABC):
             are many: it is told before they are paid for.
         parameters: everything beside classifier and clip that decides the map, with its values, which `explain` reads
             here. They are part of the results, and can be set by name (`with_parameters`).
-        choices: the values that some parameters may take; one with a single choice cannot be changed.
+        choices: the values that some parameters may take; one with a single choice cannot be changed. Of a number,
+            words that it may be instead, such as "auto".
     """
 
     title: ClassVar[str]
@@ -76,7 +77,8 @@ class Explainer(abc.ABC):
         Raises:
             XaibenchError: no such parameter, or not a value of the kind of the present one.
         """
-        changed, values = copy.copy(self), checked(self.title, self.parameters, self.choices, changes)
+        kinds = {**self.parameters, **type(self).parameters}  # a number that is a word now may be a number again
+        changed, values = copy.copy(self), checked(self.title, kinds, self.choices, changes)
         changed.parameters = {**self.parameters, **values}
         if changed.parameters == type(self).parameters:
             del changed.parameters  # so that it is the same as one of which nothing was ever set

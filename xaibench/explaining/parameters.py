@@ -18,7 +18,8 @@ def checked(
     Args:
         title: of the method, for errors.
         parameters: all that it has, with their values.
-        choices: the values that some of them may take; a parameter with one choice cannot be changed.
+        choices: the values that some of them may take; a parameter with one choice cannot be changed. Of a number,
+            words that it may be instead.
         changes: new values by name.
 
     Raises:
@@ -30,9 +31,14 @@ def checked(
             near = difflib.get_close_matches(name, parameters, n=1)
             hint = f"did you mean '{near[0]}'?" if near else listed(parameters)
             raise XaibenchError(f"{title} has no parameter '{name}'; {hint}")
-        found[name] = _converted(f"{title}: {name}", parameters[name], value)
-        if name in choices and found[name] not in choices[name]:
-            words = " or ".join(map(str, choices[name]))
+        default, allowed = parameters[name], choices.get(name, ())
+        if isinstance(value, str) and value in allowed:
+            found[name] = value
+            continue
+        words = " or ".join(map(str, allowed))
+        restricted = any(isinstance(one, type(default)) for one in allowed)
+        found[name] = _converted(f"{title}: {name}", default, value, "" if restricted or not words else f", or {words}")
+        if restricted and found[name] not in allowed:
             raise XaibenchError(f"{title}: {name} cannot be {value}; it is {words}")
     return found
 
@@ -42,7 +48,7 @@ def listed(parameters: Mapping[str, Any]) -> str:
     return "there are " + (", ".join(f"{name}={value}" for name, value in parameters.items()) or "none")
 
 
-def _converted(what: str, default: Any, value: Any) -> Any:
+def _converted(what: str, default: Any, value: Any, instead: str = "") -> Any:
     """Return a value as the type of the default: whole numbers also as floats, lists also as tuples."""
     if isinstance(default, tuple | list):
         if not isinstance(value, tuple | list) or len(value) != len(default):
@@ -55,7 +61,7 @@ def _converted(what: str, default: Any, value: Any) -> Any:
     else:
         right = isinstance(value, type(default))
     if not right:
-        raise XaibenchError(f"{what} cannot be {value!r}; give a {type(default).__name__}, as {default} is")
+        raise XaibenchError(f"{what} cannot be {value!r}; give a {type(default).__name__}, as {default} is{instead}")
     if isinstance(default, int) and not isinstance(default, bool) and default >= 1 > value:
-        raise XaibenchError(f"{what} cannot be {value}; give a whole number from 1")
+        raise XaibenchError(f"{what} cannot be {value}; give a whole number from 1{instead}")
     return float(value) if isinstance(default, float) else value

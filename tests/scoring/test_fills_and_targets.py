@@ -129,8 +129,10 @@ def test_two_fills_are_never_in_one_table_or_folder(
         ("legacy-speechbrain", ("silence", "label"), "the protocol legacy-speechbrain explains the predicted class"),
         ("legacy-speechbrain", ("silence", "predicted", "center"), "hears the beginning of long clips"),
         ("standard", ("loud", "predicted"), "unknown fill 'loud'; choose one of silence, mean, noise"),
-        ("standard", ("silence", "best"), "unknown target 'best'; choose one of predicted, label"),
-        ("standard", ("silence", "predicted", "middle"), "unknown long 'middle'; choose one of cut, center"),
+        ("standard", ("silence", "best"), "unknown target 'best'; choose one of predicted, label, labels"),
+        ("standard", ("silence", "predicted", "middle"), "unknown long 'middle'; choose one of cut, center, windows"),
+        ("spectrogram", ("silence", "predicted", "windows"), "feeds pictures of one length, and windows are of sound"),
+        ("legacy-speechbrain", ("silence", "predicted", "windows"), "hears the beginning of long clips"),
     ],
 )
 def test_a_choice_that_a_protocol_has_not_is_refused_in_one_line(

@@ -179,7 +179,10 @@ def test_what_is_cut_and_padded_is_said() -> None:
     longer, shorter = lengths.sentences([0.5, 7, 2, 8], loaded, "cut")
     assert longer.startswith("2 of 4 clips are longer than the 2 s that bands hears: scored is their beginning (")
     assert shorter.startswith("1 of 4 clips is shorter than the 2 s that bands hears: they are padded with silence")
-    assert "their middle (--long cut: their beginning)" in lengths.sentences([3.0], loaded, "center")[0]
+    assert (
+        "their middle (--long cut: their beginning, --long windows: all"
+        in lengths.sentences([3.0], loaded, "center")[0]
+    )
 
 
 def test_a_classifier_of_any_length_is_checked_on_clips_of_several() -> None:

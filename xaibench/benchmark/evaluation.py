@@ -71,8 +71,8 @@ def evaluate(
             (white noise at the clip's level).
         target: the class to explain: "predicted", "label", or "labels": each label of a clip by itself, where clips
             have several. Labels that are none of a model's classes have no scores, and are counted.
-        long: what is heard of a clip that is longer than a model's input: its beginning ("cut"), or its middle
-            ("center").
+        long: what is heard of a clip that is longer than a model's input: its beginning ("cut"), its middle ("center"),
+            or all of it, window by window ("windows").
         out: run folder; the same call continues a run that was stopped. None: a temporary folder, which goes when the
             results do.
         keep_maps: whether maps are written to maps/CLASSIFIER/METHOD/CLIP.npz in the run folder: `map` (freq, time),

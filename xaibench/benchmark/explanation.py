@@ -127,8 +127,8 @@ def explain(
         method: a name, an Explainer class or an object of one.
         rate: sample rate of an array in Hz. None: the model's.
         seed: of every random draw.
-        long: what is heard of a sound that is longer than the model's input: its beginning ("cut"), or its middle
-            ("center").
+        long: what is heard of a sound that is longer than the model's input: its beginning ("cut"), its middle
+            ("center"), or all of it, window by window ("windows").
         parameters: of the method, such as `steps=64`.
 
     Raises:
@@ -154,5 +154,4 @@ def explain(
     if reason is not None:
         raise UnsupportedPairError(f"{label} cannot explain {classifier.name}: it {reason}")
     fitting.bind(registered_name(label), explainer, loaded, trained_on)
-    waveform = rules.waveform(data, data.clips[0], classifier)
-    return Explained(name, label, explainer, loaded, hear(classifier, waveform, data.clips[0].id, seed))
+    return Explained(name, label, explainer, loaded, hear(classifier, data, rules, data.clips[0].id, seed))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,8 +89,7 @@ def explain(
     clips = []
     with notes().status("explaining"):
         for file, (data, _) in zip(files, sounds, strict=True):
-            sound = partial(rules.waveform, data, data.clips[0])
-            clips.append(illustrate(file.name, file.stem, sound, pairs, seed, area))
+            clips.append(illustrate(file.name, file.stem, data, rules, pairs, seed, area))
         root.mkdir(parents=True, exist_ok=True)
         if len(clips) == 1 and not any(AT in text for text in method):
             figure = clip_figure.rows(clips[0], area)

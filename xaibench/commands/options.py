@@ -124,8 +124,8 @@ LongOption = Annotated[
     str,
     typer.Option(
         "--long",
-        help="What is heard of a clip that is longer than a classifier's input: cut (its beginning) or center (its "
-        "middle).",
+        help="What is heard of a clip that is longer than a classifier's input: cut (its beginning), center (its "
+        "middle) or windows (all of it, in windows that overlap by half).",
         metavar="NAME",
     ),
 ]

@@ -10,9 +10,11 @@ from torch import Tensor
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.forward import Forwarder
 from xaibench.classifiers.isolation import Guard
+from xaibench.classifiers.windows import Windowed
 from xaibench.errors import ExplanationError
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation, validate
+from xaibench.explaining.joined import by_windows
 from xaibench.sound.batch import Batch
 
 
@@ -51,11 +53,17 @@ class BoundExplainer:
         def work(start: int, stop: int) -> Explanation:
             piece = batch.slice(start, stop)
             with self.guard.watched("explain()", piece, target):
-                explanation = self.method.explain(model, piece, target[start:stop])
+                explanation = self._ask(model, piece, target[start:stop])
             return validate(explanation, tuple(piece.x.shape))
 
         pieces = self.forwarder.in_micro_batches(len(batch), work)
         return replace(pieces[0], map=torch.cat([piece.map.detach() for piece in pieces]).float())
+
+    def _ask(self, model: Classifier, batch: Batch, target: Tensor) -> Explanation:
+        # Controls know nothing of the classifier, and maps made elsewhere are of whole clips.
+        if not isinstance(model, Windowed) or self.method.control or not self.method.repeatable:
+            return self.method.explain(model, batch, target)
+        return by_windows(lambda inner, window: self.method.explain(inner, window, target), model, batch)
 
 
 class _AskedOnce(BoundExplainer):

@@ -74,6 +74,9 @@ class RunConfig:
     def parts_on(self, classifier: Classifier) -> list[Sequence[Clip]]:
         """Divide the clips, in their order, into parts of at most 16 that a classifier hears at one length.
 
+        Args:
+            classifier: as the protocol's `listening` returns it.
+
         Raises:
             AudioError: a clip cannot be read.
         """

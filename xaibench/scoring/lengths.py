@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xaibench.classifiers.loaded import LoadedClassifier
-from xaibench.sound.audio import CENTER
+from xaibench.scoring.protocol import WINDOWS
+from xaibench.sound.audio import CENTER, CUT
 from xaibench.sound.reading import SECONDS_TOLERANCE
 
-_HEARD = {True: ("middle", "--long cut: their beginning"), False: ("beginning", "--long center: their middle")}
+_HEARD = {
+    CUT: "scored is their beginning (--long center: their middle, --long windows: all of it)",
+    CENTER: "scored is their middle (--long cut: their beginning, --long windows: all of it)",
+    WINDOWS: "heard in windows of this length, which overlap by half",
+}
 
 
 def sentences(seconds: Sequence[float], loaded: LoadedClassifier, long: str) -> list[str]:
@@ -17,16 +22,15 @@ def sentences(seconds: Sequence[float], loaded: LoadedClassifier, long: str) -> 
     Args:
         seconds: how long each clip is.
         loaded: the classifier; nothing is said of one that hears any length.
-        long: what it hears of longer clips, one of `sound.audio.LONG`.
+        long: what it hears of longer clips, one of `protocol.LONG`.
     """
     classifier, count = loaded.classifier, len(seconds)
     if classifier.samples is None:
         return []
     input_seconds = classifier.samples / classifier.sample_rate
     longer, shorter = (sum(sign * (one - input_seconds) > SECONDS_TOLERANCE for one in seconds) for sign in (1, -1))
-    heard, other = _HEARD[long == CENTER]
     said = (
-        (longer, f"longer than the {input_seconds:.3g} s that {loaded.label} hears: scored is their {heard} ({other})"),
+        (longer, f"longer than the {input_seconds:.3g} s that {loaded.label} hears: {_HEARD[long]}"),
         (
             shorter,
             f"shorter than the {input_seconds:.3g} s that {loaded.label} hears: they are padded with silence, which is "

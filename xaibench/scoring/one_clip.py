@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,9 @@ from xaibench.errors import XaibenchError, named
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import defects
-from xaibench.scoring import protocol as protocols
 from xaibench.scoring.context import Clean, Masked, Part, ScoringContext
+from xaibench.scoring.protocol import Protocol
+from xaibench.sound.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,15 @@ class Illustrated:
 
 
 def illustrate(
-    name: str, clip_id: str, sound: Callable[[Classifier], np.ndarray], pairs: Iterable[Pair], seed: int, area: float
+    name: str, clip_id: str, data: Dataset, rules: Protocol, pairs: Iterable[Pair], seed: int, area: float
 ) -> Illustrated:
     """Explain one clip by every pair; each classifier's own verdict is what its pairs explain.
 
     Args:
         name: of the clip, for people.
         clip_id: random draws depend on it and the seed.
-        sound: what a classifier hears of it, as `Protocol.waveform` returns it.
+        data: that holds nothing but the clip.
+        rules: what is heard of it.
         pairs: on their devices.
         seed: of every random draw.
         area: share of bins that the masks of equal area keep.
@@ -107,8 +109,7 @@ def illustrate(
     panels = []
     for pair in pairs:
         if pair.loaded.label not in heard:
-            classifier = pair.loaded.classifier
-            heard[pair.loaded.label] = hear(classifier, sound(classifier), clip_id, seed)
+            heard[pair.loaded.label] = hear(pair.loaded.classifier, data, rules, clip_id, seed)
         panels.append(panel(pair, explained(pair.name, pair.explainer, heard[pair.loaded.label]), area))
     return illustrated(name, next(iter(heard.values())), panels)
 
@@ -121,18 +122,20 @@ class Heard:
     clean: Clean
 
 
-def hear(classifier: Classifier, sound: np.ndarray, clip_id: str, seed: int) -> Heard:
+def hear(classifier: Classifier, data: Dataset, rules: Protocol, clip_id: str, seed: int) -> Heard:
     """Let a classifier hear one clip.
 
     Args:
         classifier: on its device.
-        sound: what it hears of it, float32 (samples,), as `Protocol.waveform` returns it.
+        data: that holds nothing but the clip.
+        rules: what is heard of it.
         clip_id: random draws depend on it and the seed.
         seed: of every random draw.
     """
-    device = classifier.device
-    forwarder = Forwarder(classifier, automatic_batch_size(device))
-    batch = protocols.default().batch([sound], (clip_id,), classifier, seed).to(device)
+    device, listening = classifier.device, rules.listening(classifier)
+    forwarder = Forwarder(listening, automatic_batch_size(device))
+    sound = rules.waveform(data, data.clips[0], listening)
+    batch = rules.batch([sound], (clip_id,), listening, seed).to(device)
     return Heard(forwarder, Clean(batch, forwarder.logits_of_clips(batch), forwarder.silence(batch)))
 
 

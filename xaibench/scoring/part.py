@@ -85,8 +85,9 @@ class Scoring:
     ) -> None:
         self.config, self.loaded, self.folder = config, loaded, folder
         temperature = config.protocol.temperature
-        self.parts = config.parts_on(loaded.classifier)
-        self.forwarder = Forwarder(loaded.classifier, config.batch_size, config.precision, config.compiled, temperature)
+        self.classifier = config.protocol.listening(loaded.classifier)
+        self.parts = config.parts_on(self.classifier)
+        self.forwarder = Forwarder(self.classifier, config.batch_size, config.precision, config.compiled, temperature)
         self.guard, self.identities = Guard(loaded.classifier, announce), Identities(config, loaded)
 
 
@@ -95,6 +96,7 @@ class Part:
 
     def __init__(self, scoring: Scoring, index: int) -> None:
         self.config, self.loaded, self.folder = scoring.config, scoring.loaded, scoring.folder
+        self.classifier = scoring.classifier
         self.forwarder, self.guard, self.identities = scoring.forwarder, scoring.guard, scoring.identities
         self.index, self.clips = index, scoring.parts[index]
         self._maps = Maps(self.config, self.loaded, self.folder, self.identities, self.clips)
@@ -238,13 +240,13 @@ class Part:
 
     @cached_property
     def _sounds(self) -> list[np.ndarray]:
-        config, classifier = self.config, self.loaded.classifier
+        config, classifier = self.config, self.classifier
         return [config.protocol.waveform(config.dataset, clip, classifier) for clip in self.clips]
 
     @property
     def _samples(self) -> int:
         """How long the classifier's input is."""
-        return self.loaded.classifier.samples or len(self._sounds[0])
+        return self.classifier.samples or len(self._sounds[0])
 
     @cached_property
     def _audio_sha256(self) -> dict[str, str]:
@@ -287,7 +289,7 @@ class Part:
         if self._clean is None:
             config, device = self.config, self.loaded.classifier.device
             ground_truth = None if self._ground_truth is None else self._ground_truth.to(device)
-            ids, classifier = tuple(clip.id for clip in self.clips), self.loaded.classifier
+            ids, classifier = tuple(clip.id for clip in self.clips), self.classifier
             batch = config.protocol.batch(self._sounds, ids, classifier, config.seed).to(device)
             batch = replace(batch, ground_truth=ground_truth)
             silence, stem = self.forwarder.silence(batch), None
@@ -340,7 +342,7 @@ class Part:
     @cached_property
     def _undecided(self) -> list[str | None]:
         """Say for each clip why no map can be asked to find its event, or None."""
-        asked = listener(self.loaded.classifier, self.config.protocol.long)
+        asked = listener(self.classifier, self.config.protocol.long)
         return self.config.dataset.undecided(self.clips, asked)
 
     def _rows(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.windows import Windowed
 from xaibench.errors import XaibenchError
 from xaibench.scoring.targets import PREDICTED, TARGETS
 from xaibench.sound import audio
@@ -20,6 +21,8 @@ from xaibench.sound.dataset import Clip, Dataset
 from xaibench.sound.fills import FILLS, SILENCE
 
 DEFAULT = "standard"
+WINDOWS = "windows"  # a longer clip is heard whole, window by window
+LONG = (*audio.LONG, WINDOWS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +56,7 @@ class Protocol:
         fixed: whether it repeats what other code prints, so that its fill, target and `long` cannot be chosen.
         fill: what takes the place of removed bins, one of `sound.fills.FILLS`.
         target: which class is explained, one of TARGETS.
-        long: what is heard of a clip that is longer than a classifier's input, one of `sound.audio.LONG`.
+        long: what is heard of a clip that is longer than a classifier's input, one of LONG.
         temperature: of the softmax, or None for the scale that the classifier's head was trained at.
         summarise: makes tables of its own from the per-clip rows of a run, or None.
     """
@@ -83,7 +86,7 @@ class Protocol:
         Raises:
             XaibenchError: there is no such choice, or the protocol has none.
         """
-        for what, value, known in (("fill", fill, FILLS), ("target", target, TARGETS), ("long", long, audio.LONG)):
+        for what, value, known in (("fill", fill, FILLS), ("target", target, TARGETS), ("long", long, LONG)):
             if value not in known:
                 raise XaibenchError(f"unknown {what} {value!r}; choose one of {', '.join(known)}")
         if fill != SILENCE and not self.heard:
@@ -99,11 +102,27 @@ class Protocol:
                 f"the protocol {self.name} hears the beginning of long clips, as the original does; use --protocol "
                 f"{DEFAULT}"
             )
+        if long == WINDOWS and not self.heard:
+            raise XaibenchError(
+                f"the protocol {self.name} feeds pictures of one length, and windows are of sound; use --protocol "
+                f"{DEFAULT}"
+            )
         return replace(self, fill=fill, target=target, long=long)
 
+    def listening(self, classifier: Classifier) -> Classifier:
+        """Return a classifier as it hears clips: one of any length, if it hears long ones window by window."""
+        return classifier if self.long != WINDOWS or classifier.samples is None else Windowed(classifier)
+
     def waveform(self, dataset: Dataset, clip: Clip, classifier: Classifier) -> np.ndarray:
-        """Return what a classifier hears of one clip, float32 (samples,): cut to its input, but not padded."""
+        """Return what a classifier hears of one clip, float32 (samples,): cut to its input, but not padded.
+
+        Args:
+            dataset, clip: whose sound it is.
+            classifier: as `listening` returns it. By windows, it hears a whole clip, which lasts a window at least.
+        """
         whole = dataset.waveform_at(clip, classifier.sample_rate) if self.limited else dataset.unlimited_waveform(clip)
+        if isinstance(classifier, Windowed):
+            return audio.of_length(whole, max(len(whole), classifier.window))
         return audio.of_length(whole, min(len(whole), classifier.samples or len(whole)), self.long)
 
     def batch(

@@ -25,6 +25,10 @@ COMMANDS = {
         "comparing:leaderboard",
         "Print the leaderboards, and write them as CSV, Markdown, LaTeX and plots.",
     ),
+    "report": (
+        "report:report",
+        "Write a report of runs that one can read and hear: one HTML file that works without a network.",
+    ),
     "verify": (
         "verify:verify",
         "Check runs: structure, hashes, completeness, ranges, and the agreement of rows, paths and descriptions.",

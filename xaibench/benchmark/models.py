@@ -114,6 +114,36 @@ def load_models(
     return list(found.values())
 
 
+def load_scored(
+    labels: Sequence[str],
+    names: Sequence[Model],
+    data: Dataset,
+    folds: Sequence[int],
+    device: torch.device,
+    say: Callable[[str], None] = warnings.warn,
+) -> dict[str, LoadedClassifier]:
+    """Load the classifiers of a run, by their label there: those that are given, and those known by name here.
+
+    Args:
+        labels: what the run calls them. One that is not found is missing in the result.
+        names: names, folders and classifiers that the user gives; the others are not asked for.
+        data, folds, device, say: as in `load_models`.
+    """
+    plain = [label for label in labels if "@" not in label and label not in names and _is_here(label, data)]
+    chosen = [*names, *plain]
+    models = load_models(chosen, data, folds, device, say) if chosen else []
+    return {one.label: one for one in models}
+
+
+def _is_here(label: str, data: Dataset) -> bool:
+    """Tell whether a name of the results is that of weights which are shipped or were added."""
+    try:
+        references.find(label, data.origin or data.name)
+    except XaibenchError:
+        return False
+    return True
+
+
 def load_model(model: Model, device: torch.device) -> tuple[LoadedClassifier, str]:
     """Take one model as results know it, where no dataset is given.
 

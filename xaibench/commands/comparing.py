@@ -63,7 +63,7 @@ def compare(
     from xaibench.results.comparison import compare_groups
     from xaibench.storage.atomic import write_atomically
 
-    groups = _groups(results, dataset, protocol, seed, run)
+    groups = chosen_groups(results, dataset, protocol, seed, run)
     with notes().status(f"comparing {_count(groups)} runs"):
         lines = compare_groups(groups)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ def leaderboard(
     from xaibench.reports.marks import read_marks
     from xaibench.results.comparison import compare_groups, compared_rows
 
-    groups = _groups(results, dataset, protocol, seed, run)
+    groups = chosen_groups(results, dataset, protocol, seed, run)
     with notes().status(f"comparing {_count(groups)} runs"):
         comparison = compare_groups(groups)
     marks = read_marks(out, groups)
@@ -156,7 +156,7 @@ def _split(texts: list[str] | None, known: set[str]) -> list[str]:
     return [name.strip() for text in texts or () for name in ([text] if text in known else text.split(","))]
 
 
-def _groups(
+def chosen_groups(
     results: Path,
     datasets: list[str] | None,
     protocols: list[str] | None,

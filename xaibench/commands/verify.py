@@ -9,7 +9,6 @@ import typer
 
 from xaibench.commands import options
 from xaibench.commands.console import notes, output, progress
-from xaibench.errors import XaibenchError
 
 if TYPE_CHECKING:
     from xaibench.sound.dataset import Dataset
@@ -81,7 +80,7 @@ def _rescore(
     run: Path, count: int, names: list[str], source: Dataset, seed: int, device: str, explainers: Path
 ) -> tuple[int, list[str], str]:
     """Compute parts again; return how many, a line for each whose scores differ, and one of what was left out."""
-    from xaibench.benchmark.models import load_models
+    from xaibench.benchmark.models import load_scored
     from xaibench.results import store
     from xaibench.scoring.rescore import Rescored
     from xaibench.scoring.rescore import rescore as score_again
@@ -89,10 +88,7 @@ def _rescore(
     manifest = store.read_manifest(run)
     where = options.open_device(device)
     labels = sorted({path.parent.parent.name for path in store.parts_of(run)})
-    plain = [label for label in labels if "@" not in label and label not in names and _is_here(label, source.name)]
-    chosen = [*names, *plain]
-    models = load_models(chosen, source, manifest.folds, where, options.warn) if chosen else []
-    loaded = {one.label: one for one in models}
+    loaded = load_scored(labels, names, source, manifest.folds, where, options.warn)
     with progress() as bar:
         task = bar.add_task("scoring again", total=count)
 
@@ -102,14 +98,3 @@ def _rescore(
         found, left_out = score_again(run, count, source, loaded, explainers, seed, report)
         bar.update(task, completed=count)
     return len(found), [f"{one.part}: {one.finding}" for one in found if one.finding], left_out
-
-
-def _is_here(classifier: str, dataset: str) -> bool:
-    """Tell whether a name of the results is that of weights which are shipped or were added."""
-    from xaibench.classifiers import references
-
-    try:
-        references.find(classifier, dataset)
-    except XaibenchError:
-        return False
-    return True

@@ -39,6 +39,7 @@ from xaibench.reports.tables import (
     Row,
     Table,
 )
+from xaibench.results.areas import PRIMARY_AREA
 from xaibench.results.comparison import BASELINE, at_equal_area, at_one_area
 from xaibench.results.conditions import CODE
 from xaibench.results.parts import SOFT
@@ -60,11 +61,13 @@ class BoardConfig:
         methods: names; empty for all.
         sort: the metric, likewise, whose best method stands first; None for faithfulness where it was scored, else
             for the mean rank.
+        area: share of the bins in the masks.
     """
 
     columns: Sequence[str] = ()
     methods: Sequence[str] = ()
     sort: str | None = None
+    area: float = PRIMARY_AREA
 
 
 def board(
@@ -74,7 +77,7 @@ def board(
     marks: Marks = NO_MARKS,
     config: BoardConfig = BoardConfig(),
 ) -> Table:
-    """Make the leaderboard of one group of runs and classifier: methods by metrics at the primary area.
+    """Make the leaderboard of one group of runs and classifier: methods by metrics at one area.
 
     Soft masks and then controls stand below the methods.
 
@@ -89,10 +92,10 @@ def board(
         ResultsError: what is to be shown was not scored.
     """
     in_group = comparison[comparison["group"] == group]
-    lines = at_one_area(in_group[in_group["classifier"] == classifier])
+    lines = at_one_area(in_group[in_group["classifier"] == classifier], config.area)
     keys = _chosen_columns(config.columns, in_group, costs=True)
     shown = _chosen_methods(config.methods, in_group)
-    order = [row for row in row_order(lines, _sort_metric(config, in_group)) if row[0] in shown]
+    order = [row for row in row_order(lines, _sort_metric(config, in_group), config.area) if row[0] in shown]
     by_row = lines.drop_duplicates(ROW).set_index(ROW).loc[order]
     whole = lines.groupby(ROW)["clips"].max()
     metrics = metric_order(lines)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from xaibench.reports.style import arrow
 from xaibench.reports.tables import OTHERWISE, PARTIAL
+from xaibench.results.areas import PRIMARY_AREA
 from xaibench.results.comparison import CONDITIONS, at_equal_area, at_one_area
 from xaibench.results.parts import SOFT
 
@@ -56,17 +57,17 @@ def method_order(lines: pd.DataFrame) -> list[str]:
     return [method for method, _ in row_order(at_equal_area(lines))]
 
 
-def row_order(lines: pd.DataFrame, sort: str | None = None) -> list[tuple[str, str]]:
+def row_order(lines: pd.DataFrame, sort: str | None = None, area: float = PRIMARY_AREA) -> list[tuple[str, str]]:
     """Sort (method, mask): methods, then soft masks, then controls, each best first.
 
     Over several classifiers, best is by the mean.
 
     Args:
         lines: of a comparison.
-        sort: name of the metric that says what is best, at the primary area. None: SORT_METRIC where it was scored,
-            else the mean rank.
+        sort: name of the metric that says what is best. None: SORT_METRIC where it was scored, else the mean rank.
+        area: of the masks.
     """
-    lines = at_one_area(lines)
+    lines = at_one_area(lines, area)
     by = sort or SORT_METRIC
     chosen = lines[lines["metric"] == by]
     if len(chosen):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
 import numpy as np
@@ -16,6 +17,8 @@ import torchaudio.functional
 from torch import Tensor
 
 from xaibench.scoring.one_clip import Illustrated
+
+Name = TypeVar("Name", bound=Hashable)
 
 FACTS, PAGE, LISTENING = "sounds.json", "index.html", "listening"
 # Loudness of the copies, as broadcasters use it (EBU R 128); lower where a peak would not fit.
@@ -62,7 +65,7 @@ def write(clip: Illustrated, folder: Path) -> list[Path]:
     """
     (folder / LISTENING).mkdir(parents=True, exist_ok=True)
     waveforms, about = _of(clip)
-    gains = _gains(waveforms, clip.sample_rate)
+    gains = equal_loudness(waveforms, clip.sample_rate)
     paths = []
     for file, waveform in waveforms.items():
         samples = waveform.detach().cpu().numpy().astype(np.float32)
@@ -103,9 +106,10 @@ def _facts(file: str, method: str, classifier: str, part: str, explained: str, p
     return {"file": file, "method": method, "classifier": classifier, "part": part, "explained": explained, "p": p}
 
 
-def _gains(waveforms: dict[str, Tensor], rate: int) -> dict[str, float]:
-    """Choose gains that make all sounds equally loud, and none too loud for a file; 1 for silence."""
-    loudness, room = {}, {}
+def equal_loudness(waveforms: Mapping[Name, Tensor], rate: int) -> dict[Name, float]:
+    """Choose gains that make all sounds equally loud (ITU-R BS.1770-4), and none too loud for a file; 1 for silence."""
+    loudness: dict[Name, float] = {}
+    room: dict[Name, float] = {}
     for file, waveform in waveforms.items():
         peak = float(waveform.abs().max())
         # The standard's blocks last 0.4 s.

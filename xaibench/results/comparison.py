@@ -98,9 +98,9 @@ def at_equal_area(lines: pd.DataFrame) -> pd.DataFrame:
     return lines[lines["mask"] != SOFT]
 
 
-def at_one_area(lines: pd.DataFrame) -> pd.DataFrame:
-    """The lines (or per-clip rows) at the primary area, and those without one: of soft masks, of metrics of no mask."""
-    return lines[lines["area"].isna() | np.isclose(lines["area"], PRIMARY_AREA)]
+def at_one_area(lines: pd.DataFrame, area: float = PRIMARY_AREA) -> pd.DataFrame:
+    """The lines (or per-clip rows) at one area, and those without one: of soft masks, of metrics of no mask."""
+    return lines[lines["area"].isna() | np.isclose(lines["area"], area)]
 
 
 def at_primary_area(lines: pd.DataFrame) -> pd.DataFrame:

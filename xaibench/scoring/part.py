@@ -21,6 +21,7 @@ from xaibench.classifiers.isolation import Clips, Guard
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import (
     ClassifierError,
+    ExplanationError,
     IsolationError,
     RegistryError,
     ResultsError,
@@ -184,6 +185,26 @@ class Part:
         )
         self.folder.write(label, name, self.index, rows, info)
         return Outcome()
+
+    def context(self, pair: MethodOnClassifier) -> ScoringContext:
+        """Explain the clips as they are scored, for whoever shows what was scored.
+
+        Raises:
+            XaibenchError: a clip cannot be read, a map cannot be ranked, or the method changes what is not its own.
+        """
+        clean = self._prepare()
+        explainer = BoundExplainer(pair.method, self.forwarder, self.guard)
+        made = self._maps.of(pair, explainer, clean, lambda what: self.guard.check(what, self._pristine))
+        attribution = torch.cat([one.explanation.map for one in made])
+        for clip, broken in zip(self.clips, defects(attribution), strict=True):
+            if broken is not None:
+                raise ExplanationError(f"{pair.name} explains nothing in {clip.id}: {broken}")
+        return ScoringContext(clean, attribution, explainer)
+
+    @property
+    def audio_sha256(self) -> dict[str, str]:
+        """Hash of each clip's samples as the classifier hears them, as `PartInfo` has it."""
+        return self._audio_sha256
 
     def _applicable(self, metrics: dict[str, Metric], pair: MethodOnClassifier) -> dict[str, Metric]:
         return applicable(metrics, self.config.dataset, pair)

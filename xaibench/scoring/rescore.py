@@ -15,15 +15,13 @@ import torch
 from xaibench import registry
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import RegistryError, ResultsError, XaibenchError, one_line
-from xaibench.explaining.explainer import Explainer
-from xaibench.explaining.settings import changes, registered_name
-from xaibench.explaining.trainable import TrainableExplainer
+from xaibench.explaining.settings import registered_name
 from xaibench.results import agreement, store
-from xaibench.results.parts import MethodFacts, MetricFacts, PartInfo, read_part
+from xaibench.results.parts import MetricFacts, PartInfo, read_part
 from xaibench.results.store import Manifest, RunFolder
 from xaibench.scoring.config import RunConfig
 from xaibench.scoring.evaluate import Event, evaluate
-from xaibench.scoring.protocol import Protocol
+from xaibench.scoring.remade import method_of, protocol_of
 from xaibench.scoring.targets import with_target
 from xaibench.sound.dataset import Dataset
 from xaibench.storage import provenance
@@ -166,13 +164,13 @@ def _score_again(
     config = RunConfig(
         dataset=dataset,
         clips=[by_id[clip] for clip in rows["clip"].drop_duplicates()],
-        methods={info.method.name: _method(info.method)},
+        methods={info.method.name: method_of(info.method)},
         metrics={name: registry.create("metrics", name) for name in sorted(set(rows["metric"]))},
         seed=manifest.seed,
         batch_size=info.batch_size,
         precision=getattr(torch, manifest.precision),
         compiled=manifest.compiled,
-        protocol=_protocol(manifest),
+        protocol=protocol_of(manifest),
         explainers=explainers,
     )
     events: list[Event] = []
@@ -188,24 +186,6 @@ def _score_again(
     if provenance.plain(info.method.parameters) != own.method.parameters:
         raise ResultsError(f"it was made with other parameters of {info.method.name} than those here")
     return found[found["mask"] == info.method.mask], own
-
-
-def _method(facts: MethodFacts) -> Explainer:
-    """Make the method that a part says it was made with.
-
-    Raises:
-        RegistryError: it is not installed.
-    """
-    made: Explainer = registry.create("methods", registered_name(facts.name))
-    return made if isinstance(made, TrainableExplainer) else made.with_parameters(**changes(made, facts.parameters))
-
-
-def _protocol(manifest: Manifest) -> Protocol:
-    for name in registry.names("protocols"):
-        protocol: Protocol = registry.load("protocols", name)
-        if protocol.id == manifest.protocol:
-            return protocol.with_choices(manifest.fill, manifest.target, manifest.long)
-    raise RegistryError(f"no protocol with the id {manifest.protocol} is installed here")
 
 
 def _difference(rows: pd.DataFrame, again: pd.DataFrame, metrics: Mapping[str, MetricFacts], exact: bool) -> str:

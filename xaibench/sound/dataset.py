@@ -243,6 +243,10 @@ class Dataset(abc.ABC):
         """
         raise DataError(f"{self.name} has no events; give annotations (--events), or choose synth")
 
+    def credit(self, clip: Clip) -> str:
+        """Name the author and the licence of the recording behind a clip, as far as the dataset says; else empty."""
+        return ""
+
     def section(self, clip: Clip) -> tuple[float, float | None]:
         """Return where in its file a clip starts and ends, in s; None: at the file's end."""
         return 0.0, None

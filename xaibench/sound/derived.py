@@ -52,6 +52,9 @@ class Derived(Dataset):
     def events(self, clip: Clip) -> tuple[SoundEvent, ...]:
         return self._whole.events(self._own(clip))
 
+    def credit(self, clip: Clip) -> str:
+        return self._whole.credit(clip)
+
     def section(self, clip: Clip) -> tuple[float, float | None]:
         return self._whole.section(self._own(clip))
 

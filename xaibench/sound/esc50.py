@@ -5,7 +5,9 @@ K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", ACM Multime
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +19,7 @@ from xaibench.sound.files import AudioFiles
 
 COLUMNS = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
 _SEPARATORS = frozenset("/\\\0")
+_CREDIT = re.compile(r"^(?:- )?\[?([\w.-]+?\.\w+)\]?: clip (derived from .+)$", re.MULTILINE)
 REMEDY = "run 'xaibench data check PATH' for the whole list"
 
 
@@ -58,6 +61,17 @@ class Esc50(AudioFiles):
 
     def path(self, clip: Clip) -> Path:
         return self.folder / "audio" / clip.filename
+
+    def credit(self, clip: Clip) -> str:
+        """Say who recorded it, as the dataset's LICENSE does; without that file, where the recording is."""
+        stem = clip.id.rpartition("-")[0]  # LICENSE lists 1-100032-A.ogg, the folder 1-100032-A-0.wav
+        recording = f"Freesound {clip.src_file} (https://freesound.org/s/{clip.src_file})"
+        return self._credits.get(clip.id) or self._credits.get(stem) or recording
+
+    @cached_property
+    def _credits(self) -> dict[str, str]:
+        texts = (path.read_text("utf-8", "replace") for path in sorted(self.folder.glob("LICENSE*")))
+        return {Path(name).stem: said for text in texts for name, said in _CREDIT.findall(text)}
 
 
 class Esc10(Esc50):

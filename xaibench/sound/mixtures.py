@@ -76,6 +76,10 @@ class Mixtures(Dataset):
         target, other = self.stems(clip)
         return np.clip(target + other, -1.0, 1.0)  # rounding alone is beyond
 
+    def credit(self, clip: Clip) -> str:
+        one = self.mixtures[clip.id]
+        return "; ".join(filter(None, (self.source.credit(each) for each in (one.target, one.interferer))))
+
     def stem(self, clip: Clip) -> np.ndarray:
         return self.stems(clip)[0]
 

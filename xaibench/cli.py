@@ -27,7 +27,7 @@ COMMANDS = {
     ),
     "report": (
         "report:report",
-        "Write a report of runs that one can read and hear: one HTML file that works without a network.",
+        "Write a report of runs that one can read and hear: one HTML file that works from disk, without a network.",
     ),
     "verify": (
         "verify:verify",

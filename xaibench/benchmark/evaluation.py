@@ -154,7 +154,13 @@ def evaluate(
             scored.add(event)
 
         run.score(folder, report)
-    return Results(folder.path, tuple(failures), {who: why for who, why in run.left_out.items() if why}, temporary)
+    return Results(
+        folder.path,
+        tuple(failures),
+        {who: why for who, why in run.left_out.items() if why},
+        temporary,
+        (source, tuple(one.classifier for one in loaded)),
+    )
 
 
 def _folds(folds: Sequence[int] | None, source: Dataset) -> tuple[int, ...]:

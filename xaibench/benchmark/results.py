@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import shutil
 import sys
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +17,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from xaibench.benchmark.models import Model
+from xaibench.benchmark.naming import as_list
+from xaibench.classifiers.base import Classifier
 from xaibench.errors import ResultsError
 from xaibench.reports import boards, plots, tables
 from xaibench.results import selection, store
 from xaibench.results.comparison import compare_groups, compared_rows
 from xaibench.results.selection import Group
+from xaibench.sound.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,9 @@ class Results:
         path: the run folder. A temporary one lives as long as this object.
         failures: what failed; the rest is there.
         left_out: methods that make no sense for a classifier, by classifier, with the reasons.
+
+    Args:
+        heard: what was scored, where these are the results of this very program.
     """
 
     def __init__(
@@ -82,10 +90,11 @@ class Results:
         failures: tuple[Failure, ...] = (),
         left_out: Mapping[str, Mapping[str, str]] | None = None,
         temporary: TemporaryDirectory[str] | None = None,
+        heard: tuple[Dataset, tuple[Classifier, ...]] | None = None,
     ) -> None:
         self.path, self.failures = path, failures
         self.left_out = dict(left_out or {})
-        self._temporary = temporary
+        self._temporary, self._heard = temporary, heard
 
     @cached_property
     def rows(self) -> pd.DataFrame:
@@ -133,6 +142,56 @@ class Results:
         lines = self._chosen(classifier, None)
         rows = compared_rows([self._group])
         return plots.draw(kind, rows[rows["classifier"].isin(set(lines["classifier"]))], lines)
+
+    def report(
+        self,
+        path: str | Path = "report.html",
+        *,
+        data: Dataset | None = None,
+        model: Model | Sequence[Model] | None = None,
+        clips: int = 30,
+        seed: int = 0,
+        folder: bool = False,
+        title: str | None = None,
+        device: str = "auto",
+        progress: bool = True,
+    ) -> Path:
+        """Write a report that one can read and hear, as `xaibench report` does; what it lacks is warned of.
+
+        Args:
+            path: of the HTML file, or of the folder.
+            data: the sound. None: that of `evaluate`; of results that were loaded, that of a dataset without a folder.
+            model: whose clips are shown: a classifier, its name, a checkpoint folder, or several. None: the first.
+            clips: most clips to show.
+            seed: of those that are drawn at random.
+            folder: write a folder whose page loads clips one by one, for many clips.
+            title: of the page.
+            device: of models that are named, for maps that the run has not kept.
+            progress: whether a progress bar is shown.
+
+        Returns:
+            The page.
+
+        Raises:
+            ResultsError: nothing was scored.
+        """
+        from xaibench.benchmark import reporting
+
+        group, (known, models) = self._group, self._heard or (None, ())
+        config = reporting.ReportConfig(
+            data=data or known,
+            models=models[:1] if model is None else as_list(model, "model"),
+            clips=clips,
+            seed=seed,
+            device=device,
+            title=title,
+            folder=folder,
+            progress=progress,
+        )
+        written = reporting.write_report([group], Path(path), config)
+        for sentence in written.missing:
+            warnings.warn(sentence, stacklevel=2)
+        return written.page
 
     def __repr__(self) -> str:
         if not store.parts_of(self.path):

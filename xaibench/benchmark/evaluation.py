@@ -97,7 +97,8 @@ def evaluate(
         if value is not None and value < 1:
             raise XaibenchError(f"{name} is {value}; give 1 or more")
     rules = registry.load("protocols", protocol).with_choices(fill, target, long)
-    source = with_target(dataset(data) if isinstance(data, str) else data, target)
+    given = dataset(data) if isinstance(data, str) else data
+    source = with_target(given, target)
     chosen = _folds(folds, source)
     clips = source.in_folds(chosen)
     taken = sample(source, clips, limit, seed)
@@ -159,7 +160,7 @@ def evaluate(
         tuple(failures),
         {who: why for who, why in run.left_out.items() if why},
         temporary,
-        (source, tuple(one.classifier for one in loaded)),
+        (given, tuple(one.classifier for one in loaded)),
     )
 
 

@@ -27,6 +27,7 @@ from xaibench.reports.report_methods import costs_of, methods_of
 from xaibench.results.areas import PRIMARY_AREA
 from xaibench.results.comparison import compare_groups, compared_rows
 from xaibench.results.selection import Group
+from xaibench.scoring.targets import with_target
 from xaibench.sound.dataset import Dataset
 from xaibench.storage.user_folders import cache_folder
 
@@ -202,7 +203,9 @@ def _sources(groups: Sequence[Group], config: ReportConfig) -> tuple[Group, list
         if data is None:
             name = group.conditions.dataset
             refused.append(f"clips of {name} are not shown: give its sound with --data-dir (in Python, data=...)")
-        elif data.fingerprint() != group.conditions.dataset_fingerprint:
+            continue
+        data = with_target(data, group.conditions.target)
+        if data.fingerprint() != group.conditions.dataset_fingerprint:
             refused.append(f"clips of {group.name} are not shown: the run is of other clips than the {data.name} given")
         else:
             return group, *_classifiers(group, data, config)

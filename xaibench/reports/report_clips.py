@@ -216,7 +216,7 @@ def _clip(clip: Clip, index: int, dataset: Dataset, explained: Mapping[str, _Exp
     }
     return {
         "id": clip.id,
-        "label": dataset.classes[clip.label],
+        "labels": list(dataset.labels(clip)),
         "predicted": classes[int(clean.predicted[index])],
         "explained": classes[int(clean.target[index])],
         "p": plain(float(context.p_full[index])),

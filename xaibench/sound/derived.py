@@ -53,7 +53,7 @@ class Derived(Dataset):
         return self._whole.events(self._own(clip))
 
     def credit(self, clip: Clip) -> str:
-        return self._whole.credit(clip)
+        return self._whole.credit(self._own(clip))
 
     def section(self, clip: Clip) -> tuple[float, float | None]:
         return self._whole.section(self._own(clip))

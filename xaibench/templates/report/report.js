@@ -634,7 +634,7 @@ function drawListening() {
   $("choice").textContent = `${listening.clips.length} clips: explained best, worst and most differently, by ${extremes.title} of the methods that are no controls (mean and standard deviation), misclassified ones, and a draw at random from all. Masks keep or remove the top ${digits(100 * listening.about.area)}% of the bins.`;
   const groups = report.outcomes.map((why) => make("optgroup", { label: why[0].toUpperCase() + why.slice(1) },
     ...listening.clips.map((clip, i) => [clip, i]).filter(([clip]) => clip.why.includes(why))
-      .map(([clip, i]) => make("option", { value: i, text: `${clip.id} (${clip.label.replaceAll("_", " ")})` }))));
+      .map(([clip, i]) => make("option", { value: i, text: `${clip.id} (${labelsOf(clip)})` }))));
   $("clip").replaceChildren(...groups.filter((one) => one.children.length));
   document.querySelectorAll('#parts input:not([value="original"]), #views input:not([value="map"])').forEach((one) => {
     one.disabled = one.name === "part" && !listening.about.heard;
@@ -644,16 +644,17 @@ function drawListening() {
   showClip(0);
 }
 
+const labelsOf = (clip) => clip.labels.join(", ").replaceAll("_", " ");
 let showing = 0;
 async function showClip(index, method) {
   const serial = ++showing, clip = listening.clips[index];
   shownIndex = index;
   if (player.playing) player.stop(0);
   if (!$("clip").selectedOptions[0] || Number($("clip").value) !== index) $("clip").value = String(index);
-  const right = clip.label === clip.predicted;
+  const right = clip.labels.includes(clip.predicted);
   $("clip-title").textContent = clip.id;
   $("clip-about").replaceChildren(
-    `Label ${clip.label.replaceAll("_", " ")}; ${listening.classifier} says ${clip.predicted.replaceAll("_", " ")}${right ? "" : ", which it is not"}. `,
+    `Label ${labelsOf(clip)}; ${listening.classifier} says ${clip.predicted.replaceAll("_", " ")}${right ? "" : ", which it is not"}. `,
     `Explained: ${clip.explained.replaceAll("_", " ")}, p = ${digits(clip.p)}. `, ...clip.why.flatMap((one) => [make("span", { class: "tag", text: one }), " "]),
     clip.credit ? make("span", { class: "hint", text: ` Sound ${clip.credit}` }) : "");
   let open;

@@ -21,7 +21,7 @@ COMMITTED = [
 
 
 # They came after the committed runs.
-LATER = {"attention-gradient", "layercam", "gradcam-plus-plus"}
+LATER = {"attention-gradient", "layercam", "gradcam-plus-plus", "lrp"}
 
 
 @pytest.fixture(scope="module")

@@ -1,22 +1,20 @@
-"""Curves over the mask area show what they say: every method, the controls' band, names that can be read."""
+"""Curves over the mask area show what they say: each method in its panel, against all others and the controls."""
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from xaibench import registry
-from xaibench.reports import plots
-from xaibench.reports.curves import CURVE_METRICS, curves, has_curves, spread_out
+from xaibench.reports import plots, style
+from xaibench.reports.curves import CURVE_METRICS, curves, has_curves
 
 AREAS = (0.05, 0.1, 0.2, 0.4)
 CONTROLS = {"random": 0.0, "energy": 0.6, "oracle": 0.9}
@@ -29,7 +27,12 @@ def comparison(methods: list[str], classifiers: tuple[str, ...] = ("cnn-micro",)
         {
             "dataset": "esc10",
             "group": "esc10",
+            "protocol": "standard-2",
             "clips": 12,
+            "n": 12,
+            "undefined": 0,
+            "recordings": 6,
+            "tied_with": "",
             "missing": 0,
             "differs_in": "",
             "classifier": classifier,
@@ -56,85 +59,57 @@ def comparison(methods: list[str], classifiers: tuple[str, ...] = ("cnn-micro",)
     return pd.DataFrame(records)
 
 
-def names_of(figure: Figure) -> list[list[str]]:
-    return [[text.get_text() for text in axis.texts if text.get_text()] for axis in figure.axes]
+def titles(figure: Figure) -> list[str]:
+    return [axis.get_title(loc="left") for axis in figure.axes if axis.get_visible()]
 
 
-def drawn(figure: Figure, panel: int = 0) -> list[Line2D]:
-    """Lines of the methods of a panel, in the order of drawing."""
-    return [line for line in figure.axes[panel].lines if len(line.get_xydata()) == len(AREAS) and line.get_zorder() > 2]
+def highlighted(axis: Axes) -> Line2D:
+    """The line of a panel's own method."""
+    (line,) = [line for line in axis.lines if line.get_color() == style.BLUE]
+    return line
 
 
-def test_a_panel_per_metric_names_every_method_and_control_once() -> None:
+def test_a_panel_for_each_method_best_first() -> None:
     methods = [f"method-{i}" for i in range(12)]
     figure = curves(comparison(methods), "cnn-micro")
-    assert [axis.get_title(loc="left") for axis in figure.axes] == ["FF ↑", "Fid-In ↑", "AD ↓"]
-    assert all(sorted(found) == sorted([*methods, *CONTROLS]) for found in names_of(figure))
-    assert all(
-        [label.get_text() for label in axis.get_xticklabels()] == ["5", "10", "20", "40"] for axis in figure.axes
-    )
-    assert "esc10, cnn-micro" in [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
+    assert titles(figure) == methods[::-1]
+    lowest = [axis for axis in figure.axes if axis.get_xlabel()]
+    assert len(lowest) == 5
+    assert all([label.get_text() for label in axis.get_xticklabels()] == ["5", "10", "20", "40"] for axis in lowest)
+    said = [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
+    assert "cnn-micro; esc10, protocol standard-2: 12 clips of 6 recordings" in said
+    assert "Faithfulness (FF) →" in said
 
 
-def test_lines_hold_the_means() -> None:
+def test_its_line_holds_the_means_and_the_band_the_intervals() -> None:
     lines = comparison(["a", "b"])
-    figure = curves(lines, "cnn-micro")
-    for method, line in zip(("b", "a"), drawn(figure), strict=True):  # best first
-        own = lines[(lines["method"] == method) & (lines["metric"] == "faithfulness")]
-        np.testing.assert_allclose(np.asarray(line.get_ydata(), float), own["mean"])
-        np.testing.assert_allclose(np.asarray(line.get_xdata(), float), own["area"], rtol=0.2)  # side by side
+    for axis in curves(lines, "cnn-micro").axes:
+        own = lines[(lines["method"] == axis.get_title(loc="left")) & (lines["metric"] == "faithfulness")]
+        np.testing.assert_allclose(np.asarray(highlighted(axis).get_xydata(), float), own[["area", "mean"]])
+        (band,) = axis.collections
+        corners = band.get_paths()[0].vertices
+        assert corners[:, 1].min() == pytest.approx(own["low"].min())
+        assert corners[:, 1].max() == pytest.approx(own["high"].max())
 
 
-def test_the_band_reaches_from_the_worst_to_the_best_control_without_the_ceiling() -> None:
-    figure = curves(comparison(["a"]), "cnn-micro")
-    (band,) = [one for one in figure.axes[0].collections if one.get_zorder() < 1]
-    corners = band.get_paths()[0].vertices
-    assert corners[:, 0].min() == pytest.approx(0.05) and corners[:, 0].max() == pytest.approx(0.4)
-    assert corners[:, 1].min() == pytest.approx(0) and corners[:, 1].max() == pytest.approx(0.6 * 1.3)
-
-
-def test_a_method_looks_the_same_for_every_classifier_and_like_no_other() -> None:
-    methods = [f"m{i:02d}" for i in range(14)]
-    lines = comparison(methods, ("cnn-micro", "vit-micro"))
-    gone = (lines["classifier"] == "vit-micro") & lines["method"].isin(["m00", "m07"])
-
-    def looks(classifier: str) -> dict[float, tuple[object, ...]]:
-        found = drawn(curves(lines[~gone], classifier))
-        return {
-            float(np.ravel(line.get_ydata())[0]): (line.get_color(), line.get_marker(), line.get_linestyle())
-            for line in found
-        }
-
-    whole, rest = looks("cnn-micro"), looks("vit-micro")
-    assert len(set(whole.values())) == 14 and len(rest) == 12
-    assert all(whole[key] == look for key, look in rest.items())
-    # Without colour, marker and dash still tell them apart.
-    assert len({look[1:] for look in whole.values()}) == 14
-
-
-def test_names_do_not_cover_each_other_where_lines_end_together() -> None:
-    lines = comparison([f"method-{i}" for i in range(12)])
-    same = lines.assign(mean=lines["mean"].where(lines["control"], 0.3))
-    figure = curves(same, "cnn-micro")
-    figure.canvas.draw()
-    for axis in figure.axes:
-        # Of an annotation itself, the box would hold its line.
-        boxes = sorted((Text.get_window_extent(text) for text in axis.texts if text.get_text()), key=lambda box: box.y0)
-        assert len(boxes) == 15
-        assert all(a.y1 <= b.y0 + 0.25 * a.height for a, b in pairwise(boxes))
+def test_behind_it_are_all_others_and_the_controls_but_the_ceiling() -> None:
+    figure = curves(comparison(["a", "b", "c"]), "cnn-micro")
+    axis = figure.axes[0]
+    dashed = [line for line in axis.lines if line.get_linestyle() != "-"]
+    assert len(dashed) == 2 and len(axis.lines) == 1 + 3 + 2
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["the panel's method", "95% interval", "other methods", "energy", "random"]
+    assert len({line.get_linestyle() for line in dashed}) == 2, "without colour they can be told apart"
 
 
 def test_gaps_are_left_out_and_one_area_is_no_curve() -> None:
     lines = comparison(["a", "b"])
     undefined = lines.assign(mean=lines["mean"].mask(lines["method"] == "a"))
-    assert sorted(names_of(curves(undefined, "cnn-micro"))[0]) == ["b", *sorted(CONTROLS)]
-    two = lines[lines["metric"] != "fidelity_in"]
-    assert len(curves(two, "cnn-micro").axes) == 2
+    assert titles(curves(undefined, "cnn-micro")) == ["b"]
     assert has_curves(lines)
     assert not has_curves(lines[lines["area"] == 0.1])
     assert not has_curves(lines.assign(metric="sparseness"))
-    bare = lines[~lines["control"]]
-    assert sorted(names_of(curves(bare, "cnn-micro"))[0]) == ["a", "b"]
+    assert sorted(titles(curves(lines[~lines["control"]], "cnn-micro"))) == ["a", "b"]
 
 
 def test_curves_are_written_per_classifier(tmp_path: Path) -> None:
@@ -145,13 +120,3 @@ def test_curves_are_written_per_classifier(tmp_path: Path) -> None:
     found = [name for name in written if name.startswith("curves-")]
     assert found == [f"curves-esc10-{c}-micro.{s}" for c in ("cnn", "vit") for s in ("png", "pdf")]
     assert all((tmp_path / name).stat().st_size > 5000 for name in found)
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.01, 0.2))
-def test_places_keep_their_distance_and_order_and_stay_near(wanted: list[float], gap: float) -> None:
-    at = np.sort(wanted)
-    places = spread_out(at, gap)
-    assert (np.diff(places) >= gap - 1e-9).all()
-    assert places.mean() == pytest.approx(at.mean())  # each block is centred on what it wanted
-    spaced = np.arange(len(at)) * (gap + 1e-6)
-    np.testing.assert_allclose(spread_out(spaced, gap), spaced)

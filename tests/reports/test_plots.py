@@ -65,7 +65,8 @@ def make_comparison(rows: pd.DataFrame) -> pd.DataFrame:
     known = {name: registry.load("metrics", name) for name in set(lines["metric"])}
     for column, fact in (("metric_title", "title"), ("family", "family"), ("higher_is_better", "higher_is_better")):
         lines[column] = [getattr(known[name], fact) for name in lines["metric"]]
-    return lines.assign(mask="equal area", group="synth", clips=12, missing=0, differs_in="")
+    about = {"n": 12, "undefined": 0, "recordings": 12, "protocol": "standard-2", "tied_with": ""}
+    return lines.assign(mask="equal area", group="synth", clips=12, missing=0, differs_in="", **about)
 
 
 def texts(figure: Figure) -> list[str]:
@@ -89,7 +90,7 @@ def comparison(rows: pd.DataFrame) -> pd.DataFrame:
 
 def test_every_figure_is_written_twice_the_same(rows: pd.DataFrame, comparison: pd.DataFrame, tmp_path: Path) -> None:
     paths = plots.write_plots(rows, comparison, tmp_path / "a")
-    names = [f"{name}-synth" for name in ("heatmap", "distribution", "cost")]
+    names = [f"{name}-synth" for name in ("heatmap", "forest", "distribution", "cost")]
     names += [f"curves-synth-{classifier}" for classifier in ("cnn-micro", "vit-micro")]
     expected = [f"{name}.{s}" for name in names for s in ("png", "pdf")]
     assert [path.name for path in paths] == expected
@@ -102,6 +103,7 @@ def test_every_figure_is_written_twice_the_same(rows: pd.DataFrame, comparison: 
 def test_heatmap_names_methods_metrics_and_their_directions(comparison: pd.DataFrame) -> None:
     figure = heatmap(at_primary_area(comparison))
     found = texts(figure)
+    assert any(text.startswith("synth, protocol standard-2: 12 clips of 12 recordings") for text in found)
     assert {*METHODS, "FF\n↑", "SPS\n↑", "cnn-micro", "vit-micro"} <= set(found)
     mean = comparison[(comparison["method"] == "uniform") & (comparison["area"] == 0.1)]["mean"].iloc[0]
     assert f"{mean:.2f}†" in found
@@ -129,19 +131,29 @@ def test_groups_have_figures_of_their_own(rows: pd.DataFrame, comparison: pd.Dat
     assert names == [f"heatmap-{name}.{suffix}" for name in groups for suffix in ("png", "pdf")]
 
 
-def test_heatmap_is_darkest_for_the_best_whatever_the_direction() -> None:
-    lines = make_comparison(make_rows(METHODS, ("deletion_auc",)))
-    lines["rank"] = (6 - lines["rank"]).astype("Int64")  # lower is better
-    shades = colours(heatmap(lines))
+@pytest.mark.parametrize("sign", [1, -1])
+def test_heatmap_shades_say_how_far_a_mean_has_come_from_random_to_the_best(sign: int) -> None:
+    lines = make_comparison(make_rows(METHODS, ("deletion_auc",)))  # lower is better
+    level = {"occlusion": 4.0, "saliency": 3.0, "gradcam": 2.0, "random": 2.0, "uniform": 1.0}
+    means = -lines["method"].map(level) if sign == 1 else lines["method"].map(level)
+    found = colours(heatmap(lines.assign(mean=means)))
     order = leaderboard.method_order(lines[lines["classifier"] == "cnn-micro"])
-    ranks = lines[lines["classifier"] == "cnn-micro"].set_index("method")["rank"]
-    assert shades[order.index("random")] > shades[order.index("occlusion")]
-    assert [round(4 * value) for value in shades] == [5 - ranks[method] for method in order]
+    best_first = {"occlusion": 1.0, "saliency": 0.5, "gradcam": 0.0, "random": 0.0, "uniform": 0.0}
+    worst_first = {"occlusion": 0.0, "saliency": 0.0, "gradcam": 0.0, "random": 0.0, "uniform": 1.0}
+    assert dict(zip(order, found, strict=True)) == (best_first if sign == 1 else worst_first)
 
 
-def test_a_column_without_differences_has_the_middle_colour(comparison: pd.DataFrame) -> None:
-    lines = at_primary_area(comparison).assign(rank=pd.array([1] * 20, "Int64"))
-    assert set(colours(heatmap(lines))) == {0.5}
+def test_heatmap_frames_the_best_and_what_is_tied_with_it(comparison: pd.DataFrame) -> None:
+    lines = at_primary_area(comparison)
+    lines = lines[lines["metric"] == "faithfulness"].assign(tied_with="")
+    lines.loc[lines["rank"] == 1, "tied_with"] = "saliency;uniform"
+    order = leaderboard.method_order(lines)
+    frames = {order[round(one.get_y() - 0.05)] for one in heatmap(lines).axes[0].patches}
+    assert frames == {"occlusion", "saliency"}, "uniform is a control, and no better than random"
+
+
+def test_a_column_without_differences_has_no_colour(comparison: pd.DataFrame) -> None:
+    assert set(colours(heatmap(at_primary_area(comparison).assign(mean=1.0)))) == {0.0}
 
 
 def test_distribution_says_where_a_method_does_not_exist(rows: pd.DataFrame, comparison: pd.DataFrame) -> None:
@@ -203,7 +215,7 @@ def test_gaps_do_not_stop_the_figures(rows: pd.DataFrame, comparison: pd.DataFra
     partial = comparison.assign(
         mean=comparison["mean"].mask(undefined), low=np.nan, high=np.nan, rank=comparison["rank"].mask(undefined)
     )
-    assert len(plots.write_plots(rows, partial, tmp_path)) == 10
+    assert len(plots.write_plots(rows, partial, tmp_path)) == 12
     other = comparison[comparison["metric"] == "sparseness"]
     assert [path.name for path in plots.write_plots(rows, other, tmp_path)] == [
         "heatmap-synth.png",

@@ -17,6 +17,7 @@ from xaibench.results.statistics import (
     mean_interval,
     paired_difference,
     sign_flip_p,
+    simultaneous_interval,
 )
 
 
@@ -216,3 +217,53 @@ def test_values_may_lie_either_way_in_memory() -> None:
     other = np.asfortranarray(values)
     np.testing.assert_array_equal(mean_interval(values, recordings).mean, mean_interval(other, recordings).mean)
     np.testing.assert_array_equal(corrected_p(values, recordings, "greater"), corrected_p(other, recordings, "greater"))
+
+
+def test_simultaneous_intervals_are_those_of_a_slow_loop() -> None:
+    draw = np.random.default_rng(5)
+    values, recordings = draw.normal(size=(3, 14)), recordings_of(14, 5)
+    values[1, :4] = np.nan
+    found = simultaneous_interval(values, recordings, resamples=300, seed=2)
+    names, generator = np.unique(recordings), np.random.default_rng(2)
+
+    def estimate(row: np.ndarray, drawn: list[str]) -> tuple[float, float]:
+        """Mean over clips of the recordings drawn, and its standard error from what each recording deviates."""
+        kept = ~np.isnan(row)
+        blocks = [row[kept & (recordings == name)] for name in drawn]
+        mean, clips = np.concatenate(blocks).mean(), sum(map(len, blocks))
+        residuals = [float((block - mean).sum()) for block in blocks]
+        return float(mean), float(np.sqrt(np.square(residuals).sum() * len(drawn) / (len(drawn) - 1)) / clips)
+
+    own = [estimate(row, list(names)) for row in values]
+    largest = []
+    for flat in generator.integers(len(names), size=(300, len(names))):
+        drawn = [estimate(row, [names[i] for i in flat]) for row in values]
+        gaps = [abs(m - centre) / e if e > 1e-9 else 0.0 for (m, e), (centre, _) in zip(drawn, own, strict=True)]
+        largest.append(max(gaps))
+    mean, half = np.array([m for m, _ in own]), np.quantile(largest, 0.95) * np.array([e for _, e in own])
+    np.testing.assert_allclose(found.mean, mean)
+    np.testing.assert_allclose(found.low, mean - half)
+    np.testing.assert_allclose(found.high, mean + half)
+
+
+def test_simultaneous_intervals_hold_all_means_at_once_in_the_right_share_of_boards() -> None:
+    """400 simulated boards of 8 methods and 40 recordings; one interval each holds all eight far less often."""
+    draw, together, apart = np.random.default_rng(7), 0, 0
+    for board in range(400):
+        values = draw.normal(size=(8, 40)) + draw.normal(size=40)
+        found = simultaneous_interval(values, recordings_of(40, 40), resamples=400, seed=board)
+        together += bool(((found.low <= 0) & (found.high >= 0)).all())
+        one = mean_interval(values, recordings_of(40, 40), resamples=400, seed=board)
+        apart += bool(((one.low <= 0) & (one.high >= 0)).all())
+    assert 0.92 <= together / 400 <= 0.98, together / 400
+    assert apart / 400 < 0.88, apart / 400
+
+
+def test_simultaneous_intervals_of_what_is_undefined_or_constant() -> None:
+    values = np.array([[np.nan] * 6, [1.0] * 6, [0.0, 1.0, 0.0, 1.0, 1.0, 0.0]])
+    found = simultaneous_interval(values, recordings_of(6, 3), resamples=100)
+    assert np.isnan([found.mean[0], found.low[0], found.high[0]]).all()
+    assert found.low[1] == pytest.approx(1) and found.high[1] == pytest.approx(1)
+    assert found.low[2] < 0.5 < found.high[2]
+    lonely = simultaneous_interval(values, np.array(["r"] * 6))
+    assert lonely.mean[2] == 0.5 and np.isnan(lonely.low).all()

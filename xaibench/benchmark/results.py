@@ -127,13 +127,16 @@ class Results:
         return Leaderboard(tuple(boards.boards(lines, self._group.name).values()))
 
     def plot(
-        self, kind: Literal["heatmap", "distribution", "cost", "curves"] = "heatmap", classifier: str | None = None
+        self,
+        kind: Literal["heatmap", "forest", "distribution", "cost", "curves"] = "heatmap",
+        classifier: str | None = None,
     ) -> Figure:
         """Draw the comparison.
 
         Args:
-            kind: "heatmap": methods by metrics; "distribution": the clips behind the means of faithfulness; "cost":
-                faithfulness against the time of explaining; "curves": faithfulness and others over the mask's area.
+            kind: "heatmap": methods by metrics; "forest": differences in faithfulness to random and to energy;
+                "distribution": the clips behind the means of faithfulness; "cost": faithfulness against the time of
+                explaining; "curves": faithfulness over the mask's area.
             classifier: draw this one only. None: all; "curves" draws the first.
 
         Raises:

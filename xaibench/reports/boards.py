@@ -16,6 +16,7 @@ from xaibench.reports.leaderboard import (
     FIRST_METRICS,
     ROW,
     SORT_METRIC,
+    best_methods,
     metric_heading,
     metric_order,
     metric_title,
@@ -265,10 +266,7 @@ def _cells(lines: pd.DataFrame, order: list[tuple[str, str]], whole: pd.Series) 
     weak = set(rows_of(judged[~judged["better_than_random"].fillna(True).astype(bool)]))
     most_undefined = len(str(lines["undefined"].max())) + len(" ()") if lines["undefined"].any() else 0
     decimals = _decimals(float(half[half > 0].median()), float(lines["mean"].abs().max()))
-    ranked = judged[~judged["control"] & judged["rank"].notna()].sort_values("rank")
-    best = set(ranked["method"][ranked["rank"] == ranked["rank"].min()])
-    tied = {method for names in ranked.loc[ranked["method"].isin(best), "tied_with"] for method in names.split(";")}
-    cells = []
+    leading, cells = best_methods(judged), []
     by_row = dict(zip(rows_of(lines), lines.to_dict("records"), strict=True))
     for row in order:
         if row not in by_row:
@@ -281,7 +279,7 @@ def _cells(lines: pd.DataFrame, order: list[tuple[str, str]], whole: pd.Series) 
         tail += DAGGER if row in weak else NO_DAGGER * bool(weak)
         tail += PARTIAL * bool(line["clips"] < whole[row])
         tail += (f" ({line['undefined']})" if line["undefined"] else "").ljust(most_undefined, NO_DIGIT)
-        best_here = row[0] in best | tied and row not in weak and not (line["control"] or row[1] == SOFT)
+        best_here = row[0] in leading and row not in weak and not (line["control"] or row[1] == SOFT)
         cells.append(Cell(text, tail, best_here))
     return cells
 

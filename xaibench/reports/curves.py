@@ -1,143 +1,97 @@
-"""How methods fare as the mask grows, against the band of the controls."""
+"""How methods fare as the mask grows, each in a panel of its own against all others and the controls."""
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from typing import Any
+
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from xaibench.reports import style
-from xaibench.reports.leaderboard import method_order, metric_heading
+from xaibench.reports.leaderboard import SORT_METRIC, axis_label, method_order, scope
 from xaibench.results.comparison import CEILING
 
-CURVE_METRICS = ("faithfulness", "fidelity_in", "average_drop")
-_HEIGHT = 3.4  # inches
-_BAND = "0.9"
-_DODGE = 1.025
+# The first of these that was scored at several areas is drawn.
+CURVE_METRICS = (SORT_METRIC, "fidelity_in", "average_drop")
+_COLUMNS = 5
+_WIDTH, _HEIGHT = 1.42, 1.2  # inches: of a panel
+_DASHES: tuple[Any, ...] = ("--", ":", "-.", (0, (1, 3)), (0, (6, 1, 1, 1, 1, 1)))
 
 
 def has_curves(lines: pd.DataFrame) -> bool:
     """Tell whether a metric of CURVE_METRICS was scored at several areas."""
-    areas = lines[lines["metric"].isin(CURVE_METRICS) & lines["mean"].notna()].groupby("metric")["area"].nunique()
-    return bool((areas > 1).any())
+    return _metric(lines) is not None
 
 
 @style.paper()
 def curves(lines: pd.DataFrame, classifier: str) -> Figure:
-    """Draw CURVE_METRICS over the mask area, a panel each: a line per method with 95% intervals.
+    """Draw the first of CURVE_METRICS over the mask area, a panel for each method: its line with 95% intervals.
 
-    Controls are thin grey lines. A grey band reaches from the worst to the best of them (without CEILING):
-    a method inside it is not better than every map that never looked at the classifier.
+    Behind it are the lines of all other methods in light grey, and those of the controls (without CEILING).
 
     Args:
         lines: of one group, at all areas, as `comparison.compare` gives them, without soft masks.
-        classifier: whose lines are drawn; a method looks the same for every classifier of the group.
+        classifier: whose lines are drawn; it has curves (`has_curves`).
     """
-    looks = style.looks(lines)
     own = lines[lines["classifier"] == classifier]
-    controls = set(own.loc[own["control"], "method"])
-    metrics = [name for name in CURVE_METRICS if has_curves(own[own["metric"] == name])]
-    figure = style.new_figure(style.WIDTH, _HEIGHT)
-    axes = figure.subplots(1, len(metrics), squeeze=False)[0]
-    shown = [method for method in method_order(own) if method not in controls]
-    for axis, metric in zip(axes, metrics, strict=True):
-        defined = own[(own["metric"] == metric) & own["mean"].notna()]
-        panel = {key: defined.pivot(index="area", columns="method", values=key) for key in ("mean", "low", "high")}
-        _draw_controls(axis, panel["mean"], controls)
-        for index, method in enumerate(shown):
-            if method in panel["mean"]:
-                # Side by side within an area, so that intervals do not hide each other.
-                dodge = _DODGE ** (index - (len(shown) - 1) / 2)
-                line = pd.DataFrame({key: values[method] for key, values in panel.items()})
-                _draw_method(axis, line, looks[method], dodge)
-        _finish(axis, metric_heading(metric, own), panel["mean"].index.to_numpy(float))
-        ends = panel["mean"].ffill().iloc[-1]
-        _name_ends(axis, ends, {name: looks[name] for name in shown}, float(panel["mean"].index.max()))
-    figure.suptitle(f"{lines['group'].iloc[0]}, {classifier}", x=0.01, ha="left")
-    figure.supxlabel(
-        "Area of the mask (% of bins)\nbars: 95% intervals; grey: controls, and a band from their worst to their best"
-    )
+    metric = _metric(own)
+    own = own[(own["metric"] == metric) & own["mean"].notna()]
+    controls = sorted(set(own.loc[own["control"], "method"]) - {CEILING})
+    shown = [name for name in method_order(own) if name in set(own.loc[~own["control"], "method"])]
+    means = own.pivot(index="area", columns="method", values="mean")
+    columns = min(_COLUMNS, max(1, len(shown)))
+    rows = math.ceil(len(shown) / columns) or 1
+    figure = style.new_figure(max(2.4, 0.5 + _WIDTH * columns), 0.8 + _HEIGHT * rows)
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    dashes = {name: _DASHES[index % len(_DASHES)] for index, name in enumerate(controls)}
+    for axis, method in zip(axes, shown, strict=False):
+        for other in shown:
+            axis.plot(means.index, means[other], color="0.85", linewidth=0.6, zorder=1)
+        for name, dash in dashes.items():
+            axis.plot(means.index, means[name], color="0.35", linewidth=0.7, linestyle=dash, zorder=2)
+        line = own[own["method"] == method].sort_values("area")
+        axis.fill_between(line["area"], line["low"], line["high"], color=style.BLUE, alpha=0.2, linewidth=0, zorder=3)
+        axis.plot(line["area"], line["mean"], color=style.BLUE, marker="o", markersize=2.2, linewidth=1.1, zorder=4)
+        _finish(axis, method, means.index)
+    for axis in axes[len(shown) :]:
+        axis.set_visible(False)
+    for axis in axes[max(0, len(shown) - columns) : len(shown)]:  # the lowest of each column
+        axis.tick_params(labelbottom=True)
+        axis.set_xlabel("Area of the mask (%)", fontsize=style.NAME_SIZE)
+    figure.suptitle(f"{classifier}; {scope(own)}", x=0.01, ha="left")
+    figure.supylabel(axis_label(str(metric), own))
+    figure.legend(handles=_legend(dashes), loc="outside lower center", ncols=min(6, 3 + len(dashes)), frameon=False)
     return figure
 
 
-def _draw_method(axis: Axes, line: pd.DataFrame, look: style.Look, dodge: float) -> None:
-    """Draw a method's line, dashed where its markers are hollow, `dodge` times to the right of the areas."""
-    line = line.dropna(subset="mean")
-    at = line.index.to_numpy(float) * dodge
-    bars = style.error_bars(line)
-    axis.errorbar(at, line["mean"], yerr=bars, fmt="none", ecolor=look.colour, elinewidth=0.7, alpha=0.45, zorder=2)
-    axis.plot(at, line["mean"], linestyle="--" if look.hollow else "-", linewidth=0.9, zorder=3, **look.style)
+def _metric(lines: pd.DataFrame) -> str | None:
+    known = lines[lines["mean"].notna()].groupby("metric")["area"].nunique()
+    return next((name for name in CURVE_METRICS if known.get(name, 0) > 1), None)
 
 
-def _draw_controls(axis: Axes, means: pd.DataFrame, controls: set[str]) -> None:
-    """Draw the controls' lines and the band between them."""
-    known = means[[name for name in means.columns if name in controls and name != CEILING]]
-    if len(known.columns):
-        axis.fill_between(known.index, known.min(axis=1), known.max(axis=1), color=_BAND, linewidth=0, zorder=0.5)
-    for name in means.columns[means.columns.isin(sorted(controls))]:
-        dots = ":" if name == CEILING else "-"
-        axis.plot(means.index, means[name], color=style.CONTROL_COLOUR, linewidth=0.8, linestyle=dots, zorder=1)
+def _legend(dashes: dict[str, Any]) -> list[Line2D | Patch]:
+    found: list[Line2D | Patch] = [
+        Line2D([], [], color=style.BLUE, marker="o", markersize=2.2, linewidth=1.1, label="the panel's method"),
+        Patch(color=style.BLUE, alpha=0.2, linewidth=0, label="95% interval"),
+        Line2D([], [], color="0.8", linewidth=0.9, label="other methods"),
+    ]
+    for name, dash in dashes.items():
+        found.append(Line2D([], [], color="0.35", linewidth=0.7, linestyle=dash, label=name))
+    return found
 
 
-def _finish(axis: Axes, heading: str, areas: NDArray[np.float64]) -> None:
-    """Set the scale, ticks, title and grid of a metric's panel."""
+def _finish(axis: Axes, method: str, areas: pd.Index) -> None:
+    """Set the scale, ticks, title and grid of a method's panel."""
     axis.set_xscale("log")
     axis.set_xticks(areas, [f"{100 * area:g}" for area in areas])
     axis.minorticks_off()
-    axis.set_xlim(areas.min() / 1.25, areas.max() * 1.25)
-    style.title_panel(axis, heading)
+    axis.set_title(method, loc="left", fontsize=7, pad=2)
     axis.grid(visible=True, axis="y")
     axis.grid(visible=False, axis="x")
     axis.set_axisbelow(True)
     sns.despine(ax=axis)
-
-
-def _name_ends(axis: Axes, ends: pd.Series, looks: dict[str, style.Look], last: float) -> None:
-    """Write each line's name and marker at its right end, moved apart where ends are close, tied to it by a thin line.
-
-    Args:
-        axis: whose limits are final.
-        ends: the lines' last values by name.
-        looks: of the methods; the other lines are controls.
-        last: the largest area.
-    """
-    ends = ends.dropna().sort_values()
-    low, high = axis.get_ylim()
-    wanted = ((ends - low) / (high - low)).to_numpy(float)
-    places = spread_out(wanted, 1.3 * style.NAME_SIZE / 72 / (0.7 * _HEIGHT))
-    for name, end, place in zip(ends.index, ends, places, strict=True):
-        look = looks.get(name)
-        colour = look.colour if look else style.CONTROL_COLOUR
-        axis.annotate(
-            name,
-            (last * 1.2, end),
-            xytext=(1.115 if look else 1.09, place),
-            textcoords="axes fraction",
-            va="center",
-            fontsize=style.NAME_SIZE,
-            annotation_clip=False,
-            **({} if look else style.APART),
-        )
-        axis.annotate(
-            "",
-            (last * 1.2, end),
-            xytext=(1.08, place),
-            textcoords="axes fraction",
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0},
-            annotation_clip=False,
-        )
-        if look:
-            axis.plot(1.08, place, transform=axis.transAxes, clip_on=False, zorder=4, **look.style)
-
-
-def spread_out(wanted: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
-    """Find places at least `gap` apart, in order, as near as possible to the ascending `wanted` (least squares).
-
-    Without the gaps the places only have to ascend, which is isotonic regression.
-    """
-    gaps = gap * np.arange(len(wanted))
-    return isotonic_regression(wanted - gaps).x + gaps

@@ -1,4 +1,4 @@
-"""All metrics at a glance: methods by metrics, coloured by place."""
+"""All metrics at a glance: methods by metrics, coloured by how far a mean has come from random to the best."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from xaibench.reports import style
-from xaibench.reports.leaderboard import method_order, metric_heading, metric_order, row_marks
+from xaibench.reports.leaderboard import best_methods, method_order, metric_heading, metric_order, row_marks, scope
 from xaibench.reports.marks import NO_MARKS, Marks, explained
 from xaibench.reports.tables import DAGGER, OTHERWISE, PARTIAL
-from xaibench.results.comparison import BASELINE
+from xaibench.results.comparison import BASELINE, CEILING
 
 _ROW, _COLUMN = 0.155, 0.44  # inches
 
 
 @style.paper()
 def heatmap(lines: pd.DataFrame, marks: Marks = NO_MARKS) -> Figure:
-    """Draw methods by metrics, a panel per classifier: colour is the place among a metric's methods, text the mean.
+    """Draw methods by metrics, a panel per classifier, with the same order of methods in all: text is the mean.
+
+    Colour is how far the mean has come from that of BASELINE (where it was not scored: the worst) to the best of the
+    panel's column; what is no better than BASELINE has none. A frame is around the best method and those not
+    significantly different from it, where they are better than random.
 
     Args:
         lines: of one group at the primary area, as `comparison.compare` gives them.
@@ -32,40 +37,54 @@ def heatmap(lines: pd.DataFrame, marks: Marks = NO_MARKS) -> Figure:
     figure = style.new_figure(width, _ROW * sum(heights) + 0.45 * len(heights) + 0.5)
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     notes: list[str] = []
+    order, headings = method_order(lines), {name: _heading(name, lines) for name in metrics}
     for axis, (classifier, panel) in zip(axes, panels, strict=True):
-        _draw_panel(axis, panel, lines, metrics)
+        _draw_panel(axis, panel, order, headings)
         marked = marks.get((str(panel["group"].iloc[0]), classifier), {})
         doubts = {name: mark for name, mark in marked.items() if name in metrics}
         first = axis is axes[0]  # has the metrics' names above it
         named = ", ".join(metric_heading(name, lines) + doubts[name] for name in metrics if name in doubts)
-        style.title_panel(axis, f"{classifier}: {named}" if named else classifier, pad=22 if first else 4)
+        style.title_panel(
+            axis,
+            f"{classifier}: {named}" if named else classifier,
+            pad=6 + 8 * max(text.count("\n") + 1 for text in headings.values()) if first else 4,
+        )
         notes += [sentence for sentence in explained(doubts.values()) if sentence not in notes]
         axis.tick_params(length=0, labeltop=first, labelbottom=False, pad=1)
     bar = figure.colorbar(axes[0].collections[0], ax=list(axes), shrink=0.35, aspect=28, pad=0.015)
-    bar.set_ticks([0, 1], labels=["last of\nmetric", "best of\nmetric"])
+    bar.set_ticks([0, 1], labels=[f"{BASELINE}\nor worse", "best of\ncolumn"])
     bar.outline.set_visible(False)
-    note = f"{DAGGER} not significantly better than {BASELINE}"
+    note = (
+        f"frame: best method, and those not significantly different; {DAGGER} not significantly better than {BASELINE}"
+    )
     there = "".join(mark for _, panel in panels for mark in row_marks(panel).values())
     if PARTIAL in there:
         note += f"; {PARTIAL} lacks clips that the rest has"
     if OTHERWISE in there:
         note += f"; {OTHERWISE} made with other code, versions or devices than most"
-    style.add_note(figure, "\n".join([note, *notes]))
+    style.add_note(figure, "\n".join([scope(lines), note, *notes]))
     return figure
 
 
-def _draw_panel(axis: Axes, panel: pd.DataFrame, lines: pd.DataFrame, metrics: list[str]) -> None:
-    """Draw one classifier's cells (`panel` of all lines), its methods above its controls."""
-    methods = method_order(panel)
+def _draw_panel(axis: Axes, panel: pd.DataFrame, order: list[str], headings: dict[str, str]) -> None:
+    """Draw one classifier's cells, its methods above its controls.
+
+    Args:
+        axis: to draw on.
+        panel: the classifier's lines.
+        order: of methods.
+        headings: of metrics, by name, in their order.
+    """
+    metrics, there = list(headings), set(panel["method"])
+    methods = [method for method in order if method in there]
     cells = pd.MultiIndex.from_product([methods, metrics])
     by_cell = panel.set_index(["method", "metric"]).reindex(cells)
-    ranks = by_cell["rank"].astype(float).unstack(sort=False)
-    # 1 is best and 0 is last, whichever direction is better; equal means share the middle of their places.
-    places = ranks.rank().sub(1).div((ranks.count() - 1).clip(lower=1)).rsub(1)
+    shades = {str(name): _shades(own) for name, own in panel.groupby("metric")}
+    places = pd.DataFrame(shades, index=methods, columns=metrics).astype(float)
     weak = by_cell["better_than_random"].eq(False).fillna(False)
     texts = [_three_digits(mean) + DAGGER * bool(mark) for mean, mark in zip(by_cell["mean"], weak, strict=True)]
     sns.heatmap(
-        places.set_axis([metric_heading(name, lines).replace(" ", "\n") for name in metrics], axis=1),
+        places.set_axis(list(headings.values()), axis=1),
         ax=axis,
         annot=np.reshape(texts, places.shape),
         fmt="",
@@ -76,10 +95,16 @@ def _draw_panel(axis: Axes, panel: pd.DataFrame, lines: pd.DataFrame, metrics: l
         cbar=False,
         linewidths=0.4,
     )
-    shades = places.to_numpy()
+    dark = places.to_numpy(float) > 0.6
     for text in axis.texts:  # seaborn's own white begins at a blue on which it is hard to read
         column, row = (int(at) for at in text.get_position())
-        text.set_color("white" if shades[row, column] > 0.6 else "0.1")
+        text.set_color("white" if dark[row, column] else "0.1")
+    for column, name in enumerate(metrics):
+        cells_of = panel[panel["metric"] == name]
+        leading = best_methods(cells_of) - set(cells_of.loc[~cells_of["better_than_random"].fillna(True), "method"])
+        for row, method in enumerate(methods):
+            if method in leading and method not in set(cells_of.loc[cells_of["control"], "method"]):
+                axis.add_patch(Rectangle((column + 0.04, row + 0.05), 0.92, 0.9, fill=False, edgecolor="0.1", lw=0.8))
     axis.set_facecolor("0.93")
     axis.set(xlabel="", ylabel="")
     marks = {method: mark for (method, _), mark in row_marks(panel).items()}
@@ -90,6 +115,20 @@ def _draw_panel(axis: Axes, panel: pd.DataFrame, lines: pd.DataFrame, metrics: l
         if method in controls:
             label.set(**style.APART)
     axis.axhline(len(methods) - len(controls), color="white", linewidth=4)
+
+
+def _heading(name: str, lines: pd.DataFrame) -> str:
+    """Write a metric's heading, a word a line."""
+    return metric_heading(name, lines).replace("(", " (").replace("  ", " ").replace(" ", "\n")
+
+
+def _shades(lines: pd.DataFrame) -> pd.Series:
+    """Say of each method how far the mean of one metric has come from BASELINE (0) to the best (1)."""
+    means = lines.set_index("method")["mean"] * (1 if lines["higher_is_better"].iloc[0] else -1)
+    zero = means.get(BASELINE, np.nan)
+    zero = means.min() if np.isnan(zero) else zero
+    span = means.drop(CEILING, errors="ignore").max() - zero
+    return ((means - zero) / span).clip(0, 1) if span > 0 else means * 0.0
 
 
 def _three_digits(value: float) -> str:

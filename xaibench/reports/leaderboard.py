@@ -52,6 +52,20 @@ def rises(name: str, lines: pd.DataFrame) -> bool:
     return bool(lines.loc[lines["metric"] == name, "higher_is_better"].iloc[0])
 
 
+def best_methods(lines: pd.DataFrame) -> set[str]:
+    """Find the best method of one metric at one area, and those not significantly different from it; no controls."""
+    ranked = lines[~lines["control"] & lines["rank"].notna()]
+    best = ranked[ranked["rank"] == ranked["rank"].min()]
+    return set(best["method"]) | {name for names in best["tied_with"] for name in names.split(";")}
+
+
+def scope(lines: pd.DataFrame) -> str:
+    """Say on what lines of one group are based: dataset, protocol, clips, recordings."""
+    first = lines.iloc[0]
+    clips, recordings = int((lines["n"] + lines["undefined"]).max()), int(lines["recordings"].max())
+    return f"{first['dataset']}, protocol {first['protocol']}: {clips} clips of {recordings} recordings"
+
+
 def method_order(lines: pd.DataFrame) -> list[str]:
     """Sort the methods of a comparison at equal area as a board does: methods, then controls, each best first."""
     return [method for method, _ in row_order(at_equal_area(lines))]

@@ -12,16 +12,17 @@ from xaibench.reports import style
 from xaibench.reports.cost import cost
 from xaibench.reports.curves import CURVE_METRICS, curves, has_curves
 from xaibench.reports.distribution import distribution
+from xaibench.reports.forest import can_compare, forest
 from xaibench.reports.heatmap import heatmap
 from xaibench.reports.leaderboard import SORT_METRIC
 from xaibench.reports.marks import NO_MARKS, Marks
-from xaibench.results.comparison import at_equal_area, at_primary_area
+from xaibench.results.comparison import BASELINE, at_equal_area, at_primary_area
 
-KINDS = ("heatmap", "distribution", "cost", "curves")
+KINDS = ("heatmap", "forest", "distribution", "cost", "curves")
 
 
 def write_plots(rows: pd.DataFrame, comparison: pd.DataFrame, folder: Path, marks: Marks = NO_MARKS) -> list[Path]:
-    """Write heatmap-, distribution-, cost-GROUP and curves-GROUP-CLASSIFIER as .png and .pdf.
+    """Write heatmap-, forest-, distribution-, cost-GROUP and curves-GROUP-CLASSIFIER as .png and .pdf.
 
     Args:
         rows: per-clip rows behind the comparison (`comparison.compared_rows`).
@@ -31,8 +32,8 @@ def write_plots(rows: pd.DataFrame, comparison: pd.DataFrame, folder: Path, mark
         marks: of metrics (`marks.read_marks`).
 
     Returns:
-        The files' paths; there is no distribution and no cost for a group without SORT_METRIC, and there are
-        no curves for a classifier without a metric at several areas.
+        The files' paths; there is no distribution and no cost for a group without SORT_METRIC, no forest for one
+        without a control of it, and there are no curves for a classifier without a metric at several areas.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,6 +41,8 @@ def write_plots(rows: pd.DataFrame, comparison: pd.DataFrame, folder: Path, mark
     for group in sorted(set(comparison["group"])):
         lines, clips = comparison[comparison["group"] == group], rows[rows["group"] == group]
         figures = {f"heatmap-{group}": draw("heatmap", clips, lines, marks)}
+        if can_compare(lines):
+            figures[f"forest-{group}"] = draw("forest", clips, lines)
         if _is_sorted(lines):
             figures[f"distribution-{group}"] = draw("distribution", clips, lines)
             figures[f"cost-{group}"] = draw("cost", clips, lines)
@@ -66,6 +69,10 @@ def draw(kind: str, rows: pd.DataFrame, comparison: pd.DataFrame, marks: Marks =
     lines = at_primary_area(every_area)
     if kind == "heatmap":
         return heatmap(lines, marks)
+    if kind == "forest":
+        if not can_compare(comparison):
+            raise ResultsError(f"no forest: {SORT_METRIC} was not scored for a control; add {BASELINE} to the methods")
+        return forest(rows, lines)
     if kind == "curves":
         names = _with_curves(comparison)
         if not names:

@@ -100,8 +100,8 @@ def save(figure: Figure, path: Path) -> list[Path]:
 
 
 def title_panel(axis: Axes, text: str, pad: float | None = None) -> None:
-    """Write the title of a panel, `pad` points above it."""
-    axis.set_title(text, loc="left", weight="bold", pad=pad)
+    """Write the title of a panel, `pad` points above it, whatever is between."""
+    axis.set_title(text, loc="left", weight="bold", pad=pad, y=None if pad is None else 1.0)
 
 
 def add_note(figure: Figure, text: str) -> None:

@@ -35,7 +35,7 @@ COLUMNS = (
     ),
     *("control", "trained", "mask", "training_seconds", "trained_parameters"),
     *("method_title", "metric_title", "family", "higher_is_better"),
-    *("group", *CONDITIONS, "clips", "missing", "unreadable", "differs_in"),
+    *("group", *CONDITIONS, "clips", "missing", "unreadable", "recordings", "differs_in"),
 )
 _LINE = ["metric", "area", "mask", "method"]
 _PAIR = ["classifier", "method", "mask"]
@@ -59,9 +59,9 @@ def compare_groups(groups: Sequence[Group]) -> pd.DataFrame:
     """One line per (group of runs, classifier, method, metric, area).
 
     All methods and controls of a cell (same group, classifier, metric and area; soft masks, whose area is their
-    own, form a cell of their own) are compared on the clips that all of them have scored. `clips` is how many a
-    method has scored itself, `missing` how many others have scored and it has not, and `unreadable` how many clips the
-    runs left out because they could not be read. In a cell without a shared
+    own, form a cell of their own) are compared on the clips that all of them have scored, which are from so many
+    `recordings`. `clips` is how many a method has scored itself, `missing` how many others have scored and it has not,
+    and `unreadable` how many clips the runs left out because they could not be read. In a cell without a shared
     clip nothing is ranked, and each line is of its own clips.
 
     Means are over the `n` clips where the metric is defined; `undefined` clips are only counted.
@@ -213,7 +213,9 @@ def _compare_block(
     """
     values, recordings = by_clip(rows, _LINE)
     rows = rows.assign(correct=rows["correct"].astype(float))  # it may be null
-    scored = rows.groupby(_LINE).agg(accuracy=("correct", "mean"), size=("clip", "size"))
+    scored = rows.groupby(_LINE).agg(
+        accuracy=("correct", "mean"), size=("clip", "size"), recordings=("src_file", "nunique")
+    )
     lines = summarise(values, recordings).join(scored).join(clips).reset_index()
     lines["undefined"] = lines["size"] - lines["n"]
     array, cells = values.to_numpy(), []

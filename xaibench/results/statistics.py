@@ -72,6 +72,59 @@ def mean_interval(values: Floats, recordings: NDArray, *, resamples: int = RESAM
     return MeanInterval(mean, np.minimum(low, mean), np.maximum(high, mean))
 
 
+def simultaneous_interval(
+    values: Floats, recordings: NDArray, *, resamples: int = RESAMPLES, seed: int = 0
+) -> MeanInterval:
+    """Mean over the defined clips, with intervals that hold for all rows at once with 95% confidence.
+
+    Bootstrap-t over recordings: mean ± c standard errors, where c is the 95% quantile of the largest studentised
+    deviation of any row, each studentised by its own sample (Davison and Hinkley, 1997, section 2.4, for one row;
+    Westfall and Young, "Resampling-Based Multiple Testing", 1993, section 2.5, for the largest of several).
+
+    Args:
+        values: (rows, clips), NaN where undefined, such as the differences of every method to one control.
+        recordings: (clips,), the recording that each clip was cut from.
+        resamples: number of bootstrap samples. One in which a row does not vary says nothing of that row.
+        seed: of the resampling.
+
+    Returns:
+        NaN means without a defined clip; NaN intervals with clips of fewer than two recordings.
+    """
+    defined = ~np.isnan(values)
+    sums = _sum_by_recording(np.where(defined, values, 0.0), recordings)
+    counts = _sum_by_recording(defined.astype(float), recordings)
+    several, clips = (counts > 0).sum(axis=1) > 1, counts.sum(axis=1)
+    mean = np.divide(sums.sum(axis=1), clips, out=np.full(len(values), np.nan), where=clips > 0)
+    low, high = np.full((2, len(values)), np.nan)
+    if not several.any():
+        return MeanInterval(mean, low, high)
+    sums, counts = sums[several].T, counts[several].T
+    centre, error = _ratio(np.ones((1, len(sums))), sums, counts)
+    largest = []
+    for weights in _weights(len(sums), resamples, seed):
+        drawn, own_error = _ratio(weights, sums, counts)
+        varies = (own_error > 1e-9) & (error > 1e-9)
+        scaled = np.divide(np.abs(drawn - centre), own_error, out=np.zeros_like(drawn), where=varies)
+        largest.append(scaled.max(axis=1))
+    half = np.quantile(np.concatenate(largest), 1 - ALPHA) * error[0]
+    low[several], high[several] = mean[several] - half, mean[several] + half
+    return MeanInterval(mean, low, high)
+
+
+def _ratio(weights: Floats, sums: Floats, counts: Floats) -> tuple[Floats, Floats]:
+    """Mean over clips and its standard error, (samples, rows), from sums and counts (recordings, rows) and weights.
+
+    The error is that of a ratio of sums over clusters (Cochran, "Sampling Techniques", 1977, section 6.3).
+    """
+    clips = weights @ counts
+    with np.errstate(invalid="ignore"):  # a sample may hold no clip of a row
+        means = (weights @ sums) / clips
+        squares = weights @ sums**2 - 2 * means * (weights @ (sums * counts)) + means**2 * (weights @ counts**2)
+        recordings = weights.sum(axis=1, keepdims=True)
+        errors = np.sqrt(np.maximum(squares, 0.0) * recordings / (recordings - 1)) / clips
+    return np.nan_to_num(means), np.nan_to_num(errors)
+
+
 def sign_flip_p(
     differences: Floats,
     recordings: NDArray,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -32,6 +33,8 @@ VALIDATION = "validation"  # folder of runs whose methods are reference maps of 
 REPRODUCTIONS = "reproductions"  # folder of runs that repeat a paper, with classifiers of their own
 MAPS = "maps"
 _LOCKS = ".locks"
+_ENTRY = re.compile(r"\d{4}-\d\d-\d\dT[\d:]+\S* \S+ on ")  # begins an entry of the log
+_EXPECTED = "parts"  # beside the locks of a classifier and method: how many parts there will be
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +110,12 @@ class RunFolder:
         """Return the folder of the maps that are kept of a method."""
         return self.path / MAPS / classifier / method
 
+    def expect(self, classifier: str, method: str, parts: int) -> None:
+        """Write down how many parts there will be, for those who watch (`status.status`)."""
+        path = self.path / _LOCKS / classifier / method / _EXPECTED
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, f"{parts}\n".encode())
+
     @contextlib.contextmanager
     def claim(self, classifier: str, method: str, index: int, wait: bool) -> Iterator[bool]:
         """Keep other processes from making the same part inside the block.
@@ -153,6 +162,30 @@ class RunFolder:
             os.write(handle, entry.encode(errors="backslashreplace"))
         finally:
             os.close(handle)
+
+
+def expected(folder: Path) -> dict[tuple[str, str], int]:
+    """Read how many parts there will be of each (classifier, method) that a command was given for."""
+    found = {}
+    for path in Path(folder).glob(f"{_LOCKS}/*/*/{_EXPECTED}"):
+        with contextlib.suppress(ValueError, OSError):
+            found[path.parent.parent.name, path.parent.name] = int(path.read_text())
+    return found
+
+
+def locks_of(folder: Path, classifier: str, method: str) -> list[tuple[int, Path]]:
+    """List the locks of parts of a method on a classifier, by number; a lock may be held or left."""
+    found = (Path(folder) / _LOCKS / classifier / method).glob("*.lock")
+    return sorted((int(path.stem), path) for path in found)
+
+
+def logged(folder: Path) -> tuple[str, ...]:
+    """Read the first line of every entry of a run's log."""
+    try:
+        text = (Path(folder) / LOG).read_text(errors="replace")
+    except OSError:
+        return ()
+    return tuple(line for line in text.splitlines() if _ENTRY.match(line))
 
 
 def parts_of(folder: Path) -> list[Path]:

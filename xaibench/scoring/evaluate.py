@@ -80,6 +80,7 @@ def evaluate(config: RunConfig, loaded: LoadedClassifier, folder: RunFolder, rep
         )
     scoring = Scoring(config, loaded, folder)
     for pair in found:
+        folder.expect(loaded.label, pair.label, len(scoring.parts))
         doubt = scoring.identities.method(pair).doubt
         if doubt:
             report(Event("not reused", loaded.label, pair.label, 0, doubt))

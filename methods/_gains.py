@@ -40,9 +40,23 @@ def gain_gradient(score: TargetScore, batch: Batch, target: Tensor, gains: Tenso
         with torch.enable_grad():
             chosen = score(x, piece.phase).gather(1, target[start : start + INTERNAL_BATCH, None]).sum()
         (gradient,) = torch.autograd.grad(chosen, x)
-        # d f / d magnitude = d f / d x / (1 + magnitude).
-        parts.append(gradient * magnitude / (1 + magnitude))
+        parts.append(_along_gains(magnitude, gradient))
     return torch.cat(parts)
+
+
+def along_input(x: Tensor, slope: Tensor, reads: bool) -> Tensor:
+    """Multiply a gradient by the picture where that is read, and turn it to the gains of its bins where it is heard.
+
+    Args:
+        x: pictures (batch, freq, time).
+        slope: the gradient with respect to them.
+        reads: whether the classifier reads pictures.
+    """
+    return x * slope if reads else _along_gains(torch.expm1(x), slope)
+
+
+def _along_gains(magnitude: Tensor, slope: Tensor) -> Tensor:
+    return slope * magnitude / (1 + magnitude)  # d f / d magnitude = d f / d x / (1 + magnitude)
 
 
 def integrated_gain_gradients(score: TargetScore, batch: Batch, target: Tensor, steps: int) -> Tensor:

@@ -21,6 +21,7 @@ from xaibench.explaining.explanation import Explanation
 from xaibench.sound.batch import Batch
 
 from ._captum import TargetScore
+from ._gains import along_input
 from ._lrp_rules import BATCH_NORMS, LAYERS, RULES, Layer, layer_of
 
 # Linear, or linear in pieces through zero: sums of relevance pass them unchanged, in evaluation mode.
@@ -65,10 +66,7 @@ class Lrp(Explainer):
         with torch.enable_grad(), _inputs_of(found.first) as inputs:
             score(x, phase)
         (slope,) = torch.autograd.grad(inputs, x, found.shares)
-        if reads:
-            return Explanation(batch.x * slope, batch.picture_shape)
-        magnitude = torch.expm1(batch.x)  # d / d gain = d / d x times magnitude / (1 + magnitude)
-        return Explanation(slope * magnitude / (1 + magnitude), batch.picture_shape)
+        return Explanation(along_input(batch.x, slope, reads), batch.picture_shape)
 
 
 class Propagated:

@@ -21,7 +21,7 @@ COMMITTED = [
 
 
 # They came after the committed runs.
-LATER = {"attention-gradient", "layercam", "gradcam-plus-plus", "lrp"}
+LATER = {"attention-gradient", "layercam", "gradcam-plus-plus", "lrp", "attnlrp"}
 
 
 @pytest.fixture(scope="module")

@@ -38,36 +38,28 @@ class Layer:
     bias: Tensor
     rule: str
 
-    def back(self, a: Tensor, z: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """Take c of the output back to c of the input; return the relevance that the bias takes, too, a number.
+    def back(self, a: Tensor, z: Tensor, c: Tensor) -> Tensor:
+        """Take c of the output back to c of the input.
 
         Epsilon: Bach et al., equation 58; z-plus: equation 60 there, with alpha = 1 and beta = 0; gamma: Montavon et
         al., 2019, table 1, for inputs and outputs of both signs.
         """
         relevance, w, b = z * c, self.weight, self.bias
         if self.rule == "epsilon":
-            s = relevance / _away_from_zero(z)
-            return self._pulled(a, w, s), (b * s).sum()
-        raised, lowered = w.clamp(min=0), w.clamp(max=0)
+            return self._pulled(a, w, relevance / _away_from_zero(z))
+        high, low, raised, lowered = a.clamp(min=0), a.clamp(max=0), w.clamp(min=0), w.clamp(max=0)
         if self.rule == "z-plus":
-            gain, loss, bias, other = raised, lowered, b.clamp(min=0), None
-        else:
-            gain, loss, bias = w + GAMMA * raised, w + GAMMA * lowered, b + GAMMA * b.clamp(min=0)
-            other = b + GAMMA * b.clamp(max=0)
-        high, low = a.clamp(min=0), a.clamp(max=0)
-        rising = self.times(high, gain) + self.times(low, loss) + bias
-        if other is None:
-            s, t = relevance / _away_from_zero(rising), None
-        else:
-            s = torch.where(z > 0, relevance, 0) / _away_from_zero(rising)
-            falling = self.times(high, loss) + self.times(low, gain) + other
-            t = torch.where(z < 0, relevance, 0) / _away_from_zero(falling)
-        taken = (bias * s).sum()
-        of_high, of_low = self._pulled(a, gain, s), self._pulled(a, loss, s)
-        if t is not None and other is not None:
-            taken = taken + (other * t).sum()
-            of_high, of_low = of_high + self._pulled(a, loss, t), of_low + self._pulled(a, gain, t)
-        return torch.where(a > 0, of_high, of_low), taken
+            rising = self.times(high, raised) + self.times(low, lowered) + b.clamp(min=0)
+            s = relevance / _away_from_zero(rising)
+            return torch.where(a > 0, self._pulled(a, raised, s), self._pulled(a, lowered, s))
+        gain, loss = w + GAMMA * raised, w + GAMMA * lowered
+        rising = self.times(high, gain) + self.times(low, loss) + b + GAMMA * b.clamp(min=0)
+        falling = self.times(high, loss) + self.times(low, gain) + b + GAMMA * b.clamp(max=0)
+        s = torch.where(z > 0, relevance, 0) / _away_from_zero(rising)
+        t = torch.where(z < 0, relevance, 0) / _away_from_zero(falling)
+        of_high = self._pulled(a, gain, s) + self._pulled(a, loss, t)
+        of_low = self._pulled(a, loss, s) + self._pulled(a, gain, t)
+        return torch.where(a > 0, of_high, of_low)
 
     def _pulled(self, a: Tensor, weight: Tensor, s: Tensor) -> Tensor:
         """W^T s, of the shape of a."""

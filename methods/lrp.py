@@ -76,7 +76,7 @@ class Propagated:
         first: the layers that read no other's output, in the order of their calls.
         inputs: what they read.
         shares: relevance of these inputs, divided by them.
-        of_bias: relevance that biases have taken on the way.
+        of_bias: relevance that biases, and epsilon, have taken on the way.
     """
 
     def __init__(self) -> None:
@@ -133,8 +133,8 @@ class _Carry(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *arrived: Tensor) -> tuple[Tensor, None, None, None]:
         a, z = ctx.saved_tensors
-        passed, taken = ctx.layer.back(a, z, arrived[0])
-        ctx.note(taken, (z * arrived[0]).abs().sum())
+        passed, relevance = ctx.layer.back(a, z, arrived[0]), z * arrived[0]
+        ctx.note(relevance.double().sum() - (a * passed).double().sum(), relevance.abs().sum())
         return passed, None, None, None
 
 
@@ -144,7 +144,7 @@ def _rules(classifier: Classifier, rule: str, found: Propagated, carried: list[f
     made: list[tuple[Tensor, nn.Module, Tensor]] = []  # outputs of layers, with the layer and its input
 
     def note(taken: Tensor, amount: Tensor) -> None:
-        found.of_bias += float(taken.double())
+        found.of_bias += float(taken)
         carried[0] = max(carried[0], float(amount))
 
     def lead(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> Tensor:

@@ -171,6 +171,30 @@ def test_with_biases_they_take_the_rest() -> None:
         assert found.total + found.of_bias == pytest.approx(expected, rel=1e-3)
 
 
+class Everywhere(SmallCnn):
+    """Logits at every place, which are averaged: nothing rectifies them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Conv2d(4, 3, 1).double().requires_grad_(False)
+        self.last.bias[:] = torch.tensor([-1.0, -2.0, -3.0])
+
+    def picture_logits(self, x: Tensor) -> Tensor:
+        return self.last(self.blocks(x[:, None].double())).mean(dim=(2, 3))
+
+
+def test_what_a_negative_bias_takes_where_nothing_speaks_for_a_class_is_counted() -> None:
+    """z-plus has nobody to give it to: that is no non-linearity."""
+    classifier, batch = Everywhere(), pictures()
+    classifier.last.weight.abs_().neg_()
+    found = method().explain(classifier, batch, TARGET).map
+    assert (found == 0).all()
+    found = lrp.propagate(
+        classifier, lambda: classifier.temperature * classifier.picture_logits(batch.x), TARGET, "z-plus"
+    )
+    assert found.of_bias == pytest.approx(float(logits_of_target(classifier, batch).sum()), rel=1e-3)
+
+
 def test_a_relu_in_place_changes_nothing() -> None:
     batch = pictures()
     found = [method().explain(SmallCnn(norm=True, inplace=one), batch, TARGET).map for one in (False, True)]

@@ -139,4 +139,4 @@ def _described(name: str) -> dict[str, str]:
         metric = registry.load("metrics", name)
         return {key: str(getattr(metric, key)) for key in ("description", "formula", "reference")}
     except (RegistryError, AttributeError):
-        return {}
+        return {"description": "", "formula": "", "reference": ""}

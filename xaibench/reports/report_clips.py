@@ -41,6 +41,7 @@ from xaibench.sound.dataset import Clip, Dataset
 
 _ROWS, _COLUMNS = 128, 216  # a map is drawn no larger
 _LEVELS = 15
+_STEPS = 2**15  # of 16 bits
 _CEILING = 0.999  # quantile of a map that is drawn as its maximum
 
 
@@ -231,9 +232,11 @@ def _clip(clip: Clip, index: int, dataset: Dataset, explained: Mapping[str, _Exp
 def _flac(waveform: Tensor, rate: int) -> dict[str, Any]:
     """Write samples (samples,) without loss but for the rounding to 16 bits; `scale` gives back what exceeds 1."""
     samples = waveform.detach().cpu().numpy().astype(np.float32)
-    scale = max(1.0, float(np.abs(samples).max(initial=0.0)))
+    # Browsers divide by 32,768, or by 32,767 above zero: there is no room for 1 itself.
+    scale = max(1.0, float(np.abs(samples).max(initial=0.0)) * _STEPS / (_STEPS - 1))
     file = io.BytesIO()
-    soundfile.write(file, samples / scale, rate, format="FLAC", subtype="PCM_16")
+    rounded = np.round(samples / scale * _STEPS).astype(np.int16)
+    soundfile.write(file, rounded, rate, format="FLAC", subtype="PCM_16")
     return {"flac": base64.b64encode(file.getvalue()).decode(), "scale": scale, "samples": len(samples)}
 
 

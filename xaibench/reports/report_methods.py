@@ -59,11 +59,12 @@ def _installed(facts: MethodFacts) -> dict[str, Any]:
         sentence = " ".join((method.__doc__ or "").partition("\n\n")[0].split())
         return {
             "what": _sentence(sentence or method.description),
+            "family": method.family,
             "reference": method.reference,
             "requires": [str(name).replace("_", " ") for name in sorted(map(str, method.requires))],
         }
     except (RegistryError, AttributeError):  # results are read without the plugin that made them, too
-        return {}
+        return {"what": "", "family": "other", "reference": "", "requires": []}
 
 
 def _sentence(text: str) -> str:

@@ -85,6 +85,7 @@ function chooseBoard() {
 
 const KINDS = { method: "Methods", soft: "Soft masks", control: "Controls" };
 const risesBest = (key) => state.board.columns.find((one) => one.key === key).head.includes("↑");
+const kindOf = (row) => (row.kind === "method" ? methods.get(row.name)?.family || "other" : row.kind);
 const familyOf = (key) => (metrics.has(key) ? metrics.get(key).family : "cost");
 
 function boxes(field, values, chosen, redraw) {
@@ -101,14 +102,14 @@ function boxes(field, values, chosen, redraw) {
 let filtersOf = null;
 function drawFilters() {
   const families = unique(state.board.columns.map((one) => familyOf(one.key)));
-  const kinds = Object.keys(KINDS).filter((kind) => state.board.rows.some((row) => row.kind === kind));
+  const kinds = unique(state.board.rows.map(kindOf));
   const now = JSON.stringify([families, kinds]);
   if (now === filtersOf) return;
   filtersOf = now;
   state.families = new Set(families);
   state.kinds = new Set(kinds);
   boxes($("families"), families.map((one) => [one, one]), state.families, drawBoard);
-  boxes($("kinds"), kinds.map((one) => [one, KINDS[one].toLowerCase()]), state.kinds, drawBoard);
+  boxes($("kinds"), kinds.map((one) => [one, (KINDS[one] || one).toLowerCase()]), state.kinds, drawBoard);
 }
 
 function sortedRows(rows, place) {
@@ -125,7 +126,7 @@ function drawBoard() {
   const board = state.board;
   const shown = board.columns.map((one, i) => [one, i]).filter(([one]) => state.families.has(familyOf(one.key)));
   const place = board.columns.findIndex((one) => one.key === state.sort);
-  const rows = board.rows.filter((row) => state.kinds.has(row.kind)
+  const rows = board.rows.filter((row) => state.kinds.has(kindOf(row))
     && `${row.name} ${row.title}`.toLowerCase().includes(state.words));
   const forest = place >= 0 && shown.some(([, i]) => i === place) ? forestOf(board.rows, place) : null;
   const direction = state.descending ? "descending" : "ascending";

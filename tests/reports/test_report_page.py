@@ -1,0 +1,198 @@
+"""The report in a real browser: it sorts, filters, plays, switches without a jump, and asks nothing of any network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import xaibench as xb
+from tests.support.browser import browser as started_browser
+from tests.support.objects import LoudBins, bells
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+EVIL = '</script><img src=x onerror="document.title=1"><!--'
+COLUMN = "[...document.querySelectorAll('#board tbody.method th[scope=row]')].map((one) => one.textContent)"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with started_browser() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> xb.Results:
+    """LoudBins is no registered method: its maps are those that the run kept."""
+    methods = ["saliency", LoudBins, "random", "attenuated"]
+    out = tmp_path_factory.mktemp("run")
+    metrics = ["faithfulness", "sparseness"]
+    return xb.evaluate(xb.toy_classifier(), bells(), methods, metrics, out=out, keep_maps=True, progress=False)
+
+
+@pytest.fixture(scope="module")
+def report(results: xb.Results) -> Path:
+    return results.report(results.path.parent / "report.html", clips=3, progress=False)
+
+
+def wait(page: Page, condition: str) -> None:
+    """Wait until something is true; the page's own policy forbids what playwright would do."""
+    for _ in range(200):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(25)
+    raise AssertionError(condition)
+
+
+class Opened:
+    """A page, and what it said and asked for."""
+
+    def __init__(self, browser: Browser, path: Path, **settings: Any) -> None:
+        self.page: Page = browser.new_page(viewport={"width": 1200, "height": 900}, **settings)
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(path.as_uri())
+        wait(self.page, "current !== null && document.querySelectorAll('.card').length > 0")
+
+    def __enter__(self) -> Page:
+        return self.page
+
+    def __exit__(self, *_: object) -> None:
+        self.page.close()
+        assert self.said == []
+        outside = [url for url in self.asked if not url.startswith(("file:", "data:", "blob:"))]
+        assert outside == []
+
+
+def test_a_board_sorts_and_filters(browser: Browser, report: Path) -> None:
+    opened = Opened(browser, report)
+    with opened as page:
+        first = page.evaluate(COLUMN)
+        page.click("#board th[data-key=faithfulness] button")
+        assert page.evaluate(COLUMN) == first[::-1] and len(first) == 2
+        assert page.get_attribute("#board th[data-key=faithfulness]", "aria-sort") == "ascending"
+        page.click("#board th[data-key=sparseness] button")
+        assert page.get_attribute("#board th[data-key=sparseness]", "aria-sort") == "descending"
+        page.fill("#search", "sali")
+        assert page.evaluate(COLUMN) == ["saliency"] and page.locator("#board tbody.control").count() == 0
+        page.fill("#search", "")
+        page.uncheck("#kinds input[value=control]")
+        assert page.locator("#board tbody.control").count() == 0
+        page.uncheck("#families input[value=complexity]")
+        assert page.locator("#board th[data-key=sparseness]").count() == 0
+        page.select_option("#area", "0.2")
+        assert "top 20%" in page.inner_text("#notes")
+    assert len([url for url in opened.asked if url.startswith("file:")]) == 1, "the page is one file"
+
+
+def test_a_cell_says_by_keyboard_what_it_rests_on(browser: Browser, report: Path) -> None:
+    with Opened(browser, report) as page:
+        assert page.locator("#board td[tabindex='0']").count() == 1, "one stop of the tabulator key"
+        page.focus("#board td[tabindex='0']")
+        assert "95% interval" in page.inner_text("#tip") and "3 clips" in page.inner_text("#tip")
+        before = page.evaluate("document.activeElement.textContent")
+        page.keyboard.press("ArrowDown")
+        assert page.evaluate("document.activeElement.textContent") != before
+        assert page.get_attribute("#board td:focus", "aria-describedby") == "tip"
+        page.keyboard.press("Escape")
+        assert page.is_hidden("#tip")
+
+
+def test_parts_are_switched_at_the_same_position_while_the_playhead_moves(browser: Browser, report: Path) -> None:
+    loudness = "player.voices.map((one) => one.gain.gain.value > 0.01 * player.gainOf(one.part))"
+    clock = "[player.position(), player.context.currentTime]"
+    with Opened(browser, report) as page:
+        page.click("#play")
+        wait(page, "player.playing && player.position() > 0.15")
+        assert page.inner_text("#play") == "Pause"
+        assert page.evaluate(loudness) == [True, False, False]
+        head = "parseFloat(document.querySelector('#spectrogram .head').style.left)"
+        place = page.evaluate(head)
+        for do in (lambda: page.check("#parts input[value=kept]"), lambda: page.click(".card:nth-child(2) [data-part=kept]")):
+            position, time = page.evaluate(clock)
+            do()
+            page.wait_for_timeout(150)
+            later, at = page.evaluate(clock)
+            assert later - position == pytest.approx(at - time, abs=0.03), "no jump"
+            assert page.evaluate(loudness) == [False, True, False]
+        assert page.evaluate(head) > place
+        assert page.evaluate("player.name") == page.get_attribute(".card:nth-child(2)", "data-method")
+        page.click("#play")
+        stopped = page.evaluate("player.position()")
+        page.wait_for_timeout(60)
+        assert page.evaluate("player.position()") == stopped
+        page.fill("#position", "1.5")
+        assert page.inner_text("#time") == "1.5 s"
+
+
+def test_the_page_plays_what_was_scored(browser: Browser, report: Path) -> None:
+    sounds = "partsOf(current, %r).then((one) => [one.original, one.kept, one.removed].map((a) => Array.from(a)))"
+    with Opened(browser, report) as page:
+        clip = page.evaluate("current.clip.id")
+        sound = dict(zip([one.id for one in bells().clips], bells().clips, strict=True))[clip]
+        explained = xb.explain(xb.toy_classifier(), bells().waveform(sound), "saliency", rate=16_000)
+        original, kept, removed = (np.array(one) for one in page.evaluate(sounds % "saliency"))
+        np.testing.assert_allclose(original, explained.waveform, atol=2**-14)
+        np.testing.assert_allclose(kept, explained.kept(), atol=2**-14)
+        np.testing.assert_allclose(removed, explained.removed(), atol=2**-14)
+        _, softer, _ = page.evaluate(sounds % "attenuated")
+        np.testing.assert_allclose(softer, 0.1 * original, atol=2**-14)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_violation(browser: Browser, report: Path, scheme: str) -> None:
+    pytest.importorskip("axe_playwright_python", reason="no axe; pip install '.[test]' brings it")
+    axe = (resources.files("axe_playwright_python") / "axe.min.js").read_text()
+    opened = Opened(browser, report, color_scheme=scheme, bypass_csp=True)
+    with opened as page:
+        page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        page.evaluate(axe)
+        found = page.evaluate("axe.run()")["violations"]
+        serious = [one for one in found if one["impact"] in ("serious", "critical")]
+        assert [(one["id"], [node["html"][:200] for node in one["nodes"]][:3]) for one in serious] == []
+
+
+@pytest.mark.parametrize("width", [360, 820])
+def test_nothing_is_wider_than_the_screen(browser: Browser, report: Path, width: int) -> None:
+    with Opened(browser, report) as page:
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_folder_loads_each_clip_when_it_is_looked_at(browser: Browser, results: xb.Results, tmp_path: Path) -> None:
+    index = results.report(tmp_path / "report", clips=3, folder=True, progress=False)
+    opened = Opened(browser, index)
+    with opened as page:
+        loaded = [Path(url).name for url in opened.asked if url.endswith(".js")]
+        assert loaded == ["0-0000.js"]
+        page.click("#next")
+        wait(page, "current.clip === listening.clips[1]")
+        assert len([url for url in opened.asked if url.endswith(".js")]) == 2
+
+
+def test_names_of_strangers_are_text(browser: Browser, report: Path, tmp_path: Path) -> None:
+    from xaibench.reports import report_page
+
+    text = report.read_text()
+    start = text.index('id="data">') + len('id="data">')
+    data = json.loads(text[start : text.index("</script>", start)])
+    for one in data["methods"]:
+        one["title"] = EVIL
+    data["title"] = data["shown"][0]["clips"][0]["credit"] = EVIL
+    data["shown"][0]["clips"][0]["labels"] = [EVIL]
+    data["groups"][0]["boards"][0]["rows"][0] |= {"title": EVIL, "marks": EVIL}
+    path = tmp_path / "evil.html"
+    path.write_text(report_page.rendered(data))
+    with Opened(browser, path) as page:
+        assert page.title() == EVIL and page.locator("img").count() == 0
+        assert EVIL in page.inner_text("#clip-about")

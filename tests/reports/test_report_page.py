@@ -118,7 +118,10 @@ def test_parts_are_switched_at_the_same_position_while_the_playhead_moves(browse
         assert page.evaluate(loudness) == [True, False, False]
         head = "parseFloat(document.querySelector('#spectrogram .head').style.left)"
         place = page.evaluate(head)
-        for do in (lambda: page.check("#parts input[value=kept]"), lambda: page.click(".card:nth-child(2) [data-part=kept]")):
+        for do in (
+            lambda: page.check("#parts input[value=kept]"),
+            lambda: page.click(".card:nth-child(2) [data-part=kept]"),
+        ):
             position, time = page.evaluate(clock)
             do()
             page.wait_for_timeout(150)

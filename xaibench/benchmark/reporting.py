@@ -173,7 +173,7 @@ def _provenance(group: Group, rows: pd.DataFrame) -> list[tuple[str, str]]:
     about, infos = group.conditions, [part.info for part in group.parts]
     weights = {part.classifier: part.info.weights_sha256 for part in group.parts}
     versions = {", ".join(f"{name} {version}" for name, version in info.versions.items()): None for info in infos}
-    clips = f"{rows['clip'].nunique()} of {rows['src_file'].nunique()} recordings"
+    clips = f"{rows['clip'].nunique()}, of {rows['src_file'].nunique()} recordings"
     said = {
         "Runs": ", ".join(run.name for run in group.runs),
         "Dataset": f"{about.dataset}, fold{'s' * (len(about.folds) > 1)} {', '.join(map(str, about.folds))}",

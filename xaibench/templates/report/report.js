@@ -31,6 +31,7 @@ const decimalsFor = (values) => {
   const most = Math.max(...values.map(Math.abs));
   return most > 0 ? Math.min(4, Math.max(0, 1 - Math.floor(Math.log10(most)))) : 0;
 };
+const fixed = (value, decimals) => (value === null || value === undefined ? "–" : value.toFixed(decimals).replace(/^-(0\.?0*)$/, "$1"));
 const unique = (values) => [...new Set(values)];
 
 // What is shown: the choices at the top
@@ -292,11 +293,11 @@ function drawMethods() {
       aside.append(make("h4", { text: "Cost" }), make("p", { class: "hint", text:
         `${digits(spent.seconds, 2)} s a clip${spent.megabytes ? `, ${digits(spent.megabytes, 2)} MB` : ""}; maps of ${spent.resolution} (frequency x time)${spent.training ? `; fitted in ${spent.training}` : ""}` }));
     }
-    const own = extremes.methods[name];
+    const own = extremes.methods[name], decimals = own ? Math.max(2, decimalsFor([...own.best, ...own.worst].map((one) => one[1]))) : 0;
     for (const which of own ? ["best", "worst"] : []) {
       if (!own[which].length) continue;
       aside.append(make("h4", { text: `Clips where it is ${which}, by ${extremes.title} at ${digits(100 * report.area)}%` }),
-        make("ol", {}, ...own[which].map(([clip, value]) => make("li", {}, clipLink(clip, name), ` ${digits(value)}`))));
+        make("ol", {}, ...own[which].map(([clip, value]) => make("li", {}, clipLink(clip, name), ` ${fixed(value, decimals)}`))));
     }
     parts.push(aside);
     live.replaceChildren(...parts);
@@ -328,7 +329,7 @@ function drawClasses() {
   const decimals = decimalsFor(means);
   const body = (kind) => make("tbody", { class: kind }, ...order.filter((row) => row.kind === kind).map((row) =>
     make("tr", {}, make("th", { scope: "row", text: row.name }), ...table[row.name].map(([mean, from, to, n], i) => {
-      const cell = make("td", { class: "shade", text: mean === null ? "–" : mean.toFixed(decimals) });
+      const cell = make("td", { class: "shade", text: fixed(mean, decimals) });
       const share = mean === null || high === low ? 0 : (mean - low) / (high - low);
       cell.style.background = `color-mix(in srgb, var(--tint) ${Math.round(26 * (rises ? share : 1 - share))}%, var(--paper))`;
       explain(cell, () => `${row.title}, ${own.classes[i].replaceAll("_", " ")}\n${mean === null ? "undefined" : `Mean ${digits(mean, 4)}`}${from === null ? "" : `, 95% interval ${digits(from)} to ${digits(to)}`}, ${n} clip${n === 1 ? "" : "s"}`);
@@ -645,6 +646,8 @@ function drawListening() {
   showClip(0);
 }
 
+const linked = (text) => text.split(/(https?:\/\/[^\s()<>"']+[^\s()<>"'.,;:])/).map((piece, i) =>
+  (i % 2 ? make("a", { href: piece, rel: "noreferrer", text: piece }) : piece));
 const labelsOf = (clip) => clip.labels.join(", ").replaceAll("_", " ");
 let showing = 0;
 async function showClip(index, method) {
@@ -656,8 +659,8 @@ async function showClip(index, method) {
   $("clip-title").textContent = clip.id;
   $("clip-about").replaceChildren(
     `Label ${labelsOf(clip)}; ${listening.classifier} says ${clip.predicted.replaceAll("_", " ")}${right ? "" : ", which it is not"}. `,
-    `Explained: ${clip.explained.replaceAll("_", " ")}, p = ${digits(clip.p)}. `, ...clip.why.flatMap((one) => [make("span", { class: "tag", text: one }), " "]),
-    clip.credit ? make("span", { class: "hint", text: ` Sound ${clip.credit}` }) : "");
+    `Explained: ${clip.explained.replaceAll("_", " ")}, p = ${fixed(clip.p, 3)}. `, ...clip.why.flatMap((one) => [make("span", { class: "tag", text: one }), " "]),
+    clip.credit ? make("span", { class: "hint" }, "Sound ", ...linked(clip.credit)) : "");
   let open;
   try {
     open = await opened(clip);
@@ -707,7 +710,7 @@ function pictureOf(label, axes) {
 }
 
 function cardOf(name) {
-  const own = current.clip.methods[name], about = methods.get(name), extremes = state.group.extremes[listening.classifier];
+  const own = current.clip.methods[name], about = methods.get(name);
   const title = about && about.title !== name ? `${about.title} ` : "";
   const listen = (part) => make("button", { type: "button", "data-part": part, "aria-label": `${part} by ${name}`,
     text: part[0].toUpperCase() + part.slice(1), disabled: !listening.about.heard, onclick: () => {
@@ -718,7 +721,7 @@ function cardOf(name) {
     } });
   return make("article", { class: "card", "data-method": name, "aria-label": name },
     make("h4", {}, title, make("code", { text: name }), about && about.control ? make("span", { class: "tag", text: "control" }) : ""),
-    make("p", { text: `p of the kept part ${digits(own.p[0])}, of the removed ${digits(own.p[1])}` }),
+    make("p", { text: `p of the kept part ${fixed(own.p[0], 3)}, of the removed ${fixed(own.p[1], 3)}` }),
     make("div", { class: "picture" }, ...pictureOf(`Map of ${name}`, false)),
     make("div", { class: "bar" }, listen("kept"), listen("removed")));
 }

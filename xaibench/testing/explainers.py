@@ -39,7 +39,7 @@ def check_explainer(explainer: Explainer | type[Explainer], classifier: Classifi
         UnsupportedPairError: no toy offers what the explainer requires, and no classifier is given.
     """
     method = explainer() if isinstance(explainer, type) else explainer
-    check_words(method, ("title", "reference", "description"))
+    check_words(method, ("title", "family", "reference", "description"))
     require(getattr(method, "polarity", None) in get_args(Polarity), f"polarity must be one of {get_args(Polarity)}")
     named = isinstance(method.requires, frozenset) and all(isinstance(name, str) for name in method.requires)
     require(named, f"requires must be a frozenset of names of capabilities, not {method.requires!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,16 @@ def test_a_method_that_cannot_be_made_again_is_shown_by_the_maps_that_were_kept(
     with pytest.warns(UserWarning, match=r"loud-bins: unknown method .*, and the run kept no maps"):
         page = heard.report(tmp_path / "report.html", progress=False)
     assert set(content(page)["shown"][0]["clips"][0]["methods"]) == {"random"}
+
+
+def test_a_classifier_that_was_named_is_known_and_pictures_that_were_fed_have_no_sound(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        results = xb.evaluate(
+            "cnn-micro", "synth", "energy", "sparseness", protocol="spectrogram", limit=1, progress=False
+        )
+        (shown,) = content(results.report(tmp_path / "report.html", progress=False))["shown"]
+    assert shown["about"]["heard"] is False and shown["clips"][0]["methods"]["energy"]["gains"] == []
 
 
 def test_authors_are_those_of_the_licence_file(small_esc50: Path) -> None:

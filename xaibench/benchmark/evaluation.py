@@ -160,7 +160,7 @@ def evaluate(
         tuple(failures),
         {who: why for who, why in run.left_out.items() if why},
         temporary,
-        (given, tuple(one.classifier for one in loaded)),
+        (given, tuple(loaded)),
     )
 
 

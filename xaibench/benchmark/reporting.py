@@ -14,6 +14,7 @@ from xaibench import registry
 from xaibench._version import __version__
 from xaibench.benchmark.models import Model, load_scored
 from xaibench.classifiers.device import AUTO, device_named
+from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import RegistryError, XaibenchError, one_line
 from xaibench.explaining import fitting
 from xaibench.explaining.cache import ExplanationCache
@@ -42,6 +43,7 @@ class ReportConfig:
     Attributes:
         data: the sound of the runs, or None: that of a dataset that needs no folder.
         models: classifiers of the runs whose clips are shown: labels, checkpoint folders or objects. Empty: the first.
+        loaded: classifiers of the runs that need not be loaded.
         clips: most clips to show.
         seed: of those that are drawn at random.
         device: where maps are made again that are not kept.
@@ -53,6 +55,7 @@ class ReportConfig:
 
     data: Dataset | None = None
     models: Sequence[Model] = ()
+    loaded: Sequence[LoadedClassifier] = ()
     clips: int = CLIPS
     seed: int = 0
     device: str = AUTO
@@ -104,7 +107,7 @@ def write_report(groups: Sequence[Group], path: Path, config: ReportConfig, mark
         if config.clips:
             bar.update(task, description="reading sound")
             try:
-                group, sources, missing = _sources(groups, config)
+                group, sources = _sources(groups, config)
                 controls = set(comparison.loc[comparison["control"], "method"])
                 chosen = {}
                 for one in sources:
@@ -191,8 +194,8 @@ def _provenance(group: Group, rows: pd.DataFrame) -> list[tuple[str, str]]:
     return list(said.items())
 
 
-def _sources(groups: Sequence[Group], config: ReportConfig) -> tuple[Group, list[Sources], list[str]]:
-    """Find the group whose sound is here, and its classifiers that are shown; say what is missing.
+def _sources(groups: Sequence[Group], config: ReportConfig) -> tuple[Group, list[Sources]]:
+    """Find the group whose sound is here, and its classifiers that are shown.
 
     Raises:
         XaibenchError: there is no sound or classifier; says which option gives it.
@@ -208,30 +211,32 @@ def _sources(groups: Sequence[Group], config: ReportConfig) -> tuple[Group, list
         if data.fingerprint() != group.conditions.dataset_fingerprint:
             refused.append(f"clips of {group.name} are not shown: the run is of other clips than the {data.name} given")
         else:
-            return group, *_classifiers(group, data, config)
+            return group, _classifiers(group, data, config)
     raise XaibenchError("; ".join(dict.fromkeys(refused)))
 
 
-def _classifiers(group: Group, data: Dataset, config: ReportConfig) -> tuple[list[Sources], list[str]]:
+def _classifiers(group: Group, data: Dataset, config: ReportConfig) -> list[Sources]:
     labels = sorted({part.classifier for part in group.parts})
-    said: list[str] = []
-    asked = config.models or labels[:1]
-    loaded = load_scored(
-        [one for one in asked if one in labels],
-        [one for one in asked if one not in labels],
+    known = {one.label: one for one in config.loaded if one.label in labels}
+    asked = config.models or list(known)[:1] or labels[:1]
+    found = {label: known[label] for label in known if label in asked}
+    others = [one for one in asked if one not in found]
+    found |= load_scored(
+        [one for one in others if isinstance(one, str) and one in labels],
+        [one for one in others if one not in labels],
         data,
         group.conditions.folds,
         device_named(config.device),
-        said.append,
+        lambda said: None,  # what is odd was said when they were scored
     )
-    found = [one for one in loaded.values() if one.label in labels]
-    if not found:
+    shown = [one for one in found.values() if one.label in labels]
+    if not shown:
         raise XaibenchError(
             f"clips are not shown: {labels[0]} is not here; give it with --classifier (in Python, model=...), its "
             "checkpoint folder or the object"
         )
     cache = ExplanationCache(cache_folder() / "explanations")
-    return [Sources(dataset=data, loaded=one, cache=cache, explainers=config.explainers) for one in found], []
+    return [Sources(dataset=data, loaded=one, cache=cache, explainers=config.explainers) for one in shown]
 
 
 def _generated(name: str) -> Dataset | None:

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from xaibench.benchmark.models import Model
 from xaibench.benchmark.naming import as_list
-from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import ResultsError
 from xaibench.reports import boards, plots, tables
 from xaibench.results import selection, store
@@ -90,7 +90,7 @@ class Results:
         failures: tuple[Failure, ...] = (),
         left_out: Mapping[str, Mapping[str, str]] | None = None,
         temporary: TemporaryDirectory[str] | None = None,
-        heard: tuple[Dataset, tuple[Classifier, ...]] | None = None,
+        heard: tuple[Dataset, tuple[LoadedClassifier, ...]] | None = None,
     ) -> None:
         self.path, self.failures = path, failures
         self.left_out = dict(left_out or {})
@@ -180,10 +180,11 @@ class Results:
         """
         from xaibench.benchmark import reporting
 
-        group, (known, models) = self._group, self._heard or (None, ())
+        group, (known, loaded) = self._group, self._heard or (None, ())
         config = reporting.ReportConfig(
             data=data or known,
-            models=models[:1] if model is None else as_list(model, "model"),
+            models=() if model is None else as_list(model, "model"),
+            loaded=loaded,
             clips=clips,
             seed=seed,
             device=device,

@@ -74,11 +74,13 @@ def report(
     """
     from xaibench.benchmark.reporting import LARGE, ReportConfig, write_report
     from xaibench.reports.marks import read_marks
+    from xaibench.sound.dataset import data_option
 
     groups = chosen_groups(results, dataset, protocol, seed, run)
     data = None
     if data_dir is not None and clips:
-        data = options.open_dataset(groups[0].conditions.dataset, data_dir, columns, class_map)
+        named = [one.conditions.dataset for one in groups]
+        data = options.open_dataset(next(filter(data_option, named), named[0]), data_dir, columns, class_map)
     config = ReportConfig(
         data=data,
         models=classifier or (),

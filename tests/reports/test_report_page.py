@@ -106,6 +106,8 @@ def test_a_cell_says_by_keyboard_what_it_rests_on(browser: Browser, report: Path
         assert page.get_attribute("#board td:focus", "aria-describedby") == "tip"
         page.keyboard.press("Escape")
         assert page.is_hidden("#tip")
+        page.focus("#board tbody.method a")
+        assert "Loud bins" in page.inner_text("#tip") or "Saliency" in page.inner_text("#tip")
 
 
 def test_parts_are_switched_at_the_same_position_while_the_playhead_moves(browser: Browser, report: Path) -> None:

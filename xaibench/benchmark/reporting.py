@@ -32,7 +32,7 @@ from xaibench.scoring.targets import with_target
 from xaibench.sound.dataset import Dataset
 from xaibench.storage.user_folders import cache_folder
 
-CLIPS = 30  # of 12 methods, they are about 10 MB
+CLIPS = 30  # of 12 methods, they are about 8 MB
 LARGE = 15_000_000  # bytes: a page that is larger opens slowly
 
 

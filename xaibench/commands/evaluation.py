@@ -366,7 +366,7 @@ def _print_summary(folder: Path, failures: Sequence[Event]) -> None:
             style="dim",
         )
         output().print(f"per-clip scores: {folder}", markup=False, soft_wrap=True)
-        output().print("next: xaibench compare, xaibench leaderboard", markup=False, soft_wrap=True)
+        output().print("next: xaibench compare, xaibench leaderboard, xaibench report", markup=False, soft_wrap=True)
 
 
 def _print_protocol_summary(folder: Path, summarise: Callable[[pd.DataFrame], list[Summary]]) -> None:

@@ -142,8 +142,9 @@ function drawBoard() {
     if (!own.length) continue;
     const body = make("tbody", { class: kind });
     for (const row of own) {
-      const line = make("tr", {}, make("th", { scope: "row", title: row.title },
-        make("a", { href: `#${sectionOf(row.name)}`, text: row.name, onclick: () => openMethod(row.name) }), row.marks,
+      const link = make("a", { href: `#${sectionOf(row.name)}`, text: row.name, onclick: () => openMethod(row.name) });
+      explain(link, () => [row.title, ...notesOf(row.marks)].join("\n"));
+      const line = make("tr", {}, make("th", { scope: "row" }, link, row.marks,
         kind === "soft" ? make("span", { class: "kind", text: " soft" }) : ""));
       for (const [one, i] of shown) {
         line.append(cellOf(row.cells[i], () => said(row, one, row.cells[i])));
@@ -168,7 +169,7 @@ function heading(key, text, direction) {
     document.querySelector(`[data-key="${CSS.escape(key)}"] button`).focus({ preventScroll: true });
   } });
   const one = metrics.get(key);
-  if (one && one.description) explain(button, () => `${one.name.replaceAll("_", " ")}: ${one.description}\n${one.formula || ""}`.trim());
+  if (one) explain(button, () => [`${one.name.replaceAll("_", " ")}: ${one.description}`, one.formula, ...notesOf(text)].filter(Boolean).join("\n"));
   return make("th", { scope: "col", "data-key": key, "aria-sort": sorted ? direction : null }, button);
 }
 
@@ -179,7 +180,7 @@ function cellOf(cell, words) {
   return node;
 }
 
-const MARKED = /[†‡°¶§]/g;
+const MARKED = /\(§\)|[†‡°¶§]/g;
 function said(row, column, cell) {
   const lines = [`${row.title}${row.kind === "soft" ? ", soft mask" : ""}, ${column.head}`];
   if (cell.n !== undefined) {
@@ -190,11 +191,12 @@ function said(row, column, cell) {
     if (cell.by) lines.push(`Controls that are significantly better: ${cell.by.replaceAll(";", ", ")}`);
     if (cell.b) lines.push("Bold: best, or not significantly different from it");
   }
-  for (const mark of unique((cell.s + row.marks + column.head).match(MARKED) || [])) {
-    const note = state.board.notes.find((one) => one.startsWith(mark) || one.startsWith(`(${mark})`));
-    if (note) lines.push(note);
-  }
-  return lines.join("\n");
+  return [...lines, ...notesOf(cell.s + row.marks + column.head)].join("\n");
+}
+
+// What the marks in a text mean; a mark in parentheses is another one
+function notesOf(text) {
+  return unique(text.match(MARKED) || []).map((mark) => state.board.notes.find((one) => one.startsWith(`${mark}:`))).filter(Boolean);
 }
 
 function forestOf(rows, place) {

@@ -295,7 +295,7 @@ function drawMethods() {
       aside.append(make("h4", { text: "Cost" }), make("p", { class: "hint", text:
         `${digits(spent.seconds, 2)} s a clip${spent.megabytes ? `, ${digits(spent.megabytes, 2)} MB` : ""}; maps of ${spent.resolution} (frequency x time)${spent.training ? `; fitted in ${spent.training}` : ""}` }));
     }
-    const own = extremes.methods[name], decimals = own ? Math.max(2, decimalsFor([...own.best, ...own.worst].map((one) => one[1]))) : 0;
+    const own = extremes.methods[name], decimals = own ? 1 + decimalsFor([...own.best, ...own.worst].map((one) => one[1])) : 0;
     for (const which of own ? ["best", "worst"] : []) {
       if (!own[which].length) continue;
       aside.append(make("h4", { text: `Clips where it is ${which}, by ${extremes.title} at ${digits(100 * report.area)}%` }),

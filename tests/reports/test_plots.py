@@ -90,7 +90,7 @@ def comparison(rows: pd.DataFrame) -> pd.DataFrame:
 
 def test_every_figure_is_written_twice_the_same(rows: pd.DataFrame, comparison: pd.DataFrame, tmp_path: Path) -> None:
     paths = plots.write_plots(rows, comparison, tmp_path / "a")
-    names = [f"{name}-synth" for name in ("heatmap", "forest", "distribution", "cost")]
+    names = [f"{name}-synth" for name in ("heatmap", "agreement", "forest", "distribution", "cost")]
     names += [f"curves-synth-{classifier}" for classifier in ("cnn-micro", "vit-micro")]
     expected = [f"{name}.{s}" for name in names for s in ("png", "pdf")]
     assert [path.name for path in paths] == expected
@@ -215,7 +215,7 @@ def test_gaps_do_not_stop_the_figures(rows: pd.DataFrame, comparison: pd.DataFra
     partial = comparison.assign(
         mean=comparison["mean"].mask(undefined), low=np.nan, high=np.nan, rank=comparison["rank"].mask(undefined)
     )
-    assert len(plots.write_plots(rows, partial, tmp_path)) == 12
+    assert len(plots.write_plots(rows, partial, tmp_path)) == 14
     other = comparison[comparison["metric"] == "sparseness"]
     assert [path.name for path in plots.write_plots(rows, other, tmp_path)] == [
         "heatmap-synth.png",

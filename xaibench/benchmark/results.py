@@ -128,13 +128,14 @@ class Results:
 
     def plot(
         self,
-        kind: Literal["heatmap", "forest", "distribution", "cost", "curves"] = "heatmap",
+        kind: Literal["heatmap", "agreement", "forest", "distribution", "cost", "curves"] = "heatmap",
         classifier: str | None = None,
     ) -> Figure:
         """Draw the comparison.
 
         Args:
-            kind: "heatmap": methods by metrics; "forest": differences in faithfulness to random and to energy;
+            kind: "heatmap": methods by metrics; "agreement": which metrics place the methods alike; "forest":
+                differences in faithfulness to random and to energy;
                 "distribution": the clips behind the means of faithfulness; "cost": faithfulness against the time of
                 explaining; "curves": faithfulness over the mask's area.
             classifier: draw this one only. None: all; "curves" draws the first.

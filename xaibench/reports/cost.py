@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from xaibench.reports import style
-from xaibench.reports.leaderboard import SORT_METRIC, axis_label, method_order
+from xaibench.reports.leaderboard import SORT_METRIC, axis_label, method_order, scope
 
 
 @style.paper()
@@ -31,7 +31,10 @@ def cost(lines: pd.DataFrame) -> Figure:
         style.title_panel(axis, classifier)
         sns.despine(ax=axis)
     axes[0].set_ylabel(axis_label(SORT_METRIC, lines))
-    figure.supxlabel(f"{style.arrow(False, along=True)} Seconds to explain a clip\nbars: 95% intervals, grey: controls")
+    figure.supxlabel(
+        f"{style.arrow(False, along=True)} Seconds to explain a clip\nbars: 95% intervals, grey: controls\n"
+        f"{scope(lines)}"
+    )
     handles = [Line2D([], [], linestyle="", label=method, **looks[method].style) for method in method_order(lines)]
     legend = figure.legend(handles=handles, loc="outside right upper", frameon=False, handletextpad=0.2)
     controls = set(lines.loc[lines["control"], "method"])

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xaibench.reports import style
-from xaibench.reports.leaderboard import SORT_METRIC, axis_label, method_order
+from xaibench.reports.leaderboard import SORT_METRIC, axis_label, method_order, scope
 from xaibench.results.comparison import BASELINE
 
 
@@ -45,7 +45,8 @@ def distribution(rows: pd.DataFrame, lines: pd.DataFrame) -> Figure:
             label.set(**style.APART)
     figure.supxlabel(
         f"{axis_label(SORT_METRIC, lines)}\n"
-        f"dot: clip, box: quartiles and median, diamond: mean, 95% interval, band: mean of {BASELINE}"
+        f"dot: clip, box: quartiles and median, diamond: mean, 95% interval, band: mean of {BASELINE}\n"
+        f"{scope(lines)}"
     )
     return figure
 

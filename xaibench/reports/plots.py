@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from xaibench.errors import ResultsError
 from xaibench.reports import style
+from xaibench.reports.agreement import agreement, can_agree
 from xaibench.reports.cost import cost
 from xaibench.reports.curves import CURVE_METRICS, curves, has_curves
 from xaibench.reports.distribution import distribution
@@ -18,11 +19,11 @@ from xaibench.reports.leaderboard import SORT_METRIC
 from xaibench.reports.marks import NO_MARKS, Marks
 from xaibench.results.comparison import BASELINE, at_equal_area, at_primary_area
 
-KINDS = ("heatmap", "forest", "distribution", "cost", "curves")
+KINDS = ("heatmap", "agreement", "forest", "distribution", "cost", "curves")
 
 
 def write_plots(rows: pd.DataFrame, comparison: pd.DataFrame, folder: Path, marks: Marks = NO_MARKS) -> list[Path]:
-    """Write heatmap-, forest-, distribution-, cost-GROUP and curves-GROUP-CLASSIFIER as .png and .pdf.
+    """Write heatmap-, agreement-, forest-, distribution-, cost-GROUP and curves-GROUP-CLASSIFIER as .png and .pdf.
 
     Args:
         rows: per-clip rows behind the comparison (`comparison.compared_rows`).
@@ -33,7 +34,8 @@ def write_plots(rows: pd.DataFrame, comparison: pd.DataFrame, folder: Path, mark
 
     Returns:
         The files' paths; there is no distribution and no cost for a group without SORT_METRIC, no forest for one
-        without a control of it, and there are no curves for a classifier without a metric at several areas.
+        without a control of it, no agreement of fewer than two metrics on fewer than four methods, and there are no
+        curves for a classifier without a metric at several areas.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,6 +43,8 @@ def write_plots(rows: pd.DataFrame, comparison: pd.DataFrame, folder: Path, mark
     for group in sorted(set(comparison["group"])):
         lines, clips = comparison[comparison["group"] == group], rows[rows["group"] == group]
         figures = {f"heatmap-{group}": draw("heatmap", clips, lines, marks)}
+        if can_agree(lines):
+            figures[f"agreement-{group}"] = draw("agreement", clips, lines)
         if can_compare(lines):
             figures[f"forest-{group}"] = draw("forest", clips, lines)
         if _is_sorted(lines):
@@ -69,6 +73,10 @@ def draw(kind: str, rows: pd.DataFrame, comparison: pd.DataFrame, marks: Marks =
     lines = at_primary_area(every_area)
     if kind == "heatmap":
         return heatmap(lines, marks)
+    if kind == "agreement":
+        if not can_agree(comparison):
+            raise ResultsError("no agreement: it takes two metrics that were scored for four methods of a classifier")
+        return agreement(lines)
     if kind == "forest":
         if not can_compare(comparison):
             raise ResultsError(f"no forest: {SORT_METRIC} was not scored for a control; add {BASELINE} to the methods")

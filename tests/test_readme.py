@@ -20,7 +20,7 @@ from xaibench.storage import hub
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = REPOSITORY / "README.md"
 # How the README calls a folder in ESC-50's layout.
-DATA_NAMES = ("../shared/esc50", "data/ESC-50-master", "ESC-50-master")
+FETCHED = "data/ESC-50-master"  # where `data fetch` puts the clips
 
 
 def commands(text: str) -> Iterator[str]:
@@ -100,7 +100,7 @@ class Reader:
             if methods & self._plugins_not_installed():
                 return None
             if "--limit" not in words:
-                words += ["--limit", "2"]
+                words += ["--limit", "1"]
                 if not value_of(words, "--out"):
                     # Where the command as written would put it: what follows reads it from there.
                     folds = value_of(words, "--folds", default="5").replace(",", "-")
@@ -127,13 +127,10 @@ class Reader:
         return None if code == 0 else f"exit code {code}"
 
     def _on_real_data(self, word: str) -> str:
-        for name in DATA_NAMES:
-            if word == name or word.startswith(f"{name}/"):
-                path = self.data / word[len(name) :].lstrip("/")
-                if path.suffix == ".wav" and not path.exists():
-                    # The official clips are wav; the folder at hand may hold another format.
-                    return str(next(path.parent.glob(f"{path.stem}.*"), path))
-                return str(path)
+        """Name a clip as it is called in the folder at hand, which may hold another format than the official wav."""
+        path = self.folder / word
+        if word.startswith(f"{FETCHED}/") and path.suffix == ".wav" and not path.exists():
+            return str(next(path.parent.glob(f"{path.stem}.*"), word))
         return word
 
     def _plugins_not_installed(self) -> set[str]:
@@ -152,7 +149,11 @@ class Reader:
         with self.monkeypatch.context() as patch:
             patch.setattr(httpx2.HTTPTransport, "handle_request", no_network)
             code = self._call(words)
-        return None if code == 2 else f"without network the exit code is {code}, not 2"
+        if code != 2:
+            return f"without network the exit code is {code}, not 2"
+        (self.folder / FETCHED).parent.mkdir(exist_ok=True)
+        (self.folder / FETCHED).symlink_to(self.data)  # as if there had been one
+        return None
 
     def _without_hub(self, words: list[str]) -> str | None:
         """Without the hub: exit code 2 and what to do by hand."""

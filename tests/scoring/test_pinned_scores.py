@@ -1,7 +1,7 @@
 """Scores of 16 clips of ESC-10's fold 5, of every pair and both protocols, as they were before the house was built.
 
 `pinned_scores.parquet` holds what `xaibench run --method all --limit 16` wrote at commit 61b1af3 on one thread. A quick
-run scores the first two of these clips, and of the methods that fit the CNN as well it asks the other classifiers only
+run scores the first of these clips, and of the methods that fit the CNN as well it asks the other classifiers only
 two; XAIBENCH_LONG=1 scores all of them, in the same part of 16.
 """
 
@@ -28,7 +28,7 @@ from xaibench.sound.esc50 import Esc10
 PINNED = Path(__file__).with_name("pinned_scores.parquet")
 KEY = ["classifier", "method", "mask", "metric", "area", "clip"]
 LONG = bool(os.environ.get("XAIBENCH_LONG"))
-CLIPS = 16 if LONG else 2
+CLIPS = 16 if LONG else 1
 AGAIN = {"random", "saliency"}
 PAIRS = [
     (protocol, classifier)
@@ -92,7 +92,7 @@ def test_scores_are_those_of_before(protocol: str, classifier: str, esc50_folder
     worst = gap.idxmax()
     print(f"largest difference: {gap.max():.3g} at {dict(zip(KEY, worst, strict=True))}")
     assert (found.isna() == expected.isna()).all()
-    # A part of 16 is bit for bit the same computation; two clips are forwarded in another batch, which rounds
+    # A part of 16 is bit for bit the same computation; one clip is forwarded in another batch, which rounds
     # otherwise and may move bins across the edge of a mask.
     np.testing.assert_allclose(gap.fillna(0.0), 0.0, atol=1e-6 if LONG else 5e-4)
 

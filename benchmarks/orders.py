@@ -7,8 +7,9 @@
     python benchmarks/orders.py --pictures runs/pictures --heard runs/sound --direct runs/direct --mean runs/mean \
         --noise runs/noise --out results/orders-esc10
 
-All runs are of the same clips, such as `--dataset esc10 --data-dir ESC-50-master`. Writes PREFIX.csv (means),
-PREFIX-changes.csv (pairs about which pictures and sound disagree) and PREFIX.md (both as tables).
+All runs are of one dataset, such as `--dataset esc10 --data-dir ESC-50-master`; a `--limit` may make the last three
+shorter. Writes PREFIX.csv (means), PREFIX-elements.csv (means of the last three, and of sound on their clips),
+PREFIX-changes.csv (pairs about which pictures and sound disagree) and PREFIX.md (all as tables).
 """
 
 from __future__ import annotations
@@ -35,18 +36,22 @@ def main(
     out: Annotated[Path, typer.Option(help="Files to write, without their endings.")],
 ) -> None:
     """Write the tables of the orders."""
-    main_three = [
-        Condition(PICTURES, pictures, AREA),
-        Condition(HEARD, heard, AREA),
-        Condition(EQUAL_ENERGY, heard, ENERGY),
-    ]
-    elements = [
-        Condition("sound, path=direct", direct, AREA, suffix=":path=direct"),
-        Condition("sound, fill=mean", mean, AREA),
-        Condition("sound, fill=noise", noise, AREA),
-    ]
-    orders = Orders([*main_three, *elements])
-    lines, pairs = orders.lines(), orders.pairs()
+    orders = Orders(
+        [
+            Condition(PICTURES, pictures, AREA),
+            Condition(HEARD, heard, AREA),
+            Condition(EQUAL_ENERGY, heard, ENERGY),
+        ]
+    )
+    elements = Orders(
+        [
+            Condition(HEARD, heard, AREA),
+            Condition("sound, path=direct", direct, AREA, suffix=":path=direct"),
+            Condition("sound, fill=mean", mean, AREA),
+            Condition("sound, fill=noise", noise, AREA),
+        ]
+    )
+    lines, pairs, of_elements = orders.lines(), orders.pairs(), elements.lines()
     changed = pd.concat(
         [
             changes(pairs, PICTURES, HEARD).assign(budget="10% of the area"),
@@ -55,28 +60,32 @@ def main(
     )
     lines.to_csv(out.with_suffix(".csv"), index=False)
     changed.to_csv(out.with_name(f"{out.name}-changes.csv"), index=False)
-    out.with_suffix(".md").write_text(page(lines, changed, [one.title for one in orders.conditions]))
+    of_elements.to_csv(out.with_name(f"{out.name}-elements.csv"), index=False)
+    out.with_suffix(".md").write_text(page(lines, of_elements, changed))
 
 
-def page(lines: pd.DataFrame, changed: pd.DataFrame, conditions: list[str]) -> str:
+def page(lines: pd.DataFrame, of_elements: pd.DataFrame, changed: pd.DataFrame) -> str:
     """Write the page."""
-    some = lines.iloc[0]
     text = [
         "# What changes when the masked sound is heard",
         "",
-        f"FF on {some['n']} clips ({some['recordings']} recordings): mean, 95% interval (recordings resampled), and "
+        f"FF on {_size(lines)}: mean, 95% interval (recordings resampled), and "
         "the place among the methods. Bold: better than random bins (one-sided test by flipping the signs of "
         "recordings, Holm-corrected over the methods of a classifier). `pictures` is the protocol "
         "`spectrogram`, the others are `standard`: 10% of the area, or the shortest prefix of the ranking that holds "
-        "half of the clip's energy; `path=direct` differentiates as if pictures were fed; a fill takes the place of "
-        "removed bins. Made by "
-        "`benchmarks/orders.py`, which says of which runs.",
+        "half of the clip's energy. Made by `benchmarks/orders.py`, which says of which runs.",
         "",
     ]
-    for classifier, here in lines.groupby("classifier"):
-        text += [f"## {classifier}", "", _orders(here, conditions), ""]
-        taus = [f"{name}: {tau(lines, str(classifier), HEARD, name):.2f}" for name in conditions if name != HEARD]
-        text += [f"Kendall's tau with the order of `{HEARD}`: {'; '.join(taus)}.", ""]
+    text += _tables(lines)
+    text += [
+        "# What each element does",
+        "",
+        f"FF at 10% of the area under the protocol `standard`, on {_size(of_elements)}, where one thing is otherwise: "
+        "`path=direct` differentiates as if pictures were fed; a fill takes the place of removed bins, which are "
+        "silent else.",
+        "",
+    ]
+    text += _tables(of_elements)
     text += ["# Pairs about which pictures and sound disagree", ""]
     text += [
         "Differences of FF, first minus second, with 95% intervals (not corrected). A pair is told apart if a "
@@ -93,11 +102,21 @@ def page(lines: pd.DataFrame, changed: pd.DataFrame, conditions: list[str]) -> s
     return "\n".join(text).rstrip() + "\n"
 
 
-def _orders(here: pd.DataFrame, conditions: list[str]) -> str:
-    table = here.set_index(["method", "condition"])
-    first = here[here["condition"] == HEARD].sort_values("rank")["method"]
-    rows = [[name, *(_cell(table.loc[(name, condition)]) for condition in conditions)] for name in first]
-    return pipe_table("l" + "r" * len(conditions), [["method", *conditions], *rows])
+def _size(lines: pd.DataFrame) -> str:
+    return f"{lines['n'].max()} clips ({lines['recordings'].max()} recordings)"
+
+
+def _tables(lines: pd.DataFrame) -> list[str]:
+    """Write a table for each classifier, with the methods in the order of HEARD, and how alike the orders are."""
+    text, conditions = [], list(dict.fromkeys(lines["condition"]))
+    for name, here in lines.groupby("classifier"):
+        table = here.set_index(["method", "condition"])
+        first = here[here["condition"] == HEARD].sort_values("rank")["method"]
+        rows = [[method, *(_cell(table.loc[(method, condition)]) for condition in conditions)] for method in first]
+        taus = [f"{one}: {tau(lines, str(name), HEARD, one):.2f}" for one in conditions if one != HEARD]
+        text += [f"## {name}", "", pipe_table("l" + "r" * len(conditions), [["method", *conditions], *rows]), ""]
+        text += [f"Kendall's tau with the order of `{HEARD}`: {'; '.join(taus)}.", ""]
+    return text
 
 
 def _cell(line: pd.Series) -> str:

@@ -226,4 +226,6 @@ def test_orders_are_written_of_runs(printed: Printed, tmp_path: Path) -> None:
     assert "40 clips (25 recordings)" in page
     assert "## Reversed, 10% of the area: 3 pairs" in page
     assert "| cnn-micro | one - random | +0." in page
-    assert {path.name for path in tmp_path.glob("orders*")} == {"orders.csv", "orders-changes.csv", "orders.md"}
+    assert page.count("## cnn-micro") == 2 and "| fill=mean" not in page and "sound, fill=mean" in page
+    written = {"orders.csv", "orders-changes.csv", "orders-elements.csv", "orders.md"}
+    assert {path.name for path in tmp_path.glob("orders*")} == written

@@ -100,9 +100,10 @@ def test_the_program_is_the_wheels(house: House) -> None:
 
 
 def test_the_methods_list_the_plugin_among_the_built_ins(house: House) -> None:
-    names = [line.split()[0] for line in house.run("xaibench", "methods").splitlines() if line[:1].strip()]
+    lines = [line for line in house.run("xaibench", "methods").splitlines() if line[:1].strip()]
+    names = [line.split()[0] for line in lines if not line.startswith("family ")]
     assert {"band-occlusion", "saliency", "focalnet", "vit-rollout", "random"} <= set(names)
-    assert names == sorted(names)
+    assert len(names) == len(set(names))
 
 
 def test_a_plugin_is_shown_with_its_origin(house: House) -> None:

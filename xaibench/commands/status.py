@@ -21,7 +21,7 @@ def status(
     ] = Path("results/runs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell how far runs are, also while other processes or machines work at them.
+    """Tell how far runs are, also while other processes work at them.
 
     A part is up to 16 clips by one method on one classifier. The time left is estimated from the last parts that were
     finished.

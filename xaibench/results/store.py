@@ -114,7 +114,9 @@ class RunFolder:
         """Write down how many parts there will be, for those who watch (`status.status`)."""
         path = self.path / _LOCKS / classifier / method / _EXPECTED
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, f"{parts}\n".encode())
+        text = f"{parts}\n"
+        if not path.exists() or path.read_text() != text:
+            write_atomically(path, text.encode())
 
     @contextlib.contextmanager
     def claim(self, classifier: str, method: str, index: int, wait: bool) -> Iterator[bool]:

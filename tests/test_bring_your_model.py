@@ -144,9 +144,11 @@ def test_the_commands_run(folder: Path, said: Said, tmp_path: Path, monkeypatch:
 
 def test_the_first_lines_of_the_readme_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
+    (folder / "data").mkdir()  # where `data fetch` puts the clips
+    (folder / "ESC-50-master").rename(folder / "data" / "ESC-50-master")
     (text, *_) = re.findall(r"^```python\n(.*?)^```", README.read_text(), flags=re.MULTILINE | re.DOTALL)
     for part, other in (
-        (f"{DATA})", f"{DATA}, limit=1)"),
+        ('data/ESC-50-master")', 'data/ESC-50-master", limit=1)'),
         ('gradients", "random"])', 'gradients:steps=2"], "sparseness")'),
     ):
         assert part in text

@@ -1,6 +1,6 @@
 """SIGKILL at random moments and at every point of writing: the same call then ends with the same bytes.
 
-`make test` kills each job four times at random, and at every sixth point; XAIBENCH_LONG=1 a hundred times, and at
+`make test` kills each job four times at random, and at every ninth point; XAIBENCH_LONG=1 a hundred times, and at
 every point (about ten minutes).
 """
 
@@ -14,7 +14,7 @@ import sys
 from tests.support.killing import JOBS
 
 LONG = bool(os.environ.get("XAIBENCH_LONG"))
-KILLS = ("--every", "1", "--at-random", "100") if LONG else ("--every", "6", "--at-random", "4")
+KILLS = ("--every", "1", "--at-random", "100") if LONG else ("--every", "9", "--at-random", "4")
 
 
 def test_killed_at_any_moment_it_goes_on_to_the_same_bytes() -> None:

@@ -147,10 +147,10 @@ def test_the_fine_tuning_stage_is_what_is_kept(
 ) -> None:
     """Its loss has one more term, and so is no better than the loss before it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(SMALL, "lmac", SMALL["lmac"] | {"epochs": 4, "guidance_epochs": 2, "patience": 2})
+        patch.setitem(SMALL, "lmac", SMALL["lmac"] | {"epochs": 3, "guidance_epochs": 1, "patience": 2})
         tuned = fit("lmac", cnn, few, tmp_path / "tuned")
         with pytest.raises(KeyboardInterrupt):
-            fit("lmac", cnn, few, tmp_path / "stopped", stop_after=3)
+            fit("lmac", cnn, few, tmp_path / "stopped", stop_after=2)
         resumed = fit("lmac", cnn, few, tmp_path / "stopped")
     losses = [epoch.valid_loss for epoch in tuned.epochs]
     assert min(losses[2:]) > losses[1], "the losses of the stages could not be told apart"

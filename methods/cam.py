@@ -17,7 +17,7 @@ from xaibench.sound.audio import clip_samples
 from xaibench.sound.batch import Batch
 
 from ._features import seen_maps
-from ._picture import on_picture
+from ._picture import explained, on_picture
 from .rules import guided_backprop
 
 
@@ -31,7 +31,7 @@ class GradCam(Explainer):
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         maps = _cam(classifier, batch, target)
-        return Explanation(on_picture(classifier, maps, batch), (maps.shape[1], maps.shape[2]))
+        return explained(classifier, maps, batch)
 
 
 class GuidedGradCam(Explainer):
@@ -61,7 +61,7 @@ class LayerCam(Explainer):
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         features, slopes = _features(classifier, batch, target)
         maps = (slopes.clamp(min=0) * features).sum(dim=1).clamp(min=0)
-        return Explanation(on_picture(classifier, maps, batch), (maps.shape[1], maps.shape[2]))
+        return explained(classifier, maps, batch)
 
 
 class GradCamPlusPlus(Explainer):
@@ -94,7 +94,7 @@ class GradCamPlusPlus(Explainer):
         total = features.sum(dim=(2, 3), keepdim=True)
         weights = (rising / (2 + total * rising)).sum(dim=(2, 3), keepdim=True)
         maps = (weights * features).sum(dim=1).clamp(min=0)
-        return Explanation(on_picture(classifier, maps, batch), (maps.shape[1], maps.shape[2]))
+        return explained(classifier, maps, batch)
 
     @staticmethod
     def _unfit(classifier: Classifier, features: Tensor) -> str | None:

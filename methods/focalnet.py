@@ -13,7 +13,7 @@ from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.sound.batch import Batch
 
-from ._picture import on_picture
+from ._picture import explained
 
 
 class FocalModulation(Explainer):
@@ -35,4 +35,4 @@ class FocalModulation(Explainer):
         finally:
             hook.remove()
         maps = modulators[0].norm(dim=1).clone()
-        return Explanation(on_picture(classifier, maps, batch), (maps.shape[1], maps.shape[2]))
+        return explained(classifier, maps, batch)

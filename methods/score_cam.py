@@ -13,7 +13,7 @@ from xaibench.sound.batch import Batch
 from ._baseline import BASELINES, attributed, probability
 from ._captum import INTERNAL_BATCH
 from ._features import seen_maps
-from ._picture import on_picture
+from ._picture import explained, on_picture
 
 
 class ScoreCam(Explainer):
@@ -39,7 +39,7 @@ class ScoreCam(Explainer):
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         maps = torch.cat([self._map(classifier, batch.slice(i, i + 1), int(target[i])) for i in range(len(batch))])
-        return Explanation(on_picture(classifier, maps, batch), (maps.shape[1], maps.shape[2]))
+        return explained(classifier, maps, batch)
 
     def _map(self, classifier: Classifier, clip: Batch, target: int) -> Tensor:
         """Compute the map of one clip, (1, h, w)."""

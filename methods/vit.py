@@ -15,7 +15,7 @@ from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.sound.batch import Batch
 
-from ._picture import on_picture
+from ._picture import explained
 
 
 class LastAttention(Explainer):
@@ -103,4 +103,4 @@ def _over_patches(classifier: Classifier, weights: Tensor, batch: Batch) -> Expl
     first = attentive.special_tokens
     readers = weights[:, :first] if first else weights
     maps = readers.mean(dim=1)[:, first:].unflatten(1, attentive.patch_grid).clone()
-    return Explanation(on_picture(classifier, maps, batch), (maps.shape[1], maps.shape[2]))
+    return explained(classifier, maps, batch)

@@ -46,6 +46,11 @@ def test_a_table_may_give_a_clip_several_labels(tmp_path: Path, text: str, label
     xb.check_dataset(data)
 
 
+def test_a_cell_of_marks_alone_holds_no_label(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="line 2: the label is empty"):
+        AudioTable(a_table(tmp_path, "path,labels\na.wav, ; \nb.wav,cat;dog\n"))
+
+
 def test_several_labels_in_a_column_for_one_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 3: 'dog;cat' is several labels; if clips may have several, call this"):
         AudioTable(a_table(tmp_path, "path,label\na.wav,rain\nb.wav,dog;cat\n"))

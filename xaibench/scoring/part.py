@@ -170,7 +170,7 @@ class Part:
             metrics={name: metric_facts(metric) for name, metric in sorted(metrics.items())},
             sample_rate=self.loaded.classifier.sample_rate,
             samples=self._samples,
-            audio_sha256=self._audio_sha256,
+            audio_sha256=self.audio_sha256,
             ground_truth_sha256=self._ground_truth_sha256,
             code_sha256=self.identities.method(pair).sha256,
             shared_code_sha256=self.identities.shared.sha256,
@@ -200,11 +200,6 @@ class Part:
             if broken is not None:
                 raise ExplanationError(f"{pair.name} explains nothing in {clip.id}: {broken}")
         return ScoringContext(clean, attribution, explainer)
-
-    @property
-    def audio_sha256(self) -> dict[str, str]:
-        """Hash of each clip's samples as the classifier hears them, as `PartInfo` has it."""
-        return self._audio_sha256
 
     def _applicable(self, metrics: dict[str, Metric], pair: MethodOnClassifier) -> dict[str, Metric]:
         return applicable(metrics, self.config.dataset, pair)
@@ -244,7 +239,7 @@ class Part:
             )
         if info.method.parameters != provenance.plain(pair.method.parameters):
             raise ResultsError(f"{path} was made with other parameters of {name}; choose another --out")
-        if info.audio_sha256 != self._audio_sha256:
+        if info.audio_sha256 != self.audio_sha256:
             raise ResultsError(f"{path} was made with other sound in the same clips; choose another --out")
         if info.ground_truth_sha256 != self._ground_truth_sha256:
             raise ResultsError(f"{path} was made with another ground truth of the same clips; choose another --out")
@@ -270,7 +265,8 @@ class Part:
         return self.classifier.samples or len(self._sounds[0])
 
     @cached_property
-    def _audio_sha256(self) -> dict[str, str]:
+    def audio_sha256(self) -> dict[str, str]:
+        """Hash of each clip's samples as the classifier hears them, as `PartInfo` has it."""
         return self._by_clip(self._sounds)
 
     @cached_property

@@ -127,7 +127,7 @@ class Workers:
         self._scoring, self._config, self._loaded = scoring, scoring.config, scoring.loaded
         self._foreign_classifier = _is_foreign_classifier(scoring.loaded)
         self._same: dict[tuple[str, str], bool] = {}
-        self._takes_all, self._ended = number is not None, False
+        self._takes_all = number is not None
         described = _describe(scoring, _device(scoring.loaded.classifier.device, number or 0))
         self._obstacle = described if isinstance(described, str) else ""
         self._worker = None if isinstance(described, str) else Worker(described)
@@ -158,7 +158,7 @@ class Workers:
                 return self._worker.score(job, self._config.timeout if foreign else None)
             except _Lost as lost:
                 outcome = self._blamed(lost, pair)
-            if self._ended:
+            if self._worker.ended:
                 break
         return outcome
 
@@ -188,7 +188,6 @@ class Workers:
 
     def end(self) -> None:
         """Stop the process for good, while another thread may wait for it."""
-        self._ended = True
         if self._worker is not None:
             self._worker.end()
 
@@ -262,7 +261,7 @@ class Worker:
     def __init__(self, run: RunDescription) -> None:
         self._run = run
         self._process: subprocess.Popen[bytes] | None = None
-        self._ended = False
+        self.ended = False  # whether it is to start no process any more
         self._lock = threading.Lock()  # another thread may end what this one is starting
 
     def score(self, job: Job, timeout: float | None) -> Outcome:
@@ -285,7 +284,7 @@ class Worker:
     def end(self) -> None:
         """Kill the process, and start none any more; any thread may do so."""
         with self._lock:
-            self._ended = True
+            self.ended = True
             self._kill()
 
     def close(self) -> None:
@@ -310,7 +309,7 @@ class Worker:
         self._trace = tempfile.TemporaryFile()  # noqa: SIM115
         passed = (theirs.fileno(), self._trace.fileno())
         with self._lock:
-            if self._ended:
+            if self.ended:
                 raise _Lost("was stopped", "", "")
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _START, json.dumps(sys.path), *map(str, passed)],

@@ -61,7 +61,7 @@ class AudioTable(AudioFiles):
         for what in set(values) - {"start", "end"}:
             _require_all(values[what], what, where)
         names = values["path"]
-        labels = _several(values["labels"]) if "labels" in values else _single(values["label"], where)
+        labels = _several(values["labels"], where) if "labels" in values else _single(values["label"], where)
         self.classes = tuple(sorted({label for of_clip in labels for label in of_clip}))
         index = {name: place for place, name in enumerate(self.classes)}
         places = [index[of_clip[0]] for of_clip in labels]
@@ -151,10 +151,12 @@ def _single(labels: Sequence[str], where: Sequence[str]) -> list[tuple[str, ...]
     return [(label,) for label in labels]
 
 
-def _several(cells: Sequence[str]) -> list[tuple[str, ...]]:
+def _several(cells: Sequence[str], where: Sequence[str]) -> list[tuple[str, ...]]:
     """Read the labels of each clip, of which each counts once."""
     mark = LABEL_MARK if any(LABEL_MARK in cell for cell in cells) else OTHER_LABEL_MARK
-    return [tuple(dict.fromkeys(part.strip() for part in cell.split(mark) if part.strip())) for cell in cells]
+    found = [tuple(dict.fromkeys(part.strip() for part in cell.split(mark) if part.strip())) for cell in cells]
+    _require_all(["".join(labels) for labels in found], "label", where)
+    return found
 
 
 def _sections(starts: Sequence[str] | None, ends: Sequence[str] | None, where: Sequence[str]) -> list[_Section]:

@@ -33,6 +33,13 @@ def test_compare_and_leaderboard(xaibench: Command, a_run: Path, tmp_path: Path)
         assert (tmp_path / "board" / f"leaderboard-synth.{suffix}").stat().st_size > 100
 
 
+def test_a_method_that_is_called_like_a_formula_is_text(xaibench: Command, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {"=1+1": {FF: noise(1)}, "random": {FF: noise(2)}})
+    assert xaibench("compare", run).code == xaibench("leaderboard", run, "--no-plots").code == 0
+    for file in ("comparison.csv", "leaderboard-synth.csv"):
+        assert set(pd.read_csv(tmp_path / "results" / file)["method"]) == {"'=1+1", "random"}
+
+
 def test_a_board_as_json_and_with_chosen_columns(xaibench: Command, a_run: Path, tmp_path: Path) -> None:
     board = ("leaderboard", a_run, "--out", "board", "--no-plots")
     lines = json.loads(xaibench(*board, "--json").out)

@@ -36,6 +36,18 @@ def test_events_that_are_written_are_read_again(tmp_path: Path) -> None:
         assert np.array_equal(again.ground_truth(clip), dataset.ground_truth(clip))
 
 
+def test_names_that_look_like_formulas_are_text_for_spreadsheets_and_read_as_they_were(tmp_path: Path) -> None:
+    sound = tmp_path / "clips" / "=dog" / "-1.wav"
+    sound.parent.mkdir(parents=True)
+    soundfile.write(sound, 0.1 * np.sin(np.arange(16_000)), 8000)
+    (tmp_path / "events.csv").write_text("file,start,end,label\n=dog/-1.wav,0.5,1,=dog\n")
+    data = xb.audio_folder(tmp_path / "clips", events=tmp_path / "events.csv")
+    write_events(data, tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_text().splitlines()[1] == "'=dog/-1.wav,0.5,1.0,'=dog"
+    again = xb.audio_folder(tmp_path / "clips", events=tmp_path / "again.csv")
+    assert again.events(again.clips[0]) == data.events(data.clips[0])
+
+
 def a_folder(tmp_path: Path) -> Path:
     """Clips of 5 s, dog/5.wav and pig/5.wav, one of 2 s, pig/two.wav, and two more."""
     for name, seconds in (("dog/5.wav", 5), ("pig/5.wav", 5), ("pig/two.wav", 2), ("pig/a.wav", 1), ("pig/b.wav", 1)):

@@ -62,12 +62,13 @@ def compare(
     """
     from xaibench.results.comparison import compare_groups
     from xaibench.storage.atomic import write_atomically
+    from xaibench.storage.spreadsheet import csv_bytes
 
     groups = chosen_groups(results, dataset, protocol, seed, run)
     with notes().status(f"comparing {_count(groups)} runs"):
         lines = compare_groups(groups)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, lines.to_csv(index=False).encode())
+    write_atomically(out, csv_bytes(lines))
     compared = ", ".join(str(one) for group in groups for one in group.runs)
     output().print(f"{out}: {len(lines)} lines from {compared}", markup=False, soft_wrap=True)
 

@@ -18,6 +18,7 @@ from xaibench.results.comparison import BASELINE, at_one_area, by_clip, summaris
 from xaibench.results.parts import EQUAL_AREA, SOFT
 from xaibench.results.statistics import ALPHA, Floats, corrected_p, paired_difference
 from xaibench.storage.atomic import write_atomically
+from xaibench.storage.spreadsheet import csv_bytes
 
 MASKS = {EQUAL_AREA: f"top {PRIMARY_AREA:.0%}", SOFT: "its own, soft"}
 COLUMNS = (
@@ -110,12 +111,12 @@ def markdown(paper: Paper, outcome: Outcome, command: str) -> str:
 def write(paper: Paper, outcome: Outcome, command: str, folder: Path) -> list[Path]:
     """Write PAPER.md, the page, and PAPER.csv, its table unrounded; return their paths."""
     contents = {
-        folder / f"{paper.name}.md": markdown(paper, outcome, command),
-        folder / f"{paper.name}.csv": table(paper, outcome).to_csv(index=False, lineterminator="\n"),
+        folder / f"{paper.name}.md": markdown(paper, outcome, command).encode(),
+        folder / f"{paper.name}.csv": csv_bytes(table(paper, outcome)),
     }
     folder.mkdir(parents=True, exist_ok=True)
     for path, content in contents.items():
-        write_atomically(path, content.encode())
+        write_atomically(path, content)
     return list(contents)
 
 

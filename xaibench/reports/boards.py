@@ -45,6 +45,7 @@ from xaibench.results.comparison import BASELINE, at_equal_area, at_one_area
 from xaibench.results.conditions import CODE
 from xaibench.results.parts import SOFT
 from xaibench.storage.atomic import write_atomically
+from xaibench.storage.spreadsheet import csv_bytes
 
 # Columns beside those of metrics, by the names that `wide` has for them, with their headings.
 _COSTS = {"seconds_per_clip": f"s/clip {arrow(False)}", "training": "Training"}
@@ -173,13 +174,13 @@ def write(
     for group in sorted(set(comparison["group"])):
         made = boards(comparison, group, marks, config)
         contents = {
-            "csv": wide(comparison, group).to_csv(index=False, lineterminator="\n"),
-            "md": "\n".join(map(tables.markdown, made.values())),
-            "tex": _latex(comparison[comparison["group"] == group], made, config, paper),
+            "csv": csv_bytes(wide(comparison, group)),
+            "md": "\n".join(map(tables.markdown, made.values())).encode(),
+            "tex": _latex(comparison[comparison["group"] == group], made, config, paper).encode(),
         }
         for suffix, content in contents.items():
             path = folder / f"leaderboard-{group}.{suffix}"
-            write_atomically(path, content.encode())
+            write_atomically(path, content)
             written.append(path)
     return written
 

@@ -11,6 +11,7 @@ from xaibench.errors import ResultsError
 from xaibench.reports.tables import UNPROVEN
 from xaibench.results.comparison import at_primary_area
 from xaibench.results.selection import Group
+from xaibench.storage.spreadsheet import read_csv
 
 REVERSED, OPEN = UNPROVEN, f"({UNPROVEN})"
 # The verdicts of `validation.assess` that speak against a metric.
@@ -64,7 +65,7 @@ def explained(marks: Iterable[str]) -> tuple[str, ...]:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        lines = at_primary_area(pd.read_csv(path))
+        lines = at_primary_area(read_csv(path))
         return lines[["dataset", "protocol", "classifier_sha256", "metric", "verdict"]]
     except (KeyError, TypeError, ValueError) as error:
         raise ResultsError(f"{path} is damaged ({error}); make it again with 'xaibench validate'") from error

@@ -16,6 +16,7 @@ from xaibench.sound.events import COLUMNS
 from xaibench.sound.files import AudioFiles
 from xaibench.sound.jams_files import ENDING, read_jams
 from xaibench.sound.table import read_table, seconds
+from xaibench.storage.spreadsheet import original
 
 # Those who annotate round times, and read them off a screen.
 BEYOND_SECONDS = 0.05
@@ -186,7 +187,7 @@ def _of_table(file: Path) -> list[Annotation]:
                 f"{file} has no column {column}; it has {', '.join(map(str, table.columns))}, expected "
                 f"{','.join(COLUMNS)}"
             )
-    columns = [[str(value).strip() for value in table[column]] for column in COLUMNS]
+    columns = [[original(str(value).strip()) for value in table[column]] for column in COLUMNS]
     lines = zip(table.index + 2, *columns, strict=True)
     return [_annotation(f"{file}, line {line}", *values) for line, *values in lines]
 

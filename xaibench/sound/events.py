@@ -13,6 +13,7 @@ import numpy as np
 
 from xaibench.sound.dataset import Dataset, SoundEvent
 from xaibench.storage.atomic import write_atomically
+from xaibench.storage.spreadsheet import neutral
 
 SEGMENTS_PER_SECOND = 10
 # A segment is part of an event if at least this share of it is.
@@ -64,7 +65,8 @@ def write_events(dataset: Dataset, file: Path) -> int:
     for clip in dataset.clips:
         offset = dataset.section(clip)[0]
         for event in dataset.events(clip):
-            table.writerow([clip.filename or clip.id, event.start + offset, event.end + offset, event.label])
+            name, label = neutral(clip.filename or clip.id), neutral(event.label)
+            table.writerow([name, event.start + offset, event.end + offset, label])
             count += 1
     write_atomically(file, text.getvalue().encode())
     return count

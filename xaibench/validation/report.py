@@ -16,6 +16,7 @@ from xaibench.reports.marks import OPEN, REVERSED
 from xaibench.reports.tables import MISSING, Cell, Row, Table
 from xaibench.results.comparison import at_primary_area
 from xaibench.storage.atomic import write_atomically
+from xaibench.storage.spreadsheet import csv_bytes, read_csv
 from xaibench.validation import figure
 from xaibench.validation.assess import NOT_JUDGED, NOT_SHOWN, ORDERS, REVERSES
 from xaibench.validation.questions import BY_FAMILY, PROBES
@@ -82,13 +83,13 @@ def write(assessment: pd.DataFrame, folder: Path) -> list[Path]:
     pieces = [one for classifier in sorted(set(assessment["classifier"])) for one in tables_of(assessment, classifier)]
     text = "".join(f"- {line}\n" for line in summary(assessment))
     contents = {
-        f"{name}.csv": assessment.to_csv(index=False, lineterminator="\n"),
-        f"{name}.md": "\n".join([text, *map(tables.markdown, pieces)]),
+        f"{name}.csv": csv_bytes(assessment),
+        f"{name}.md": "\n".join([text, *map(tables.markdown, pieces)]).encode(),
     }
     written = []
     for file, content in contents.items():
         written.append(folder / file)
-        write_atomically(written[-1], content.encode())
+        write_atomically(written[-1], content)
     written += figure.write_plot(assessment, folder / name)
     written.append(folder / OVERVIEW)
     write_atomically(written[-1], tables.markdown(overview(folder)).encode())
@@ -104,7 +105,7 @@ def overview(folder: Path) -> Table:
     found = []
     for path in sorted(Path(folder).glob("validation-*.csv")):
         try:
-            found.append(at_primary_area(pd.read_csv(path))[[*_SHOWN, "recordings"]])
+            found.append(at_primary_area(read_csv(path))[[*_SHOWN, "recordings"]])
         except (KeyError, TypeError, ValueError) as error:
             raise ResultsError(f"{path} is damaged ({error}); make it again with 'xaibench validate'") from error
     if not found:

@@ -1,70 +1,59 @@
-"""Class activation maps from gradients, on the classifier's deepest spatial feature map."""
+"""Class activation maps from gradients, on a feature map of the classifier: by default the deepest."""
 
 from __future__ import annotations
-
-from typing import cast
 
 import captum.attr
 import torch
 from torch import Tensor, nn
 
 from xaibench.classifiers.base import Classifier
-from xaibench.classifiers.capabilities import FeatureMapped
+from xaibench.classifiers.layers import noise
 from xaibench.errors import ExplanationError
-from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.sound.audio import clip_samples
 from xaibench.sound.batch import Batch
 
-from ._features import seen_maps
+from ._features import ClassActivation, seen_maps
 from ._picture import explained, on_picture
 from .rules import guided_backprop
 
 
-class GradCam(Explainer):
+class GradCam(ClassActivation):
     title = "Grad-CAM"
-    family = "class activation"
     reference = "Selvaraju et al., arXiv 1610.02391"
     description = "feature maps weighted by their mean gradient, rectified, resized to the spectrogram"
-    polarity = "positive"
-    requires = frozenset({"gradients", "feature_map"})
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        maps = _cam(classifier, batch, target)
+        maps = _cam(classifier, self.layer(classifier), batch, target)
         return explained(classifier, maps, batch)
 
 
-class GuidedGradCam(Explainer):
+class GuidedGradCam(ClassActivation):
     title = "Guided Grad-CAM"
-    family = "class activation"
     reference = "Selvaraju et al., arXiv 1610.02391"
     description = "guided backprop times the resized Grad-CAM"
-    polarity = "positive"
     requires = frozenset({"gradients", "picture", "feature_map", "rectifiers"})
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         # Captum's own GuidedGradCam resizes over the image; only the front end knows its axes.
-        cam = on_picture(classifier, _cam(classifier, batch, target), batch)
+        cam = on_picture(classifier, _cam(classifier, self.layer(classifier), batch, target), batch)
         return Explanation(cam * guided_backprop(classifier, batch, target), batch.picture_shape)
 
 
-class LayerCam(Explainer):
+class LayerCam(ClassActivation):
     """LayerCAM, equations 5 to 7 of the paper: every place of a feature map has a weight of its own, relu(gradient)."""
 
     title = "LayerCAM"
-    family = "class activation"
     reference = "Jiang, Zhang, Hou, Cheng, Wei, LayerCAM, IEEE TIP 30, 2021"
     description = "feature maps weighted, place by place, by their positive gradients, summed and rectified"
-    polarity = "positive"
-    requires = frozenset({"gradients", "feature_map"})
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        features, slopes = _features(classifier, batch, target)
+        features, slopes = _features(classifier, self.layer(classifier), batch, target)
         maps = (slopes.clamp(min=0) * features).sum(dim=1).clamp(min=0)
         return explained(classifier, maps, batch)
 
 
-class GradCamPlusPlus(Explainer):
+class GradCamPlusPlus(ClassActivation):
     """Grad-CAM++, with the weights of equations 5 and 19 of the paper.
 
     With g the gradient of the logit at one place and S the sum of the feature map, the weight of the map is the sum of
@@ -73,20 +62,17 @@ class GradCamPlusPlus(Explainer):
     """
 
     title = "Grad-CAM++"
-    family = "class activation"
     reference = "Chattopadhay, Sarkar, Howlader, Balasubramanian, arXiv 1710.11063"
     description = "feature maps weighted by their positive gradients, those of small regions as much as of large ones"
-    polarity = "positive"
-    requires = frozenset({"gradients", "feature_map"})
 
     def refusal(self, classifier: Classifier, has_ground_truth: bool) -> str | None:
         reason = super().refusal(classifier, has_ground_truth)
         if reason is not None or classifier.training:  # a pass in training would move the statistics of batch norm
             return reason
-        return self._unfit(classifier, _of_noise(classifier))
+        return self._unfit(classifier, _of_noise(classifier, self.layer(classifier)))
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
-        features, slopes = _features(classifier, batch, target)
+        features, slopes = _features(classifier, self.layer(classifier), batch, target)
         unfit = self._unfit(classifier, features)
         if unfit is not None:
             raise ExplanationError(f"{self.title} {unfit}")
@@ -104,28 +90,25 @@ class GradCamPlusPlus(Explainer):
         return f"needs a feature map that is never negative, as after a ReLU, and that of {classifier.name} is not"
 
 
-def _features(classifier: Classifier, batch: Batch, target: Tensor) -> tuple[Tensor, Tensor]:
+def _features(classifier: Classifier, layer: nn.Module, batch: Batch, target: Tensor) -> tuple[Tensor, Tensor]:
     """Feature maps of clips, (batch, channels, h, w), and the gradients of the target's score there."""
     clips = batch.x if batch.waveform is None else batch.waveform
-    with torch.enable_grad(), seen_maps(classifier) as seen:
+    with torch.enable_grad(), seen_maps(layer) as seen:
         score = _ScoreOfClips(classifier)(clips.clone().requires_grad_(), not batch.heard)
     (slopes,) = torch.autograd.grad(score.gather(1, target[:, None]).sum(), seen[0])
     return seen[0].detach(), slopes
 
 
 @torch.no_grad()
-def _of_noise(classifier: Classifier) -> Tensor:
+def _of_noise(classifier: Classifier, layer: nn.Module) -> Tensor:
     """Feature maps of noise of a clip's length."""
-    samples = classifier.samples or clip_samples(classifier.sample_rate)
-    noise = 0.1 * torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
-    with seen_maps(classifier) as seen:
-        classifier.logits(noise.to(classifier.device))
+    with seen_maps(layer) as seen:
+        classifier.logits(noise(classifier.samples or clip_samples(classifier.sample_rate), classifier.device))
     return seen[0]
 
 
-def _cam(classifier: Classifier, batch: Batch, target: Tensor) -> Tensor:
+def _cam(classifier: Classifier, layer: nn.Module, batch: Batch, target: Tensor) -> Tensor:
     """Grad-CAM at the resolution of the feature map, (batch, h, w)."""
-    layer = cast(FeatureMapped, classifier).feature_maps
     method = captum.attr.LayerGradCam(_ScoreOfClips(classifier), layer)
     clips = batch.x if batch.waveform is None else batch.waveform
     maps = method.attribute(

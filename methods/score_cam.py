@@ -6,17 +6,16 @@ import torch
 from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
-from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.sound.batch import Batch
 
 from ._baseline import BASELINES, attributed, probability
 from ._captum import INTERNAL_BATCH
-from ._features import seen_maps
+from ._features import ClassActivation, seen_maps
 from ._picture import explained, on_picture
 
 
-class ScoreCam(Explainer):
+class ScoreCam(ClassActivation):
     """Score-CAM, definitions 2 and 3 of the paper, with f the probability of the class.
 
     A feature map A is resized to the picture and scaled to [0, 1]: the mask H. Its weight is f(clip masked by H) minus
@@ -25,16 +24,14 @@ class ScoreCam(Explainer):
     """
 
     title = "Score-CAM"
-    family = "class activation"
     reference = "Wang et al., arXiv 1910.01279"
     description = (
         "feature maps weighted by the probability of the predicted class in what each of them, as a mask, leaves of "
         "the clip"
     )
-    polarity = "positive"
     requires = frozenset({"feature_map"})
     forwards_parameter = "channels"
-    parameters = {"channels": 256, "baseline": "silence"}
+    parameters = {**ClassActivation.parameters, "channels": 256, "baseline": "silence"}
     choices = {"baseline": BASELINES}
 
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
@@ -43,7 +40,7 @@ class ScoreCam(Explainer):
 
     def _map(self, classifier: Classifier, clip: Batch, target: int) -> Tensor:
         """Compute the map of one clip, (1, h, w)."""
-        with torch.no_grad(), seen_maps(classifier) as seen:
+        with torch.no_grad(), seen_maps(self.layer(classifier)) as seen:
             classifier.logits_of_clips(clip)
         # A map that is the same everywhere says nothing of where; those that vary most are asked for.
         spread = seen[0][0].flatten(1).var(dim=1)

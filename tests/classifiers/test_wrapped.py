@@ -123,6 +123,16 @@ def test_grad_cam_is_the_same_whichever_axis_comes_first(time_first: bool, layer
     assert found.max() > 0
 
 
+def test_another_layer_of_a_method_is_what_another_wrapping_would_name() -> None:
+    one, other = on_mels(layer="block1"), on_mels(layer="block2")
+    found = maps_of("layercam", other, batch_of(other), layer="block1")
+    assert torch.equal(found, maps_of("layercam", one, batch_of(one))) and found.max() > 0
+    assert [*other.map_layers()][-1] == "feature_maps" and {"block1", "block1.0", "block2"} <= {*other.map_layers()}
+    # Maps with the time first would be placed as if their frequencies were first, so there are no others.
+    assert [*on_mels(layer="block2", layer_axes="time,freq").map_layers()] == ["feature_maps"]
+    assert not on_mels(layer=None).map_layers()
+
+
 def test_a_layer_of_time_alone_is_explained_along_time() -> None:
     classifier = wrap(waveform_network(), layer="convolutions", layer_axes="time")
     found = maps_of("gradcam", classifier, batch_of(classifier))

@@ -179,3 +179,47 @@ def test_score_cam_fills_with_its_baseline() -> None:
         for name in ("silence", "noise")
     ]
     assert found[0].max() > 0 and not torch.allclose(found[0], found[1])
+
+
+CAMS = ("gradcam", "guided-gradcam", "layercam", "gradcam-plus-plus", "score-cam")
+
+
+def quick(name: str, layer: str) -> Explainer:
+    return method(name, layer=layer, **({"channels": 4} if name == "score-cam" else {}))
+
+
+@pytest.mark.parametrize("name", CAMS)
+def test_the_layer_is_a_parameter(name: str) -> None:
+    """The deepest block is the feature map that the classifier names; the first one has maps as large as the image."""
+    classifier, batch, target = toy_classifier(), toy_batch(1), torch.tensor([3])
+    default, same, first = (
+        quick(name, layer).explain(classifier, batch, target) for layer in ("feature_maps", "blocks.2", "blocks.0")
+    )
+    assert torch.equal(default.map, same.map) and default.native_shape == same.native_shape
+    assert not torch.allclose(default.map, first.map)
+    if name != "guided-gradcam":
+        assert (default.native_shape, first.native_shape) == ((16, 16), (32, 32))
+    assert not any(one._forward_hooks for one in classifier.modules())
+
+
+@pytest.mark.parametrize("name", CAMS)
+def test_a_wrong_layer_is_refused_with_the_right_names(name: str) -> None:
+    classifier = toy_classifier()
+    every = "front_end, input_norm, blocks, blocks.0, blocks.0.0"
+    wanted = f"finds no layer 'block.0' that gives maps in toy-cnn; there are {every}"
+    reason = quick(name, "block.0").refusal(classifier, has_ground_truth=False)
+    assert reason is not None and reason.startswith(wanted) and "\n" not in reason and reason.endswith("feature_maps")
+    with pytest.raises(ExplanationError, match=r"finds no layer 'block\.0'"):
+        quick(name, "block.0").explain(classifier, toy_batch(1), torch.tensor([0]))
+
+
+def test_modules_whose_maps_lie_otherwise_are_no_layers() -> None:
+    """Vectors, tokens, channels at the end, maps of one place, and what runs twice."""
+    vit, focalnet = (toy_classifier({one}) for one in ("attentions", "modulation"))
+    assert list(vit.map_layers()) == [
+        *("front_end", "input_norm"),
+        *("backbone.embeddings.patch_embeddings.projection", "feature_maps"),
+    ]
+    inside = [name.rpartition(".")[2] for name in focalnet.map_layers() if "modulation" in name]
+    assert inside and not {"projection_in", "projection_out", "projection_dropout", "activation"} & {*inside}
+    assert not any(name.endswith("modulation") for name in focalnet.map_layers())

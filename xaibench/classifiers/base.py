@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from xaibench.classifiers.check import CLIPS, Check, check
 from xaibench.classifiers.front_end import FrontEnd
+from xaibench.classifiers.layers import FEATURE_MAPS, find_map_layers, noise
 from xaibench.errors import ClassifierError
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
@@ -113,6 +114,14 @@ class Classifier(nn.Module):
         """Logits (batch, classes) of clips as they are: of their sound, or of their pictures where these are fed."""
         return self.picture_logits(batch.x) if batch.waveform is None else self.logits(batch.waveform)
 
+    def map_layers(self) -> dict[str, nn.Module]:
+        """Find the modules whose output is a map (batch, channels, h, w) that `to_picture` places, by name.
+
+        Class-activation methods read one of them. By default it is `feature_maps` alone, where there is one.
+        """
+        maps = getattr(self, FEATURE_MAPS, None)
+        return {} if maps is None else {FEATURE_MAPS: maps}
+
     def check(
         self,
         data: Dataset | Tensor,
@@ -170,6 +179,10 @@ class PictureClassifier(Classifier):
     def to_picture(self, maps: Tensor, shape: tuple[int, int]) -> Tensor:
         """Resize maps (batch, h, w) drawn over the image to the picture (batch, 513, 431)."""
         return self.front_end.to_picture(maps)
+
+    def map_layers(self) -> dict[str, nn.Module]:
+        """Find all its modules that give maps (batch, channels, h, w), which are drawn over the image, by name."""
+        return find_map_layers(self, lambda: self.logits(noise(audio.CLIP_SAMPLES, self.device)))
 
     def deepest_map(self, x: Tensor) -> Tensor:
         """What `feature_maps` sees of pictures (batch, 513, 431): (batch, channels, h, w)."""

@@ -58,6 +58,9 @@ class FeatureMapped(Mapped, Protocol):
 
     feature_maps: nn.Module
 
+    def map_layers(self) -> dict[str, nn.Module]:
+        """Modules whose output is such a map, `feature_maps` among them, by name."""
+
 
 class FeaturePyramid(Mapped, Protocol):
     """A classifier that gives several feature maps of pictures."""

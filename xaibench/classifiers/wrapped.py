@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from xaibench.classifiers.base import Activation, Classifier
 from xaibench.classifiers.checkpoint import freeze
+from xaibench.classifiers.layers import find_map_layers, noise
 from xaibench.classifiers.map_axes import MapAxes, Spacing
 from xaibench.classifiers.probing import explained, try_out
 from xaibench.errors import ClassifierError, named
+from xaibench.sound.audio import clip_samples
 from xaibench.sound.domain import Domain
 from xaibench.storage import identity
 from xaibench.storage.identity import Identity
@@ -284,6 +286,17 @@ class WrappedModule(_Wrapped):
     def to_picture(self, maps: Tensor, shape: tuple[int, int]) -> Tensor:
         """Bring maps (batch, h, w) of the layer to the picture (batch, *shape)."""
         return self._axes.to_picture(maps, shape, self.domain)
+
+    def map_layers(self) -> dict[str, nn.Module]:
+        """Find the modules of the net that give maps (batch, channels, freq, time), by the net's own names.
+
+        Where `layer_axes` says that its maps have other axes, it is the named layer alone, as `feature_maps`.
+        """
+        own = super().map_layers()
+        if not own or self._order != _AXES:
+            return own
+        clip = noise(self.samples or clip_samples(self.sample_rate), self.device)
+        return find_map_layers(self.net, lambda: self.logits(clip)) | own
 
     def give_no_gradients(self) -> None:
         """Declare that autograd does not reach the waveform."""

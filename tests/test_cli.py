@@ -11,7 +11,7 @@ import typer
 
 from tests.support.command_line import Command, assert_refused
 from xaibench import cli
-from xaibench.results import store
+from xaibench.results import runs, store
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -204,7 +204,7 @@ def test_what_nobody_expected_is_one_line_and_a_traceback_on_demand(
     def broken(*arguments: object) -> None:
         raise KeyError("no such thing\nat all")
 
-    monkeypatch.setattr(store, "find_runs", broken)
+    monkeypatch.setattr(runs, "find_runs", broken)
     done = xaibench("verify", "somewhere")
     assert done.code == 1
     assert done.error_lines == ["Error: unexpected KeyError: 'no such thing\\nat all'; --debug shows the traceback"]

@@ -20,4 +20,4 @@ def test_every_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         warnings.simplefilter("ignore")
         for block in blocks:
             exec(compile(block, str(PAGE), "exec"), names)
-    assert {path.name for path in tmp_path.iterdir()} == {"explained.png", "heatmap.png", "runs"}
+    assert {path.name for path in tmp_path.iterdir()} == {"explained.png", "heatmap.png", "published", "runs"}

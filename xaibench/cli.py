@@ -17,6 +17,7 @@ from xaibench.errors import ANYWHERE, DEBUG, QUIET, VERBOSE, XaibenchError, debu
 COMMANDS = {
     "run": ("evaluation:run", "Score explainers on a dataset."),
     "score": ("maps:score", "Score maps that were made elsewhere, beside the methods of a run."),
+    "publish": ("publish:publish", "Pack runs into small files, which others can compare theirs with."),
     "status": ("status:status", "Tell how far runs are, also while other processes work at them."),
     "compare": (
         "comparing:compare",

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 import xaibench as xb
 from tests.support.command_line import Command
+from tests.support.made_up_runs import FF, noise, write_run
 from tests.support.objects import Failing, LoudBins, MeanLoss, bells, sounds
 from xaibench import registry
 from xaibench.benchmark import evaluation
@@ -77,6 +78,20 @@ def test_reading_needs_no_registry(results: xb.Results, monkeypatch: pytest.Monk
     pd.testing.assert_frame_equal(again.comparison(), expected)
     assert str(again.leaderboard()) == str(results.leaderboard())
     assert isinstance(again.plot("curves"), Figure)
+
+
+def test_a_run_joins_the_board_of_a_published_one(tmp_path: Path) -> None:
+    published = xb.Results(write_run(tmp_path / "theirs", {"a": {FF: noise(1)}, "random": {FF: noise(2)}})).publish(
+        tmp_path / "theirs"
+    )
+    mine = xb.Results(write_run(tmp_path / "mine", {"b": {FF: noise(3)}, "random": {FF: noise(2)}}))
+    joined = mine.beside(published)
+    assert set(joined.comparison()["method"]) == {"a", "b", "random"}
+    assert len(joined.rows) == 3 * len(noise(1)) and "random" in str(joined.leaderboard())
+    assert set(mine.comparison()["method"]) == {"b", "random"}, "left as it was"
+    other = write_run(tmp_path / "other", {"c": {FF: noise(3)}}, seed=7)
+    with pytest.raises(xb.ResultsError, match=r"may not stand in one table: synth-seed0 .*; synth-seed7 "):
+        mine.beside(published, other)
 
 
 def test_the_same_call_finds_what_is_there(results: xb.Results) -> None:

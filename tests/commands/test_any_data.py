@@ -10,13 +10,14 @@ import pytest
 from tests.support import small_folder
 from tests.support.command_line import Command
 from xaibench.results import store
+from xaibench.results.runs import find_runs
 from xaibench.storage.cards import file_hash
 
 RUN = ["run", "-m", "saliency", "-m", "random", "-c", "esc50/cnn-micro", "--metric", "faithfulness", "--folds", "all"]
 
 
 def rows(folder: Path) -> pd.DataFrame:
-    (run,) = store.find_runs(folder)
+    (run,) = find_runs(folder)
     table = store.read_rows(run)
     return table.sort_values(["method", "clip", "metric", "area"]).reset_index(drop=True)
 

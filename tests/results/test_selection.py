@@ -117,3 +117,20 @@ def test_what_is_not_finished_is_left_out_and_said(tmp_path: Path) -> None:
         group([empty])
     with pytest.raises(ResultsError, match="no run to compare"):
         group([])
+
+
+def test_controls_that_came_out_the_same_count_once(tmp_path: Path) -> None:
+    """Every run has controls; a method joins the board of somebody else's run all the same."""
+    random, rounded = noise(5), noise(5) + 1e-7  # of another machine
+    theirs = write_run(tmp_path / "theirs", A | {"random": {FF: random}})
+    mine = write_run(tmp_path / "mine", B | {"random": {FF: rounded, SPS: noise(6, 0.5)}})
+    (one,) = group([theirs, mine])
+    assert one.repeated == ("random",)
+    rows = one.rows()
+    assert rows.groupby(["method", "metric"]).size().to_dict() == {
+        ("a", FF[0]): 40, ("b", FF[0]): 40, ("random", FF[0]): 40, ("random", SPS[0]): 40
+    }  # fmt: skip
+    kept = rows[(rows["method"] == "random") & (rows["metric"] == FF[0])]["value"].to_numpy()
+    assert (kept == rounded).all(), "of the first run by name"
+    other = write_run(tmp_path / "other", {"c": {FF: noise(7)}, "random": {FF: random + 1e-3}})
+    assert list(names([theirs, mine, other])) == ["synth-mine", "synth-other"]

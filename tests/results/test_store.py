@@ -284,15 +284,6 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
         RunFolder(tmp_path / "taken", MANIFEST)
 
 
-def test_find_runs(folder: RunFolder, tmp_path: Path) -> None:
-    second = RunFolder(tmp_path / "runs" / "deeper" / "two", MANIFEST)
-    assert store.find_runs(tmp_path) == [second.path, folder.path]
-    assert store.find_runs(folder.path) == [folder.path]
-    for nothing in (tmp_path / "nowhere", folder.path / "cnn-micro"):
-        with pytest.raises(ResultsError, match=r"holds no results; make some with 'xaibench run"):
-            store.find_runs(nothing)
-
-
 def test_read_rows(folder: RunFolder, tmp_path: Path) -> None:
     table = store.read_rows(folder.path)
     assert list(table.columns) == parts.SCHEMA.names

@@ -43,6 +43,7 @@ from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.results import parts, store
 from xaibench.results.comparison import compare
+from xaibench.results.runs import find_runs
 from xaibench.results.verify import verify
 from xaibench.sound.audio import CLIP_SAMPLES
 from xaibench.sound.batch import Batch
@@ -164,7 +165,7 @@ def fuzz_part(draw: random.Random, seeds: Seeds) -> None:
 
 
 def _compare(folder: Path) -> None:
-    lines = compare(store.find_runs(folder))
+    lines = compare(find_runs(folder))
     lines = lines[lines["n"] > 0]
     lowest = lines["metric"].map({"faithfulness": -1.0, "sparseness": 0.0}).fillna(-np.inf)
     highest = lines["metric"].map({"faithfulness": 1.0, "sparseness": 1.0}).fillna(np.inf)

@@ -15,7 +15,7 @@ from tests.support.made_up_maps import RIGHT, assessed, rows_of
 from tests.support.made_up_runs import FF, noise, write_run
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import DataError, ResultsError, UnsupportedPairError, XaibenchError
-from xaibench.results import store
+from xaibench.results.runs import find_runs
 from xaibench.scoring.evaluate import Event
 from xaibench.sound.batch import Batch
 from xaibench.sound.dataset import Clip, Listener
@@ -129,8 +129,8 @@ def test_the_command_scores_draws_and_resumes(tmp_path: Path, monkeypatch: pytes
     assert CliRunner().invoke(app, command).exit_code == 0
     assert [part.stat().st_mtime_ns for part in parts] == stamps
     with pytest.raises(ResultsError, match="holds no results"):
-        store.find_runs(Path("results"))  # scores of reference maps are no results of methods
-    assert len(store.find_runs(parts[0].parent.parent.parent)) == 1
+        find_runs(Path("results"))  # scores of reference maps are no results of methods
+    assert len(find_runs(parts[0].parent.parent.parent)) == 1
 
 
 def test_a_classifier_of_ones_own_is_validated_from_python(trained: LoadedClassifier, tmp_path: Path) -> None:

@@ -23,7 +23,9 @@ from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import ResultsError
 from xaibench.reports import boards, plots, tables
 from xaibench.results import selection, store
+from xaibench.results.archives import pack, unpacked
 from xaibench.results.comparison import compare_groups, compared_rows
+from xaibench.results.runs import find_runs
 from xaibench.results.selection import Group
 from xaibench.sound.dataset import Dataset
 
@@ -82,6 +84,7 @@ class Results:
 
     Args:
         heard: what was scored, where these are the results of this very program.
+        others: folders of runs that stand beside it.
     """
 
     def __init__(
@@ -91,10 +94,11 @@ class Results:
         left_out: Mapping[str, Mapping[str, str]] | None = None,
         temporary: TemporaryDirectory[str] | None = None,
         heard: tuple[Dataset, tuple[LoadedClassifier, ...]] | None = None,
+        others: tuple[Path, ...] = (),
     ) -> None:
         self.path, self.failures = path, failures
         self.left_out = dict(left_out or {})
-        self._temporary, self._heard = temporary, heard
+        self._temporary, self._heard, self._others = temporary, heard, others
 
     @cached_property
     def rows(self) -> pd.DataFrame:
@@ -103,7 +107,33 @@ class Results:
         Raises:
             ResultsError: nothing was scored.
         """
-        return store.read_rows(self.path)
+        return self._group.rows().drop(columns="group") if self._others else store.read_rows(self.path)
+
+    def beside(self, *places: str | Path) -> Results:
+        """Put the results of other runs beside these: all are compared on the clips that all have scored.
+
+        Args:
+            places: run folders, folders with run folders below them, or archives that `publish` wrote.
+
+        Raises:
+            ResultsError: no run is there, or the runs may not be compared.
+        """
+        others = (*self._others, *find_runs(*map(Path, places)))
+        joined = Results(self.path, self.failures, self.left_out, self._temporary, self._heard, others)
+        if store.parts_of(self.path):
+            joined._group  # noqa: B018  refused here, and not where somebody draws it
+        return joined
+
+    def publish(self, path: str | Path) -> Path:
+        """Pack the run into one small file, which others can compare theirs with, as `xaibench publish` does.
+
+        Args:
+            path: of the file; `.run.tar.xz` is added.
+
+        Raises:
+            ResultsError: nothing was scored, or the file cannot be written.
+        """
+        return pack(self.path, Path(path))
 
     def comparison(self) -> pd.DataFrame:
         """Compare the methods: one line for each classifier, method, metric and area, as `xaibench compare` writes it.
@@ -219,8 +249,14 @@ class Results:
                 f"nothing was scored: {first.method} on {first.classifier} failed ({first.reason}); results.failures "
                 "has all that failed"
             )
-        (group,) = selection.group([self.path])
-        return group
+        found = selection.group([self.path, *self._others])
+        if len(found) > 1:
+            names = "; ".join(f"{one.name} ({', '.join(map(str, one.runs))})" for one in found)
+            raise ResultsError(
+                f"these runs may not stand in one table: {names}; they differ in what their names say, or score "
+                "a method twice"
+            )
+        return found[0]
 
     @cached_property
     def _comparison(self) -> pd.DataFrame:
@@ -236,11 +272,15 @@ class Results:
         return lines
 
 
-def load_results(folder: str | Path) -> Results:
-    """Read the results of a run folder, written by `xaibench.evaluate` or `xaibench run`.
+def load_results(place: str | Path) -> Results:
+    """Read the results of a run, written by `xaibench.evaluate` or `xaibench run`.
+
+    Args:
+        place: the run folder, or the archive that `xaibench publish` made of it.
 
     Raises:
-        ResultsError: the folder holds no run.
+        ResultsError: no run is there.
     """
-    store.read_manifest(Path(folder))
-    return Results(Path(folder))
+    folder = unpacked(Path(place)) if Path(place).is_file() else Path(place)
+    store.read_manifest(folder)
+    return Results(folder)

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from xaibench.results.selection import Group
 
 ResultsArgument = Annotated[
-    Path, typer.Argument(help="Run folder, or folder with run folders below it.", metavar="[RESULTS]")
+    list[Path] | None,
+    typer.Argument(
+        help="Run folders, folders with run folders below them, or archives (xaibench publish). Default: results.",
+        metavar="[RESULTS]...",
+    ),
 ]
 DatasetsOption = Annotated[
     list[str] | None, typer.Option("--dataset", help="Only runs on this dataset; repeatable.", metavar="NAME")
@@ -32,7 +36,7 @@ RunsOption = Annotated[
 
 
 def compare(
-    results: ResultsArgument = Path("results"),
+    results: ResultsArgument = None,
     out: Annotated[Path, typer.Option(help="CSV file to write.", metavar="FILE")] = Path("results/comparison.csv"),
     dataset: DatasetsOption = None,
     protocol: ProtocolsOption = None,
@@ -47,7 +51,8 @@ def compare(
     among soft masks. Fitted methods also have training_seconds and trained_parameters.
 
     Runs are compared with each other if dataset, protocol, seed and precision are the same, and if no clip was scored
-    twice by the same method on the same classifier; other runs are in another group (column group). In a group,
+    twice by the same method on the same classifier; other runs are in another group (column group). Controls, which
+    every run has, count once where their scores are the same. In a group,
     methods are compared on the clips that all of them have scored. The column clips says how many a method has
     scored itself, missing how many it lacks, unreadable how many could not be read, and differs_in whether it was made
     with other code, versions, device or number of threads than most.
@@ -59,6 +64,8 @@ def compare(
     xaibench compare results/runs/esc10-fold5 --out esc10.csv
 
     xaibench compare --dataset synth --seed 0
+
+    xaibench compare results/published/esc50.run.tar.xz my-run --out mine.csv
     """
     from xaibench.results.comparison import compare_groups
     from xaibench.storage.atomic import write_atomically
@@ -74,7 +81,7 @@ def compare(
 
 
 def leaderboard(
-    results: ResultsArgument = Path("results"),
+    results: ResultsArgument = None,
     out: Annotated[Path, typer.Option(help="Folder for the tables and plots.", metavar="FOLDER")] = Path("results"),
     plots: Annotated[bool, typer.Option(help="Draw the plots as well.")] = True,
     columns: Annotated[
@@ -158,7 +165,7 @@ def _split(texts: list[str] | None, known: set[str]) -> list[str]:
 
 
 def chosen_groups(
-    results: Path,
+    results: list[Path] | None,
     datasets: list[str] | None,
     protocols: list[str] | None,
     seeds: list[int] | None,
@@ -166,16 +173,23 @@ def chosen_groups(
 ) -> list[Group]:
     """Choose and group runs; say what is left out, and why there is more than one group."""
     from xaibench.results import selection
-    from xaibench.results.store import find_runs
+    from xaibench.results.runs import find_runs
 
     runs = selection.select(
-        find_runs(results), datasets=datasets or (), protocols=protocols or (), seeds=seeds or (), names=names or ()
+        find_runs(*(results or [Path("results")])),
+        datasets=datasets or (),
+        protocols=protocols or (),
+        seeds=seeds or (),
+        names=names or (),
     )
     for gap in filter(None, (selection.left_out(runs), selection.unreadable(runs))):
         warnings().print(gap, style="yellow", markup=False, soft_wrap=True)
     with notes().status(f"reading {len(runs)} runs"):
         groups = selection.group(runs)
     for one in groups:
+        if one.repeated:
+            text = f"{one.name}: several runs have the same scores of {', '.join(one.repeated)}, which count once"
+            notes().print(text, style="dim", markup=False, soft_wrap=True)
         if one.name != one.conditions.dataset:
             text = f"{one.name} is a group of its own: {', '.join(map(str, one.runs))}"
             notes().print(text, style="dim", markup=False, soft_wrap=True)

@@ -22,7 +22,7 @@ from xaibench.errors import QUIET
 
 
 def report(
-    results: ResultsArgument = Path("results"),
+    results: ResultsArgument = None,
     out: Annotated[
         Path, typer.Option(help="HTML file to write; with --folder, a folder.", metavar="FILE|FOLDER")
     ] = Path("report.html"),

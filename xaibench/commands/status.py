@@ -33,9 +33,10 @@ def status(
     xaibench status results/runs/esc10-fold5 --json
     """
     from xaibench.results import store
+    from xaibench.results.runs import find_runs
     from xaibench.results.status import status as look
 
-    found = [look(run) for run in store.find_runs(folder)]
+    found = [look(run) for run in find_runs(folder)]
     if as_json:
         output().print_json(json.dumps([_plain(one) for one in found]))
         return

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def verify(
-    folder: Annotated[Path, typer.Argument(help="Run folder, or folder with run folders below it.", metavar="FOLDER")],
+    folder: Annotated[
+        Path, typer.Argument(help="Run folder, folder with run folders below it, or archive.", metavar="FOLDER")
+    ],
     rescore: Annotated[
         int, typer.Option(help="Compute the parts of N random pairs of clip and method again.", min=0, metavar="N")
     ] = 0,
@@ -50,10 +52,11 @@ def verify(
     xaibench verify results/runs/esc10-fold5 --rescore 50 --data-dir ESC-50-master
     """
     from xaibench.results import store
+    from xaibench.results.runs import find_runs
     from xaibench.results.verify import verify as check
 
     wrong = 0
-    for run in store.find_runs(folder):
+    for run in find_runs(folder):
         with notes().status(f"reading {run}"):
             found = check(run)
         findings = list(found.findings)

@@ -15,15 +15,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from xaibench.errors import ResultsError
 from xaibench.storage.atomic import write_atomically
 
 PART_CLIPS = 16
+_TOLERANCE = 1e-4  # what other devices, numbers of threads or versions may change, as a share of a metric's range
 # The column `mask`: scored by the top bins of a map, or by the mask that the map itself is.
 EQUAL_AREA = "equal area"
 SOFT = "soft"
@@ -116,6 +119,12 @@ class MetricFacts:
         """Smallest and largest possible value, infinite where there is no limit."""
         return -math.inf if self.low is None else self.low, math.inf if self.high is None else self.high
 
+    @property
+    def scale(self) -> float:
+        """Width of the range, 1 where it is infinite."""
+        low, high = self.range
+        return high - low if math.isfinite(high - low) else 1.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class PartInfo:
@@ -189,6 +198,16 @@ class Part:
 
 
 _PART_INFO = TypeAdapter(PartInfo)
+
+
+def tolerance(metrics: Iterable[MetricFacts], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what another device, another number of threads or other versions may change of scores.
+
+    Args:
+        metrics: what each score is of.
+        values: the scores.
+    """
+    return _TOLERANCE * np.maximum([one.scale for one in metrics], np.abs(values))
 
 
 def metrics_of(parts: Iterable[Part]) -> dict[str, MetricFacts]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from xaibench import registry
 from xaibench.errors import ResultsError
 from xaibench.results import store
-from xaibench.results.parts import Part
+from xaibench.results.parts import Part, tolerance
 from xaibench.results.store import Manifest
 
 # Runs that differ in one of these are in different groups. They may differ in folds and in the number of clips.
@@ -31,13 +31,15 @@ class Group:
         name: the dataset, and what distinguishes the group from others on this dataset; part of file names.
         conditions: the manifest of the first run; the others share CONDITIONS with it.
         runs: their folders.
-        parts: the finished parts of all of them.
+        parts: the finished parts of all of them, without what another of the runs has scored before.
+        repeated: controls that several of the runs have scored on the same clips; they count once.
     """
 
     name: str
     conditions: Manifest
     runs: tuple[Path, ...]
     parts: tuple[Part, ...]
+    repeated: tuple[str, ...] = ()
 
     def rows(self) -> pd.DataFrame:
         """All per-clip rows, columns as in `parts.SCHEMA` and `group`."""
@@ -55,7 +57,7 @@ def select(
     """Choose runs by what their manifests say; an empty choice is no condition.
 
     Args:
-        runs: run folders (`store.find_runs`).
+        runs: run folders (`runs.find_runs`).
         datasets: names of datasets.
         protocols: names or ids of protocols.
         seeds: seeds.
@@ -100,8 +102,9 @@ def _present(known: list[tuple[Path, Manifest]]) -> str:
 def group(runs: Sequence[Path]) -> list[Group]:
     """Read runs and group those whose scores may be compared.
 
-    A run joins runs of the same CONDITIONS if no clip was scored there by the same method on the same classifier;
-    where it could join several, those of the same `--limit` first. Runs without scores are left out.
+    A run joins runs of the same CONDITIONS if no clip was scored there by the same method on the same classifier,
+    but for controls, which every run has: their scores count once, if both runs have the same. Where it could join
+    several, it joins those of the same `--limit` first. Runs without scores are left out.
 
     Raises:
         ResultsError: a folder cannot be read, or no run has scores.
@@ -147,11 +150,58 @@ class _Run:
     path: Path
     manifest: Manifest
     parts: list[Part]
+    repeated: frozenset[str] = frozenset()  # controls of which another run has the same scores
 
-    def scores(self) -> NDArray[np.uint64]:
+    def scores(self) -> _Scores:
         """Hash what its rows are scores of."""
-        columns = pa.concat_tables([part.table.select(_SCORE) for part in self.parts]).to_pandas()
-        return np.asarray(pd.util.hash_pandas_object(columns, index=False), np.uint64)
+        table = pa.concat_tables([part.table.select([*_SCORE, "value"]) for part in self.parts]).to_pandas()
+        facts = [(part.info.method.control, part.info.metrics) for part in self.parts for _ in range(len(part.table))]
+        values = table["value"].to_numpy(float)
+        metrics = [known[name] for name, (_, known) in zip(table["metric"], facts, strict=True)]
+        return _Scores(
+            keys=np.asarray(pd.util.hash_pandas_object(table[_SCORE], index=False), np.uint64),
+            values=values,
+            control=np.array([control for control, _ in facts]),
+            tolerance=tolerance(metrics, values),
+        )
+
+    def without(self, repeated: NDArray[np.bool_]) -> _Run:
+        """Leave out rows, one flag for each in the order of the parts, and the parts of which nothing is left."""
+        ends = np.cumsum([part.table.num_rows for part in self.parts])
+        flags = np.split(repeated, ends[:-1])
+        left = [
+            part if not own.any() else replace(part, table=part.table.filter(pa.array(~own)))
+            for part, own in zip(self.parts, flags, strict=True)
+            if not own.all()
+        ]
+        names = {part.info.method.name for part, own in zip(self.parts, flags, strict=True) if own.any()}
+        return replace(self, parts=left, repeated=frozenset(names))
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """Rows of runs: a hash of what is scored, the value, whether it is a control's, and what may come out otherwise."""
+
+    keys: NDArray[np.uint64]
+    values: NDArray[np.float64]
+    control: NDArray[np.bool_]
+    tolerance: NDArray[np.float64]
+
+    def repeated_in(self, others: _Scores) -> NDArray[np.bool_] | None:
+        """Tell which rows others have, too; None if they must not stand beside each other."""
+        order = np.argsort(others.keys)
+        place = order[np.searchsorted(others.keys, self.keys, sorter=order).clip(max=len(order) - 1)]
+        repeated = others.keys[place] == self.keys
+        mine, theirs = self.values[repeated], others.values[place[repeated]]
+        near = (np.abs(mine - theirs) <= self.tolerance[repeated]) | (np.isnan(mine) & np.isnan(theirs))
+        return repeated if self.control[repeated].all() and near.all() else None
+
+    def joined(self, others: _Scores) -> _Scores:
+        return _Scores(*(np.concatenate(pair) for pair in zip(_fields(self), _fields(others), strict=True)))
+
+
+def _fields(scores: _Scores) -> tuple[NDArray, ...]:
+    return scores.keys, scores.values, scores.control, scores.tolerance
 
 
 def _apart(runs: list[_Run]) -> list[list[_Run]]:
@@ -159,18 +209,18 @@ def _apart(runs: list[_Run]) -> list[list[_Run]]:
     if len(runs) == 1:
         return [runs]
     divided: list[list[_Run]] = []
-    scored: list[NDArray[np.uint64]] = []
+    scored: list[_Scores] = []
     # Whole runs first, then the shorter ones: what a short run may join does not depend on its name.
     for run in sorted(runs, key=lambda run: (-(run.manifest.limit or np.inf), str(run.path))):
         own = run.scores()
-        free = [i for i, others in enumerate(scored) if not np.isin(own, others).any()]
-        if not free:
+        repeated = {i: found for i, others in enumerate(scored) if (found := own.repeated_in(others)) is not None}
+        if not repeated:
             divided.append([run])
             scored.append(own)
             continue
-        place = min(free, key=lambda i: run.manifest.limit not in {one.manifest.limit for one in divided[i]})
-        divided[place].append(run)
-        scored[place] = np.concatenate([scored[place], own])
+        place = min(repeated, key=lambda i: run.manifest.limit not in {one.manifest.limit for one in divided[i]})
+        divided[place].append(run.without(repeated[place]))
+        scored[place] = scored[place].joined(own)
     return divided
 
 
@@ -191,7 +241,15 @@ def _named(groups: list[list[_Run]]) -> list[Group]:
     found = []
     for name, runs in zip(names, groups, strict=True):
         parts = tuple(part for run in runs for part in run.parts)
-        found.append(Group(name=name, conditions=runs[0].manifest, runs=tuple(run.path for run in runs), parts=parts))
+        found.append(
+            Group(
+                name=name,
+                conditions=runs[0].manifest,
+                runs=tuple(run.path for run in runs),
+                parts=parts,
+                repeated=tuple(sorted(frozenset().union(*(run.repeated for run in runs)))),
+            )
+        )
     return sorted(found, key=lambda one: (one.conditions.dataset, one.name))
 
 

@@ -215,21 +215,6 @@ def read_manifest(folder: Path) -> Manifest:
         raise ResultsError(f"{path} is not a run manifest: {words}") from error
 
 
-def find_runs(root: Path) -> list[Path]:
-    """Find the run folders at or below a folder, but for those of a validation or of a paper's reproduction below it.
-
-    Raises:
-        ResultsError: none is there.
-    """
-    root = Path(root)
-    paths = root.rglob(MANIFEST) if root.is_dir() else []
-    apart = {VALIDATION, REPRODUCTIONS}
-    folders = sorted(path.parent for path in paths if apart.isdisjoint(path.relative_to(root).parts))
-    if not folders:
-        raise ResultsError(f"{root} holds no results; make some with 'xaibench run --method saliency'")
-    return folders
-
-
 def unfinished(folder: Path) -> list[Path]:
     """List the scores that have no description: whatever was writing them was stopped, or is still at it."""
     found = sorted(Path(folder).glob("*/*/part-*.parquet"))

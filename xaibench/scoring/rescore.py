@@ -17,7 +17,7 @@ from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import RegistryError, ResultsError, XaibenchError, one_line
 from xaibench.explaining.settings import registered_name
 from xaibench.results import agreement, store
-from xaibench.results.parts import MetricFacts, PartInfo, read_part
+from xaibench.results.parts import MetricFacts, PartInfo, read_part, tolerance
 from xaibench.results.store import Manifest, RunFolder
 from xaibench.scoring.config import RunConfig
 from xaibench.scoring.evaluate import Event, evaluate
@@ -26,8 +26,6 @@ from xaibench.scoring.targets import with_target
 from xaibench.sound.dataset import Dataset
 from xaibench.storage import provenance
 
-# What another device, another number of threads or other versions may change, as a share of a metric's scale.
-TOLERANCE = 1e-4
 _KEY = ["metric", "area", "clip"]
 
 
@@ -199,16 +197,10 @@ def _difference(rows: pd.DataFrame, again: pd.DataFrame, metrics: Mapping[str, M
         return "the classifier predicts other classes"
     old, new = (table["value"].to_numpy(float) for table in (before, after))
     gap = np.where(np.isnan(old) & np.isnan(new), 0.0, np.abs(old - new))
-    scale = np.array([_scale(metrics[metric]) for metric in before.index.get_level_values("metric")])
-    allowed = np.zeros_like(scale) if exact else TOLERANCE * np.maximum(scale, np.abs(old))
+    allowed = tolerance([metrics[metric] for metric in before.index.get_level_values("metric")], old) * (not exact)
     worst = int(np.nanargmax(np.where(np.isnan(gap), np.inf, gap - allowed)))
     if np.isnan(gap[worst]) or gap[worst] > allowed[worst]:
         metric, area, clip = before.index[worst]
         at = "" if area < 0 else f" at {area:g}"
         return f"{metric}{at} of {clip} is {old[worst]:.17g}, and {new[worst]:.17g} when scored again"
     return ""
-
-
-def _scale(metric: MetricFacts) -> float:
-    low, high = metric.range
-    return high - low if np.isfinite(high - low) else 1.0

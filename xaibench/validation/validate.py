@@ -13,6 +13,7 @@ from xaibench.errors import ResultsError, XaibenchError
 from xaibench.explaining.explainer import Explainer
 from xaibench.results import parts, store
 from xaibench.results.parts import MetricFacts
+from xaibench.results.runs import find_runs
 from xaibench.scoring import protocol
 from xaibench.scoring.config import RunConfig
 from xaibench.scoring.evaluate import Event, evaluate
@@ -150,7 +151,7 @@ def rows_of_methods(root: Path, dataset: str, identities: Mapping[str, str]) -> 
     frames, rules = [], protocol.default()
     wanted = {"dataset": dataset, "protocol": rules.id, "fill": rules.fill, "target": rules.target}
     try:
-        runs = store.find_runs(root)
+        runs = find_runs(root)
     except ResultsError:  # none yet: the reference maps stand alone
         runs = []
     for run in runs:

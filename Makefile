@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.docs-ready
 
-.PHONY: demo lint test clean
+.PHONY: demo lint test docs clean
 
 demo: $(READY)
 	$(BIN)/xaibench run --method focalnet
@@ -17,6 +18,14 @@ lint: $(READY)
 
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# The site, in build/site: open index.html there. Whatever MkDocs would warn of is an error.
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $(DOCS_READY)
 
 # About three minutes and 5 GB the first time; again only when pyproject.toml changes.
 $(READY): pyproject.toml

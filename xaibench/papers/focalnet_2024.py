@@ -62,7 +62,8 @@ def differences(outcome: Outcome) -> list[str]:
     )
     found.append(
         "Input: samples limited to [-1, 1]; the recipes divide every clip by its maximum. [docs/protocols.md]"
-        "(../docs/protocols.md#from-the-one-to-the-other-a-difference-at-a-time) has the effect of each difference."
+        "(../docs/protocols.md#from-the-legacy-protocol-to-the-standard-one-one-difference-at-a-time) has the effect "
+        "of each difference."
     )
     for (_, method), fits in outcome.fitted.items():
         chosen = ", ".join(f"{key} {value}" for key, value in fits[0].settings.items())

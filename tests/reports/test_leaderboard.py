@@ -214,8 +214,8 @@ def test_costs_of_training_as_people_say_them(seconds: float, parameters: float,
 def test_the_wide_table_ranks_no_soft_mask(with_soft: pd.DataFrame) -> None:
     wide = leaderboard.wide(with_soft, "synth").set_index(["method", "mask"])
     soft = wide.index.get_level_values("mask") == "soft"
-    assert wide.loc[soft, "mean_rank"].isna().all() and wide.loc[~soft, "mean_rank"].notna().all()
-    assert wide.loc[("piq", "equal area"), "mean_rank"] == 1
+    assert wide.loc[soft, "overall"].isna().all() and wide.loc[~soft, "overall"].notna().all()
+    assert wide.loc[("piq", "equal area"), ["faithfulness_rank", "faithfulness_rank_low"]].tolist() == [1, 1]
     assert wide.loc[("piq", "soft"), "trained_parameters"] == 350_421
     line = with_soft[(with_soft["method"] == "piq") & (with_soft["metric"] == "mask_area")]
     assert wide.loc[("piq", "soft"), "mask_area"] == line["mean"].item()
@@ -408,3 +408,41 @@ def test_latex_has_classifiers_side_by_side_in_one_table(tmp_path: Path) -> None
 def test_importing_it_costs_no_torch() -> None:
     code = "import sys, xaibench.reports.boards; sys.exit('torch' in sys.modules or 'rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_board_says_what_its_recordings_can_show_and_when_that_is_nothing(tmp_path: Path) -> None:
+    """Where nothing is told apart, no cell is bold and no mark of random's is there."""
+
+    def made(name: str, means: tuple[float, ...], clips: int) -> Table:
+        scores = zip(("a", "b", "random"), means, strict=True)
+        methods: dict[str, Scores] = {method: {FF: noise(i, mean, clips)} for i, (method, mean) in enumerate(scores)}
+        return boards.board(compare([write_run(tmp_path / name, methods)]), "synth", "cnn-micro")
+
+    clear = made("clear", (0.8, 0.5, 0.1), CLIPS)
+    assert re.match(r"25 recordings show a difference in FF of 0\.\d+ or more, 4 times in 5\.", clear.notes[0])
+    alike = made("alike", (0.50, 0.51, 0.50), CLIPS)
+    assert alike.notes[0].startswith("No two rows can be told apart") and "25 recordings show" in alike.notes[1]
+    few = made("few", (0.8, 0.5, 0.1), 4)
+    assert few.notes[1] == "4 recordings can show no difference, however large: 3 rows take 7 at least."
+    for board in (alike, few):
+        assert not any(one.best or tables.DAGGER in one.tail for row in board.rows for one in row.cells)
+        assert not any(note.startswith(("Bold", tables.DAGGER)) for note in board.notes)
+
+
+def test_the_order_over_families_is_a_column_for_those_who_ask(comparison: pd.DataFrame) -> None:
+    config = boards.BoardConfig(columns=["FF", "overall"])
+    asked = boards.board(comparison, "synth", "cnn-micro", config=config)
+    usual = boards.board(comparison, "synth", "cnn-micro")
+    assert asked.columns[1] == "Overall ↓" and "Overall ↓" not in usual.columns
+    place = comparison.loc[comparison["method"] == "good", "overall"].iloc[0]
+    (good,) = [row for row in asked.rows if row.name == "good"]
+    assert good.cells[1].text == f"{place:.1f}" and good.cells[1].tail.startswith(" ±")
+
+
+def test_seconds_of_another_machine_are_marked(tmp_path: Path) -> None:
+    methods: dict[str, Scores] = {name: {FF: noise(i, 0.8)} for i, name in enumerate(["a", "b", "random"])}
+    made = {"b": {"device": "cpu (x86_64, 8 threads)"}, "a": {"device": "cpu (x86_64, 1 threads)"}}
+    run = write_run(tmp_path / "run", methods, made=made | {"random": made["a"]})
+    table = boards.board(compare([run]), "synth", "cnn-micro")
+    place = next(i for i, head in enumerate(table.columns) if head.startswith("s/clip"))
+    assert {row.name: row.cells[place].tail for row in table.rows} == {"a": "", "b": tables.OTHERWISE, "random": ""}

@@ -44,6 +44,9 @@ def read(path: Path) -> pd.DataFrame:
     described = {column: [getattr(about[name], fact) for name in table["metric"]] for column, fact in facts.items()}
     later = {"group": table["dataset"], "clips": table["n"] + table["undefined"], "missing": 0, "differs_in": ""}
     titles = {name: registry.load("methods", name).title for name in set(table["method"])}
+    # What these files cannot say, boards of them do not.
+    later |= {"rank_low": table["rank"], "least_difference": float("nan")}
+    later |= dict.fromkeys(["overall", "overall_low", "overall_high"], float("nan"))
     later |= {"fill": "silence", "target": "predicted", "long": "cut", **described}
     later["method_title"] = table["method"].map(titles)
     table = table.assign(**{name: values for name, values in later.items() if name not in table})

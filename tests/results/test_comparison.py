@@ -268,3 +268,41 @@ def test_rows_are_arranged_by_line_and_clip_whatever_their_order() -> None:
     lines = summarise(values, recordings)
     assert lines["n"].tolist() == [0, 1, 2]
     np.testing.assert_allclose(lines["mean"], [nan, 0.3, 0.15])
+
+
+def test_all_verdicts_are_of_one_family_of_tests(tmp_path: Path) -> None:
+    """Weak effects of many sizes: no row is both tied with random and better than it, and the ranks agree with both."""
+    methods: dict[str, Scores] = {f"m{i}": {FF: noise(i, 0.01 * i)} for i in range(1, 12)} | {"random": {FF: noise(0)}}
+    lines = cell(compare([write_run(tmp_path / "run", methods)]), *FF)
+    tied = lines["tied_with"].str.split(";")
+    better = lines["better_than_random"].fillna(False).astype(bool)
+    assert 0 < better.sum() < 11
+    for name, line in lines.drop(index="random").iterrows():
+        above = lines.loc["random", "mean"] < line["mean"]
+        assert better[name] == (above and "random" not in tied[name])
+        behind = [other for other in lines.index if other not in (name, *tied[name])]
+        fewer = sum(lines.loc[other, "mean"] > line["mean"] for other in behind)
+        assert line["rank_low"] == 1 + fewer and line["rank_high"] == len(lines) - (len(behind) - fewer)
+        assert line["rank_low"] <= line["rank"] <= line["rank_high"]
+    assert lines["first"].sum() == pytest.approx(1) and np.isnan(lines.loc["random", "first"])
+    assert np.isfinite(lines["least_difference"]).all() and lines["least_difference"].nunique() == 1
+
+
+def test_few_recordings_can_show_no_difference_however_large(tmp_path: Path) -> None:
+    methods: dict[str, Scores] = {
+        "a": {FF: noise(1, 0.9, 5)},
+        "b": {FF: noise(2, 0.5, 5)},
+        "random": {FF: noise(3, 0, 5)},
+    }
+    lines = cell(compare([write_run(tmp_path / "run", methods)]), *FF)
+    assert np.isinf(lines["least_difference"]).all()
+    assert (lines["rank_low"] == 1).all() and (lines["rank_high"] == 3).all()
+
+
+def test_a_proportion_of_0_has_an_interval(tmp_path: Path) -> None:
+    ai = ("average_increase", 0.1)
+    methods: dict[str, Scores] = {"a": {ai: np.zeros(CLIPS)}, "b": {ai: np.full(CLIPS, 100.0)}}
+    lines = cell(compare([write_run(tmp_path / "run", methods)]), *ai)
+    most = 100 * (1 - 0.025 ** (1 / 25))  # Clopper and Pearson, 25 recordings
+    assert lines.loc["a", ["low", "high"]].tolist() == pytest.approx([0, most])
+    assert lines.loc["b", ["low", "high"]].tolist() == pytest.approx([100 - most, 100])

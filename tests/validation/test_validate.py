@@ -15,13 +15,14 @@ from tests.support.made_up_maps import RIGHT, assessed, rows_of
 from tests.support.made_up_runs import FF, noise, write_run
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import DataError, ResultsError, UnsupportedPairError, XaibenchError
+from xaibench.results import power
 from xaibench.results.runs import find_runs
 from xaibench.scoring.evaluate import Event
 from xaibench.sound.batch import Batch
 from xaibench.sound.dataset import Clip, Listener
 from xaibench.sound.derived import Derived
 from xaibench.sound.synth import Synth
-from xaibench.validation import assess, power
+from xaibench.validation import assess
 from xaibench.validation.questions import PROBES
 from xaibench.validation.reference_maps import Half, reference_maps
 from xaibench.validation.sample import choose

@@ -42,13 +42,15 @@ from xaibench.reports.tables import (
 )
 from xaibench.results.areas import PRIMARY_AREA
 from xaibench.results.comparison import BASELINE, at_equal_area, at_one_area
-from xaibench.results.conditions import CODE
+from xaibench.results.conditions import CODE, DEVICE, THREADS
 from xaibench.results.parts import SOFT
+from xaibench.results.power import fewest_recordings
 from xaibench.storage.atomic import write_atomically
 from xaibench.storage.spreadsheet import csv_bytes
 
 # Columns beside those of metrics, by the names that `wide` has for them, with their headings.
 _COSTS = {"seconds_per_clip": f"s/clip {arrow(False)}", "training": "Training"}
+_OVERALL = {"overall": f"Overall {arrow(False)}"}
 _MOST_DIGITS = 4
 _PAPER = latex.PaperConfig()
 
@@ -58,8 +60,8 @@ class BoardConfig:
     """What people see of a comparison. What is compared, and what is bold, does not depend on it.
 
     Attributes:
-        columns: metrics by name or short name, such as "faithfulness" or "FF", "seconds_per_clip" and "training", in
-            this order; empty for all.
+        columns: metrics by name or short name, such as "faithfulness" or "FF", "seconds_per_clip", "training" and
+            "overall" (the place in the order over families of metrics), in this order; empty for all but "overall".
         methods: names; empty for all.
         sort: the metric, likewise, whose best method stands first; None for faithfulness where it was scored, else
             for the mean rank.
@@ -95,7 +97,7 @@ def board(
     """
     in_group = comparison[comparison["group"] == group]
     lines = at_one_area(in_group[in_group["classifier"] == classifier], config.area)
-    keys = _chosen_columns(config.columns, in_group, costs=True)
+    keys = _chosen_columns(config.columns, in_group, others=True)
     shown = _chosen_methods(config.methods, in_group)
     order = [row for row in row_order(lines, _sort_metric(config, in_group), config.area) if row[0] in shown]
     by_row = lines.drop_duplicates(ROW).set_index(ROW).loc[order]
@@ -103,16 +105,19 @@ def board(
     metrics = metric_order(lines)
     doubts = marks.get((group, classifier), {})
     headings = _headings(metrics, lines, doubts)
-    columns = {name: _cells(lines[lines["metric"] == name], order, whole) for name in metrics}
-    costs = {"seconds_per_clip": [Cell(_short(cost)) for cost in by_row["seconds_per_clip"]]}
+    silent = _says_nothing(lines[lines["metric"].isin(keys)] if keys else lines)
+    columns = {name: _cells(lines[lines["metric"] == name], order, whole, silent) for name in metrics}
+    clocks = [OTHERWISE * bool({DEVICE, THREADS} & set(kinds.split(";"))) for kinds in by_row["differs_in"]]
+    seconds = zip(by_row["seconds_per_clip"], clocks, strict=True)
+    costs = {"seconds_per_clip": [Cell(_short(cost), mark) for cost, mark in seconds]}
     if by_row["trained"].any():
         training = zip(by_row["training_seconds"], by_row["trained_parameters"], strict=True)
         costs["training"] = [Cell(_training(*cost)) for cost in training]
     if not keys:  # the cost stands between the metrics of the paper and those of localisation
         keys = [name for name in metrics if name in FIRST_METRICS]
         keys += [*costs, *(name for name in metrics if name not in FIRST_METRICS)]
-    found = columns | costs
-    titles = headings | _COSTS
+    found = columns | costs | {"overall": _places(by_row)}
+    titles = headings | _COSTS | _OVERALL
     keys = [key for key in keys if key in found]
     of_row = _marks(lines, keys)
     rows = tuple(
@@ -131,7 +136,7 @@ def board(
     clips = f"{compared.max()} clips" if compared.max() == scored else f"{compared.max()} of {scored} clips"
     caption = f"{group}, {classifier}: {clips}, accuracy {accuracy:.3f}"
     about = lines[lines["metric"].isin(keys) & lines["method"].isin(shown)]
-    notes = _notes(rows, about) + explained(doubts[key] for key in keys if key in doubts)
+    notes = _notes(rows, about, silent) + explained(doubts[key] for key in keys if key in doubts)
     full = {titles[key]: _in_full(key, lines) for key in keys if key in headings}
     legend = tuple((heading, said) for heading, said in full.items() if said)
     return Table(caption, tuple(titles[key] for key in keys), rows, notes, legend=legend)
@@ -210,10 +215,10 @@ def _method_titles(lines: pd.DataFrame) -> dict[str, str]:
     return {method: method if title in twice else title for method, title in found.items()}
 
 
-def _chosen_columns(names: Sequence[str], lines: pd.DataFrame, *, costs: bool) -> list[str]:
-    """Return metrics (and costs) as typed: by name, or by short name in any case."""
+def _chosen_columns(names: Sequence[str], lines: pd.DataFrame, *, others: bool) -> list[str]:
+    """Return metrics (and other columns) as typed: by name, or by short name in any case."""
     known = {name: metric_title(name, lines) for name in metric_order(lines)}
-    known |= dict.fromkeys(_COSTS, "") if costs else {}
+    known |= dict.fromkeys((*_COSTS, *_OVERALL), "") if others else {}
     by_text = {title.lower(): name for name, title in reversed(known.items())} | {name: name for name in known}
     return [_known(text, by_text.get(text) or by_text.get(text.lower()), "column", known) for text in names]
 
@@ -231,7 +236,7 @@ def _known(text: str, found: str | None, what: str, known: Mapping[str, str]) ->
 
 
 def _sort_metric(config: BoardConfig, lines: pd.DataFrame) -> str | None:
-    return _chosen_columns([config.sort], lines, costs=False)[0] if config.sort else None
+    return _chosen_columns([config.sort], lines, others=False)[0] if config.sort else None
 
 
 def _in_full(name: str, lines: pd.DataFrame) -> str:
@@ -254,20 +259,38 @@ def _marks(lines: pd.DataFrame, keys: Collection[str]) -> dict[tuple[str, str], 
     return {row: DOUBLE_DAGGER * (row in beaten) + marks for row, marks in row_marks(lines).items()}
 
 
-def _cells(lines: pd.DataFrame, order: list[tuple[str, str]], whole: pd.Series) -> list[Cell]:
+def _says_nothing(lines: pd.DataFrame) -> bool:
+    """Tell whether methods were compared, and no two of them told apart in any metric."""
+    ranked = at_equal_area(lines).dropna(subset="rank")
+    several = ranked.groupby("metric")["rank"].transform("size") > 1
+    return bool(several.any() and (ranked["rank_low"] == 1).all())
+
+
+def _places(lines: pd.DataFrame) -> list[Cell]:
+    """Make the cells of the order over families."""
+    half = (lines["overall_high"] - lines["overall_low"]) / 2
+    cells = []
+    for place, width in zip(lines["overall"], half, strict=True):
+        tail = "" if np.isnan(width) else f" ±{width:.1f}"
+        cells.append(Cell("" if np.isnan(place) else f"{place:.1f}", tail))
+    return cells
+
+
+def _cells(lines: pd.DataFrame, order: list[tuple[str, str]], whole: pd.Series, silent: bool) -> list[Cell]:
     """Make the cells of one metric, rounded to the uncertainty; marked where it has fewer clips than others of its row.
 
     Args:
         lines: of the metric.
         order: of the rows.
         whole: the most clips that each row was scored on.
+        silent: whether the board tells no two rows apart, and marks none.
     """
     half = (lines["high"] - lines["low"]) / 2
     judged = at_equal_area(lines)
-    weak = set(rows_of(judged[~judged["better_than_random"].fillna(True).astype(bool)]))
+    weak = set() if silent else set(rows_of(judged[~judged["better_than_random"].fillna(True).astype(bool)]))
     most_undefined = len(str(lines["undefined"].max())) + len(" ()") if lines["undefined"].any() else 0
     decimals = _decimals(float(half[half > 0].median()), float(lines["mean"].abs().max()))
-    leading, cells = best_methods(judged), []
+    leading, cells = set() if silent else best_methods(judged), []
     by_row = dict(zip(rows_of(lines), lines.to_dict("records"), strict=True))
     for row in order:
         if row not in by_row:
@@ -313,10 +336,10 @@ def _training(seconds: float, parameters: float) -> str:
     return f"{said}, {parameters / 1e3:.0f}k" if parameters < 999_500 else f"{said}, {parameters / 1e6:.1f}M"
 
 
-def _notes(rows: tuple[Row, ...], lines: pd.DataFrame) -> tuple[str, ...]:
-    """Explain the marks that occur."""
+def _notes(rows: tuple[Row, ...], lines: pd.DataFrame, silent: bool) -> tuple[str, ...]:
+    """Explain the marks that occur, and say what the recordings can show at all."""
     tails = "".join(cell.tail for row in rows for cell in row.cells)
-    notes = []
+    notes = _notes_on_power(lines, silent)
     if any(cell.best for row in rows for cell in row.cells):
         judged = lines["better_than_random"].notna().any()
         bold = "Bold: best method and those not significantly different from it"
@@ -345,6 +368,23 @@ def _notes(rows: tuple[Row, ...], lines: pd.DataFrame) -> tuple[str, ...]:
     if any(CODE in kinds for kinds in otherwise.values()):
         notes.append("The mark of code goes when 'xaibench verify RUN --rescore N' agrees.")
     return tuple(notes)
+
+
+def _notes_on_power(lines: pd.DataFrame, silent: bool) -> list[str]:
+    """Say which differences the recordings can show, in the metric that boards are sorted by; or that there is none."""
+    judged = at_equal_area(lines)
+    own = judged[(judged["metric"] == SORT_METRIC) & judged["least_difference"].notna()]
+    nothing = ["No two rows can be told apart: no number here is a reason to prefer a method."] * silent
+    if own.empty:
+        return nothing
+    line, rows = own.iloc[0], int(own["rank"].notna().sum())
+    recordings, pairs = int(line["recordings"]), rows * (rows - 1) // 2
+    if np.isinf(line["least_difference"]):
+        need = fewest_recordings(pairs)
+        few = f"{recordings} recording{'s' * (recordings > 1)} can show no difference, however large"
+        return [*nothing, f"{few}: {rows} rows take {need} at least."]
+    shown, title = f"{line['least_difference']:.2g}", metric_title(SORT_METRIC, lines)
+    return [*nothing, f"{recordings} recordings show a difference in {title} of {shown} or more, 4 times in 5."]
 
 
 def _notes_on_clips(lines: pd.DataFrame) -> list[str]:

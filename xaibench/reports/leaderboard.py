@@ -15,6 +15,12 @@ from xaibench.results.comparison import CONDITIONS, at_equal_area, at_one_area
 from xaibench.results.parts import SOFT
 
 ROW = ["method", "mask"]  # columns of a comparison that tell the rows of a board
+# The order over families, and what the boards for machines have of every metric beside its mean.
+OVERALL = ("overall", "overall_low", "overall_high", "overall_of")
+_OF_METRIC = (
+    *("low", "high", "n", "undefined", "better_than_random"),
+    *("rank", "rank_low", "rank_high", "first", "least_difference"),
+)
 # A board is sorted by this metric where it was scored.
 SORT_METRIC = "faithfulness"
 # The columns that readers look for first, in this order; all other metrics follow by family.
@@ -98,8 +104,9 @@ def wide(comparison: pd.DataFrame, group: str) -> pd.DataFrame:
     """Lay out one line per (classifier, method, mask) of a group, unrounded: the boards' numbers for machines.
 
     Columns: dataset, classifier, method, control, mask, trained, training_seconds, trained_parameters,
-    accuracy, mean_rank (none for soft masks, which have other rivals), seconds_per_clip, and per metric at the
-    primary area METRIC and METRIC_ + low, high, n, undefined, better_than_random; then group, protocol, seed,
+    accuracy, overall, overall_low, overall_high, overall_of (none for soft masks, which have other rivals),
+    seconds_per_clip, and per metric at the primary area METRIC and METRIC_ + low, high, n, undefined,
+    better_than_random, rank, rank_low, rank_high, first, least_difference; then group, protocol, seed,
     precision, compiled, fill, target, clips (the most that the method has scored) and differs_in.
     """
     lines = at_one_area(comparison[comparison["group"] == group])
@@ -111,13 +118,10 @@ def wide(comparison: pd.DataFrame, group: str) -> pd.DataFrame:
             record: dict[str, Any] = {"dataset": own["dataset"].iloc[0], "classifier": classifier, "method": method}
             about = ("control", "mask", "trained", "training_seconds", "trained_parameters", "accuracy")
             record |= {key: own[key].iloc[0] for key in about}
-            record |= {
-                "mean_rank": np.nan if record["mask"] == SOFT else own["rank"].astype(float).mean(),
-                "seconds_per_clip": own["seconds_per_clip"].iloc[0],
-            }
+            record |= {key: own[key].iloc[0] for key in (*OVERALL, "seconds_per_clip")}
             for metric in (name for name in metric_order(lines) if name in own.index):
                 record[metric] = own.at[metric, "mean"]
-                for key in ("low", "high", "n", "undefined", "better_than_random"):
+                for key in _OF_METRIC:
                     record[f"{metric}_{key}"] = own.at[metric, key]
             records.append(record)
             ends.append(

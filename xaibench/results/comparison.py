@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from xaibench.results import conditions, selection, store
+from xaibench.results import conditions, places, power, selection, store
 from xaibench.results.areas import PRIMARY_AREA
-from xaibench.results.parts import SOFT, MetricFacts, metrics_of
+from xaibench.results.parts import EQUAL_AREA, SOFT, MetricFacts, metrics_of
 from xaibench.results.selection import Group
-from xaibench.results.statistics import ALPHA, Floats, corrected_p, mean_interval
+from xaibench.results.statistics import ALPHA, Floats, corrected_p, mean_interval, share_first, standard_error
 
 # The control that every method has to beat: a mask of the same area at random bins, which is what
 # a map that knows nothing of the classifier amounts to.
@@ -23,11 +23,17 @@ CEILING = "oracle"
 # Columns that say under which conditions a group of runs was made, beside its dataset.
 CONDITIONS = ("protocol", "seed", "precision", "compiled", "fill", "target", "long")
 COLUMNS = (
-    *("dataset", "classifier", "method", "metric", "area", "mean", "low", "high", "n", "undefined", "accuracy", "rank"),
+    *("dataset", "classifier", "method", "metric", "area", "mean", "low", "high", "n", "undefined", "accuracy"),
+    *("rank", "rank_low", "rank_high", "first"),
     *(
         "tied_with",
         "beaten_by",
         "better_than_random",
+        "least_difference",
+        "overall",
+        "overall_low",
+        "overall_high",
+        "overall_of",
         "seconds_per_clip",
         "peak_memory_mb",
         "native_resolution",
@@ -65,11 +71,20 @@ def compare_groups(groups: Sequence[Group]) -> pd.DataFrame:
     clip nothing is ranked, and each line is of its own clips.
 
     Means are over the `n` clips where the metric is defined; `undefined` clips are only counted.
-    `low` and `high` bound the mean with 95% confidence over recordings. `rank` is 1 for the best of
-    the cell. Two methods are `tied_with` each other unless a paired two-sided test, Holm-corrected over all pairs of
-    the cell, separates them; `beaten_by` names the controls (but CEILING) that the same test finds better;
-    `better_than_random` is a paired one-sided test against BASELINE,
-    Holm-corrected over the methods of the cell, and missing where there is nothing to test. `mask` is
+    `low` and `high` bound the mean with 95% confidence over recordings (`statistics.mean_interval`). `rank` is 1 for
+    the best of the cell.
+
+    All verdicts of a cell are read from one family of tests: a paired two-sided test of every two methods, which flips
+    the signs of recordings, Holm-corrected over all pairs. Two methods are `tied_with` each other unless it separates
+    them; `beaten_by` names the controls (but CEILING) that it finds better; `better_than_random` says whether it finds
+    the method better than BASELINE, and is missing where there is nothing to test. From `rank_low` to `rank_high` are
+    the ranks that it leaves open, of all methods at once with 95% confidence (`places.rank_sets`). `first` is the share
+    of resamples of the recordings in which the method has the best mean of those that are no controls.
+    `least_difference` is what a mean difference in the cell must be for these recordings to show it in 4 of 5 samples
+    of such (`power.least_difference`), infinite where they are too few to show any.
+
+    `overall` is the place of the method in the order over families of metrics, with its interval, and `overall_of`
+    names these families (`places.overall`); soft masks have none. `mask` is
     EQUAL_AREA or SOFT; `training_seconds` and `trained_parameters` are what fitting the method cost,
     missing for one that is not `trained`. `differs_in` says what a line was made with that most were not
     (`conditions.differences`). `method_title`, `metric_title`, `family` and `higher_is_better` are what the runs
@@ -126,9 +141,14 @@ def by_clip(rows: pd.DataFrame, line: list[str]) -> tuple[pd.DataFrame, NDArray[
     return values.astype(float), recordings.to_numpy(str)
 
 
-def summarise(values: pd.DataFrame, recordings: NDArray) -> pd.DataFrame:
-    """Average each line of `by_clip`: mean and 95% interval (low, high) over its n defined clips."""
-    found = mean_interval(values.to_numpy(), recordings)
+def summarise(values: pd.DataFrame, recordings: NDArray, ranges: Floats | None = None) -> pd.DataFrame:
+    """Average each line of `by_clip`: mean and 95% interval (low, high) over its n defined clips.
+
+    Args:
+        values, recordings: as `by_clip` gives them.
+        ranges: (lines, 2), the smallest and largest value that each line may have, or None where nobody knows.
+    """
+    found = mean_interval(values.to_numpy(), recordings, ranges=ranges)
     n = values.notna().sum(axis=1)
     return pd.DataFrame({"mean": found.mean, "low": found.low, "high": found.high, "n": n}, values.index)
 
@@ -216,7 +236,8 @@ def _compare_block(
     scored = rows.groupby(_LINE).agg(
         accuracy=("correct", "mean"), size=("clip", "size"), recordings=("src_file", "nunique")
     )
-    lines = summarise(values, recordings).join(scored).join(clips).reset_index()
+    ranges = np.array([metrics[str(name)].range for name in values.index.get_level_values("metric")])
+    lines = summarise(values, recordings, ranges).join(scored).join(clips).reset_index()
     lines["undefined"] = lines["size"] - lines["n"]
     array, cells = values.to_numpy(), []
     for (metric, _, _), cell in lines.groupby(["metric", "area", "mask"], sort=True):
@@ -229,11 +250,13 @@ def _compare_block(
     lines["metric_title"] = [about[name].title for name in lines["metric"]]
     lines["family"] = [about[name].family for name in lines["metric"]]
     lines["higher_is_better"] = [about[name].higher_is_better for name in lines["metric"]]
-    return lines.join(pd.concat(cells))
+    judged = rows[rows["mask"] == EQUAL_AREA]
+    order = places.overall(at_one_area(judged.assign(area=judged["area"].mask(judged["area"] == _NO_AREA))), metrics)
+    return lines.join(pd.concat(cells)).merge(order, on=["method", "mask"], how="left", validate="many_to_one")
 
 
 def _judge(cell: pd.DataFrame, values: Floats, sign: int, recordings: NDArray, controls: set[str]) -> pd.DataFrame:
-    """Rank, ties and verdict against the baseline in one cell; in `values` (methods, clips) higher is better."""
+    """Ranks, ties and verdicts in one cell; in `values` (methods, clips) higher is better."""
     methods = cell["method"].to_numpy(str)
     scored = np.count_nonzero(~np.isnan(values), axis=1) > 0
     first, second = np.triu_indices(len(methods), 1)
@@ -247,24 +270,33 @@ def _judge(cell: pd.DataFrame, values: Floats, sign: int, recordings: NDArray, c
     gap = gap - gap.T
     tied = np.zeros((len(methods), len(methods)), dtype=bool)
     tied[first, second] = tied[second, first] = ~(p <= ALPHA)  # without a common clip, p is NaN: not told apart
+    untested = np.zeros_like(tied)
+    untested[first, second] = untested[second, first] = np.isnan(p)
+    worse = (gap < 0) & ~tied
+    low, high = places.rank_sets(worse, scored)
 
     better: list[bool | None] = [None] * len(methods)
-    baseline = [i for i, method in enumerate(methods) if method == BASELINE and method in controls and scored[i]]
-    if baseline:
-        others = np.setdiff1d(np.flatnonzero(scored), baseline)
-        gains = values[others] - values[baseline]
-        p_better = corrected_p(gains, recordings, "greater")
-        for i, p_one in zip(others, p_better, strict=True):
-            better[i] = None if np.isnan(p_one) else bool(p_one <= ALPHA)
+    for random in (i for i, name in enumerate(methods) if name == BASELINE and name in controls and scored[i]):
+        for i in np.flatnonzero(scored & ~untested[random]):
+            better[i] = None if i == random else bool(worse[random, i])
     means = np.where(scored, cell["mean"].to_numpy(float) * sign, np.nan)
-    to_beat = np.array([method in controls and method != CEILING for method in methods])
-    beats = to_beat & (gap < 0) & ~tied
+    control = np.array([method in controls for method in methods])
+    rivals = scored & ~control
+    shares = np.full(len(methods), np.nan)
+    shares[rivals] = share_first(values[rivals], recordings)
+    errors = standard_error(gaps, recordings)
+    usual = float(np.median(errors[errors > 0])) if (errors > 0).any() else np.nan
+    beats = (control & (methods != CEILING)) & worse
     return pd.DataFrame(
         {
             "rank": pd.Series(means, index=cell.index).rank(method="min", ascending=False).astype("Int64"),
+            "rank_low": pd.array(low, dtype="Int64"),
+            "rank_high": pd.array(high, dtype="Int64"),
+            "first": shares,
             "tied_with": [";".join(methods[row]) for row in tied],
             "beaten_by": [";".join(methods[row]) for row in beats],
             "better_than_random": pd.array(better, dtype="boolean"),
+            "least_difference": power.least_difference(usual, len(np.unique(recordings)), max(1, len(p))),
         },
         index=cell.index,
     )

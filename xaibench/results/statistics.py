@@ -35,15 +35,22 @@ class MeanInterval:
     high: Floats
 
 
-def mean_interval(values: Floats, recordings: NDArray, *, resamples: int = RESAMPLES, seed: int = 0) -> MeanInterval:
+def mean_interval(
+    values: Floats, recordings: NDArray, *, ranges: Floats | None = None, resamples: int = RESAMPLES, seed: int = 0
+) -> MeanInterval:
     """Mean over the defined clips, with a 95% percentile interval by bootstrap over recordings.
 
     The percentile interval (Efron, 1979) rather than BCa: it never leaves the range of the metric,
     it exists where all clips agree (an all-or-nothing metric at 0 or 1), and it contains the mean.
 
+    Where all clips are at an end of the range, a resample has nothing to vary, and the interval is that of Clopper and
+    Pearson (1934) for none of n recordings departing from it: the mean departs by at most that share of the range.
+
     Args:
         values: (rows, clips), NaN where undefined; a row is one method under one metric.
         recordings: (clips,), the recording that each clip was cut from.
+        ranges: (rows, 2), the smallest and the largest value that a row may have, infinite where there is no limit.
+            None: no row has limits.
         resamples: number of bootstrap samples.
         seed: of the resampling; a row's interval does not depend on the other rows.
 
@@ -68,8 +75,69 @@ def mean_interval(values: Floats, recordings: NDArray, *, resamples: int = RESAM
                 ]
             )
             low[rows], high[rows] = np.quantile(means, (0.025, 0.975), axis=0)
+    if ranges is not None:
+        _widen_at_the_ends(values, (counts > 0).sum(axis=1), ranges, low, high)
     # Of clips that all agree, the resampled means differ from the mean by rounding alone.
     return MeanInterval(mean, np.minimum(low, mean), np.maximum(high, mean))
+
+
+def _widen_at_the_ends(values: Floats, recordings: NDArray, ranges: Floats, low: Floats, high: Floats) -> None:
+    """Replace the intervals of rows whose clips are all at the same end of a finite range."""
+    width = ranges[:, 1] - ranges[:, 0]
+    bounded = np.isfinite(width) & (recordings > 1)
+    for end, moved, towards in ((0, high, 1.0), (1, low, -1.0)):
+        agree = bounded & np.all(np.isnan(values) | np.isclose(values, ranges[:, [end]], rtol=0, atol=1e-12), axis=1)
+        share = 1 - (ALPHA / 2) ** (1 / recordings[agree])  # Clopper and Pearson's upper end for 0 of n
+        moved[agree] = ranges[agree, end] + towards * share * width[agree]
+
+
+def share_first(values: Floats, recordings: NDArray, *, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
+    """Share of the resamples in which each row has the largest mean, recordings resampled; equals share a first place.
+
+    It describes how much an order owes to the recordings that happened to be drawn. It is no probability that a row is
+    the best, and no test.
+
+    Args:
+        values: (rows, clips), NaN where undefined; higher is better.
+        recordings: (clips,), the recording that each clip was cut from.
+        resamples: number of bootstrap samples.
+        seed: of the resampling.
+
+    Returns:
+        Shares (rows,) that add up to 1; NaN for a row without a defined clip.
+    """
+    defined = ~np.isnan(values)
+    there = defined.any(axis=1)
+    if not there.any():
+        return np.full(len(values), np.nan)
+    sums = _sum_by_recording(np.where(defined, values, 0.0), recordings)
+    counts = _sum_by_recording(defined.astype(float), recordings)
+    wins, tried = np.zeros(len(values)), 0
+    for weights in _weights(sums.shape[1], resamples, seed):
+        clips = weights @ counts.T
+        means = np.divide(weights @ sums.T, clips, out=np.full_like(clips, -np.inf), where=clips > 0)
+        best = means >= means.max(axis=1, keepdims=True) - 1e-12
+        wins += (best / best.sum(axis=1, keepdims=True)).sum(axis=0)
+        tried += len(weights)
+    return np.where(there, wins / tried, np.nan)
+
+
+def standard_error(values: Floats, recordings: NDArray) -> Floats:
+    """Standard error (rows,) of each row's mean over its defined clips, by recording; NaN with fewer than two.
+
+    Args:
+        values: (rows, clips), NaN where undefined.
+        recordings: (clips,), the recording that each clip was cut from.
+    """
+    defined = ~np.isnan(values)
+    sums = _sum_by_recording(np.where(defined, values, 0.0), recordings).T
+    counts = _sum_by_recording(defined.astype(float), recordings).T
+    several = np.count_nonzero(counts, axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        clips = counts.sum(axis=0)
+        off = sums - sums.sum(axis=0) / clips * counts
+        errors = np.sqrt((off**2).sum(axis=0) * several / (several - 1)) / clips
+    return np.where(several > 1, errors, np.nan)
 
 
 def simultaneous_interval(

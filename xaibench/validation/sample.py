@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from xaibench.classifiers.forward import listener
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import DataError, UnsupportedPairError
+from xaibench.results import power
 from xaibench.sound import subset
 from xaibench.sound.dataset import Clip, Dataset
-from xaibench.validation import power
 from xaibench.validation.questions import where
 from xaibench.validation.reference_maps import reference_maps
 

@@ -1,4 +1,4 @@
-"""How many recordings a verdict needs: told before anything is scored."""
+"""How many recordings a verdict needs: told before anything is scored, and of what was scored."""
 
 from __future__ import annotations
 
@@ -21,6 +21,23 @@ def smallest_difference(recordings: int, comparisons: int, deviation: float = DE
         deviation: standard deviation of the differences between recordings.
     """
     return _reach(comparisons) * deviation / math.sqrt(recordings)
+
+
+def least_difference(standard_error: float, recordings: int, comparisons: int) -> float:
+    """Return the mean paired difference that these recordings show as significant, in 4 of 5 samples of such.
+
+    Args:
+        standard_error: of a usual mean paired difference.
+        recordings: how many there are. With few, even one that all of them agree about is not significant, and
+            the difference is infinite: flipping the signs of n recordings has 2^n outcomes.
+        comparisons: pairs that are tested together.
+    """
+    return _reach(comparisons) * standard_error if recordings >= fewest_recordings(comparisons) else math.inf
+
+
+def fewest_recordings(comparisons: int) -> int:
+    """Return how many recordings there must be for any difference to be significant (two-sided, by flipping signs)."""
+    return 1 + math.ceil(math.log2(comparisons / ALPHA))
 
 
 def recordings_for(difference: float, comparisons: int, deviation: float = DEVIATION) -> int:

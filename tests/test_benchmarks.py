@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -229,3 +230,33 @@ def test_orders_are_written_of_runs(printed: Printed, tmp_path: Path) -> None:
     assert page.count("## cnn-micro") == 2 and "| fill=mean" not in page and "sound, fill=mean" in page
     written = {"orders.csv", "orders-changes.csv", "orders-elements.csv", "orders.md"}
     assert {path.name for path in tmp_path.glob("orders*")} == written
+
+
+def test_the_sanity_table_says_what_changes_with_the_weights(printed: Printed, tmp_path: Path) -> None:
+    def scores(stages: float, other: float) -> Scores:
+        spread = np.linspace(-0.02, 0.02, 6)
+        return {
+            ("mprt", None): np.minimum(stages + spread, 1.0) if stages < 1 else np.ones(6),
+            ("efficient_mprt", None): 0.2 + spread,
+            ("random_logit", None): np.ones(6) if other == 1 else other + spread,
+        }
+
+    methods = {
+        "saliency": scores(0.1, 0.3),
+        "guided-backprop": scores(0.8, 0.9),
+        "energy": scores(1, 1),
+        "vit-rollout": scores(0.5, 1),
+        "uniform": {("mprt", None): np.full(6, np.nan)},
+    }
+    write_run(tmp_path / "run", methods, controls=("energy", "uniform"))
+    printed("sanity", tmp_path / "run", "--out", tmp_path / "made" / "sanity")
+    table = pd.read_csv(tmp_path / "made" / "sanity.csv").set_index("method")
+    assert table["verdict"].to_dict() == {
+        "energy": "ignores the weights; one map for all classes",
+        "guided-backprop": "hardly changes with the weights",
+        "vit-rollout": "may change with the weights; one map for all classes",
+        "saliency": "changes with the weights",
+        "uniform": "nothing: its map has no order",
+    }
+    text = (tmp_path / "made" / "sanity.md").read_text()
+    assert "## cnn-micro" in text and "| saliency" in text and "0.10 [0.0" in text and "undefined" in text

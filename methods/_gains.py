@@ -76,24 +76,37 @@ def integrated_gain_gradients(score: TargetScore, batch: Batch, target: Tensor, 
     maps = []
     for i in range(len(batch)):
         clip, c = batch.slice(i, i + 1), target[i : i + 1]
-        lowest = _faded_out(score, clip, c)
-        decibels = torch.linspace(lowest, 0.0, steps, dtype=torch.float64)
-        width = math.log(10) / 20 * (decibels[1] - decibels[0])
-        weights = torch.full((steps,), float(width))
-        weights[0] = weights[-1] = float(width) / 2
+        every, weights = fading(score, clip, c, steps)
         total = torch.zeros_like(clip.x)
-        for nodes, share in zip(decibels.split(INTERNAL_BATCH), weights.split(INTERNAL_BATCH), strict=True):
-            gains = 10 ** (nodes / 20)
+        for gains, share in zip(every.split(INTERNAL_BATCH), weights.split(INTERNAL_BATCH), strict=True):
             many = Batch(
-                clip.x.expand(len(nodes), -1, -1),
-                clip.clip_ids * len(nodes),
+                clip.x.expand(len(gains), -1, -1),
+                clip.clip_ids * len(gains),
                 clip.seed,
-                phase=None if clip.phase is None else clip.phase.expand(len(nodes), -1, -1),
+                phase=None if clip.phase is None else clip.phase.expand(len(gains), -1, -1),
             )
-            found = gain_gradient(score, many, c.expand(len(nodes)), gains)
+            found = gain_gradient(score, many, c.expand(len(gains)), gains)
             total += (found * share.to(found)[:, None, None]).sum(dim=0)
         maps.append(total)
     return torch.cat(maps)
+
+
+def fading(score: TargetScore, clip: Batch, target: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """Return the gains at which one clip is heard as it is faded in, and the weights of the trapezoid rule in ln gain.
+
+    Both are float64 (steps,).
+
+    Args:
+        score: the function that is integrated.
+        clip: that the classifier hears.
+        target: class index (1,).
+        steps: how many gains.
+    """
+    decibels = torch.linspace(_faded_out(score, clip, target), 0.0, steps, dtype=torch.float64)
+    width = math.log(10) / 20 * (decibels[1] - decibels[0])
+    weights = torch.full((steps,), float(width), dtype=torch.float64)
+    weights[0] = weights[-1] = float(width) / 2
+    return 10 ** (decibels / 20), weights
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ from ._picture import on_picture
 
 WEIGHTS = "explainer.safetensors"
 WARM_UP_EPOCHS = 1
-_POSITIVE = {"epochs", "patience", "batch_size", "learning_rate", "decoder_width", "code_size"}
+_POSITIVE = {"epochs", "patience", "batch_size", "learning_rate", "decoder_width", "code_size", "components", "width"}
 
 
 class Clips(NamedTuple):
@@ -43,12 +43,15 @@ class MaskNetwork(nn.Module, abc.ABC):
     """A network that makes masks for spectrograms of a frozen classifier."""
 
     @abc.abstractmethod
-    def mask_logits(self, classifier: PictureClassifier, x: Tensor, target: Tensor) -> Tensor:
-        """Return logits of the masks (batch, height, width) on the image, for spectrograms and classes (batch,)."""
+    def masks(self, classifier: PictureClassifier, batch: Batch, target: Tensor) -> Explanation:
+        """Return masks in [0, 1] of clips, for classes (batch,)."""
 
     @abc.abstractmethod
     def loss(self, classifier: PictureClassifier, clips: Clips, target: Tensor, epoch: int) -> Tensor:
         """Return the mean loss over the clips; `epoch` counts from 0."""
+
+    def prepare(self, train: TrainingClips, context: FitContext) -> None:
+        """Take from the training clips what gradients do not learn, before the first epoch."""
 
     def stage(self, epoch: int) -> int:
         """Return the stage of an epoch (from 0). Losses of different stages are not compared; the last stage counts."""
@@ -63,6 +66,18 @@ class MaskNetwork(nn.Module, abc.ABC):
         The mean is logged of float values (batch,); of bool values (batch, things), the share that is True in any clip.
         """
         return {}
+
+
+class ImageMaskNetwork(MaskNetwork):
+    """A network whose masks are as large as the classifier's image."""
+
+    @abc.abstractmethod
+    def mask_logits(self, classifier: PictureClassifier, x: Tensor, target: Tensor) -> Tensor:
+        """Return logits of the masks (batch, height, width) on the image, for spectrograms and classes (batch,)."""
+
+    def masks(self, classifier: PictureClassifier, batch: Batch, target: Tensor) -> Explanation:
+        logits = self.mask_logits(classifier, batch.x, target)
+        return Explanation(torch.sigmoid(on_picture(classifier, logits, batch)), (logits.shape[1], logits.shape[2]))
 
 
 class MaskExplainer(TrainableExplainer):
@@ -91,9 +106,8 @@ class MaskExplainer(TrainableExplainer):
     def explain(self, classifier: Classifier, batch: Batch, target: Tensor) -> Explanation:
         assert self._fitted is not None, "explain() comes after fit() or load()"
         with torch.inference_mode():
-            logits = self._fitted.mask_logits(cast(PictureClassifier, classifier), batch.x, target)
-            mask = torch.sigmoid(on_picture(classifier, logits, batch))
-        return Explanation(mask.clone(), (logits.shape[1], logits.shape[2]))
+            found = self._fitted.masks(cast(PictureClassifier, classifier), batch, target)
+        return Explanation(found.map.clone(), found.native_shape)
 
     def fit(self, classifier: Classifier, train: TrainingClips, valid: TrainingClips, context: FitContext) -> Fitted:
         for name, value in context.settings.items():
@@ -106,6 +120,7 @@ class MaskExplainer(TrainableExplainer):
             network = self.network(classifier, context.settings).to(context.device)
         except ValueError as error:
             raise XaibenchError(f"these settings make no network: {error}; choose others with --set") from error
+        network.prepare(train, context)
         fit = _Fit(network, cast(PictureClassifier, classifier), train, valid, context)
         fit.run(context.state, context.report)
         if not fit.best.epoch:

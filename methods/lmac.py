@@ -12,14 +12,14 @@ from xaibench.explaining.trainable import Setting
 from xaibench.sound.audio import PICTURE_SHAPE
 
 from ._mask_decoder import MaskDecoder
-from ._mask_fitting import Clips, MaskExplainer, MaskNetwork
+from ._mask_fitting import Clips, ImageMaskNetwork, MaskExplainer
 from ._sound import sound
 
 # Fine-tuning draws a mask towards the clip's loud bins if the kept part resembles the clip at least this much.
 GUIDANCE_CORRELATION = 0.6
 
 
-class LmacNetwork(MaskNetwork):
+class LmacNetwork(ImageMaskNetwork):
     """Decoder on the classifier's feature pyramid.
 
     Args:

@@ -10,7 +10,7 @@ from xaibench.explaining.trainable import Setting
 from xaibench.sound.audio import PICTURE_SHAPE
 
 from ._mask_decoder import MaskDecoder
-from ._mask_fitting import Clips, MaskExplainer, MaskNetwork
+from ._mask_fitting import Clips, ImageMaskNetwork, MaskExplainer
 from ._sound import sound
 from ._vector_quantisation import ClassCodebook
 
@@ -19,7 +19,7 @@ COMMITMENT_WEIGHT = 0.25
 RENEW_UNTIL = 0.7
 
 
-class PiqNetwork(MaskNetwork):
+class PiqNetwork(ImageMaskNetwork):
     """Network of an adapter on the deepest feature map, a codebook divided by class, and a decoder to a mask.
 
     Args:

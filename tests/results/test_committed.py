@@ -28,7 +28,7 @@ COMMITTED = [
     if (folder / f"leaderboard-{dataset}.md").exists()
 ]
 # They came after the committed runs; of `centre` something is to be said only where there are events.
-LATER = {"attention-gradient", "layercam", "gradcam-plus-plus", "lrp", "attnlrp", "centre"}
+LATER = {"attention-gradient", "layercam", "gradcam-plus-plus", "lrp", "attnlrp", "wam", "l2i", "centre"}
 
 
 @pytest.fixture(scope="module")

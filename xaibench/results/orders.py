@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from xaibench.errors import ResultsError
-from xaibench.results.comparison import BASELINE, at_primary_area, by_clip, summarise
+from xaibench.results.comparison import BASELINE, PRIMARY_AREA, at_equal_area, at_one_area, by_clip, summarise
 from xaibench.results.statistics import ALPHA, corrected_p, paired_difference
 from xaibench.results.store import read_rows
 
@@ -21,7 +21,7 @@ VERDICTS = ["reversed", "tied now", "told apart now"]
 
 @dataclass(frozen=True)
 class Condition:
-    """One way of scoring, by one metric: of a metric with areas, at the primary one.
+    """One way of scoring, by one metric.
 
     Attributes:
         title: what a table calls it.
@@ -29,12 +29,14 @@ class Condition:
         metric: id of the metric.
         suffix: of the methods to read, such as `:path=direct`; it is left out of their names. Other methods with
             settings are not read; a method that the run has with the suffix takes the place of the one without.
+        area: of a metric that has areas.
     """
 
     title: str
     run: Path
     metric: str
     suffix: str = ""
+    area: float = PRIMARY_AREA
 
 
 class Orders:
@@ -51,7 +53,7 @@ class Orders:
 
     def __init__(self, conditions: Sequence[Condition]) -> None:
         self.conditions = conditions
-        frames = {one.title: _rows(one) for one in conditions}
+        frames = {one.title: rows_of(one) for one in conditions}
         shared = set.intersection(*(set(rows["clip"]) for rows in frames.values()))
         if not shared:
             raise ResultsError("the conditions share no clip; score the same --folds of one dataset, without --limit")
@@ -147,11 +149,17 @@ def tau(lines: pd.DataFrame, classifier: str, first: str, second: str) -> float:
     return float(kendalltau(means[first], means[second]).statistic)
 
 
-def _rows(condition: Condition) -> pd.DataFrame:
-    rows = at_primary_area(read_rows(condition.run))
+def rows_of(condition: Condition) -> pd.DataFrame:
+    """Read the scores of a condition: columns classifier, method, clip, src_file and value.
+
+    Raises:
+        ResultsError: its run has none.
+    """
+    rows = at_one_area(at_equal_area(read_rows(condition.run)), condition.area)
     rows = rows[rows["metric"] == condition.metric]
     if rows.empty:
-        raise ResultsError(f"{condition.run} has no scores by {condition.metric}; score them with --metric")
+        at = "" if condition.area == PRIMARY_AREA else f" at {condition.area:.0%} of the area"
+        raise ResultsError(f"{condition.run} has no scores by {condition.metric}{at}; score them with --metric")
     settings = rows["method"].str.partition(":")[2]
     rows = rows.assign(method=rows["method"].str.partition(":")[0], given=settings != "")
     rows = rows[(settings == "") | (":" + settings == condition.suffix)]

@@ -19,7 +19,8 @@ lint: $(READY)
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile
 
-# The site, in build/site: open index.html there. Whatever MkDocs would warn of is an error.
+# The site, in build/site: open index.html there, or, so that the search works, `python3 -m http.server -d build/site`.
+# Whatever MkDocs would warn of is an error.
 docs: $(DOCS_READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 

@@ -7,6 +7,7 @@ whole repository, under the paths that they have there. The tutorial, a notebook
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[1]
 TUTORIAL = "docs/tutorial.md"
 # What the pages show or offer, beside pages.
-SHOWN = ("results/**/*.png", "results/**/*.csv", "docs/*.ipynb")
+SHOWN = ("docs/site.css", "results/**/*.png", "results/**/*.csv", "docs/*.ipynb")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -27,6 +28,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     found += [path.relative_to(ROOT).as_posix() for pattern in SHOWN for path in sorted(ROOT.glob(pattern))]
     own = [File.generated(config, path, abs_src_path=str(ROOT / path)) for path in found]
     return Files([*theme, *own, File.generated(config, TUTORIAL, content=as_page(ROOT / "docs" / "tutorial.ipynb"))])
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Make one title of several: the table of contents that stands beside a page has the headings below one."""
+    code, titles, lines = False, 0, []
+    for line in markdown.splitlines():
+        code ^= line.lstrip().startswith("```")
+        titles += not code and line.startswith("# ")
+        lines.append(f"#{line}" if titles > 1 and not code and re.match("#+ ", line) else line)
+    return "\n".join(lines)
 
 
 def pages(nav: Any) -> Iterator[str]:

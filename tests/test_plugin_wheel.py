@@ -20,6 +20,14 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 EXAMPLE = REPOSITORY / "examples" / "xaibench-band-occlusion"
 
 
+TUTORIAL = REPOSITORY / "docs" / "tutorial.ipynb"
+FEWER = {"CLIPS, EPOCHS = 320, 40": "CLIPS, EPOCHS = 20, 2", "LIMIT = 8": "LIMIT = 2", "limit=10": "limit=2"}
+NOTEBOOK = """
+import sys, nbclient, nbformat
+notebook = nbformat.read(sys.argv[1], 4)
+nbclient.NotebookClient(notebook, kernel_name="python3", timeout=300).execute()
+nbformat.write(notebook, sys.argv[2])
+"""
 END = "-- the end of a call --"
 # What takes long is to import torch and the plugins; `xaibench` itself is started where nothing else is imported.
 CALLS = f"""
@@ -156,3 +164,24 @@ def test_generated_packages_install_pass_their_own_tests_and_work_together(house
     chosen = ["-m", "my-method", "-m", "gradcam", "-m", "random", "--metric", "my_drop", "-c", "my-net"]
     printed = house.run("xaibench", "run", *chosen, "--dataset", "my-clips", "--limit", "2", "--device", "cpu")
     assert all(word in printed for word in ("my-clips, my-net: 2 clips", "my-method", "gradcam", "My drop"))
+
+
+def test_the_tutorial_runs_on_fewer_clips(house: House) -> None:
+    text = TUTORIAL.read_text()
+    for all_, few in FEWER.items():
+        assert all_ in text
+        text = text.replace(all_, few)
+    (house.work / "few.ipynb").write_text(text)
+    house.run("python", "-c", NOTEBOOK, "few.ipynb", "done.ipynb")
+    cells = json.loads((house.work / "done.ipynb").read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    shown = [kind for output in outputs for kind in output.get("data", {})]
+    assert shown.count("image/png") == 2, "the plot and the explanation"
+    assert sum("<audio" in "".join(output.get("data", {}).get("text/html", "")) for output in outputs) == 3
+    assert any("mine" in "".join(output.get("data", {}).get("text/html", "")) for output in outputs), "the board"
+
+
+def test_the_tutorial_is_committed_without_outputs() -> None:
+    cells = [cell for cell in json.loads(TUTORIAL.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert len(cells) > 5
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in cells)

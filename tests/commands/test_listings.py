@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import Command
+from tests.support.command_line import Command, assert_refused
 from xaibench import registry
 from xaibench.classifiers import checkpoint, references
 from xaibench.storage.user_folders import CACHE_VARIABLE
@@ -31,6 +31,14 @@ def test_listings(xaibench: Command, group: registry.Group) -> None:
         assert shown.code == 0
         assert shown.out.split()[:2] == ["name", name]
         assert shown.out.split()[-2:] == ["from", "xaibench"]
+
+
+@pytest.mark.parametrize("group", ["methods", "metrics", "classifiers", "datasets"])
+def test_a_name_without_show_is_told_the_remedy(xaibench: Command, group: registry.Group) -> None:
+    name = registry.names(group)[0]
+    assert_refused(
+        xaibench(group, name), f"there is no command 'xaibench {group} {name}'", f"xaibench {group} show {name}"
+    )
 
 
 def test_methods_are_listed_by_family(xaibench: Command) -> None:

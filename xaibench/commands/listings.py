@@ -12,12 +12,13 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 from rich.table import Table
+from typer.core import TyperGroup
 
 from xaibench import registry
 from xaibench.classifiers import references
 from xaibench.commands import add_classifier, check_classifier
 from xaibench.commands.console import output, print_json
-from xaibench.errors import CheckpointError, RegistryError, named
+from xaibench.errors import CheckpointError, RegistryError, XaibenchError, named
 from xaibench.registry import Group
 from xaibench.reports.style import arrow
 from xaibench.storage.line_cache import LineCache
@@ -27,9 +28,23 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Facts = dict[str, Any]
 
 
+class _Listing(TyperGroup):
+    """The commands of a listing; a name where a command is expected is told where names stand."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        word = args[0]
+        if word not in self.commands:
+            raise XaibenchError(
+                f"there is no command '{ctx.command_path} {word}' (there are: {', '.join(self.commands)}); for the "
+                f"facts of one of the {ctx.info_name}: {ctx.command_path} show {word}"
+            )
+        return super().resolve_command(ctx, args)
+
+
 def listing(group: Group) -> typer.Typer:
     """Make the command of one group, which lists its names, with `show NAME` for one entry."""
-    app = typer.Typer(help=f"List the {group}; 'show NAME' shows all facts of one.", rich_markup_mode="rich")
+    about = f"List the {group}; 'show NAME' shows all facts of one."
+    app = typer.Typer(help=about, cls=_Listing, rich_markup_mode="rich")
 
     @app.callback(invoke_without_command=True)
     def list_all(context: typer.Context, as_json: AsJson = False) -> None:

@@ -54,10 +54,12 @@ def laid_out(lines: pd.DataFrame) -> pd.DataFrame:
 
 def verdict(own: pd.DataFrame) -> str:
     """Say in words what the metrics of one method, by name, tell."""
-    stages = own.loc[STAGES] if STAGES in own.index else None
-    if stages is None or pd.isna(stages["mean"]):
-        return "nothing: its map has no order"
-    if stages["mean"] >= SAME:
+    if own["mean"].isna().all():
+        return "is the same everywhere"
+    stages = own.loc[STAGES]
+    if pd.isna(stages["mean"]):  # no clip has a rank correlation at every stage
+        words = "changes with the weights: with random ones it is the same everywhere"
+    elif stages["mean"] >= SAME:
         words = "ignores the weights"
     elif stages["low"] >= ALIKE:
         words = "hardly changes with the weights"

@@ -246,7 +246,8 @@ def test_the_sanity_table_says_what_changes_with_the_weights(printed: Printed, t
         "guided-backprop": scores(0.8, 0.9),
         "energy": scores(1, 1),
         "vit-rollout": scores(0.5, 1),
-        "uniform": {("mprt", None): np.full(6, np.nan)},
+        "gradcam": scores(0.1, 0.3) | {("mprt", None): np.full(6, np.nan)},
+        "uniform": {(metric, None): np.full(6, np.nan) for metric in ("mprt", "efficient_mprt", "random_logit")},
     }
     write_run(tmp_path / "run", methods, controls=("energy", "uniform"))
     printed("sanity", tmp_path / "run", "--out", tmp_path / "made" / "sanity")
@@ -256,7 +257,8 @@ def test_the_sanity_table_says_what_changes_with_the_weights(printed: Printed, t
         "guided-backprop": "hardly changes with the weights",
         "vit-rollout": "may change with the weights; one map for all classes",
         "saliency": "changes with the weights",
-        "uniform": "nothing: its map has no order",
+        "gradcam": "changes with the weights: with random ones it is the same everywhere",
+        "uniform": "is the same everywhere",
     }
     text = (tmp_path / "made" / "sanity.md").read_text()
     assert "## cnn-micro" in text and "| saliency" in text and "0.10 [0.0" in text and "undefined" in text

@@ -15,11 +15,11 @@ from xaibench.classifiers.base import PictureClassifier
 from xaibench.classifiers.front_end import LinearResize
 from xaibench.errors import XaibenchError
 from xaibench.explaining.trainable import FitContext, TrainingClips
-from xaibench.speechbrain.classifiers import RecipeFrontEnd
 from xaibench.testing import toy_batch, toy_classifier
 
 l2i = Lazy("xaibench.methods.l2i")
 mask_fitting = Lazy("xaibench.methods._mask_fitting")
+recipes = Lazy("xaibench.speechbrain.classifiers")
 SMALL: dict[str, Any] = {"epochs": 2, "components": 6, "width": 4, "relevance_threshold": 0.1}
 
 
@@ -128,6 +128,6 @@ def test_the_loss_by_hand(classifier: PictureClassifier) -> None:
 def test_time_may_be_the_other_axis_of_the_image() -> None:
     seen = [
         l2i._time_comes_first(type("Any", (), {"front_end": one, "device": torch.device("cpu")}))
-        for one in (LinearResize((32, 32)), RecipeFrontEnd(32))
+        for one in (LinearResize((32, 32)), recipes.RecipeFrontEnd(32))
     ]
     assert seen == [False, True]

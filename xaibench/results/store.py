@@ -230,7 +230,7 @@ def read_parts(folder: Path) -> list[Part]:
     manifest, parts = read_manifest(folder), []
     for path in parts_of(folder):
         table, info = read_part(path)
-        wrong = problems(path, table.to_pandas(), info, manifest.of_rows)
+        wrong = problems(path, table, info, manifest.of_rows)
         if wrong:
             raise ResultsError(f"{path} is malformed ({wrong[0]}); 'xaibench verify {folder}' tells all")
         parts.append(Part(path, table, info))

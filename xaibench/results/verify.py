@@ -50,7 +50,7 @@ def verify(folder: Path) -> Verified:
             findings.append(str(error))
             continue
         rows = table.to_pandas()
-        findings += [f"{where}: {text}" for text in problems(path, rows, info, manifest.of_rows)]
+        findings += [f"{where}: {text}" for text in problems(path, table, info, manifest.of_rows)]
         if not set(rows["fold"].dropna()) <= set(manifest.folds):
             findings.append(f"{where}: it has clips of other folds than {', '.join(map(str, manifest.folds))}")
         made[path.parent.parent.name, path.parent.name].append(_Part(path, rows, info))

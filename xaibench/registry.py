@@ -24,6 +24,7 @@ Group = Literal[
     "protocols",
     "checkpoint_formats",
     "capabilities",
+    "engines",
 ]
 _SINGULAR: dict[Group, str] = {
     "methods": "method",
@@ -35,6 +36,7 @@ _SINGULAR: dict[Group, str] = {
     "protocols": "protocol",
     "checkpoint_formats": "checkpoint format",
     "capabilities": "capability",
+    "engines": "engine",
 }
 # By a command of their own.
 LISTED: tuple[Group, ...] = ("methods", "metrics", "classifiers", "datasets")

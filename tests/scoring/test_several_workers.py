@@ -15,9 +15,10 @@ import torch
 from tests.support.evaluating import config_of, open_folder, run
 from xaibench import registry
 from xaibench.classifiers.loaded import LoadedClassifier, load
-from xaibench.scoring import workers
+from xaibench.scoring import worker
 from xaibench.scoring.config import MethodOnClassifier, RunConfig
 from xaibench.scoring.evaluate import Event, evaluate
+from xaibench.scoring.local import Local
 from xaibench.scoring.queue import Item, Queue
 from xaibench.sound.synth import Synth
 
@@ -45,14 +46,14 @@ def config(synth: Synth) -> RunConfig:
 def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The process ids of workers, in the order of their starts."""
     ids: list[int] = []
-    popen = workers.subprocess.Popen
+    popen = worker.subprocess.Popen
 
     class Noted(popen):  # type: ignore[misc, valid-type]
         def __init__(self, *args: object, **settings: object) -> None:
             super().__init__(*args, **settings)
             ids.append(self.pid)
 
-    monkeypatch.setattr(workers.subprocess, "Popen", Noted)
+    monkeypatch.setattr(worker.subprocess, "Popen", Noted)
     return ids
 
 
@@ -74,7 +75,7 @@ def test_two_workers_of_which_one_is_killed_end_with_the_bytes_of_one_process(
     assert {event.kind for event in run(config, from_folder, tmp_path / "one")} == {"scored"}
     assert started == [], "one process needs no worker"
 
-    two, events = replace(config, workers=2), list[Event]()
+    events = list[Event]()
 
     def report(event: Event) -> None:
         if not events:
@@ -82,11 +83,11 @@ def test_two_workers_of_which_one_is_killed_end_with_the_bytes_of_one_process(
             os.kill(started[1], signal.SIGKILL)
         events.append(event)
 
-    evaluate(two, from_folder, open_folder(tmp_path / "two", two), report)
+    evaluate(config, from_folder, open_folder(tmp_path / "two", config), report, Local(workers=2))
     assert Counter(event.kind for event in events) == {"scored": len(METHODS)}, events
     assert len(started) >= 3, "at least one worker had to be started again"
     assert scores(tmp_path / "two") == scores(tmp_path / "one")
-    again = run(two, from_folder, tmp_path / "two")
+    again = run(config, from_folder, tmp_path / "two", Local(workers=2))
     assert {event.kind for event in again} == {"found"}
 
 
@@ -97,8 +98,8 @@ def test_what_always_ends_its_process_fails_after_three_attempts(
     started: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(workers, "_START", EXITS)
-    events = run(replace(config, workers=2), from_folder, tmp_path / "run")
+    monkeypatch.setattr(worker, "_START", EXITS)
+    events = run(config, from_folder, tmp_path / "run", Local(workers=2))
     assert sorted((event.kind, event.method) for event in events) == [("failed", name) for name in METHODS]
     assert {event.reason for event in events} == {"its worker process exited with code 7"}
     assert len(started) == 3 * len(METHODS)
@@ -111,16 +112,16 @@ def test_an_interrupt_ends_all_workers(
     started: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(workers, "_START", WAITS)
+    monkeypatch.setattr(worker, "_START", WAITS)
     own = type("Own", (type(config.methods["uniform"]),), {"__module__": "__main__"})()
-    three = replace(config, workers=3, methods={"own": own, **config.methods})
+    three = replace(config, methods={"own": own, **config.methods})
 
     def report(event: Event) -> None:
         if event.kind == "scored":
             raise KeyboardInterrupt  # as Ctrl-C in a terminal, while the other workers are at work
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(three, from_folder, open_folder(tmp_path, three), report)
+        evaluate(three, from_folder, open_folder(tmp_path, three), report, Local(workers=3))
     for one in started:
         with pytest.raises(ProcessLookupError):
             os.kill(one, 0)
@@ -130,8 +131,7 @@ def test_what_only_this_process_has_is_scored_here_and_a_line_says_so(
     config: RunConfig, loaded: LoadedClassifier, tmp_path: Path, started: list[int]
 ) -> None:
     events: list[Event] = []
-    two = replace(config, workers=2)
-    evaluate(two, loaded, open_folder(tmp_path, two), events.append)
+    evaluate(config, loaded, open_folder(tmp_path, config), events.append, Local(workers=2))
     assert {event.reason for event in events if event.kind == "alone"} == {
         f"{loaded.label} was not loaded from a checkpoint folder"
     }

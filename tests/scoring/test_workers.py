@@ -24,7 +24,7 @@ from xaibench.classifiers import checkpoint
 from xaibench.classifiers.loaded import LoadedClassifier, load
 from xaibench.results import store
 from xaibench.results.verify import verify
-from xaibench.scoring import workers
+from xaibench.scoring import description, worker
 from xaibench.scoring.evaluate import Event, evaluate
 from xaibench.scoring.part import Scoring
 from xaibench.sound.synth import Synth
@@ -131,7 +131,7 @@ def test_what_dies_costs_itself_alone_and_scores_are_as_here(
     )
 
     monkeypatch.setattr(registry, "is_foreign", lambda group, name: False)
-    monkeypatch.setattr(workers, "_START", ENDS)
+    monkeypatch.setattr(worker, "_START", ENDS)
     here = run(config_of(synth, methods, metrics, 2), from_folder, tmp_path / "here")
     assert {event.kind for event in here} == {"scored"}
     pd.testing.assert_series_equal(values(tmp_path / "run"), values(tmp_path / "here"), check_exact=True)
@@ -141,7 +141,7 @@ def test_what_dies_costs_itself_alone_and_scores_are_as_here(
 def test_a_classifier_that_dies_costs_its_own_pairs(
     synth: Synth, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "_START", EXITS)
+    monkeypatch.setattr(worker, "_START", EXITS)
     classifier, card = checkpoint.load(weights)
     checkpoint.save(tmp_path / "odd", classifier, replace(card, classifier="odd-cnn"))
     loaded, _ = load(str(tmp_path / "odd"), "synth", torch.device("cpu"))
@@ -170,40 +170,40 @@ def test_a_metric_that_raises_costs_itself_alone(
     assert set(store.read_rows(tmp_path)["metric"]) == {"sparseness"}
 
 
-def a_worker(synth: Synth, loaded: LoadedClassifier, folder: Path) -> workers.Worker:
+def a_worker(synth: Synth, loaded: LoadedClassifier, folder: Path) -> worker.Worker:
     config = config_of(synth, ["energy"], ["sparseness"], 1)
-    described = workers._describe(Scoring(config, loaded, open_folder(folder, config)), torch.device("cpu"))
-    assert isinstance(described, workers.RunDescription)
-    return workers.Worker(described)
+    described = description.describe(Scoring(config, loaded, open_folder(folder, config)))
+    assert isinstance(described, description.RunDescription)
+    return worker.Worker(described)
 
 
-JOB = workers.Job(index=0, method="energy", settings={}, soft=False, code_sha256="", metrics=("sparseness",))
+JOB = worker.Job(index=0, method="energy", settings={}, soft=False, code_sha256="", metrics=("sparseness",))
 
 
 def test_what_never_returns_is_stopped_by_the_limit(
     synth: Synth, from_folder: LoadedClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "_START", HANGS)
-    monkeypatch.setattr(workers, "_START_SECONDS", 0.0)
-    worker = a_worker(synth, from_folder, tmp_path)
-    with pytest.raises(workers._Lost, match=r"took longer than 3 s for a part \(--timeout\)") as lost:
-        worker.score(JOB, 3.0)
+    monkeypatch.setattr(worker, "_START", HANGS)
+    monkeypatch.setattr(worker, "_START_SECONDS", 0.0)
+    process = a_worker(synth, from_folder, tmp_path)
+    with pytest.raises(worker.Lost, match=r"took longer than 3 s for a part \(--timeout\)") as lost:
+        process.score(JOB, 3.0)
     assert lost.value.running == "metric odd_level"
     assert "in forever" in lost.value.traceback
-    assert worker._process is None
+    assert process._process is None
 
 
 def test_ctrl_c_ends_the_worker_too(
     synth: Synth, from_folder: LoadedClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "_START", HANGS)
-    worker = a_worker(synth, from_folder, tmp_path)
+    monkeypatch.setattr(worker, "_START", HANGS)
+    process = a_worker(synth, from_folder, tmp_path)
     started: list[int] = []
 
     def interrupt() -> None:
-        while worker._process is None:
+        while process._process is None:
             time.sleep(0.01)
-        started.append(worker._process.pid)
+        started.append(process._process.pid)
         os.kill(os.getpid(), signal.SIGINT)
 
     # A suite that a shell has started in the background ignores SIGINT, and would wait here for ever.
@@ -211,7 +211,7 @@ def test_ctrl_c_ends_the_worker_too(
     threading.Thread(target=interrupt).start()
     try:
         with pytest.raises(KeyboardInterrupt):
-            worker.score(JOB, None)
+            process.score(JOB, None)
     finally:
         signal.signal(signal.SIGINT, before)
     with pytest.raises(ProcessLookupError):
@@ -235,7 +235,7 @@ time.sleep(1000)
 
 
 def test_no_worker_outlives_its_process() -> None:
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, workers._START], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, worker._START], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
     os.kill(pid, 0)
@@ -259,7 +259,7 @@ def _lives(pid: int) -> bool:
 def test_what_only_this_process_has_runs_here_and_a_line_says_so(
     synth: Synth, trained: LoadedClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "_START", ENDS)
+    monkeypatch.setattr(worker, "_START", ENDS)
     good = type(registry.create("methods", "odd-good"))
 
     class Mine(good):  # type: ignore[misc, valid-type]

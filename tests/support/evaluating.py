@@ -12,10 +12,13 @@ from xaibench import registry
 from xaibench.explaining.explainer import Explainer
 from xaibench.results import store
 from xaibench.results.store import Manifest, RunFolder
-from xaibench.scoring import evaluate as engine
-from xaibench.scoring.evaluate import Event, LoadedClassifier, RunConfig
+from xaibench.scoring.engine import Engine
+from xaibench.scoring.evaluate import Event, LoadedClassifier, RunConfig, evaluate
+from xaibench.scoring.local import Local
 from xaibench.scoring.metric import Metric
 from xaibench.sound.dataset import Clip, Dataset
+
+ALONE = Local()
 
 
 def config_of(
@@ -56,10 +59,10 @@ def open_folder(path: Path, config: RunConfig) -> RunFolder:
     )
 
 
-def run(config: RunConfig, loaded: LoadedClassifier, path: Path) -> list[Event]:
+def run(config: RunConfig, loaded: LoadedClassifier, path: Path, engine: Engine = ALONE) -> list[Event]:
     """Evaluate into a folder; what was reported, but not that classes of the tests run in this process."""
     events: list[Event] = []
-    engine.evaluate(config, loaded, open_folder(path, config), events.append)
+    evaluate(config, loaded, open_folder(path, config), events.append, engine)
     return [event for event in events if event.kind != "unprotected"]
 
 

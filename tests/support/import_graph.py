@@ -21,7 +21,7 @@ ORDER = (
     *("benchmark", "commands", "cli", "__main__"),
 )
 # Found by entry points, or imported by their users: no folder imports them, they import what stands before this one.
-LEAVES = ("methods", "metrics", "testing", "speechbrain")
+LEAVES = ("methods", "metrics", "testing", "speechbrain", "engines")
 BEFORE_LEAVES = ORDER[: ORDER.index("benchmark")]
 
 

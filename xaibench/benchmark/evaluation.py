@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from xaibench import registry
 from xaibench.benchmark.data import dataset
 from xaibench.benchmark.models import Model, load_models
-from xaibench.benchmark.naming import Method, MetricLike, as_list, methods_named, metrics_named
+from xaibench.benchmark.naming import Method, MetricLike, as_list, engine_named, methods_named, metrics_named
 from xaibench.benchmark.results import Failure, Results
 from xaibench.benchmark.run import Run
 from xaibench.classifiers.device import AUTO, device_named
@@ -47,7 +47,10 @@ def evaluate(
     batch_size: int | None = None,
     strict: bool = False,
     timeout: float | None = TIMEOUT_SECONDS,
-    workers: int = 1,
+    workers: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    resources: Mapping[str, str] | None = None,
     threads: int | None = None,
     progress: bool = True,
 ) -> Results:
@@ -86,14 +89,18 @@ def evaluate(
             None: any time.
         workers: processes that score at the same time, each on a GPU of its own if there are several. They make
             everything anew from names and folders; what only this process has is scored here, one part at a time.
+            None: this process; with another engine, as many as fit.
+        engine: where workers are: "local" (this machine) or another one of docs/scaling.md.
+        address: of the engine's cluster. None: its own choice.
+        resources: what each worker asks of the cluster, such as {"num_gpus": "1"} of Ray.
         threads: CPU threads of each process that scores, which move the last digits of scores; the number of workers
-            does not. None: torch's number for one worker, 1 for each of several.
+            does not. None: torch's number where this process scores, else 1.
         progress: whether a progress bar is shown.
 
     Raises:
         XaibenchError: what is given makes no sense; one line says what to do.
     """
-    for name, value in {"batch_size": batch_size, "workers": workers, "threads": threads}.items():
+    for name, value in {"batch_size": batch_size, "threads": threads}.items():
         if value is not None and value < 1:
             raise XaibenchError(f"{name} is {value}; give 1 or more")
     rules = registry.load("protocols", protocol).with_choices(fill, target, long)
@@ -119,12 +126,12 @@ def evaluate(
             protocol=rules,
             keep_maps=keep_maps,
             timeout=timeout,
-            workers=workers,
         ),
         tuple(loaded),
         chosen,
         limit,
         threads,
+        engine_named(engine, workers, address, resources or {}),
     )
     run.check()
     for sentence in run.warnings():

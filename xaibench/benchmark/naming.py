@@ -1,15 +1,16 @@
-"""Names of methods and metrics that are given as names, classes or objects."""
+"""Methods, metrics and engines that are given as names, classes or objects."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from xaibench import registry
 from xaibench.errors import XaibenchError
 from xaibench.explaining import settings
 from xaibench.explaining.explainer import Explainer
+from xaibench.scoring.engine import Engine
 from xaibench.scoring.metric import Metric
 
 Method = str | Explainer | type[Explainer]
@@ -37,6 +38,17 @@ def methods_named(given: Method | Sequence[Method]) -> dict[str, Explainer]:
             raise XaibenchError(f"{thing!r:.80} is no method; give a name, an Explainer, or its class")
         made.append((_name(thing, "methods", "-"), thing))
     return settings.labelled(made)
+
+
+def engine_named(name: str, workers: int | None, address: str | None, resources: Mapping[str, str]) -> Engine:
+    """Make an engine by its registered name, with the attributes of `Engine`.
+
+    Raises:
+        RegistryError: the name is unknown.
+        XaibenchError: the engine has no use for an attribute, or what it needs is not installed.
+    """
+    engine: Engine = registry.load("engines", name)(workers=workers, address=address, resources=resources)
+    return engine
 
 
 def metrics_named(given: MetricLike | Sequence[MetricLike] | None, protocol: str) -> dict[str, Metric]:

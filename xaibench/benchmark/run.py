@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -18,7 +18,10 @@ from xaibench.explaining.precomputed import Precomputed
 from xaibench.results.store import Manifest, RunFolder
 from xaibench.scoring import lengths
 from xaibench.scoring.config import MethodOnClassifier, RunConfig, methods_on
-from xaibench.scoring.evaluate import Event, evaluate
+from xaibench.scoring.engine import Engine
+from xaibench.scoring.evaluate import evaluate
+from xaibench.scoring.local import Local
+from xaibench.scoring.loop import Event
 from xaibench.scoring.targets import PREDICTED
 
 
@@ -31,8 +34,9 @@ class Run:
         loaded: the classifiers.
         folds: of the clips.
         limit: how many clips were asked for, or None for all.
-        threads: CPU threads of each process that scores; None: torch's number where one process scores, else 1. Their
+        threads: CPU threads of each process that scores; None: torch's number where this process scores, else 1. Their
             number moves the last digits of scores.
+        engine: who scores.
     """
 
     config: RunConfig
@@ -40,6 +44,7 @@ class Run:
     folds: tuple[int, ...]
     limit: int | None
     threads: int | None = None
+    engine: Engine = field(default_factory=Local)
 
     @cached_property
     def taking_part(self) -> dict[str, list[MethodOnClassifier]]:
@@ -184,12 +189,12 @@ class Run:
     def score(self, folder: RunFolder, report: Callable[[Event], None]) -> None:
         """Score all pairs into a folder; `report` is told of everything that happens."""
         before = torch.get_num_threads()
-        threads = self.threads or (before if self.config.workers == 1 else 1)
+        threads = self.threads or (before if self.engine.here else 1)
         torch.set_num_threads(threads)
         try:
             for loaded in self.loaded:
                 if len(self.left_out[loaded.label]) < len(self.config.methods):
-                    evaluate(self.config, loaded, folder, report)
+                    evaluate(self.config, loaded, folder, report, self.engine)
         finally:
             torch.set_num_threads(before)
 

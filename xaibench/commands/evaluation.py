@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from xaibench.explaining.explainer import Explainer
+    from xaibench.scoring.engine import Engine
     from xaibench.scoring.evaluate import Event
     from xaibench.scoring.protocol import Summary
 
@@ -101,20 +102,38 @@ def run(
         ),
     ] = 3600,
     workers: Annotated[
-        int,
+        int | None,
         typer.Option(
             help="Processes that score at the same time, each on a GPU of its own if there are several. Scores do not "
             "depend on their number. More may be started by hand at any time: the same command again, also on another "
-            "machine that has the folder.",
+            "machine that has the folder. Default: 1; with another engine, as many as fit.",
             metavar="N",
             min=1,
         ),
-    ] = 1,
+    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(help="Where the workers are: local (this machine) or ray; see docs/scaling.md.", metavar="NAME"),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Cluster of the engine, such as auto or ray://HOST:10001. Default: one of this machine alone.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
+    resource: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What each worker asks of the cluster, in its own words, repeatable: num_gpus=1 of Ray.",
+            metavar="KEY=VALUE",
+        ),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(
-            help="CPU threads of each process; they move the last digits of scores. Default: all cores for one worker, "
-            "1 for each of several.",
+            help="CPU threads of each process; they move the last digits of scores. Default: all cores where one "
+            "process scores, 1 for each of several.",
             metavar="N",
             min=1,
         ),
@@ -141,7 +160,7 @@ def run(
 
     xaibench run --method all --protocol legacy-speechbrain -c MY-CHECKPOINT --dataset esc10 --data-dir ESC-50-master
     """
-    from xaibench.benchmark.naming import methods_named
+    from xaibench.benchmark.naming import engine_named, methods_named
     from xaibench.explaining.settings import registered_name
     from xaibench.scoring.trial import give_up_on_deadly
 
@@ -182,7 +201,7 @@ def run(
         strict=strict,
         keep_maps=keep_maps,
         timeout=timeout,
-        workers=workers,
+        engine=engine_named(engine, workers, address, _resources(resource or [])),
         threads=threads,
         out=out,
     )
@@ -216,7 +235,7 @@ def carry_out(
     strict: bool = False,
     keep_maps: bool = False,
     timeout: int = 3600,
-    workers: int = 1,
+    engine: Engine | None = None,
     threads: int | None = None,
 ) -> None:
     """Score methods as the options of `run` say, and print what came out.
@@ -230,6 +249,7 @@ def carry_out(
     from xaibench.explaining.cache import ExplanationCache
     from xaibench.reports.progress import Scored
     from xaibench.scoring.config import RunConfig
+    from xaibench.scoring.local import Local
     from xaibench.scoring.targets import with_target
     from xaibench.sound.annotations import counted
     from xaibench.sound.readable import readable
@@ -266,11 +286,10 @@ def carry_out(
         explainers=explainers,
         keep_maps=keep_maps,
         timeout=timeout or None,
-        workers=workers,
     )
 
     loaded = tuple(load_models(classifier, source, chosen, where, options.warn))
-    work = Run(config, loaded, chosen, limit, threads)
+    work = Run(config, loaded, chosen, limit, threads, engine or Local())
     work.check()
     for sentence in work.warnings():
         options.warn(sentence)
@@ -330,6 +349,14 @@ def _chosen_methods(names: Sequence[str]) -> list[str]:
         if name != ALL:
             registry.entry("methods", name.partition(":")[0])
     return registry.names("methods") if ALL in names else list(dict.fromkeys(names))
+
+
+def _resources(given: Sequence[str]) -> dict[str, str]:
+    pairs = [one.partition("=") for one in given]
+    for one, (name, mark, value) in zip(given, pairs, strict=True):
+        if not name or not mark or not value:
+            raise XaibenchError(f"--resource {one!r} is not of the form KEY=VALUE, such as num_gpus=1")
+    return {name: value for name, _, value in pairs}
 
 
 def _positive(text: str, option: str) -> int:

@@ -52,7 +52,6 @@ class RunConfig:
         explainers: folder with the weights that the user fitted.
         keep_maps: whether maps are written into the run folder, for others to read.
         timeout: seconds that a part by others' code may take in a worker process, or None for any time.
-        workers: processes that score at the same time; the scores do not depend on it.
     """
 
     dataset: Dataset
@@ -69,7 +68,6 @@ class RunConfig:
     unreadable: tuple[str, ...] = ()
     keep_maps: bool = False
     timeout: float | None = TIMEOUT_SECONDS
-    workers: int = 1
 
     def parts_on(self, classifier: Classifier) -> list[Sequence[Clip]]:
         """Divide the clips, in their order, into parts of at most 16 that a classifier hears at one length.

@@ -58,6 +58,12 @@ class Queue:
         with self._lock:
             self._passed_over.append(Item(item.index, item.pair, wait=True))
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left to take now."""
+        with self._lock:
+            return not self._passed_over and not any(self._todo.values())
+
     def clear(self) -> None:
         """Hand out nothing more."""
         with self._lock:

@@ -9,6 +9,7 @@ import os
 import pickle
 import queue
 import signal
+import socket
 import sys
 import threading
 from dataclasses import replace
@@ -16,17 +17,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from xaibench import registry
-from xaibench.classifiers.class_order import in_order
-from xaibench.classifiers.loaded import LoadedClassifier, load
-from xaibench.errors import CheckpointError, ResultsError, XaibenchError, named, one_line
+from xaibench.errors import ResultsError, XaibenchError, named, one_line
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.settings import registered_name
-from xaibench.results import store
-from xaibench.results.store import RunFolder
 from xaibench.scoring.config import MethodOnClassifier, bound
+from xaibench.scoring.description import RunDescription
 from xaibench.scoring.metric import Metric
-from xaibench.scoring.part import Outcome, Part, Scoring, formatted
-from xaibench.scoring.workers import Job, RunDescription
+from xaibench.scoring.part import Outcome, Part, formatted
+from xaibench.scoring.worker import Job
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _BADNESS = Path("/proc/self/oom_score_adj")
@@ -81,15 +79,7 @@ class _Session:
 
     def __init__(self, run: RunDescription, connection: Connection) -> None:
         self._announce = connection.send
-        run.settings.apply()
-        found, _ = load(run.classifier, run.config.dataset.origin or run.config.dataset.name, run.device)
-        if found.classifier.classes != run.classes:
-            in_order(found.classifier, run.classes)
-        loaded = LoadedClassifier(run.label, found.classifier, found.sha256, found.geometry, found.reference)
-        if loaded.identity != run.identity:
-            raise CheckpointError(f"{run.classifier} holds another {run.label} than when the run began; start it again")
-        folder = RunFolder(run.run, store.read_manifest(run.run))
-        self._scoring = Scoring(run.config, loaded, folder, self._announce)
+        self._scoring = run.make(self._announce)
         self._metrics: dict[str, Metric] = {}
         self._pairs: dict[tuple[str, bool], MethodOnClassifier] = {}
         self._part: Part | None = None
@@ -119,7 +109,10 @@ class _Session:
             self._pairs[job.method, job.soft] = replace(other, soft=job.soft)
         pair = self._pairs[job.method, job.soft]
         if self._scoring.identities.method(pair).sha256 != job.code_sha256:
-            raise ResultsError(f"the code of {job.method} has changed since the run began; start it again")
+            raise ResultsError(
+                f"the code of {job.method} on {socket.gethostname()} is not that of the run; install the same "
+                "there, or give the command again"
+            )
         return pair
 
     def _made(self, job: Job) -> MethodOnClassifier:

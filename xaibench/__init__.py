@@ -61,6 +61,7 @@ _HOMES = {
     "explain": "xaibench.benchmark.explanation",
     "from_transformers": "xaibench.classifiers.from_transformers",
     "load_results": "xaibench.benchmark.results",
+    "plan": "xaibench.benchmark.evaluation",
     "read_clip": "xaibench.sound.reading",
     "scores": "xaibench.scoring.metric",
     "toy_batch": "xaibench.testing",
@@ -76,6 +77,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test comp
     from xaibench.benchmark.data import clips as clips
     from xaibench.benchmark.data import dataset as dataset
     from xaibench.benchmark.evaluation import evaluate as evaluate
+    from xaibench.benchmark.evaluation import plan as plan
     from xaibench.benchmark.explanation import Explained as Explained
     from xaibench.benchmark.explanation import explain as explain
     from xaibench.benchmark.models import classifier as classifier

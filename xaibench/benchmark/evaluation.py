@@ -5,12 +5,16 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xaibench import registry
 from xaibench.benchmark.data import dataset
 from xaibench.benchmark.models import Model, load_models
 from xaibench.benchmark.naming import Method, MetricLike, as_list, engine_named, methods_named, metrics_named
+from xaibench.benchmark.plan import Plan
+from xaibench.benchmark.plan import plan as plan_of
 from xaibench.benchmark.results import Failure, Results
 from xaibench.benchmark.run import Run
 from xaibench.classifiers.device import AUTO, device_named
@@ -100,6 +104,125 @@ def evaluate(
     Raises:
         XaibenchError: what is given makes no sense; one line says what to do.
     """
+    planned = _planned(
+        model,
+        data,
+        methods,
+        metrics,
+        folds=folds,
+        limit=limit,
+        seed=seed,
+        protocol=protocol,
+        fill=fill,
+        target=target,
+        long=long,
+        keep_maps=keep_maps,
+        device=device,
+        batch_size=batch_size,
+        strict=strict,
+        timeout=timeout,
+        workers=workers,
+        engine=engine,
+        address=address,
+        resources=resources,
+        threads=threads,
+    )
+    run = planned.run
+    temporary = None
+    if out is None:
+        temporary = tempfile.TemporaryDirectory(prefix="xaibench-")
+        out = temporary.name
+    folder = run.open(Path(out))
+    failures: list[Failure] = []
+    with bar_of(progress) as bar:
+        if limit is not None:
+            bar.console.print(planned.sample, style="dim", soft_wrap=True)
+        scored = Scored(bar, run.pairs, len(run.config.clips))
+
+        def report(event: Event) -> None:
+            if event.kind == "failed":
+                failures.append(Failure(event.classifier, event.method, event.metric, event.reason, event.traceback))
+                _warn(f"failed: {event.method} on {event.classifier}: {event.reason}")
+            elif event.kind == "costly":
+                _warn(f"{event.method} on {event.classifier} takes {event.reason}, unless its maps are kept already")
+            elif event.kind == "not reused":
+                _warn(f"earlier results of {event.method} on {event.classifier} are not reused: {event.reason}")
+            elif event.kind == "alone":
+                _warn(f"{event.method} on {event.classifier} is scored in this process alone: {event.reason}")
+            scored.add(event)
+
+        run.score(folder, report)
+    return Results(
+        folder.path,
+        tuple(failures),
+        {who: why for who, why in run.left_out.items() if why},
+        temporary,
+        (planned.data, run.loaded),
+    )
+
+
+def plan(
+    model: Model | Sequence[Model],
+    data: Dataset | str,
+    methods: Method | Sequence[Method],
+    metrics: MetricLike | Sequence[MetricLike] | None = None,
+    *,
+    out: str | Path | None = None,
+    **settings: Any,
+) -> Plan:
+    """Estimate what `evaluate` would cost, as `xaibench run --dry-run` does: a few clips are scored for this.
+
+    Args:
+        model, data, methods, metrics: as `evaluate` has them.
+        out: run folder, of which only what is left is counted. None: everything.
+        settings: more arguments of `evaluate`: `folds`, `limit`, `workers`, `threads` and so on.
+
+    Raises:
+        XaibenchError: what is given makes no sense; one line says what to do.
+    """
+    return plan_of(_planned(model, data, methods, metrics, **settings).run, None if out is None else Path(out))
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """What `evaluate` scores.
+
+    Attributes:
+        run: methods on classifiers.
+        data: as it was given.
+        sample: a sentence about the clips, where not all are scored.
+    """
+
+    run: Run
+    data: Dataset
+    sample: str
+
+
+def _planned(
+    model: Model | Sequence[Model],
+    data: Dataset | str,
+    methods: Method | Sequence[Method],
+    metrics: MetricLike | Sequence[MetricLike] | None,
+    *,
+    folds: Sequence[int] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    protocol: str = "standard",
+    fill: str = "silence",
+    target: str = "predicted",
+    long: str = "cut",
+    keep_maps: bool = False,
+    device: str = AUTO,
+    batch_size: int | None = None,
+    strict: bool = False,
+    timeout: float | None = TIMEOUT_SECONDS,
+    workers: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    resources: Mapping[str, str] | None = None,
+    threads: int | None = None,
+) -> _Planned:
+    """Turn the arguments of `evaluate` into what is scored, and warn of what is odd about it."""
     for name, value in {"batch_size": batch_size, "threads": threads}.items():
         if value is not None and value < 1:
             raise XaibenchError(f"{name} is {value}; give 1 or more")
@@ -138,37 +261,7 @@ def evaluate(
         _warn(sentence)
     for sentence in run.gaps("results.left_out lists them"):
         _warn(sentence)
-    temporary = None
-    if out is None:
-        temporary = tempfile.TemporaryDirectory(prefix="xaibench-")
-        out = temporary.name
-    folder = run.open(Path(out))
-    failures: list[Failure] = []
-    with bar_of(progress) as bar:
-        if limit is not None:
-            bar.console.print(described(taken, clips), style="dim", soft_wrap=True)
-        scored = Scored(bar, run.pairs, len(run.config.clips))
-
-        def report(event: Event) -> None:
-            if event.kind == "failed":
-                failures.append(Failure(event.classifier, event.method, event.metric, event.reason, event.traceback))
-                _warn(f"failed: {event.method} on {event.classifier}: {event.reason}")
-            elif event.kind == "costly":
-                _warn(f"{event.method} on {event.classifier} takes {event.reason}, unless its maps are kept already")
-            elif event.kind == "not reused":
-                _warn(f"earlier results of {event.method} on {event.classifier} are not reused: {event.reason}")
-            elif event.kind == "alone":
-                _warn(f"{event.method} on {event.classifier} is scored in this process alone: {event.reason}")
-            scored.add(event)
-
-        run.score(folder, report)
-    return Results(
-        folder.path,
-        tuple(failures),
-        {who: why for who, why in run.left_out.items() if why},
-        temporary,
-        (given, tuple(loaded)),
-    )
+    return _Planned(run, given, described(taken, clips))
 
 
 def _folds(folds: Sequence[int] | None, source: Dataset) -> tuple[int, ...]:
@@ -178,4 +271,4 @@ def _folds(folds: Sequence[int] | None, source: Dataset) -> tuple[int, ...]:
 
 
 def _warn(sentence: str) -> None:
-    warnings.warn(sentence, stacklevel=3)
+    warnings.warn(sentence, stacklevel=4)

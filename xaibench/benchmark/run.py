@@ -186,11 +186,15 @@ class Run:
             ),
         )
 
+    @property
+    def threads_each(self) -> int:
+        """CPU threads of each process that scores."""
+        return self.threads or (torch.get_num_threads() if self.engine.here else 1)
+
     def score(self, folder: RunFolder, report: Callable[[Event], None]) -> None:
         """Score all pairs into a folder; `report` is told of everything that happens."""
         before = torch.get_num_threads()
-        threads = self.threads or (before if self.engine.here else 1)
-        torch.set_num_threads(threads)
+        torch.set_num_threads(self.threads_each)
         try:
             for loaded in self.loaded:
                 if len(self.left_out[loaded.label]) < len(self.config.methods):

@@ -11,6 +11,7 @@ import typer
 from xaibench import registry
 from xaibench.commands import options
 from xaibench.commands.console import notes, output, progress, show, verbose, warnings
+from xaibench.commands.dry_run import print_plan
 from xaibench.commands.options import ALL
 from xaibench.errors import VERBOSE, XaibenchError, debugging
 
@@ -113,19 +114,22 @@ def run(
     ] = None,
     engine: Annotated[
         str,
-        typer.Option(help="Where the workers are: local (this machine) or ray; see docs/scaling.md.", metavar="NAME"),
+        typer.Option(
+            help="Where the workers are: local (this machine), ray or slurm; see docs/scaling.md.", metavar="NAME"
+        ),
     ] = "local",
     address: Annotated[
         str | None,
         typer.Option(
-            help="Cluster of the engine, such as auto or ray://HOST:10001. Default: one of this machine alone.",
+            help="Cluster of the engine: auto or HOST:6379 for Ray. Default: a cluster of this machine alone.",
             metavar="ADDRESS",
         ),
     ] = None,
     resource: Annotated[
         list[str] | None,
         typer.Option(
-            help="What each worker asks of the cluster, in its own words, repeatable: num_gpus=1 of Ray.",
+            help="What each worker asks of the cluster, in the cluster's words, repeatable: num_gpus=1 for Ray, "
+            "partition=gpu for Slurm.",
             metavar="KEY=VALUE",
         ),
     ] = None,
@@ -138,6 +142,13 @@ def run(
             min=1,
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print what the run will cost (passes, time, bytes), from a few clips scored elsewhere, and stop.",
+        ),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Run folder. Default: results/runs/DATASET-foldFOLDS.", metavar="FOLDER")
     ] = None,
@@ -203,6 +214,7 @@ def run(
         timeout=timeout,
         engine=engine_named(engine, workers, address, _resources(resource or [])),
         threads=threads,
+        dry_run=dry_run,
         out=out,
     )
 
@@ -237,6 +249,7 @@ def carry_out(
     timeout: int = 3600,
     engine: Engine | None = None,
     threads: int | None = None,
+    dry_run: bool = False,
 ) -> None:
     """Score methods as the options of `run` say, and print what came out.
 
@@ -307,6 +320,9 @@ def carry_out(
         suffix += "" if target == options.PREDICTED else f"-target-{target}"
         suffix += "" if long == options.CUT else f"-long-{long}"
         out = Path("results") / "runs" / f"{dataset}-fold{named.replace(',', '-')}{suffix}"
+    if dry_run:
+        print_plan(work, out)
+        return
     folder = work.open(out)
     if limit is not None:
         _say(described(taken, in_folds))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from xaibench.errors import XaibenchError
 from xaibench.scoring.config import MethodOnClassifier
@@ -14,8 +15,16 @@ from xaibench.scoring.worker import start_here
 from xaibench.scoring.workers import Workers
 
 
+@dataclass(frozen=True, kw_only=True)
 class Local(Engine):
-    """One worker is this process, where only plugins have a process of their own; several are processes beside it."""
+    """One worker is this process, where only plugins have a process of their own; several are processes beside it.
+
+    Attributes:
+        start: where among the parts it begins, from 0 to 1, so that several commands for one run do not follow
+            each other.
+    """
+
+    start: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what only a cluster has.
@@ -39,4 +48,4 @@ class Local(Engine):
             return
         with contextlib.closing(Workers(scoring)) as workers:
             tell_who_stays(scoring, workers, pairs, report)
-            Loop(scoring, pairs, report).work(0, workers)
+            Loop(scoring, pairs, report, self.start).work(0, workers)

@@ -114,11 +114,18 @@ class Loop:
         scoring: the run on one classifier.
         pairs: the methods.
         report: told of what happens.
+        start: where among the parts it begins, from 0 to 1.
     """
 
-    def __init__(self, scoring: Scoring, pairs: Sequence[MethodOnClassifier], report: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        scoring: Scoring,
+        pairs: Sequence[MethodOnClassifier],
+        report: Callable[[Event], None],
+        start: float = 0.0,
+    ) -> None:
         self._scoring, self._report = scoring, report
-        self._queue = Queue(pairs, len(scoring.parts))
+        self._queue = Queue(pairs, len(scoring.parts), int(start * len(scoring.parts)))
         self._here = threading.Lock()  # this process scores one part at a time
         self._stopped = False
         self._failed: set[str] = set()

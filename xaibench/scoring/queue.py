@@ -31,10 +31,11 @@ class Queue:
     Args:
         pairs: the methods.
         parts: how many parts each has.
+        first: the part to begin with.
     """
 
-    def __init__(self, pairs: Sequence[MethodOnClassifier], parts: int) -> None:
-        self._todo = {index: list(pairs) for index in range(parts)}
+    def __init__(self, pairs: Sequence[MethodOnClassifier], parts: int, first: int = 0) -> None:
+        self._todo = {index % parts: list(pairs) for index in range(first, first + parts)}
         self._passed_over: list[Item] = []
         self._at: dict[int, int] = {}  # by worker: the part that it scored last
         self._lock = threading.Lock()
@@ -49,7 +50,7 @@ class Queue:
                     return self._passed_over.pop(0) if self._passed_over else None
                 # A part that nobody is at; else help where most is left.
                 busy = Counter(self._at.values())
-                here = min(left, key=lambda index: (busy[index], -len(self._todo[index]), index))
+                here = min(left, key=lambda index: (busy[index], -len(self._todo[index])))
             self._at[worker] = here
             return Item(here, self._todo[here].pop(0))
 

@@ -73,7 +73,7 @@ class Workers:
         job = Job(
             index=index,
             method=pair.name,
-            settings=self._settings(pair.name),
+            settings=self.settings(pair.name),
             soft=pair.soft,
             code_sha256=code,
             metrics=tuple(sorted(metrics)),
@@ -112,6 +112,11 @@ class Workers:
                 found[pair.name] = why
         return found
 
+    def settings(self, name: str) -> dict[str, Any]:
+        """Return what is set of a method of the run that the installed one has otherwise."""
+        made: Explainer = registry.create("methods", registered_name(name))
+        return changes(made, self._config.methods[name].parameters)
+
     def end(self) -> None:
         """Stop the process for good, while another thread may wait for it."""
         if self._worker is not None:
@@ -144,18 +149,13 @@ class Workers:
             try:
                 made = registry.create(group, registered_name(name) if group == "methods" else name)
                 if group == "methods":
-                    made = made.with_parameters(**self._settings(name))
+                    made = made.with_parameters(**self.settings(name))
             except XaibenchError:
                 self._same[group, name] = False
             else:
                 same = identity.of_object(made).sha256 == identity.of_object(thing).sha256
                 self._same[group, name] = type(made) is type(thing) and same
         return self._same[group, name]
-
-    def _settings(self, name: str) -> dict[str, Any]:
-        """Return what is set of a method of the run that the installed one has otherwise."""
-        made: Explainer = registry.create("methods", registered_name(name))
-        return changes(made, self._config.methods[name].parameters)
 
     def _blamed(self, lost: Lost, pair: MethodOnClassifier) -> Outcome:
         """Say whose fault it is that the process was lost: of what ran last, unless that is xaibench's own."""

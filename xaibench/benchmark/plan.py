@@ -1,0 +1,281 @@
+"""What a run will cost: parts, passes, time, bytes and memory, from a few clips that are scored for it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from xaibench.benchmark.run import Run
+from xaibench.classifiers.loaded import LoadedClassifier
+from xaibench.errors import XaibenchError
+from xaibench.explaining.explainer import Explainer
+from xaibench.results.parts import PART_CLIPS, PartInfo, read_info
+from xaibench.results.store import parts_of
+from xaibench.scoring.evaluate import evaluate
+from xaibench.scoring.local import Local
+from xaibench.scoring.loop import Event
+from xaibench.sound.dataset import Clip
+from xaibench.storage import provenance
+
+SAMPLE = 3  # clips that are timed, after one that is not: first passes are slow
+_LONG_SECONDS = 10.0  # a method that takes so long for its first clip is not asked again
+_LOOK_SECONDS = 0.02
+_STATM = Path("/proc/self/statm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairPlan:
+    """What is left to do of a method on a classifier, and what that costs.
+
+    Attributes:
+        classifier, method: the pair; a method's own soft mask is METHOD-soft.
+        parts, clips: that are left.
+        forwards: forward passes that score a clip, and of maps those that the method counts.
+        seconds: for a clip, from its sound to its scores on disk.
+        part_bytes: size of a part of 16 clips.
+        earlier: whether this is known from parts that the run folder has, and not measured now.
+    """
+
+    classifier: str
+    method: str
+    parts: int
+    clips: int
+    forwards: float
+    seconds: float
+    part_bytes: float
+    earlier: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run will cost; what every process does once, such as importing torch, is not counted.
+
+    Attributes:
+        pairs: what is left to do.
+        failed: methods that failed on the clips that were scored for this, as METHOD on CLASSIFIER, with the reasons.
+        workers: how many score at the same time, as far as this machine has cores or GPUs for them.
+        threads: CPU threads of each.
+        device: where they compute.
+        memory_bytes: of each worker, on the CPU's side; None where the system cannot say.
+    """
+
+    pairs: tuple[PairPlan, ...]
+    failed: dict[str, str]
+    workers: int
+    threads: int
+    device: str
+    memory_bytes: int | None
+
+    @property
+    def parts(self) -> int:
+        """Number of parts that are left."""
+        return sum(pair.parts for pair in self.pairs)
+
+    @property
+    def forwards(self) -> int:
+        """Forward passes that are left."""
+        return round(sum(pair.clips * pair.forwards for pair in self.pairs))
+
+    @property
+    def seconds_of_one(self) -> float:
+        """Time of a single worker."""
+        return sum(pair.clips * pair.seconds for pair in self.pairs)
+
+    @property
+    def seconds(self) -> float:
+        """Time of all workers, of which none waits for another but in the last part."""
+        longest = max((min(pair.clips, PART_CLIPS) * pair.seconds for pair in self.pairs), default=0.0)
+        return max(self.seconds_of_one / self.workers, longest)
+
+    @property
+    def bytes(self) -> int:
+        """Size of what is written into the run folder."""
+        return round(sum(pair.parts * pair.part_bytes for pair in self.pairs))
+
+
+def plan(run: Run, folder: Path | None = None) -> Plan:
+    """Estimate what is left to do of a run.
+
+    Pairs of which the run folder has parts cost what these did; of the others one clip and then three are scored into a
+    temporary folder.
+
+    Args:
+        run: what is scored.
+        folder: its run folder, if it has one.
+
+    Raises:
+        XaibenchError: there is no clip to score.
+    """
+    if not run.config.clips:
+        raise XaibenchError("there is no clip to score")
+    before = torch.get_num_threads()
+    torch.set_num_threads(run.threads_each)
+    try:
+        found: list[PairPlan] = []
+        failed: dict[str, str] = {}
+        memory: list[int] = []
+        for loaded in run.loaded:
+            if run.taking_part[loaded.label]:
+                found += _of_classifier(run, loaded, folder, failed, memory)
+    finally:
+        torch.set_num_threads(before)
+    device = run.loaded[0].classifier.device
+    return Plan(
+        pairs=tuple(found),
+        failed=failed,
+        workers=_at_once(run, device),
+        threads=run.threads_each,
+        device=provenance.device_name(device),
+        memory_bytes=max(memory, default=None),
+    )
+
+
+def _of_classifier(
+    run: Run, loaded: LoadedClassifier, folder: Path | None, failed: dict[str, str], memory: list[int]
+) -> Iterator[PairPlan]:
+    sizes = [len(clips) for clips in run.config.parts_on(run.config.protocol.listening(loaded.classifier))]
+    there = _there(folder, loaded.label) if folder is not None else {}
+    pairs = run.taking_part[loaded.label]
+    new = {pair.name: run.config.methods[pair.name] for pair in pairs if pair.label not in there}
+    tried = _Trial(run, loaded, new, failed, memory) if new else None
+    for pair in pairs:
+        done = there.get(pair.label, {})
+        left = [size for index, size in enumerate(sizes) if index not in done]
+        if done:
+            clips = sum(info.clips for info, _ in done.values())
+            seconds = sum(info.explain_seconds + info.score_seconds for info, _ in done.values()) / clips
+            forwards = sum(info.forwards for info, _ in done.values()) / clips
+            part_bytes = sum(size for _, size in done.values()) / len(done)
+        elif tried is not None and pair.label in tried.seconds:
+            seconds, forwards = tried.seconds[pair.label], tried.forwards[pair.label]
+            part_bytes = tried.part_bytes[pair.label]
+        else:
+            continue  # it failed
+        yield PairPlan(
+            classifier=loaded.label,
+            method=pair.label,
+            parts=len(left),
+            clips=sum(left),
+            forwards=forwards,
+            seconds=seconds,
+            part_bytes=part_bytes,
+            earlier=bool(done),
+        )
+
+
+def _there(folder: Path, classifier: str) -> dict[str, dict[int, tuple[PartInfo, int]]]:
+    """Read what the finished parts of a classifier cost, by method and number, with their size."""
+    found: defaultdict[str, dict[int, tuple[PartInfo, int]]] = defaultdict(dict)
+    for path in parts_of(folder):
+        if path.parent.parent.name == classifier:
+            index = int(path.stem.removeprefix("part-"))
+            found[path.parent.name][index] = read_info(path), _size(path)
+    return found
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size + path.with_suffix(".json").stat().st_size
+
+
+class _Trial:
+    """A few clips, scored by some methods into a temporary folder.
+
+    Attributes:
+        seconds, forwards: of a clip, by method.
+        part_bytes: of a part of 16 clips, by method.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        loaded: LoadedClassifier,
+        methods: dict[str, Explainer],
+        failed: dict[str, str],
+        memory: list[int],
+    ) -> None:
+        self._run = replace(run, config=replace(run.config, methods=methods, cache=None), loaded=(loaded,))
+        self._loaded, self._failed = loaded, failed
+        clips = run.config.clips
+        self.seconds: dict[str, float] = {}
+        self.forwards: dict[str, float] = {}
+        self.part_bytes: dict[str, float] = {}
+        with tempfile.TemporaryDirectory(prefix="xaibench-") as made:
+            low = self._score(clips[:1], Path(made) / "first")
+            first = dict(self.part_bytes)
+            quick = {name: one for name, one in methods.items() if self.seconds.get(name, 0.0) < _LONG_SECONDS}
+            if len(clips) == 1 or not quick:
+                memory += [peak for peak in [low] if peak]
+                return
+            self._run = replace(self._run, config=replace(self._run.config, methods=quick))
+            sample = [clips[at] for at in sorted({len(clips) * i // SAMPLE for i in range(SAMPLE)})]
+            high = self._score(sample, Path(made) / "more")
+        for method, size in self.part_bytes.items():  # a part has a size of its own, and one for each clip
+            each = (size - first[method]) / (len(sample) - 1) if method in first and len(sample) > 1 else 0.0
+            self.part_bytes[method] = size + max(0.0, each) * (PART_CLIPS - len(sample))
+        if low and high:
+            each = max(0, high - low) // max(1, len(sample) - 1)
+            memory.append(high + each * (min(PART_CLIPS, len(clips)) - len(sample)))
+
+    def _score(self, clips: Sequence[Clip], where: Path) -> int | None:
+        """Score clips, and return the peak of this process's memory."""
+        run = replace(self._run, config=replace(self._run.config, clips=clips))
+        folder, last = run.open(where), time.perf_counter()
+        took: defaultdict[str, float] = defaultdict(float)
+
+        def report(event: Event) -> None:
+            nonlocal last
+            now = time.perf_counter()
+            if event.kind == "scored":
+                took[event.method] += now - last
+            elif event.kind == "failed":
+                what = f"metric {event.metric} of {event.method}" if event.metric else event.method
+                self._failed[f"{what} on {event.classifier}"] = event.reason
+            last = now
+
+        with _peak() as peak:
+            evaluate(run.config, self._loaded, folder, report, Local())
+        for method, seconds in took.items():
+            parts = [path for path in parts_of(where) if path.parent.name == method]
+            self.seconds[method] = seconds / len(clips)
+            self.forwards[method] = sum(read_info(path).forwards for path in parts) / len(clips)
+            self.part_bytes[method] = sum(map(_size, parts)) / len(parts)
+        return peak[0] or None
+
+
+@contextmanager
+def _peak() -> Iterator[list[int]]:
+    """Watch how much memory this process has at most, in bytes; 0 where the system cannot say."""
+    highest, over = [0], threading.Event()
+
+    def watch() -> None:
+        while _STATM.exists():
+            pages = int(_STATM.read_text().split()[1])
+            highest[0] = max(highest[0], pages * os.sysconf("SC_PAGE_SIZE"))
+            if over.wait(_LOOK_SECONDS):
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield highest
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _at_once(run: Run, device: torch.device) -> int:
+    """Count the workers that do not wait for each other."""
+    wanted = run.engine.workers or 1
+    if not isinstance(run.engine, Local):
+        return wanted
+    room = torch.cuda.device_count() if device.type == "cuda" else (os.cpu_count() or 1) // run.threads_each
+    return max(1, min(wanted, room))

@@ -25,7 +25,8 @@ METHODS = ["energy", "random", "random-cells", "uniform"]
 
 
 @pytest.fixture
-def ray() -> Iterator[Any]:
+def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # beside the other tests they would get nothing
     found = pytest.importorskip("ray", reason="Ray is not installed (the extra xaibench[ray])")
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -41,7 +41,7 @@ class PairPlan:
         parts, clips: that are left.
         forwards: forward passes that score a clip, and of maps those that the method counts.
         seconds: for a clip, from its sound to its scores on disk.
-        part_bytes: size of a part of 16 clips.
+        part_bytes, clip_bytes: size of a part without clips, and of each clip in it.
         earlier: whether this is known from parts that the run folder has, and not measured now.
     """
 
@@ -52,6 +52,7 @@ class PairPlan:
     forwards: float
     seconds: float
     part_bytes: float
+    clip_bytes: float
     earlier: bool = False
 
 
@@ -99,7 +100,7 @@ class Plan:
     @property
     def bytes(self) -> int:
         """Size of what is written into the run folder."""
-        return round(sum(pair.parts * pair.part_bytes for pair in self.pairs))
+        return round(sum(pair.parts * pair.part_bytes + pair.clips * pair.clip_bytes for pair in self.pairs))
 
 
 def plan(run: Run, folder: Path | None = None) -> Plan:
@@ -154,10 +155,10 @@ def _of_classifier(
             clips = sum(info.clips for info, _ in done.values())
             seconds = sum(info.explain_seconds + info.score_seconds for info, _ in done.values()) / clips
             forwards = sum(info.forwards for info, _ in done.values()) / clips
-            part_bytes = sum(size for _, size in done.values()) / len(done)
+            part_bytes, clip_bytes = 0.0, sum(size for _, size in done.values()) / clips
         elif tried is not None and pair.label in tried.seconds:
             seconds, forwards = tried.seconds[pair.label], tried.forwards[pair.label]
-            part_bytes = tried.part_bytes[pair.label]
+            part_bytes, clip_bytes = tried.sizes[pair.label]
         else:
             continue  # it failed
         yield PairPlan(
@@ -168,6 +169,7 @@ def _of_classifier(
             forwards=forwards,
             seconds=seconds,
             part_bytes=part_bytes,
+            clip_bytes=clip_bytes,
             earlier=bool(done),
         )
 
@@ -191,7 +193,7 @@ class _Trial:
 
     Attributes:
         seconds, forwards: of a clip, by method.
-        part_bytes: of a part of 16 clips, by method.
+        sizes: in bytes, of a part without clips and of each clip in it, by method.
     """
 
     def __init__(
@@ -207,10 +209,10 @@ class _Trial:
         clips = run.config.clips
         self.seconds: dict[str, float] = {}
         self.forwards: dict[str, float] = {}
-        self.part_bytes: dict[str, float] = {}
+        self.sizes: dict[str, tuple[float, float]] = {}
         with tempfile.TemporaryDirectory(prefix="xaibench-") as made:
             low = self._score(clips[:1], Path(made) / "first")
-            first = dict(self.part_bytes)
+            first = {method: each for method, (_, each) in self.sizes.items()}
             quick = {name: one for name, one in methods.items() if self.seconds.get(name, 0.0) < _LONG_SECONDS}
             if len(clips) == 1 or not quick:
                 memory += [peak for peak in [low] if peak]
@@ -218,12 +220,14 @@ class _Trial:
             self._run = replace(self._run, config=replace(self._run.config, methods=quick))
             sample = [clips[at] for at in sorted({len(clips) * i // SAMPLE for i in range(SAMPLE)})]
             high = self._score(sample, Path(made) / "more")
-        for method, size in self.part_bytes.items():  # a part has a size of its own, and one for each clip
-            each = (size - first[method]) / (len(sample) - 1) if method in first and len(sample) > 1 else 0.0
-            self.part_bytes[method] = size + max(0.0, each) * (PART_CLIPS - len(sample))
+        count = len(sample)
+        for method, (_, each) in self.sizes.items():
+            if method in first and count > 1:  # one clip and a part, and `count` clips and a part
+                growth = max(0.0, (count * each - first[method]) / (count - 1))
+                self.sizes[method] = first[method] - growth, growth
         if low and high:
-            each = max(0, high - low) // max(1, len(sample) - 1)
-            memory.append(high + each * (min(PART_CLIPS, len(clips)) - len(sample)))
+            more = max(0, high - low) // max(1, count - 1)
+            memory.append(high + more * (min(PART_CLIPS, len(clips)) - count))
 
     def _score(self, clips: Sequence[Clip], where: Path) -> int | None:
         """Score clips, and return the peak of this process's memory."""
@@ -247,7 +251,7 @@ class _Trial:
             parts = [path for path in parts_of(where) if path.parent.name == method]
             self.seconds[method] = seconds / len(clips)
             self.forwards[method] = sum(read_info(path).forwards for path in parts) / len(clips)
-            self.part_bytes[method] = sum(map(_size, parts)) / len(parts)
+            self.sizes[method] = 0.0, sum(map(_size, parts)) / len(clips)
         return peak[0] or None
 
 

@@ -51,10 +51,13 @@ class Ray(Engine):
                     log_to_driver=False,
                     **({} if self.address else {"include_dashboard": False}),
                 )
-            except (ConnectionError, ValueError, RuntimeError) as error:
+            except Exception as error:  # Ray has no kind of its own for what fails at its start
                 raise XaibenchError(f"no Ray cluster at {self.address or _LOCAL}: {one_line(error)}") from error
         try:
-            host = ray.remote(Host).options(max_restarts=-1, scheduling_strategy="SPREAD", **options)
+            try:
+                host = ray.remote(Host).options(max_restarts=-1, scheduling_strategy="SPREAD", **options)
+            except ValueError as error:
+                raise XaibenchError(f"--resource: {one_line(error)}") from error
             sent: list[Any] = []  # a description may be large: it is sent once
 
             def start(run: RunDescription, number: int) -> OnRay:
@@ -74,8 +77,7 @@ class Ray(Engine):
 
 
 def _ray() -> Any:
-    # Ray warns that it will leave a variable alone one day, and reports its use to its makers unless told not to.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray reports its use to its makers unless told not to.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -124,7 +126,7 @@ class Host:
         try:
             if self._worker is None:
                 run: RunDescription = pickle.loads(self._run)
-                device = torch.device("cuda" if torch.cuda.is_available() else "cpu")  # Ray shows it its own only
+                device = torch.device("cuda" if _ray().get_gpu_ids() else "cpu")  # Ray shows it its own only
                 self._worker = Worker(replace(run, device=device))
             return self._worker.score(job, timeout)
         except (Lost, XaibenchError, OSError) as error:

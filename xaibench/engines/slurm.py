@@ -55,6 +55,7 @@ class Slurm(Engine):
         methods = {pair.name: own.settings(pair.name) for pair in pairs}
         folder = scoring.folder.path / _JOBS
         executor = self._executor(folder)
+        folder.mkdir(exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".run", delete=False) as file:
             pickle.dump((described, methods, tuple(config.metrics)), file)
         watched = _Watched(scoring, pairs, report)

@@ -22,7 +22,7 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
-from xaibench.errors import ResultsError
+from xaibench.errors import ResultsError, one_line
 from xaibench.results.checks import problems
 from xaibench.results.parts import Part, PartInfo, read_info, read_part, write_part
 from xaibench.storage.atomic import remove_leftovers, write_atomically
@@ -137,6 +137,11 @@ class RunFolder:
         except Timeout:
             yield False
             return
+        except (NotImplementedError, OSError) as error:
+            raise ResultsError(
+                f"{lock.lock_file} cannot be locked ({one_line(error)}); a run folder needs a file system with locks, "
+                "and space: choose another --out"
+            ) from error
         try:
             yield True
         finally:

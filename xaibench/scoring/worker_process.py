@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from xaibench import registry
-from xaibench.errors import ResultsError, XaibenchError, named, one_line
+from xaibench.errors import RegistryError, ResultsError, XaibenchError, named, one_line
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.settings import registered_name
 from xaibench.scoring.config import MethodOnClassifier, bound
@@ -98,6 +98,8 @@ class _Session:
             self._announce("")
         except (Exception, SystemExit) as error:
             reason = one_line(error) if isinstance(error, XaibenchError) else named(error)
+            if isinstance(error, RegistryError):
+                reason += f" (on {socket.gethostname()}; every machine needs the same packages)"
             return Outcome(reason, running.partition("metric ")[2], traceback=formatted(error))
         if self._part is None or self._part.index != job.index:
             self._part = Part(self._scoring, job.index)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,11 +42,16 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files that killed processes left in a folder, or below, more than an hour ago."""
-    before = time.time() - _LEFT_BEHIND_SECONDS
-    for path in Path(folder).rglob(f".*{_SUFFIX}"):
-        with contextlib.suppress(OSError):
-            if path.stat().st_mtime < before:
+    """Remove temporary files that killed processes left in a folder, or below, more than an hour ago.
+
+    The hour is one of the clock by which the folder's files are dated: this machine's may be wrong, and others may be
+    writing.
+    """
+    with contextlib.suppress(OSError):
+        for path in Path(folder).rglob(f".*{_SUFFIX}"):
+            with tempfile.TemporaryFile(dir=path.parent) as fresh:
+                now = os.fstat(fresh.fileno()).st_mtime
+            if path.stat().st_mtime < now - _LEFT_BEHIND_SECONDS:
                 path.unlink()
 
 

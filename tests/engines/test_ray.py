@@ -72,7 +72,12 @@ def check(config: RunConfig, loaded: LoadedClassifier, path: Path, which: Any, l
             lose()
         events.append(event)
 
-    evaluate(config, loaded, open_folder(path / "ray", config), report, which)
+    try:
+        evaluate(config, loaded, open_folder(path / "ray", config), report, which)
+    except XaibenchError as error:
+        if "timed out during startup" not in str(error) or os.environ.get("CI"):
+            raise
+        pytest.skip("Ray waits half a minute for its own start, and this machine is too busy for that")
     parts = len(METHODS) * -(-len(config.clips) // PART_CLIPS)
     # A part that was written just before its worker was lost is found by the next one.
     assert Counter(event.kind for event in events).total() == parts, events

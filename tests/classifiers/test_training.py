@@ -231,8 +231,33 @@ def test_a_training_can_start_from_other_weights_all_but_the_head(
     assert file_hash(tmp_path / "first" / checkpoint.WEIGHTS) in card.initialised_from
 
 
-def test_a_training_cannot_start_from_another_architecture_or_nothing(tmp_path: Path) -> None:
+def test_what_is_frozen_stays_as_it_was(tmp_path: Path) -> None:
     training.train(Tones(), config(epochs=1), tmp_path / "first", ignore)
+    frozen = dataclasses.replace(config(epochs=1, seed=5), init=str(tmp_path / "first"), frozen=True)
+    training.train(Tones(), frozen, tmp_path / "second", ignore)
+    first, second = (checkpoint.load(tmp_path / name)[0].state_dict() for name in ("first", "second"))
+    changed = {key for key, tensor in second.items() if not torch.equal(tensor, first[key])}
+    assert changed and all(key.startswith("head.") for key in changed)
+
+
+def test_a_training_can_start_from_a_deeper_network_that_begins_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training.train(Tones(), config(epochs=1), tmp_path / "deeper", ignore)
+    source, card = checkpoint.load(tmp_path / "deeper")
+    monkeypatch.setattr(checkpoint, "resolve", lambda reference, dataset: (source, card))
+    model = CnnClassifier("shallow", Tones.classes, SMALL, (8,))
+    assert "tiny trained on tones" in training._initialise(model, "deeper", "tones")
+    first = "blocks.0.0.weight"
+    assert torch.equal(model.state_dict()[first], source.state_dict()[first])
+
+
+def test_a_training_cannot_start_from_another_architecture_or_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training.train(Tones(), config(epochs=1), tmp_path / "first", ignore)
+    widths = {"other": (8, 17), "tiny": (8, 16)}
+    monkeypatch.setattr(checkpoint, "build", lambda name, classes: CnnClassifier(name, classes, SMALL, widths[name]))
     other = dataclasses.replace(config(), classifier="other", init=str(tmp_path / "first"))
     with pytest.raises(CheckpointError, match="holds a tiny, not a other"):
         training.train(Tones(), other, tmp_path / "second", ignore)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import Command
+from tests.support.command_line import Command, assert_refused
 from xaibench.classifiers import checkpoint
 
 
@@ -31,3 +31,8 @@ def test_train_writes_a_checkpoint_that_run_takes(
     assert done.code == 0, done.err
     info = json.loads(next((tmp_path / "made").rglob("part-000.json")).read_text())
     assert info["batch_size"] == 3
+
+
+def test_what_is_kept_must_be_named(xaibench: Command) -> None:
+    done = xaibench("train", "-c", "cnn-micro", "--freeze")
+    assert_refused(done, "--freeze keeps the weights that --init names; give --init")

@@ -25,10 +25,10 @@ COMMITTED = [
     (protocol, dataset, name)
     for protocol, folder in FOLDERS.items()
     for dataset, name in references.shipped()
-    if (folder / f"leaderboard-{dataset}.md").exists()
+    if (folder / f"leaderboard-{dataset}.md").exists() and name != "logic-micro"  # it came later
 ]
 # They came after the committed runs; of `centre` something is to be said only where there are events.
-LATER = {"attention-gradient", "layercam", "gradcam-plus-plus", "lrp", "attnlrp", "wam", "l2i", "centre"}
+LATER = {"logic-rules", "attention-gradient", "layercam", "gradcam-plus-plus", "lrp", "attnlrp", "wam", "l2i", "centre"}
 
 
 @pytest.fixture(scope="module")

@@ -50,6 +50,11 @@ class Explained:
         return self._context.attribution[0].cpu().numpy()
 
     @property
+    def text(self) -> str:
+        """What the method says in words, such as the rule that held; empty for methods that say nothing."""
+        return "".join(self._context.texts)
+
+    @property
     def frequencies(self) -> np.ndarray:
         """Frequencies of its rows in Hz, float64 (freq,)."""
         return self._pair.loaded.classifier.domain.frequencies.numpy()

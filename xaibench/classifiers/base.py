@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from xaibench.classifiers.check import CLIPS, Check, check
 from xaibench.classifiers.front_end import FrontEnd
@@ -20,6 +21,8 @@ from xaibench.sound.dataset import Dataset
 from xaibench.sound.domain import Domain
 from xaibench.storage import identity
 from xaibench.storage.identity import Identity
+
+LABEL_SMOOTHING = 0.1
 
 Activation = Literal["softmax", "sigmoid"]
 
@@ -205,6 +208,26 @@ class PictureClassifier(Classifier):
         """Log-probabilities (batch, classes) of pictures, at the classifier's temperature."""
         return torch.log_softmax(self.temperature * self.picture_logits(x), dim=-1)
 
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """What its training makes small: cross-entropy at its temperature, with smoothed labels.
+
+        A classifier whose parameters or answers shall have more than that adds it here.
+
+        Args:
+            logits: of a training batch, (batch, classes).
+            target: probabilities of the classes, (batch, classes).
+        """
+        return functional.cross_entropy(self.temperature * logits, target, label_smoothing=LABEL_SMOOTHING)
+
+    def after_training(self, pictures: Iterable[Tensor]) -> None:
+        """Look once more at the clips that it was trained on, before its weights are written.
+
+        A classifier that keeps measurements of its own parts makes them here, into buffers. By default nothing is done.
+
+        Args:
+            pictures: batches (batch, 513, 431) of the training clips as they are, each clip once.
+        """
+
     def probabilities(self, x: Tensor) -> Tensor:
         """Probabilities (batch, classes) of pictures, at the classifier's temperature."""
         return torch.softmax(self.temperature * self.picture_logits(x), dim=-1)
@@ -237,7 +260,7 @@ class CosineHead(nn.Module):
 
     def forward(self, embedding: Tensor) -> Tensor:
         hidden = self.linear(self.norm(embedding))
-        unit = nn.functional.normalize
+        unit = functional.normalize
         return unit(hidden, dim=-1) @ unit(self.weight, dim=-1).T
 
 

@@ -96,6 +96,28 @@ class Attentive(Mapped, Protocol):
         """
 
 
+class RuleBased(Mapped, Protocol):
+    """A classifier that decides by rules over concepts that have places.
+
+    Attributes:
+        concepts: a module whose output (batch, concepts, h, w) is what each place adds to the truth of each concept;
+            over all places it sums to this truth, from 0 to 1.
+        concept_names: of the concepts, in words.
+    """
+
+    @property
+    def concepts(self) -> nn.Module: ...
+
+    @property
+    def concept_names(self) -> tuple[str, ...]: ...
+
+    def literals(self) -> Tensor:
+        """What the rules ask for, (classes, rules, concepts): 1 a concept, -1 that there is none of it, 0 neither."""
+
+    def confidences(self) -> Tensor:
+        """Truth (classes, rules) of rules of which all concepts are as asked for."""
+
+
 GRADIENTS = Capability(refusal="needs gradients, which {classifier} (a black box) does not give")
 PICTURE = Capability(
     refusal="needs a classifier that reads pictures, and {classifier} hears sound", protocol=PictureReader
@@ -108,6 +130,7 @@ FEATURE_PYRAMID = Capability(
 )
 MODULATION = Capability(refusal="needs focal modulation, which {classifier} ({family}) has not", protocol=Modulated)
 ATTENTIONS = Capability(refusal="needs attention weights, which {classifier} ({family}) has not", protocol=Attentive)
+RULES = Capability(refusal="needs rules over concepts, which {classifier} ({family}) has not", protocol=RuleBased)
 RECTIFIERS = Capability(refusal="needs ReLU as the only non-linearity, which {classifier} ({family}) has not")
 KNOWN_EVENT = Capability(refusal="needs clips with ground truth, such as --dataset synth")
 

@@ -27,7 +27,6 @@ from xaibench.storage import provenance
 
 MEASURED_AT_ONCE = {"cuda": 128}  # clips; on other devices 16
 EMA_DECAY = 0.99
-LABEL_SMOOTHING = 0.1
 WARM_UP_SHARE = 0.1
 KEEP_EVERY = 5  # epochs: a state is large, and an epoch is short
 
@@ -53,6 +52,7 @@ class TrainingConfig:
             hub); None to start from random weights.
         teachers: classifiers, named likewise but no image backbones; the mean of their probabilities on the
             augmented clips is half of the target (distillation as in DeiT, arXiv 2012.12877); none for labels alone.
+        frozen: whether all but the head stays as `init` has it.
         split: folds to train on, to select the epoch by, and to report.
     """
 
@@ -65,6 +65,7 @@ class TrainingConfig:
     command: str
     init: str | None = None
     teachers: tuple[str, ...] = ()
+    frozen: bool = False
     split: Split = OFFICIAL
 
     def identity(self) -> dict[str, Any]:
@@ -82,6 +83,7 @@ class TrainingConfig:
             "precision": str(self.precision),
             "init": self.init,
             "teachers": self.teachers,
+            "frozen": self.frozen,
             "folds": list(asdict(self.split).values()),
         }
 
@@ -108,9 +110,14 @@ class _Trainer(ResumableTraining[Progress]):
         model = picture_reader(checkpoint.build(config.classifier, dataset.classes))
         self.origin = _initialise(model, config.init, config.dataset) if config.init else ""
         model.to(config.device)
+        # With their own statistics, too, of whatever is in the batch.
+        self.frozen = [one for name, one in model.named_children() if name != "head"] if config.frozen else []
+        for module in self.frozen:
+            module.requires_grad_(False)
         self.teachers, self.taught_by = _teachers(config, model.classes)
-        matrices = [p for p in model.parameters() if p.ndim > 1]
-        vectors = [p for p in model.parameters() if p.ndim <= 1]
+        trained = [p for p in model.parameters() if p.requires_grad]
+        matrices = [p for p in trained if p.ndim > 1]
+        vectors = [p for p in trained if p.ndim <= 1]
         optimizer = torch.optim.AdamW(
             [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
             lr=recipe.learning_rate,
@@ -141,6 +148,8 @@ class _Trainer(ResumableTraining[Progress]):
         """Take a step for every batch of the training clips, in random order; return their mean loss."""
         config, (magnitude, labels) = self.config, self.train
         self.network.train()
+        for module in self.frozen:
+            module.eval()
         # On the device: asking for every step's loss would make the processor wait for every step.
         total = torch.zeros((), dtype=torch.float64, device=config.device)
         recipe = config.recipe
@@ -152,9 +161,7 @@ class _Trainer(ResumableTraining[Progress]):
                 if self.teachers:
                     target = (target + self._taught(x)) / 2
                 logits = self.network.picture_logits(x)
-            loss = functional.cross_entropy(
-                self.network.temperature * logits.float(), target, label_smoothing=LABEL_SMOOTHING
-            )
+            loss = self.network.loss(logits.float(), target)
             self.step(loss)
             self.average.update_parameters(self.network)
             total += loss.detach().double() * len(index)
@@ -172,12 +179,12 @@ def _initialise(model: PictureClassifier, reference: str, dataset: str) -> str:
     if folder is not None:
         return pretrained.initialise(model, folder, reference)
     source, card = checkpoint.resolve(reference, dataset)
-    body = _body(picture_reader(source))
-    # A classifier of another project has a name of its user's own; what counts is whether its tensors fit.
-    same = _shapes(body) == _shapes(_body(model)) if card.builder else card.classifier == model.name
-    if not same or source.family != model.family:
+    body, own = _body(picture_reader(source)), _body(model)
+    # What counts is whether all its tensors are there: another project's classifier has a name of its user's own, and a
+    # deeper one begins like it.
+    if not _shapes(own).items() <= _shapes(body).items():
         raise CheckpointError(f"{reference} holds a {card.classifier}, not a {model.name}; choose another --init")
-    model.load_state_dict(body, strict=False)
+    model.load_state_dict({key: body[key] for key in own}, strict=False)
     return _origin(card)
 
 
@@ -263,6 +270,10 @@ def _finish(trainer: _Trainer, dataset: Dataset, folder: Path) -> checkpoint.Car
     config = trainer.config
     best = copy.deepcopy(cast(PictureClassifier, trainer.average.module))
     best.load_state_dict(trainer.best.weights)
+    learned, labels = trainer.train
+    parts = torch.arange(len(labels)).split(config.recipe.batch_size)
+    with torch.no_grad():
+        best.eval().after_training(torch.log1p(part) for part in batches(learned, parts, config.device))
     card = checkpoint.Card(
         classifier=config.classifier,
         dataset=dataset.name,

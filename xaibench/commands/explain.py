@@ -116,6 +116,8 @@ def _print(clip: Illustrated) -> None:
                 f"p(removed) {panel.soft.p_removed:.3f}"
             )
         _say(text)
+        if panel.text:
+            _say(f"  {panel.text}")
 
 
 def _say(text: str) -> None:

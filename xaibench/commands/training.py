@@ -12,6 +12,7 @@ import typer
 
 from xaibench.commands import options
 from xaibench.commands.console import output, progress
+from xaibench.errors import XaibenchError
 
 
 def train(
@@ -53,6 +54,9 @@ def train(
             metavar=f"{options.CLASSIFIER}|OWNER/NAME",
         ),
     ] = None,
+    freeze: Annotated[
+        bool, typer.Option("--freeze", help="Train the head alone: all else stays as [bold]--init[/bold] has it.")
+    ] = False,
     teacher: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,6 +89,8 @@ def train(
     from xaibench.classifiers import checkpoint
     from xaibench.classifiers import training as trainer
 
+    if freeze and init is None:
+        raise XaibenchError("--freeze keeps the weights that --init names; give --init, such as --init esc10/cnn-micro")
     source = options.open_dataset(dataset, data_dir, columns)
     where = options.open_device(device, deterministic)
     recipe = checkpoint.build(classifier, source.classes).recipe
@@ -107,6 +113,7 @@ def train(
         split=source.split,
         init=init,
         teachers=tuple(teacher or ()),
+        frozen=freeze,
     )
     options.warn_of_spanning_groups(source)
     valid, test = (", ".join(map(str, folds)) for folds in (config.split.validation, config.split.test))

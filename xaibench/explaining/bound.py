@@ -57,7 +57,8 @@ class BoundExplainer:
             return validate(explanation, tuple(piece.x.shape))
 
         pieces = self.forwarder.in_micro_batches(len(batch), work)
-        return replace(pieces[0], map=torch.cat([piece.map.detach() for piece in pieces]).float())
+        maps = torch.cat([piece.map.detach() for piece in pieces]).float()
+        return replace(pieces[0], map=maps, texts=tuple(text for piece in pieces for text in piece.texts))
 
     def _ask(self, model: Classifier, batch: Batch, target: Tensor) -> Explanation:
         # Controls know nothing of the classifier, and maps made elsewhere are of whole clips.

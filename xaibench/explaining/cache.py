@@ -53,7 +53,7 @@ class ExplanationCache:
         # Whatever a damaged file makes the reader raise, the remedy is to make the map again.
         with contextlib.suppress(Exception), safetensors.safe_open(self._files.path(name), "pt") as file:
             about = json.loads(file.metadata()["about"])
-            explanation = Explanation(file.get_tensor("map"), tuple(about["native_shape"]))
+            explanation = Explanation(file.get_tensor("map"), tuple(about["native_shape"]), tuple(about["texts"]))
             made = Made(explanation, float(about["seconds"]), about["peak_bytes"], True)
             self._files.was_read(name)
             return made
@@ -64,7 +64,12 @@ class ExplanationCache:
         if made.seconds < WORTH_KEEPING_SECONDS:
             return
         explanation = made.explanation
-        about = {"native_shape": explanation.native_shape, "seconds": made.seconds, "peak_bytes": made.peak_bytes}
+        about = {
+            "native_shape": explanation.native_shape,
+            "texts": explanation.texts,
+            "seconds": made.seconds,
+            "peak_bytes": made.peak_bytes,
+        }
         data = save({"map": explanation.map.cpu().contiguous()}, {"about": json.dumps(about)})
         self._files.write(_name(content), data)
 
@@ -75,5 +80,4 @@ def _name(content: dict[str, Any]) -> str:
 
 def on_device(made: Made, device: torch.device) -> Made:
     """The same with its map on a device."""
-    moved = Explanation(made.explanation.map.to(device), made.explanation.native_shape)
-    return replace(made, explanation=moved)
+    return replace(made, explanation=replace(made.explanation, map=made.explanation.map.to(device)))

@@ -21,10 +21,12 @@ class Explanation:
         map: float (batch, freq, time), of the size of the picture, as the method defines it (signed
             where it is signed).
         native_shape: (freq, time) resolution at which the method computed it.
+        texts: what the method says of each clip in words, one for each; empty for methods that say nothing.
     """
 
     map: Tensor
     native_shape: tuple[int, int]
+    texts: tuple[str, ...] = ()
 
 
 def importance(attribution: Tensor, polarity: Polarity) -> Tensor:
@@ -53,7 +55,7 @@ def validate(explanation: object, expected_shape: tuple[int, ...]) -> Explanatio
     """The explanation, if it keeps the contract.
 
     Raises:
-        ExplanationError: not an Explanation, not a real floating tensor, or the wrong shape.
+        ExplanationError: not an Explanation, not a real floating tensor, the wrong shape, or not a text for each clip.
     """
     if not isinstance(explanation, Explanation):
         raise ExplanationError(f"explain() returned {type(explanation).__name__}, expected an Explanation")
@@ -65,4 +67,8 @@ def validate(explanation: object, expected_shape: tuple[int, ...]) -> Explanatio
         raise ExplanationError(
             f"the map has shape {tuple(attribution.shape)}, expected {tuple(expected_shape)} (batch, freq, time)"
         )
+    if explanation.texts and not (
+        len(explanation.texts) == len(attribution) and all(isinstance(text, str) for text in explanation.texts)
+    ):
+        raise ExplanationError(f"texts must be one str for each of the {len(attribution)} clips, or none at all")
     return explanation

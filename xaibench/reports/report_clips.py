@@ -200,6 +200,7 @@ class _Explained:
             "map": _map(self._maps[index]),
             "mask": None if self._masks is None else packed(np.packbits(self._masks[index], axis=None)),
             "p": [plain(float(one[index])) for one in self._p],
+            "text": self.context.texts[index] if self.context.texts else "",
         }
 
 

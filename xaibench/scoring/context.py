@@ -185,12 +185,15 @@ class ScoringContext:
         attribution: the maps as the method defines them, finite, float32 (batch, freq, time).
         importance: what counts of them, non-negative, same shape; 0 in frames of padding or digital silence.
         explainer: the method itself, to be asked again about other inputs, targets or weights.
+        texts: what the method says of each clip in words, or nothing at all.
         borrowed: answers that other methods had asked for before. Their cost counts for this method as well, so that
             what a method costs does not depend on which methods came before it.
     """
 
-    def __init__(self, clean: Clean, attribution: Tensor, explainer: BoundExplainer) -> None:
-        self.clean = clean
+    def __init__(
+        self, clean: Clean, attribution: Tensor, explainer: BoundExplainer, texts: tuple[str, ...] = ()
+    ) -> None:
+        self.clean, self.texts = clean, texts
         self.attribution = attribution
         self.importance = importance(attribution, explainer.method.polarity)
         if clean.batch.audible is not None:

@@ -57,6 +57,7 @@ class Panel:
         top: what the mask does.
         soft: what the map does as a mask, or None where it is none.
         sounds: "kept", "removed" and, of a soft mask, "soft": samples, as they are scored.
+        text: what the method says in words; empty for methods that say nothing.
     """
 
     pair: Pair
@@ -67,6 +68,7 @@ class Panel:
     top: Shares
     soft: Shares | None
     sounds: dict[str, Tensor]
+    text: str
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def explained(name: str, method: Explainer, heard: Heard) -> ScoringContext:
     broken = defects(explanation.map)[0]
     if broken is not None:
         raise XaibenchError(f"{name} explains nothing here: {broken}")
-    return ScoringContext(heard.clean, explanation.map, explainer)
+    return ScoringContext(heard.clean, explanation.map, explainer, explanation.texts)
 
 
 def sound_of(context: ScoringContext, part: Part, area: float | None) -> Tensor:
@@ -192,6 +194,7 @@ def panel(pair: Pair, context: ScoringContext, area: float) -> Panel:
         _shares(context, area),
         _shares(context, None) if pair.explainer.native_mask else None,
         {name: sound_of(context, *one) for name, one in masks.items()},
+        "".join(context.texts),
     )
 
 

@@ -199,7 +199,7 @@ class Part:
         for clip, broken in zip(self.clips, defects(attribution), strict=True):
             if broken is not None:
                 raise ExplanationError(f"{pair.name} explains nothing in {clip.id}: {broken}")
-        return ScoringContext(clean, attribution, explainer)
+        return ScoringContext(clean, attribution, explainer, tuple(t for one in made for t in one.explanation.texts))
 
     def _applicable(self, metrics: dict[str, Metric], pair: MethodOnClassifier) -> dict[str, Metric]:
         return applicable(metrics, self.config.dataset, pair)

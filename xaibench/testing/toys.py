@@ -13,6 +13,7 @@ from xaibench.classifiers.base import COSINE_SCALE, Classifier, PictureClassifie
 from xaibench.classifiers.checkpoint import freeze
 from xaibench.classifiers.cnn import CnnClassifier
 from xaibench.classifiers.front_end import LinearResize, MelResize
+from xaibench.classifiers.logic import LogicClassifier
 from xaibench.errors import UnsupportedPairError
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
@@ -23,13 +24,13 @@ _IMAGE = (32, 32)
 
 
 def toy_classifier(capabilities: Iterable[str] = ()) -> Classifier:
-    """A tiny seeded classifier, frozen, that has what is asked for ("rectifiers", "modulation", "attentions").
+    """A tiny seeded classifier, frozen, that has what is asked for ("rectifiers", "rules", "modulation", "attentions").
 
     Raises:
         UnsupportedPairError: no toy has all of it.
     """
     wanted = frozenset(capabilities)
-    for build in (_toy_cnn, _toy_focalnet, _toy_vit):
+    for build in (_toy_cnn, _toy_logic, _toy_focalnet, _toy_vit):
         with seeded(0), torch.no_grad():
             classifier = settled(build(), toy_batch().waveform)
         if wanted <= classifier.capabilities:
@@ -78,6 +79,10 @@ def _toy_cnn() -> PictureClassifier:
     classifier = CnnClassifier("toy-cnn", CLASSES, LinearResize(_IMAGE), (8, 16))
     classifier.temperature = COSINE_SCALE  # an untrained linear head hardly tells sounds apart
     return classifier
+
+
+def _toy_logic() -> PictureClassifier:
+    return LogicClassifier("toy-logic", CLASSES, MelResize(_IMAGE), (8, 16), concepts=6, each=2)
 
 
 # transformers takes seconds to import: only where it is needed.

@@ -724,6 +724,7 @@ function cardOf(name) {
   return make("article", { class: "card", "data-method": name, "aria-label": name },
     make("h4", {}, title, make("code", { text: name }), about && about.control ? make("span", { class: "tag", text: "control" }) : ""),
     make("p", { text: `p of the kept part ${fixed(own.p[0], 3)}, of the removed ${fixed(own.p[1], 3)}` }),
+    own.text ? make("p", { text: own.text }) : "",
     make("div", { class: "picture" }, ...pictureOf(`Map of ${name}`, false)),
     make("div", { class: "bar" }, listen("kept"), listen("removed")));
 }

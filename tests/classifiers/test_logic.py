@@ -104,8 +104,14 @@ def test_a_concept_is_named_by_the_sound_where_it_is_active(
     activity = torch.full_like(picture, 0.1)
     for first, last in active:
         activity[:, first:last] = 0.9
-    measured = concept_names.measure(picture, activity, DOMAIN.frequencies, HOP)
+    measured = concept_names.measure(picture.expm1(), activity, DOMAIN.frequencies, HOP)
     assert concept_names.names(torch.tensor([[*measured, 0.5]])) == (name,)
+
+
+def test_the_core_of_a_concept_is_the_fewest_places_with_four_fifths_of_it() -> None:
+    shares = torch.tensor([[0.05, 0.3, 0.01], [0.2, 0.02, 0.02]])
+    assert concept_names.core(shares).tolist() == [[0, 1, 0], [1, 0, 0]]
+    assert concept_names.core(torch.full((2, 2), 0.25)).all()
 
 
 def test_equal_names_are_numbered_and_what_was_never_true_is_called_by_its_place() -> None:

@@ -1,7 +1,7 @@
 """Names of learned concepts, from measurements of the sound where they are active.
 
-A concept is measured on every clip in which it is more true than not: on the places where it is at least half as active
-as at its most active place. What is kept is the median over these clips.
+A concept is measured on every clip in which it is more true than not: on its core, the fewest places that hold four
+fifths of its truth. What is kept is the median over these clips.
 """
 
 from __future__ import annotations
@@ -15,18 +15,32 @@ MEASURES = ("low", "high", "seconds", "runs", "flatness", "glide", "clips")
 _QUANTILES = (0.1, 0.9)
 _BURST, _STEADY = 0.7, 2.5  # s: not longer than, at least
 _REPEATED = 3  # separate stretches of time
-_TONE = 0.1  # spectral flatness of less; that of white noise is 0.56
+_TONE = 0.3  # spectral flatness of less; that of white noise is 0.56
 _NARROW = 200.0  # Hz: about as wide as the window makes a sine, whose spectrum has no flatness worth asking for
 _GLIDE = 0.5  # octaves per second
 _LOWEST, _HIGHEST = 120.0, 6500.0  # Hz: a range that begins below, or ends above, has no end worth naming
 
 
-def measure(picture: Tensor, activity: Tensor, frequencies: Tensor, hop: float) -> list[float]:
+_CORE = 0.8
+
+
+def core(shares: Tensor) -> Tensor:
+    """Mark the fewest places that hold four fifths of a concept's truth: 1 in them, 0 elsewhere, (h, w).
+
+    Args:
+        shares: what each place adds to the truth, (h, w).
+    """
+    ordered = shares.flatten().sort(descending=True).values
+    last = int((ordered.cumsum(0) < _CORE * ordered.sum()).sum().clamp(max=len(ordered) - 1))
+    return (shares >= ordered[last]).float()
+
+
+def measure(magnitude: Tensor, activity: Tensor, frequencies: Tensor, hop: float) -> list[float]:
     """Measure the sound of one clip where one concept is active.
 
     Args:
-        picture: log1p magnitudes (freq, time).
-        activity: of the concept on the picture, 0 to 1, (freq, time).
+        magnitude: of the clip, linear (freq, time).
+        activity: the core of the concept on the picture, (freq, time); what is at least half of its maximum counts.
         frequencies: of the rows, in Hz.
         hop: seconds from one column to the next.
 
@@ -36,12 +50,12 @@ def measure(picture: Tensor, activity: Tensor, frequencies: Tensor, hop: float) 
         per second.
     """
     region = activity >= activity.max() / 2
-    magnitude = picture.double().expm1() * region
-    spectrum = magnitude.sum(dim=1)
+    inside = magnitude * region
+    spectrum = inside.sum(dim=1)
     share = spectrum.cumsum(0) / spectrum.sum().clamp(min=1e-12)
     low, high = (int((share < quantile).sum().clamp(max=len(share) - 1)) for quantile in _QUANTILES)
     lengths = _runs(region.any(dim=0))
-    band = magnitude[low : high + 1].square()[:, region.any(dim=0)] + 1e-12
+    band = magnitude[low : high + 1].square()[:, region.any(dim=0)] + 1e-12  # also where the concept is not active
     flatness = (band.log().mean(dim=0).exp() / band.mean(dim=0)).median()
     return [
         float(frequencies[low]),
@@ -49,7 +63,7 @@ def measure(picture: Tensor, activity: Tensor, frequencies: Tensor, hop: float) 
         max(lengths) * hop,
         float(len(lengths)),
         float(flatness),
-        _glide(magnitude.square(), frequencies, hop),
+        _glide(inside.square(), frequencies, hop),
     ]
 
 
@@ -62,12 +76,12 @@ def _runs(active: Tensor) -> list[int]:
 
 def _glide(power: Tensor, frequencies: Tensor, hop: float) -> float:
     """Slope of the mean pitch over time, weighted by power, in octaves per second."""
-    octave = frequencies.double().clamp(min=1).log2()[:, None]
+    octave = frequencies.to(power).clamp(min=1).log2()[:, None]
     weight = power.sum(dim=0)
     if not weight.sum() > 0:
         return 0.0
     pitch = (power * octave).sum(dim=0) / weight.clamp(min=1e-12)
-    time = torch.arange(power.shape[1], dtype=torch.float64, device=power.device) * hop
+    time = torch.arange(power.shape[1], device=power.device) * hop
     middle, mean = (time * weight).sum() / weight.sum(), (pitch * weight).sum() / weight.sum()
     spread = (weight * (time - middle) ** 2).sum().clamp(min=1e-12)
     return float((weight * (time - middle) * (pitch - mean)).sum() / spread)

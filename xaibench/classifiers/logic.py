@@ -197,16 +197,16 @@ class LogicClassifier(CnnClassifier):
         measures: list[list[list[float]]] = [[] for _ in self.head.measured]
         clips, hop = 0, self.domain.hop_samples / self.domain.sample_rate
         for x in pictures:
-            scores = self.head.scores(self._features(x))
-            true = self.head.concepts(scores).sum(dim=(2, 3)) > 0.5
-            for clip, concept in true.nonzero().tolist():
-                activity = self.front_end.to_picture(scores[clip, concept].sigmoid()[None])[0]
-                measures[concept].append(concept_names.measure(x[clip], activity, self.domain.frequencies, hop))
+            shares, magnitudes = self.head.concepts(self.head.scores(self._features(x))), x.expm1()
+            for clip, concept in (shares.sum(dim=(2, 3)) > 0.5).nonzero().tolist():
+                activity = self.front_end.to_picture(concept_names.core(shares[clip, concept])[None])[0]
+                found = concept_names.measure(magnitudes[clip], activity, self.domain.frequencies, hop)
+                measures[concept].append(found)
             clips += len(x)
-        for row, found in zip(self.head.measured, measures, strict=True):
-            if found:
-                row[:-1] = torch.tensor(found).median(dim=0).values
-                row[-1] = len(found) / clips
+        for row, own in zip(self.head.measured, measures, strict=True):
+            if own:
+                row[:-1] = torch.tensor(own).median(dim=0).values
+                row[-1] = len(own) / clips
 
     def _features(self, x: Tensor) -> Tensor:
         return self.feature_maps(self.blocks(self._image(x)))

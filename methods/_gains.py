@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor
 
+from xaibench.errors import ExplanationError
 from xaibench.sound.batch import Batch
 
 from ._captum import INTERNAL_BATCH, TargetScore
@@ -101,7 +102,12 @@ def fading(score: TargetScore, clip: Batch, target: Tensor, steps: int) -> tuple
         clip: that the classifier hears.
         target: class index (1,).
         steps: how many gains.
+
+    Raises:
+        ExplanationError: one step, which nothing can be integrated along.
     """
+    if steps < 2:
+        raise ExplanationError("one step is no path from silence to the clip; take 2 or more, such as 32")
     decibels = torch.linspace(_faded_out(score, clip, target), 0.0, steps, dtype=torch.float64)
     width = math.log(10) / 20 * (decibels[1] - decibels[0])
     weights = torch.full((steps,), float(width), dtype=torch.float64)

@@ -11,6 +11,7 @@ from torch import Tensor
 from tests.support.toy import ids
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
+from xaibench.errors import ExplanationError
 from xaibench.sound.batch import Batch
 from xaibench.sound.domain import Domain
 from xaibench.testing import toy_batch, toy_classifier
@@ -109,3 +110,9 @@ def test_it_needs_gradients_and_sound() -> None:
     method = registry.create("methods", "wam")
     assert "needs gradients" in str(method.refusal(black_box, has_ground_truth=False))
     assert method.protocols == {"standard"}
+
+
+def test_one_step_is_no_path() -> None:
+    method = registry.create("methods", "wam").with_parameters(variant="integrated", samples=1)
+    with pytest.raises(ExplanationError, match="one step is no path from silence to the clip; take 2 or more"):
+        method.explain(toy_classifier(), toy_batch(1), torch.tensor([0]))

@@ -21,7 +21,7 @@ EXAMPLE = REPOSITORY / "examples" / "xaibench-band-occlusion"
 
 
 TUTORIAL = REPOSITORY / "docs" / "tutorial.ipynb"
-FEWER = {"CLIPS, EPOCHS = 320, 40": "CLIPS, EPOCHS = 20, 2", "LIMIT = 8": "LIMIT = 2", "limit=10": "limit=2"}
+FEWER = {"CLIPS, EPOCHS = 320, 40": "CLIPS, EPOCHS = 20, 2", "LIMIT = 20": "LIMIT = 2", "limit=20": "limit=2"}
 NOTEBOOK = """
 import sys, nbclient, nbformat
 notebook = nbformat.read(sys.argv[1], 4)

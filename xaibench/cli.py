@@ -27,6 +27,7 @@ COMMANDS = {
         "comparing:leaderboard",
         "Print the leaderboards, and write them as CSV, Markdown, LaTeX and plots.",
     ),
+    "plot": ("plot:plot", "Draw one figure of runs: PDF, PNG, and its caption as text."),
     "report": (
         "report:report",
         "Write a report of runs that one can read and hear: one HTML file that works from disk, without a network.",

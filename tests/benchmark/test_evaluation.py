@@ -46,8 +46,8 @@ def test_objects_are_scored_compared_ranked_and_drawn(results: xb.Results) -> No
     assert "ML ↓" in str(results.leaderboard()) and "FF ↑" in str(results.leaderboard())
     page = results._repr_html_()
     assert page.count("<tr>") == 1 + 2 + 1 + 1 and LOUDER in page and "FF ↑" in page
-    for kind in ("heatmap", "distribution", "cost", "curves"):
-        assert isinstance(results.plot(kind), Figure)
+    for kind in ("heatmap", "ranks", "distribution", "cost", "curves"):
+        assert isinstance(results.plot(kind, width=3.3), Figure)
     assert verify(results.path).findings == ()
     with pytest.raises(xb.ResultsError, match="no metric nothing was scored; there are faithfulness"):
         results.leaderboard("nothing")

@@ -65,6 +65,7 @@ def make_comparison(rows: pd.DataFrame) -> pd.DataFrame:
     known = {name: registry.load("metrics", name) for name in set(lines["metric"])}
     for column, fact in (("metric_title", "title"), ("family", "family"), ("higher_is_better", "higher_is_better")):
         lines[column] = [getattr(known[name], fact) for name in lines["metric"]]
+    lines["rank_low"], lines["rank_high"], lines["first"] = 1, lines["rank"], 0.25
     about = {"n": 12, "undefined": 0, "recordings": 12, "protocol": "standard-2", "tied_with": ""}
     return lines.assign(mask="equal area", group="synth", clips=12, missing=0, differs_in="", **about)
 
@@ -90,7 +91,7 @@ def comparison(rows: pd.DataFrame) -> pd.DataFrame:
 
 def test_every_figure_is_written_twice_the_same(rows: pd.DataFrame, comparison: pd.DataFrame, tmp_path: Path) -> None:
     paths = plots.write_plots(rows, comparison, tmp_path / "a")
-    names = [f"{name}-synth" for name in ("heatmap", "agreement", "forest", "distribution", "cost")]
+    names = [f"{name}-synth" for name in ("heatmap", "ranks", "agreement", "forest", "distribution", "cost")]
     names += [f"curves-synth-{classifier}" for classifier in ("cnn-micro", "vit-micro")]
     expected = [f"{name}.{s}" for name in names for s in ("png", "pdf")]
     assert [path.name for path in paths] == expected
@@ -215,7 +216,7 @@ def test_gaps_do_not_stop_the_figures(rows: pd.DataFrame, comparison: pd.DataFra
     partial = comparison.assign(
         mean=comparison["mean"].mask(undefined), low=np.nan, high=np.nan, rank=comparison["rank"].mask(undefined)
     )
-    assert len(plots.write_plots(rows, partial, tmp_path)) == 14
+    assert len(plots.write_plots(rows, partial, tmp_path)) == 16
     other = comparison[comparison["metric"] == "sparseness"]
     assert [path.name for path in plots.write_plots(rows, other, tmp_path)] == [
         "heatmap-synth.png",

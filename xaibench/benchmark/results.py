@@ -21,7 +21,8 @@ from xaibench.benchmark.models import Model
 from xaibench.benchmark.naming import as_list
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import ResultsError
-from xaibench.reports import boards, plots, tables
+from xaibench.reports import boards, plots, style, tables
+from xaibench.reports.leaderboard import chosen
 from xaibench.results import selection, store
 from xaibench.results.archives import pack, unpacked
 from xaibench.results.comparison import compare_groups, compared_rows
@@ -158,24 +159,31 @@ class Results:
 
     def plot(
         self,
-        kind: Literal["heatmap", "agreement", "forest", "distribution", "cost", "curves"] = "heatmap",
+        kind: Literal["heatmap", "ranks", "agreement", "forest", "distribution", "cost", "curves"] = "heatmap",
         classifier: str | None = None,
+        *,
+        methods: Sequence[str] = (),
+        metrics: Sequence[str] = (),
+        width: float = style.WIDTH,
     ) -> Figure:
         """Draw the comparison.
 
         Args:
-            kind: "heatmap": methods by metrics; "agreement": which metrics place the methods alike; "forest":
+            kind: "heatmap": methods by metrics; "ranks": the places that the tests leave open, as a diagram of
+                critical differences; "agreement": which metrics place the methods alike; "forest":
                 differences in faithfulness to random and to energy;
                 "distribution": the clips behind the means of faithfulness; "cost": faithfulness against the time of
                 explaining; "curves": faithfulness over the mask's area.
             classifier: draw this one only. None: all; "curves" draws the first.
+            methods: draw these only; what is compared stays the same. Empty: all.
+            metrics: likewise; of one only, "ranks" is by that.
+            width: in inches, such as 3.3 for a column of two.
 
         Raises:
             ResultsError: nothing was scored, or nothing that this plot shows.
         """
-        lines = self._chosen(classifier, None)
-        rows = compared_rows([self._group])
-        return plots.draw(kind, rows[rows["classifier"].isin(set(lines["classifier"]))], lines)
+        lines = chosen(self._comparison, [] if classifier is None else [classifier], methods, metrics)
+        return plots.draw(kind, plots.rows_behind(compared_rows([self._group]), lines), lines, width=width)
 
     def report(
         self,

@@ -142,7 +142,7 @@ def leaderboard(
         comparison = compare_groups(groups)
     marks = read_marks(out, groups)
     known = set(comparison["metric"]) | set(comparison["method"])
-    config = boards.BoardConfig(columns=_split(columns, known), methods=_split(methods, known), sort=sort)
+    config = boards.BoardConfig(columns=split(columns, known), methods=split(methods, known), sort=sort)
     made = {group.name: boards.boards(comparison, group.name, marks, config) for group in groups}
     if as_json:
         print_json([line for name in made for line in wide(comparison, name).to_dict("records")])
@@ -159,7 +159,7 @@ def leaderboard(
         (notes() if as_json else output()).print(f"wrote {path}", markup=False, soft_wrap=True)
 
 
-def _split(texts: list[str] | None, known: set[str]) -> list[str]:
+def split(texts: list[str] | None, known: set[str]) -> list[str]:
     """Split lists of names at their commas; a name that has a comma itself stands alone."""
     return [name.strip() for text in texts or () for name in ([text] if text in known else text.split(","))]
 

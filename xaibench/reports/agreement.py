@@ -45,19 +45,20 @@ def can_agree(lines: pd.DataFrame) -> bool:
 
 
 @style.paper()
-def agreement(lines: pd.DataFrame) -> Figure:
-    """Draw `metric_agreement`, each pair of metrics once."""
+def agreement(lines: pd.DataFrame, width: float = style.WIDTH) -> Figure:
+    """Draw `metric_agreement`, each pair of metrics once; `width` in inches, at most."""
     table = metric_agreement(lines)
     names = [metric_title(name, lines) for name in table.index]
     size = len(names)
-    figure = style.new_figure(1.6 + _CELL * size, 0.9 + 0.62 * _CELL * size)
+    cell = min(_CELL, (width - 1.6) / size)
+    figure = style.new_figure(1.6 + cell * size, 0.9 + 0.62 * _CELL * size)
     axis = figure.subplots()
     sns.heatmap(
         table.set_axis(names, axis=0).set_axis(names, axis=1).iloc[1:, :-1],
         ax=axis,
         mask=np.triu(np.ones((size, size), bool), 0)[1:, :-1] & ~np.eye(size, dtype=bool)[1:, 1:],
         annot=True,
-        fmt=".2f",
+        fmt=".2f" if cell > 0.2 else ".1f",
         annot_kws={"size": style.NAME_SIZE},
         cmap=sns.diverging_palette(30, 250, l=55, as_cmap=True),
         vmin=-1,

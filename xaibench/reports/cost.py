@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
@@ -12,17 +14,21 @@ from xaibench.reports.leaderboard import SORT_METRIC, axis_label, method_order, 
 
 
 @style.paper()
-def cost(lines: pd.DataFrame) -> Figure:
+def cost(lines: pd.DataFrame, width: float = style.WIDTH) -> Figure:
     """Draw SORT_METRIC against seconds per clip (logarithmic), a panel per classifier, a look per method.
 
     Args:
         lines: of one group at the primary area, as `comparison.compare` gives them.
+        width: in inches; a narrow figure has its panels, and the legend, below each other.
     """
     looks = style.looks(lines)
     lines = lines[(lines["metric"] == SORT_METRIC) & lines["mean"].notna() & (lines["seconds_per_clip"] > 0)]
     panels = [(str(name), panel) for name, panel in lines.groupby("classifier", sort=True)]
-    figure = style.new_figure(style.WIDTH, 3.2)
-    axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
+    narrow = width < 5
+    names = method_order(lines)
+    figure = style.new_figure(width, 2.2 * len(panels) + 0.6 + 0.07 * len(names) if narrow else 3.2)
+    shape = (len(panels), 1) if narrow else (1, len(panels))
+    axes = figure.subplots(*shape, squeeze=False, sharex=True, sharey=True).ravel()
     for axis, (classifier, panel) in zip(axes, panels, strict=True):
         for method, points in panel.groupby("method"):
             at = (points["seconds_per_clip"], points["mean"])
@@ -35,8 +41,9 @@ def cost(lines: pd.DataFrame) -> Figure:
         f"{style.arrow(False, along=True)} Seconds to explain a clip\nbars: 95% intervals, grey: controls\n"
         f"{scope(lines)}"
     )
-    handles = [Line2D([], [], linestyle="", label=method, **looks[method].style) for method in method_order(lines)]
-    legend = figure.legend(handles=handles, loc="outside right upper", frameon=False, handletextpad=0.2)
+    handles = [Line2D([], [], linestyle="", label=method, **looks[method].style) for method in names]
+    place: dict[str, Any] = {"loc": "outside upper center", "ncols": 3} if narrow else {"loc": "outside right upper"}
+    legend = figure.legend(handles=handles, frameon=False, handletextpad=0.2, **place)
     controls = set(lines.loc[lines["control"], "method"])
     for text in legend.get_texts():
         if text.get_text() in controls:

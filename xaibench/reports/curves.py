@@ -18,8 +18,7 @@ from xaibench.results.comparison import CEILING
 
 # The first of these that was scored at several areas is drawn.
 CURVE_METRICS = (SORT_METRIC, "fidelity_in", "average_drop")
-_COLUMNS = 5
-_WIDTH, _HEIGHT = 1.42, 1.2  # inches: of a panel
+_WIDTH, _LEAST, _HEIGHT = 1.42, 1.3, 1.2  # inches: of a panel
 _DASHES: tuple[Any, ...] = ("--", ":", "-.", (0, (1, 3)), (0, (6, 1, 1, 1, 1, 1)))
 
 
@@ -29,7 +28,7 @@ def has_curves(lines: pd.DataFrame) -> bool:
 
 
 @style.paper()
-def curves(lines: pd.DataFrame, classifier: str) -> Figure:
+def curves(lines: pd.DataFrame, classifier: str, width: float = style.WIDTH) -> Figure:
     """Draw the first of CURVE_METRICS over the mask area, a panel for each method: its line with 95% intervals.
 
     Behind it are the lines of all other methods in light grey, and those of the controls (without CEILING).
@@ -37,6 +36,7 @@ def curves(lines: pd.DataFrame, classifier: str) -> Figure:
     Args:
         lines: of one group, at all areas, as `comparison.compare` gives them, without soft masks.
         classifier: whose lines are drawn; it has curves (`has_curves`).
+        width: in inches, at most.
     """
     own = lines[lines["classifier"] == classifier]
     metric = _metric(own)
@@ -44,9 +44,9 @@ def curves(lines: pd.DataFrame, classifier: str) -> Figure:
     controls = sorted(set(own.loc[own["control"], "method"]) - {CEILING})
     shown = [name for name in method_order(own) if name in set(own.loc[~own["control"], "method"])]
     means = own.pivot(index="area", columns="method", values="mean")
-    columns = min(_COLUMNS, max(1, len(shown)))
+    columns = min(max(1, int((width - 0.5) / _LEAST)), max(1, len(shown)))
     rows = math.ceil(len(shown) / columns) or 1
-    figure = style.new_figure(max(2.4, 0.5 + _WIDTH * columns), 0.8 + _HEIGHT * rows)
+    figure = style.new_figure(max(2.4, min(width, 0.5 + _WIDTH * columns)), 0.8 + _HEIGHT * rows)
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     dashes = {name: _DASHES[index % len(_DASHES)] for index, name in enumerate(controls)}
     for axis, method in zip(axes, shown, strict=False):
@@ -65,7 +65,9 @@ def curves(lines: pd.DataFrame, classifier: str) -> Figure:
         axis.set_xlabel("Area of the mask (%)", fontsize=style.NAME_SIZE)
     figure.suptitle(f"{classifier}; {scope(own)}", x=0.01, ha="left")
     figure.supylabel(axis_label(str(metric), own))
-    figure.legend(handles=_legend(dashes), loc="outside lower center", ncols=min(6, 3 + len(dashes)), frameon=False)
+    figure.legend(
+        handles=_legend(dashes), loc="outside lower center", ncols=min(int(width / 1.1), 3 + len(dashes)), frameon=False
+    )
     return figure
 
 

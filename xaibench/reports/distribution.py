@@ -14,19 +14,23 @@ from xaibench.results.comparison import BASELINE
 
 
 @style.paper()
-def distribution(rows: pd.DataFrame, lines: pd.DataFrame) -> Figure:
+def distribution(rows: pd.DataFrame, lines: pd.DataFrame, width: float = style.WIDTH) -> Figure:
     """Draw the per-clip values of SORT_METRIC, a panel per classifier: quartiles, clips, mean with its interval.
 
     Args:
         rows: per-clip rows of one group and SORT_METRIC at the primary area.
         lines: of that group at the primary area, as `comparison.compare` gives them.
+        width: in inches; a narrow figure has its panels below each other.
     """
     lines = lines[lines["metric"] == SORT_METRIC]
     classifiers = sorted(set(lines["classifier"]))
     methods = method_order(lines)
     controls = set(lines.loc[lines["control"], "method"])
-    figure = style.new_figure(style.WIDTH, 0.19 * len(methods) + 0.75)
-    axes = figure.subplots(1, len(classifiers), squeeze=False, sharex=True, sharey=True)[0]
+    narrow = width < 5
+    height = 0.19 * len(methods) * (len(classifiers) if narrow else 1)
+    figure = style.new_figure(width, height + 0.75 + 0.2 * narrow * len(classifiers))
+    shape = (len(classifiers), 1) if narrow else (1, len(classifiers))
+    axes = figure.subplots(*shape, squeeze=False, sharex=True, sharey=True).ravel()
     for index, (axis, classifier) in enumerate(zip(axes, classifiers, strict=True)):
         panel = lines[lines["classifier"] == classifier].set_index("method").reindex(methods)
         clips = rows[rows["classifier"] == classifier].dropna(subset="value").sort_values(["method", "clip"])

@@ -16,7 +16,7 @@ from xaibench.results.statistics import simultaneous_interval
 
 _METRICS = (SORT_METRIC, "faithfulness_equal_energy")
 _CONTROLS = {BASELINE: (style.BLUE, "o", -0.17), "energy": (style.VERMILION, "D", 0.17)}  # colour, marker, place
-_ROW = 0.19  # inches
+_ROW, _BESIDE = 0.19, 5.0  # inches: height of a row, least width of a figure with panels beside each other
 
 
 def can_compare(lines: pd.DataFrame) -> bool:
@@ -26,7 +26,7 @@ def can_compare(lines: pd.DataFrame) -> bool:
 
 
 @style.paper()
-def forest(rows: pd.DataFrame, lines: pd.DataFrame) -> Figure:
+def forest(rows: pd.DataFrame, lines: pd.DataFrame, width: float = style.WIDTH) -> Figure:
     """Draw the paired differences of every method to random and to energy, in FF at equal area and at equal energy.
 
     A row of panels for each classifier, a panel for each metric. Intervals are simultaneous over the methods of a panel
@@ -35,29 +35,36 @@ def forest(rows: pd.DataFrame, lines: pd.DataFrame) -> Figure:
     Args:
         rows: per-clip rows of one group.
         lines: of that group at the primary area, as `comparison.compare` gives them; `can_compare` is true of them.
+        width: in inches; where two panels have no place beside each other, they stand below each other.
     """
     metrics = [name for name in _METRICS if name in set(lines["metric"])]
     panels = [(str(name), panel) for name, panel in lines.groupby("classifier", sort=True) if can_compare(panel)]
     order = [name for name in method_order(lines) if name in set(lines.loc[~lines["control"], "method"])]
     rows = at_primary_area(rows[rows["metric"].isin(metrics)])
     there = [[name for name in order if name in set(panel["method"])] for _, panel in panels]
-    width = style.WIDTH if len(metrics) > 1 else 4.5
-    figure = style.new_figure(width, _ROW * sum(map(len, there)) + 0.35 * len(panels) + 0.75)
-    axes = figure.subplots(
-        len(panels), len(metrics), squeeze=False, sharex=True, height_ratios=[len(names) for names in there]
-    )
+    beside = len(metrics) if width >= _BESIDE else 1
+    below = len(metrics) // beside
+    width = width if len(metrics) > 1 else min(width, 4.5)
+    heights = [len(names) for names in there for _ in range(below)]
+    figure = style.new_figure(width, _ROW * sum(heights) + 0.35 * len(heights) + 0.75)
+    axes = figure.subplots(len(heights), beside, squeeze=False, sharex=True, height_ratios=heights)
+    axes = axes.reshape(len(panels), len(metrics))
     for line, (classifier, _), names in zip(axes, panels, there, strict=True):
         own = rows[rows["classifier"] == classifier]
         for axis, metric in zip(line, metrics, strict=True):
             sign = 1 if rises(metric, lines) else -1
             _draw_panel(axis, own[own["metric"] == metric], names, sign)
             style.title_panel(axis, f"{classifier}: {metric_title(metric, lines)}")
-        for axis in line[1:]:
+        for axis in line[1:] if below == 1 else ():
             axis.tick_params(labelleft=False)
     known = [name for name in _CONTROLS if name in set(lines["method"])]
     figure.supxlabel(
-        f"Difference of a method to a control (right: the method is better)\n{scope(lines)}\n"
-        "bars: 95% intervals that hold for all methods of a panel and a control at once; hollow: the interval holds 0"
+        style.wrapped(
+            f"Difference of a method to a control (right: the method is better)\n{scope(lines)}\n"
+            "bars: 95% intervals that hold for all methods of a panel and a control at once; "
+            "hollow: the interval holds 0",
+            0.85 * width,
+        )
     )
     handles = [
         Line2D([], [], color=_CONTROLS[name][0], marker=_CONTROLS[name][1], markersize=3.4, label=f"method - {name}")

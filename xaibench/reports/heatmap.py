@@ -19,7 +19,7 @@ _ROW, _COLUMN = 0.155, 0.44  # inches
 
 
 @style.paper()
-def heatmap(lines: pd.DataFrame, marks: Marks = NO_MARKS) -> Figure:
+def heatmap(lines: pd.DataFrame, marks: Marks = NO_MARKS, width: float = style.WIDTH) -> Figure:
     """Draw methods by metrics, a panel per classifier, with the same order of methods in all: text is the mean.
 
     Colour is how far the mean has come from that of BASELINE (where it was not scored: the worst) to the best of the
@@ -29,11 +29,12 @@ def heatmap(lines: pd.DataFrame, marks: Marks = NO_MARKS) -> Figure:
     Args:
         lines: of one group at the primary area, as `comparison.compare` gives them.
         marks: of metrics, which are named beside the classifier for which they were found.
+        width: in inches, at most; a narrow one needs fewer metrics.
     """
     metrics = metric_order(lines)
     panels = [(str(name), panel) for name, panel in lines.groupby("classifier", sort=True)]
     heights = [panel["method"].nunique() for _, panel in panels]
-    width = min(style.WIDTH, 1.6 + _COLUMN * len(metrics))
+    width = min(width, 1.6 + _COLUMN * len(metrics))
     figure = style.new_figure(width, _ROW * sum(heights) + 0.45 * len(heights) + 0.5)
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     notes: list[str] = []

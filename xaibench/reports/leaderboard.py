@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from xaibench.errors import ResultsError
 from xaibench.reports.style import arrow
 from xaibench.reports.tables import OTHERWISE, PARTIAL
 from xaibench.results.areas import PRIMARY_AREA
@@ -36,6 +37,25 @@ def metric_order(lines: pd.DataFrame) -> list[str]:
     families: dict[str, str] = dict(zip(lines["metric"], lines["family"], strict=True))
     first = [name for name in FIRST_METRICS if name in families]
     return first + sorted(families.keys() - set(first), key=lambda name: (families[name], name))
+
+
+def chosen(
+    lines: pd.DataFrame, classifiers: Iterable[str], methods: Iterable[str], metrics: Iterable[str]
+) -> pd.DataFrame:
+    """Choose lines of a comparison; metrics by name or by short name in any case; an empty choice is no condition.
+
+    Raises:
+        ResultsError: nothing of that name was scored.
+    """
+    short = {metric_title(name, lines).lower(): name for name in reversed(metric_order(lines))}
+    named = [short.get(name.lower(), name) for name in metrics]
+    for column, wanted in {"classifier": [*classifiers], "method": [*methods], "metric": named}.items():
+        known = sorted(set(lines[column]))
+        for name in wanted:
+            if name not in known:
+                raise ResultsError(f"no {column} {name} was scored; there are {', '.join(known)}")
+        lines = lines[lines[column].isin(wanted)] if wanted else lines
+    return lines
 
 
 def metric_heading(name: str, lines: pd.DataFrame) -> str:

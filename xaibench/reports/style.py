@@ -5,6 +5,7 @@ Heavy libraries are imported when something is drawn, not before: lists in a ter
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,9 +105,15 @@ def title_panel(axis: Axes, text: str, pad: float | None = None) -> None:
     axis.set_title(text, loc="left", weight="bold", pad=pad, y=None if pad is None else 1.0)
 
 
+def wrapped(text: str, width: float) -> str:
+    """Break the lines of a note where a figure so wide (inches) has no more room."""
+    characters = int(width * 125 / NOTE_SIZE)
+    return "\n".join(textwrap.fill(line, characters) for line in text.splitlines())
+
+
 def add_note(figure: Figure, text: str) -> None:
     """Write what the marks of a figure mean below it."""
-    figure.supxlabel(text, x=0.01, ha="left", size=NOTE_SIZE, color="0.3")
+    figure.supxlabel(wrapped(text, figure.get_figwidth()), x=0.01, ha="left", size=NOTE_SIZE, color="0.3")
 
 
 def error_bars(lines: pd.DataFrame) -> NDArray[np.float64]:

@@ -44,17 +44,60 @@ def test_the_cells_are_those_of_the_board_at_every_area(tmp_path: Path) -> None:
     }
     assert sorted(boards) == [0.1, 0.2]
     (table,) = results.leaderboard().tables
-    assert [one["head"] for one in boards[0.1]["columns"]] == list(table.columns)
+    heads = [one["head"] for one in boards[0.1]["columns"]]
+    place = heads.index("Overall ↓")  # which boards for people have where somebody asks for it
+    assert heads[:place] + heads[place + 1 :] == list(table.columns)
     for row, shown in zip(table.rows, boards[0.1]["rows"], strict=True):
+        overall = shown["cells"].pop(place)
         assert [(one.text, one.tail.strip(), one.best) for one in row.cells] == [
             (one["t"], one["s"].strip(), one["b"]) for one in shown["cells"]
         ]
+        line = results.comparison().set_index("method").loc[row.name].iloc[0]
+        assert overall["v"] == pytest.approx(line["overall"], rel=1e-5) and overall["of"] == "faithfulness"
+        first = shown["cells"][0]
+        assert [first[key] for key in ("r", "rl", "rh")] == [line[key] for key in ("rank", "rank_low", "rank_high")]
     lines = results.comparison()
     lines = lines[(lines["metric"] == "faithfulness") & (lines["area"] == 0.2)].set_index("method")
     for row in boards[0.2]["rows"]:
         assert row["cells"][0]["v"] == pytest.approx(lines.at[row["name"], "mean"], rel=1e-5)
         assert row["cells"][0]["hi"] == pytest.approx(lines.at[row["name"], "high"], rel=1e-5)
     assert any("top 20%" in note for note in boards[0.2]["notes"])
+
+
+def test_a_profile_has_means_of_classes_and_decisions_and_metrics_agree(tmp_path: Path) -> None:
+    results = xb.load_results(made_up(tmp_path / "run"))
+    group = content(results.report(tmp_path / "report.html", clips=0))["groups"][0]
+    (profile,) = group["profiles"]["cnn-micro"]  # there is one class, and one fold
+    assert profile["kinds"] == ["all clips", "classified right", "classified wrong"]
+    rows = results.rows[(results.rows["metric"] == "faithfulness") & (results.rows["area"] == 0.1)]
+    own = rows[rows["method"] == "good"]
+    for (mean, low, high, n), kept in zip(
+        profile["metrics"]["faithfulness"]["good"], [own, own[own["correct"]], own[~own["correct"]]], strict=True
+    ):
+        assert (mean, n) == (pytest.approx(kept["value"].mean(), rel=1e-5), len(kept)) and low < mean < high
+    assert group["agreement"] == {"metrics": [], "values": []}, "three rows are too few for an order"
+
+
+def test_maps_agree_where_they_rank_alike_and_masks_where_they_overlap() -> None:
+    from scipy.stats import spearmanr
+
+    from xaibench.reports.report_agreement import MapAgreement
+
+    draw = np.random.default_rng(0)
+    first, noise = draw.random((20, 30)), draw.random((20, 30))
+    second = first + noise
+    masks = {name: one > np.quantile(one, 0.9) for name, one in {"a": first, "b": second, "flat": first}.items()}
+    audible = np.arange(30) < 25
+    found = MapAgreement()
+    maps = {"a": (first, masks["a"]), "b": (second, masks["b"]), "flat": (0 * first, masks["flat"])}
+    found.add(maps, audible)
+    tables = found.tables()
+    assert tables["methods"] == ["a", "b", "flat"] and tables["clips"] == 1
+    expected = spearmanr(first[:, audible].ravel(), second[:, audible].ravel()).statistic
+    assert tables["correlation"][0][1] == tables["correlation"][1][0] == pytest.approx(expected, rel=1e-5)
+    assert tables["correlation"][0][2] is None and tables["overlap"][0][2] == 1
+    shared = (masks["a"] & masks["b"]).sum() / (masks["a"] | masks["b"]).sum()
+    assert tables["overlap"][0][1] == pytest.approx(shared, rel=1e-5)
 
 
 def test_clips_are_chosen_by_what_came_out_and_named_so() -> None:

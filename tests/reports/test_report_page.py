@@ -99,6 +99,12 @@ def test_a_board_sorts_and_filters(browser: Browser, report: Path) -> None:
         assert page.locator("#board th[data-key=sparseness]").count() == 0
         page.select_option("#area", "0.2")
         assert "top 20%" in page.inner_text("#notes")
+        assert "Saliency" not in page.inner_text("#method-agreement") and page.is_hidden("#metric-agreement")
+        cell = "#method-agreement tbody tr:first-child td:last-child"
+        before = page.inner_text(cell)
+        page.select_option("#method-agreement-by", "overlap")
+        assert before != page.inner_text(cell) and 0 <= float(page.inner_text(cell)) <= 1
+        assert page.locator("#profile th[scope=col]").count() > 2
     assert len([url for url in opened.asked if url.startswith("file:")]) == 1, "the page is one file"
 
 

@@ -105,8 +105,10 @@ def test_what_is_undefined_has_no_place_and_budgets_are_no_merit() -> None:
     assert np.isnan(found["overall"][2]) and found["overall"][:2].between(1, 3).all()
     rest = overall(long({name: np.delete(own, 4, axis=1) for name, own in values.items()}, recordings[:9]), metrics)
     np.testing.assert_allclose(rest["overall"], found["overall"])
+    values["c"] = np.r_[draw.normal(size=(1, 10)), np.full((2, 10), np.nan)]  # a family of one method
+    pd.testing.assert_frame_equal(found, overall(long(values, recordings), metrics | {"c": facts("three")}))
     more = values | {"energy_removed": draw.normal(size=(3, 10))}
-    pd.testing.assert_frame_equal(found, overall(long(more, recordings), metrics))
+    pd.testing.assert_frame_equal(found, overall(long(more, recordings), metrics | {"c": facts("three")}))
 
 
 def test_rank_sets_and_verdicts_hold_in_the_right_share_of_simulated_boards() -> None:

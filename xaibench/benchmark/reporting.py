@@ -21,12 +21,14 @@ from xaibench.explaining.cache import ExplanationCache
 from xaibench.reports import report_page
 from xaibench.reports.marks import NO_MARKS, Marks
 from xaibench.reports.progress import progress as bar_of
-from xaibench.reports.report_board import boards_of, classes_of, metrics_of
+from xaibench.reports.report_board import agreement_of, boards_of, metrics_of
 from xaibench.reports.report_choice import OUTCOMES, choose, clip_scores
 from xaibench.reports.report_clips import Sources, shown_clips
 from xaibench.reports.report_methods import costs_of, methods_of
+from xaibench.reports.report_profile import profiles_of
 from xaibench.results.areas import PRIMARY_AREA
 from xaibench.results.comparison import compare_groups, compared_rows
+from xaibench.results.parts import metrics_of as facts_of
 from xaibench.results.selection import Group
 from xaibench.scoring.targets import with_target
 from xaibench.sound.dataset import Dataset
@@ -121,7 +123,15 @@ def write_report(groups: Sequence[Group], path: Path, config: ReportConfig, mark
                     label = one.loaded.label
                     made = shown_clips(group, one, chosen[label], report)
                     missing += [f"{label}: {sentence}" for sentence in made.missing]
-                    shown.append({"group": group.name, "classifier": label, "about": made.about, "clips": made.clips})
+                    shown.append(
+                        {
+                            "group": group.name,
+                            "classifier": label,
+                            "about": made.about,
+                            "clips": made.clips,
+                            "agreement": made.agreement,
+                        }
+                    )
             except XaibenchError as error:
                 missing.append(one_line(error))
         page = {
@@ -161,7 +171,8 @@ def _group(group: Group, comparison: pd.DataFrame, rows: pd.DataFrame, marks: Ma
         "protocol": group.conditions.protocol,
         "classifiers": classifiers,
         "boards": boards_of(comparison, group.name, marks),
-        "classes": {label: classes_of(own, lines, label) for label in classifiers},
+        "agreement": agreement_of(lines),
+        "profiles": {label: profiles_of(own, lines, label, facts_of(group.parts)) for label in classifiers},
         "costs": costs_of(lines),
         "extremes": {
             label: {"metric": one.metric, "title": one.title, "methods": one.extremes()}

@@ -9,15 +9,18 @@ import pandas as pd
 
 from xaibench import registry
 from xaibench.errors import RegistryError
+from xaibench.reports.agreement import can_agree, metric_agreement
 from xaibench.reports.boards import BoardConfig, board
 from xaibench.reports.leaderboard import FIRST_METRICS, SORT_METRIC, metric_heading, metric_order, rows_of
 from xaibench.reports.marks import Marks
 from xaibench.reports.tables import NO_DAGGER, NO_DIGIT
 from xaibench.results.areas import PRIMARY_AREA
-from xaibench.results.comparison import at_equal_area, at_one_area, by_clip, summarise
+from xaibench.results.comparison import at_equal_area, at_one_area
 from xaibench.results.parts import EQUAL_AREA, SOFT
 
-_SECONDS, _TRAINING = "seconds_per_clip", "training"
+_SECONDS, _TRAINING, _OVERALL = "seconds_per_clip", "training", "overall"
+_RANKS = {"r": "rank", "rl": "rank_low", "rh": "rank_high"}
+_ENDS = {"v": "overall", "lo": "overall_low", "hi": "overall_high"}
 _PADDING = NO_DAGGER + NO_DIGIT  # columns of a page are aligned by themselves
 
 
@@ -52,29 +55,17 @@ def metrics_of(comparison: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def classes_of(rows: pd.DataFrame, comparison: pd.DataFrame, classifier: str) -> dict[str, Any]:
-    """Average the metrics that readers look for first within each class, at the primary area.
-
-    Args:
-        rows: per-clip rows of a group (`compared_rows`).
-        comparison: the lines of that group.
-        classifier: whose.
+def agreement_of(comparison: pd.DataFrame) -> dict[str, Any]:
+    """Say how alike the metrics of a group place the methods (`agreement.metric_agreement`); nothing of fewer than two.
 
     Returns:
-        `classes`: their names. `metrics`: by name, and there by method: mean, low, high and n for each class.
+        `metrics`: their names. `values`: Kendall's tau-b of every two, mean over classifiers; none where unknown.
     """
-    own = at_one_area(at_equal_area(rows[rows["classifier"] == classifier]))
-    own = own[own["metric"].isin(FIRST_METRICS)]
-    classes = sorted(set(own["label"]))
-    found: dict[str, dict[str, list[list[float | None]]]] = {}
-    for label in classes:
-        values, recordings = by_clip(own[own["label"] == label], ["metric", "method"])
-        means = summarise(values, recordings)
-        for (metric, method), line in zip(means.index, means.to_dict("records"), strict=True):
-            places = found.setdefault(metric, {}).setdefault(method, [[None, None, None, 0] for _ in classes])
-            ends = [plain(line[key]) for key in ("mean", "low", "high")]
-            places[classes.index(label)] = [*ends, int(line["n"])]
-    return {"classes": classes, "metrics": {name: found[name] for name in metric_order(comparison) if name in found}}
+    lines = at_one_area(at_equal_area(comparison))
+    if not can_agree(comparison):
+        return {"metrics": [], "values": []}
+    table = metric_agreement(lines)
+    return {"metrics": list(table.index), "values": [[plain(value) for value in row] for row in table.to_numpy()]}
 
 
 def plain(value: float) -> float | None:
@@ -84,11 +75,12 @@ def plain(value: float) -> float | None:
 
 def _board(lines: pd.DataFrame, group: str, classifier: str, area: float, marks: Marks) -> dict[str, Any]:
     own = at_one_area(lines[lines["classifier"] == classifier], area)
-    table = board(lines, group, classifier, marks, BoardConfig(area=area))
     metrics = metric_order(own)
     columns = [name for name in metrics if name in FIRST_METRICS]
+    columns += [_OVERALL] * bool(own["overall"].notna().any() and area == PRIMARY_AREA)  # which is of that area
     columns += [_SECONDS] + [_TRAINING] * bool(own["trained"].any())
     columns += [name for name in metrics if name not in FIRST_METRICS]
+    table = board(lines, group, classifier, marks, BoardConfig(area=area, columns=columns))
     records = dict(zip(zip(rows_of(own), own["metric"], strict=True), own.to_dict("records"), strict=True))
     any_of = dict(zip(rows_of(own), own.to_dict("records"), strict=True))
     rows = []
@@ -101,6 +93,9 @@ def _board(lines: pd.DataFrame, group: str, classifier: str, area: float, marks:
                 shown |= _behind(records[key, name])
             elif name in (_SECONDS, _TRAINING):
                 shown["v"] = plain(any_of[key]["training_seconds" if name == _TRAINING else name])
+            elif name == _OVERALL:
+                shown |= {key_: plain(any_of[key][end]) for key_, end in _ENDS.items()}
+                shown["of"] = any_of[key]["overall_of"] if shown["v"] is not None else ""
             cells.append(shown)
         kind = "soft" if row.apart else "control" if row.control else "method"
         title = any_of[key]["method_title"]
@@ -126,7 +121,8 @@ def _behind(line: Mapping[Any, Any]) -> dict[str, Any]:
         "hi": plain(line["high"]),
         "n": int(line["n"]),
         "u": int(line["undefined"]),
-        "r": None if pd.isna(line["rank"]) else int(line["rank"]),
+        **{key: None if pd.isna(line[name]) else int(line[name]) for key, name in _RANKS.items()},
+        "f": plain(line["first"]),
         "tie": line["tied_with"],
         "by": line["beaten_by"],
         "rnd": None if pd.isna(better) else bool(better),

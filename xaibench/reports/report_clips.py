@@ -26,6 +26,7 @@ from xaibench.explaining.cache import ExplanationCache
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.precomputed import Precomputed, map_path
 from xaibench.explaining.trainable import TrainableExplainer
+from xaibench.reports.report_agreement import MapAgreement
 from xaibench.reports.report_board import plain
 from xaibench.reports.sounds import equal_loudness
 from xaibench.results.areas import PRIMARY_AREA
@@ -69,11 +70,13 @@ class Shown:
     Attributes:
         about: for all clips: classes, geometry of the transform, whether parts were heard when they were scored.
         clips: of each its sound, numbers and methods.
+        agreement: how alike the methods' maps of these clips are (`MapAgreement.tables`).
         missing: sentences about what could not be shown.
     """
 
     about: dict[str, Any]
     clips: list[dict[str, Any]]
+    agreement: dict[str, Any]
     missing: list[str]
 
 
@@ -124,6 +127,7 @@ def shown_clips(
             missing.append(f"{name}: it {one_line(error)}")
     scored = {clip: sha256 for _, info in infos for clip, sha256 in info.audio_sha256.items()}
     found: dict[str, dict[str, Any]] = {}
+    agreement = MapAgreement()
     with tempfile.TemporaryDirectory() as temporary:
         scoring = Scoring(config, loaded, RunFolder(Path(temporary), group.conditions))
         for index in range(len(scoring.parts)):
@@ -141,6 +145,9 @@ def shown_clips(
                     missing.append(f"{pair.name}: {said}")
             if explained:
                 found |= {clip.id: _clip(clip, i, dataset, explained) for i, clip in enumerate(part.clips)}
+                for i in range(len(part.clips)):
+                    maps = {name: pair for name, one in explained.items() if (pair := one.map_and_mask(i)) is not None}
+                    agreement.add(maps, next(iter(explained.values())).audible(i))
     classifier = loaded.classifier
     about = {
         "rate": classifier.sample_rate,
@@ -152,7 +159,7 @@ def shown_clips(
         "licence": dataset.licence,
     }
     clips = [found[clip] | {"why": list(why)} for clip, why in chosen.items() if clip in found]
-    return Shown(about=about, clips=clips, missing=sorted(set(missing)))
+    return Shown(about=about, clips=clips, agreement=agreement.tables(), missing=sorted(set(missing)))
 
 
 def _infos(group: Group, label: str) -> list[tuple[Path, PartInfo]]:
@@ -193,6 +200,15 @@ class _Explained:
         self._p = [context.p_kept(PRIMARY_AREA), context.p_removed(PRIMARY_AREA)]
         parts = [Masked("kept", PRIMARY_AREA), Masked("removed", PRIMARY_AREA)]
         self.sounds = [context.sound(one).cpu() for one in parts] if context.clean.batch.heard else []
+
+    def map_and_mask(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the map and the mask of one clip, (freq, time); none of what attenuates all bins alike."""
+        return None if self._masks is None else (self._maps[index], self._masks[index].astype(bool))
+
+    def audible(self, index: int) -> np.ndarray | None:
+        """Return which frames of a clip count, (time,); none where all do."""
+        audible = self.context.clean.batch.audible
+        return None if audible is None else audible[index].cpu().numpy()
 
     def of_clip(self, index: int) -> dict[str, Any]:
         """Return what a page has of it for one clip; a mask of None attenuates all bins alike."""

@@ -48,7 +48,8 @@ def overall(rows: pd.DataFrame, metrics: Mapping[str, MetricFacts]) -> pd.DataFr
     methods: an order in which random is not last says little.
 
     Where fewer methods have a value than are compared, their ranks are stretched to the same ends. A method that lacks
-    a whole family on a recording has no place there, and a recording of which a family says nothing does not count.
+    a whole family on a recording has no place there, and a recording of which a family says nothing does not count. A
+    family by which no two methods can be ranked is left out.
 
     Args:
         rows: per-clip rows of one classifier, with one value for each method, metric and clip.
@@ -65,7 +66,9 @@ def overall(rows: pd.DataFrame, metrics: Mapping[str, MetricFacts]) -> pd.DataFr
     for name, facts in known.items():
         values = means.loc[name].reindex(index=methods, columns=recordings).to_numpy(float)
         families.setdefault(facts.family, []).append(_ranks(-facts.sign * values))
-    places = np.array([_ranks(_mean(np.array(ranks))) for _, ranks in sorted(families.items())])
+    placed = {name: _ranks(_mean(np.array(ranks))) for name, ranks in sorted(families.items())}
+    placed = {name: own for name, own in placed.items() if not np.isnan(own).all()}
+    places = np.array([*placed.values()]).reshape(len(placed), len(methods), len(recordings))
     complete = ~np.isnan(places).any(axis=0)
     found = mean_interval(np.where(complete, _mean(places), np.nan), np.arange(len(recordings)))
     return pd.DataFrame(
@@ -75,7 +78,7 @@ def overall(rows: pd.DataFrame, metrics: Mapping[str, MetricFacts]) -> pd.DataFr
             "overall": found.mean,
             "overall_low": found.low,
             "overall_high": found.high,
-            "overall_of": BETWEEN.join(sorted(families)),
+            "overall_of": BETWEEN.join(placed),
         }
     )
 

@@ -78,7 +78,7 @@ function chooseBoard() {
   drawFilters();
   drawBoard();
   drawMethods();
-  drawClasses();
+  drawProfile();
   drawListening();
 }
 
@@ -87,7 +87,7 @@ function chooseBoard() {
 const KINDS = { method: "Methods", soft: "Soft masks", control: "Controls" };
 const risesBest = (key) => state.board.columns.find((one) => one.key === key).head.includes("↑");
 const kindOf = (row) => (row.kind === "method" ? methods.get(row.name)?.family || "other" : row.kind);
-const familyOf = (key) => (metrics.has(key) ? metrics.get(key).family : "cost");
+const familyOf = (key) => (metrics.has(key) ? metrics.get(key).family : key === "overall" ? "overall" : "cost");
 
 function boxes(field, values, chosen, redraw) {
   const legend = field.querySelector("legend");
@@ -169,6 +169,7 @@ function heading(key, text, direction) {
     document.querySelector(`[data-key="${CSS.escape(key)}"] button`).focus({ preventScroll: true });
   } });
   const one = metrics.get(key);
+  if (key === "overall") explain(button, () => OVERALL);
   if (one) explain(button, () => [`${one.name.replaceAll("_", " ")}: ${one.description}`, one.formula, ...notesOf(text)].filter(Boolean).join("\n"));
   return make("th", { scope: "col", "data-key": key, "aria-sort": sorted ? direction : null }, button);
 }
@@ -186,13 +187,19 @@ function said(row, column, cell) {
   if (cell.n !== undefined) {
     const many = `${cell.n} clip${cell.n === 1 ? "" : "s"}`;
     lines.push(`Mean ${digits(cell.v, 4)}${cell.lo === null ? "" : `, 95% interval ${digits(cell.lo)} to ${digits(cell.hi)}`}, ${many}${cell.u ? `, undefined on ${cell.u}` : ""}`);
-    if (cell.r) lines.push(`Place ${cell.r}${cell.tie ? `; not told apart from ${cell.tie.replaceAll(";", ", ")}` : ""}`);
+    if (cell.r) lines.push(`Place ${placeOf(cell)}${cell.tie ? `; not told apart from ${cell.tie.replaceAll(";", ", ")}` : ""}`);
+    if (cell.f !== null && cell.f !== undefined) lines.push(`First of the methods in ${shareOf(cell.f)} of resamples of the recordings`);
     if (cell.rnd !== null && row.name !== "random") lines.push(cell.rnd ? "Significantly better than random" : "Not significantly better than random");
     if (cell.by) lines.push(`Controls that are significantly better: ${cell.by.replaceAll(";", ", ")}`);
     if (cell.b) lines.push("Bold: best, or not significantly different from it");
   }
+  if (cell.of) lines.push(`Mean place over ${cell.of.replaceAll(";", ", ")}, 95% interval ${digits(cell.lo)} to ${digits(cell.hi)}`, OVERALL);
   return [...lines, ...notesOf(cell.s + row.marks + column.head)].join("\n");
 }
+
+const OVERALL = "One order over families of metrics: on each recording methods are ranked by each metric, within a family by the mean of these ranks; the mean over families is averaged over recordings. A family counts once, however many metrics it has.";
+const shareOf = (share) => (share > 0 && share < 0.01 ? "less than 1%" : share < 1 && share > 0.99 ? "more than 99%" : `${Math.round(100 * share)}%`);
+const placeOf = (cell) => (cell.rl === cell.rh ? `${cell.r}` : `${cell.r} (${cell.rl} to ${cell.rh} are left open, 95% for all at once)`);
 
 // What the marks in a text mean; a mark in parentheses is another one
 function notesOf(text) {
@@ -284,10 +291,10 @@ function drawMethods() {
     const kinds = rows.map((row) => (row.kind === "soft" ? "soft mask" : `top ${digits(100 * board.area)}%`));
     const table = make("table", { "aria-label": `Scores of ${name} on ${label}` },
       make("thead", {}, make("tr", {}, make("th", { scope: "col", text: label }),
-        ...kinds.map((text) => make("th", { scope: "col", text })), make("th", { scope: "col", text: "Place" }))),
+        ...kinds.map((text) => make("th", { scope: "col", text })), ...["Place", "left open", "first"].map((text) => make("th", { scope: "col", text })))),
       make("tbody", {}, ...board.columns.map((one, i) => make("tr", {}, make("th", { scope: "row", text: one.head }),
         ...rows.map((row) => make("td", {}, make(row.cells[i].b ? "b" : "span", { text: row.cells[i].t }), make("span", { class: "tail", text: row.cells[i].s }))),
-        make("td", { text: rows[0].cells[i].r || "" })))));
+        ...placesOf(rows[0].cells[i]).map((text) => make("td", { text }))))));
     parts.push(make("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": `Scores of ${name}` }, table));
     const aside = make("div");
     const spent = cost[name];
@@ -306,6 +313,12 @@ function drawMethods() {
   }
 }
 
+// The place, the places that the tests leave open, and the share of resamples in which the method is first
+function placesOf(cell) {
+  if (!cell.r) return ["", "", ""];
+  return [cell.r, cell.rl === cell.rh ? "" : `${cell.rl}–${cell.rh}`, cell.f === null ? "" : shareOf(cell.f)];
+}
+
 function clipLink(clip, method) {
   const index = listening ? listening.clips.findIndex((one) => one.id === clip) : -1;
   if (index < 0) return document.createTextNode(clip);
@@ -316,15 +329,19 @@ function clipLink(clip, method) {
   } });
 }
 
-// Classes
+// Profile: means within kinds of clips
 
-function drawClasses() {
-  const own = state.group.classes[state.board.classifier], names = Object.keys(own.metrics);
-  $("classes").hidden = own.classes.length < 2 || !names.length;
-  if ($("classes").hidden) return;
-  const chosen = names.includes($("class-metric").value) ? $("class-metric").value : names[0];
-  fill($("class-metric"), names.map((one) => [one, `${metrics.get(one).heading} (${one.replaceAll("_", " ")})`]), chosen);
-  const table = own.metrics[chosen];
+const COUNTED = { class: "class", fold: "fold", decision: "clips classified right and wrong" };
+function drawProfile() {
+  const profiles = state.group.profiles[state.board.classifier].filter((one) => Object.keys(one.metrics).length);
+  $("profile").hidden = !profiles.length;
+  if (!profiles.length) return;
+  const known = profiles.map((one) => one.name), by = known.includes($("profile-by").value) ? $("profile-by").value : known[0];
+  fill($("profile-by"), known.map((one) => [one, COUNTED[one]]), by);
+  const own = profiles.find((one) => one.name === by), names = Object.keys(own.metrics);
+  const chosen = names.includes($("profile-metric").value) ? $("profile-metric").value : names[0];
+  fill($("profile-metric"), names.map((one) => [one, `${metrics.get(one).heading} (${one.replaceAll("_", " ")})`]), chosen);
+  const table = own.metrics[chosen], kinds = own.kinds.map((text) => text.replaceAll("_", " "));
   const order = state.board.rows.filter((row) => row.kind !== "soft" && table[row.name]);
   const means = Object.values(table).flat().map((one) => one[0]).filter((one) => one !== null);
   const low = Math.min(...means), high = Math.max(...means), rises = metrics.get(chosen).heading.includes("↑");
@@ -333,16 +350,51 @@ function drawClasses() {
     make("tr", {}, make("th", { scope: "row", text: row.name }), ...table[row.name].map(([mean, from, to, n], i) => {
       const cell = make("td", { class: "shade", text: fixed(mean, decimals) });
       const share = mean === null || high === low ? 0 : (mean - low) / (high - low);
-      cell.style.background = `color-mix(in srgb, var(--tint) ${Math.round(26 * (rises ? share : 1 - share))}%, var(--paper))`;
-      explain(cell, () => `${row.title}, ${own.classes[i].replaceAll("_", " ")}\n${mean === null ? "undefined" : `Mean ${digits(mean, 4)}`}${from === null ? "" : `, 95% interval ${digits(from)} to ${digits(to)}`}, ${n} clip${n === 1 ? "" : "s"}`);
+      shade(cell, rises ? share : 1 - share);
+      explain(cell, () => `${row.title}, ${kinds[i]}\n${mean === null ? "undefined" : `Mean ${digits(mean, 4)}`}${from === null ? "" : `, 95% interval ${digits(from)} to ${digits(to)}`}, ${n} clip${n === 1 ? "" : "s"}`);
       return cell;
     }))));
-  const node = make("table", { role: "grid", "aria-label": `${chosen.replaceAll("_", " ")} by class` },
-    make("thead", {}, make("tr", {}, make("th", { scope: "col", text: "Method" }),
-      ...own.classes.map((text) => make("th", { scope: "col", text: text.replaceAll("_", " ") })))),
+  const node = make("table", { role: "grid", "aria-label": `${chosen.replaceAll("_", " ")} by ${COUNTED[by]}` },
+    make("thead", {}, make("tr", {}, make("th", { scope: "col", text: "Method" }), ...kinds.map((text) => make("th", { scope: "col", text })))),
     ...["method", "control"].map(body).filter((one) => one.children.length));
-  $("classes-scroll").replaceChildren(node);
+  $("profile-scroll").replaceChildren(node);
   grid(node);
+}
+
+function shade(cell, share) {
+  cell.style.background = `color-mix(in srgb, var(--tint) ${Math.round(26 * Math.min(1, Math.max(0, share)))}%, var(--paper))`;
+}
+
+// Agreement of metrics, and of methods
+
+function matrix(place, label, names, titles, values, words) {
+  const table = make("table", { role: "grid", "aria-label": label }, make("thead", {}, make("tr", {}, make("th", { scope: "col", text: "" }),
+    ...titles.map((text) => make("th", { scope: "col", text })))),
+    make("tbody", {}, ...names.map((name, i) => make("tr", {}, make("th", { scope: "row", text: name }), ...values[i].map((value, j) => {
+      const cell = make("td", { class: "shade", text: i === j ? "" : fixed(value, 2) });
+      if (i !== j && value !== null) shade(cell, Math.abs(value));
+      if (i !== j) explain(cell, () => words(i, j, value));
+      return cell;
+    })))));
+  place.replaceChildren(table);
+  grid(table);
+}
+
+function drawAgreement() {
+  const ours = state.group.agreement, theirs = listening?.agreement;
+  const ofMethods = theirs && theirs.methods.length > 1;
+  $("metric-agreement").hidden = !ours.metrics.length;
+  $("method-agreement").hidden = !ofMethods;
+  $("agreement").hidden = !ours.metrics.length && !ofMethods;
+  const heading = (name) => metrics.get(name).heading.replace(/ [↑↓]/, "");
+  const short = ours.metrics.map(heading);
+  if (short.length) matrix($("metric-agreement-scroll"), "Agreement of metrics", short, short, ours.values,
+    (i, j, value) => `${short[i]} and ${short[j]}: Kendall's tau ${fixed(value, 2)}`);
+  if (!ofMethods) return;
+  const which = $("method-agreement-by").value, words = { correlation: "rank correlation of maps", overlap: "overlap (IoU) of masks" };
+  $("method-agreement-hint").textContent = `Mean over the ${theirs.clips} clips of ${listening.classifier} that are shown above; they were chosen by what came out, so this is no estimate for all clips. Masks keep the top ${digits(100 * listening.about.area)}% of the bins.`;
+  matrix($("method-agreement-scroll"), `Agreement of methods: ${words[which]}`, theirs.methods, theirs.methods, theirs[which],
+    (i, j, value) => `${theirs.methods[i]} and ${theirs.methods[j]}: ${words[which]} ${fixed(value, 2)}`);
 }
 
 // Sound: the transform of the scoring
@@ -630,6 +682,7 @@ function drawListening() {
   $("listening").hidden = !listening;
   $("no-clips").hidden = Boolean(listening) || !report.shown.some((one) => one.clips.length);
   $("no-clips").textContent = `This report has clips of ${report.shown.map((one) => `${one.classifier} on ${one.group}`).join(", ")}; the option --classifier of xaibench report chooses others.`;
+  drawAgreement();
   if (listening === before) return;
   if (player.playing) player.stop(0);
   if (!listening) return drawMethods();
@@ -789,7 +842,8 @@ $("protocol").addEventListener("change", chooseGroup);
 $("group").addEventListener("change", chooseGroup);
 $("classifier").addEventListener("change", chooseBoard);
 $("area").addEventListener("change", chooseBoard);
-$("class-metric").addEventListener("change", drawClasses);
+["profile-by", "profile-metric"].forEach((name) => $(name).addEventListener("change", drawProfile));
+$("method-agreement-by").addEventListener("change", drawAgreement);
 $("search").addEventListener("input", () => { state.words = $("search").value.trim().toLowerCase(); drawBoard(); });
 $("clip").addEventListener("change", () => showClip(Number($("clip").value)));
 $("previous").addEventListener("click", () => showClip((shownIndex + listening.clips.length - 1) % listening.clips.length));

@@ -41,7 +41,7 @@ class CnnClassifier(PictureClassifier):
             blocks.append(_Block(channels_in, channels_out))
         self.blocks = nn.Sequential(*blocks)
         self.feature_maps = nn.Identity()
-        self.head = nn.Sequential(
+        self.head: nn.Module = nn.Sequential(
             nn.Dropout(0.3),
             nn.Linear(widths[-1], widths[-1]),
             nn.ReLU(),
@@ -54,7 +54,8 @@ class CnnClassifier(PictureClassifier):
 
     def picture_logits(self, x: Tensor) -> Tensor:
         features = self.feature_maps(self.blocks(self._image(x)))
-        return self.head(features.mean(dim=(2, 3)))
+        logits: Tensor = self.head(features.mean(dim=(2, 3)))
+        return logits
 
     def feature_pyramid(self, x: Tensor) -> list[Tensor]:
         maps, features = [], self._image(x)

@@ -159,7 +159,7 @@ class Loop:
                     self._queue.pass_over(item)
                     continue
                 try:
-                    event = self._attempt(workers, part, pair)
+                    event: Event | None = self._attempt(workers, part, pair)
                 except Away as lost:
                     event = self._lost(lost, item, len(part.clips))
             if event is None:

@@ -64,6 +64,7 @@ _HOMES = {
     "plan": "xaibench.benchmark.evaluation",
     "read_clip": "xaibench.sound.reading",
     "scores": "xaibench.scoring.metric",
+    "site": "xaibench.benchmark.site",
     "toy_batch": "xaibench.testing",
     "toy_classifier": "xaibench.testing",
     "validate": "xaibench.benchmark.validating",
@@ -84,6 +85,7 @@ if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test comp
     from xaibench.benchmark.results import Leaderboard as Leaderboard
     from xaibench.benchmark.results import Results as Results
     from xaibench.benchmark.results import load_results as load_results
+    from xaibench.benchmark.site import site as site
     from xaibench.benchmark.validating import validate as validate
     from xaibench.classifiers.base import Classifier as Classifier
     from xaibench.classifiers.base import PictureClassifier as PictureClassifier

@@ -32,6 +32,7 @@ COMMANDS = {
         "report:report",
         "Write a report of runs that one can read and hear: one HTML file that works from disk, without a network.",
     ),
+    "site": ("site:site", "Write a web site of boards: static files for any web host."),
     "verify": (
         "verify:verify",
         "Check runs: structure, hashes, completeness, ranges, and the agreement of rows, paths and descriptions.",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import xaibench as xb
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 EVIL = '</script><img src=x onerror="document.title=1"><!--'
+READY = "current !== null && document.querySelectorAll('.card').length > 0"
 COLUMN = "[...document.querySelectorAll('#board tbody.method th[scope=row]')].map((one) => one.textContent)"
 
 
@@ -61,7 +63,7 @@ def content(page: Path) -> dict[str, Any]:
 class Opened:
     """A page, and what it said and asked for."""
 
-    def __init__(self, browser: Browser, path: Path, **settings: Any) -> None:
+    def __init__(self, browser: Browser, path: Path, ready: str = READY, **settings: Any) -> None:
         self.page: Page = browser.new_page(viewport={"width": 1200, "height": 900}, **settings)
         self.said: list[str] = []
         self.asked: list[str] = []
@@ -69,7 +71,7 @@ class Opened:
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.goto(path.as_uri())
-        wait(self.page, "current !== null && document.querySelectorAll('.card').length > 0")
+        wait(self.page, ready)
 
     def __enter__(self) -> Page:
         return self.page
@@ -168,17 +170,50 @@ def test_the_page_plays_what_was_scored(browser: Browser, report: Path) -> None:
         np.testing.assert_allclose(softer, 0.1 * original, atol=2**-14)
 
 
-def test_axe_finds_no_serious_violation(browser: Browser, report: Path) -> None:
+def violations(page: Page) -> list[tuple[str, list[str]]]:
+    """What axe-core finds that is serious, in light and dark."""
     pytest.importorskip("axe_playwright_python", reason="no axe; pip install '.[test]' brings it")
-    axe = (resources.files("axe_playwright_python") / "axe.min.js").read_text()
+    page.evaluate((resources.files("axe_playwright_python") / "axe.min.js").read_text())
+    found = page.evaluate("axe.run()")["violations"]
+    page.emulate_media(color_scheme="dark")
+    found += page.evaluate("axe.run({runOnly: ['color-contrast']})")["violations"]
+    serious = [one for one in found if one["impact"] in ("serious", "critical")]
+    return [(one["id"], [node["html"][:200] for node in one["nodes"]][:3]) for one in serious]
+
+
+def test_a_site_sorts_has_its_files_and_says_how_to_submit(
+    browser: Browser, results: xb.Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xaibench.reports import plots, style
+
+    def only_one(rows: pd.DataFrame, lines: pd.DataFrame, folder: Path, marks: object) -> list[Path]:
+        folder.mkdir(parents=True)
+        return style.save(plots.draw("cost", rows, lines), folder / "cost-clips")  # the others take longer
+
+    monkeypatch.setattr(plots, "write_plots", only_one)
+    index = xb.site(results.path, folder=tmp_path / "site", submit="https://example.org/issues")
+    with Opened(browser, index, "state.board !== null", bypass_csp=True) as page:
+        first = page.evaluate(COLUMN)
+        page.click("#board th[data-key=faithfulness] button")
+        assert page.evaluate(COLUMN) == first[::-1] and page.is_hidden("#clips")
+        page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        page.locator(".drawn img").scroll_into_view_if_needed()
+        wait(page, "document.querySelector('.drawn img').naturalWidth > 0")
+        files = page.evaluate(
+            "[...document.querySelectorAll('#files a, .drawn a')].map((one) => one.getAttribute('href'))"
+        )
+        assert len(files) == 5 and all((index.parent / name).is_file() for name in files)
+        assert violations(page) == []
+        page.click("nav a[href='submit.html']")
+        assert "https://example.org/issues" in page.inner_text("main") and violations(page) == []
+    again = xb.load_results(next((index.parent / "rows").iterdir()))
+    assert again.comparison().equals(results.comparison()), "the rows are the whole run"
+
+
+def test_axe_finds_no_serious_violation(browser: Browser, report: Path) -> None:
     with Opened(browser, report, bypass_csp=True) as page:
         page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-        page.evaluate(axe)
-        found = page.evaluate("axe.run()")["violations"]
-        page.emulate_media(color_scheme="dark")
-        found += page.evaluate("axe.run({runOnly: ['color-contrast']})")["violations"]
-        serious = [one for one in found if one["impact"] in ("serious", "critical")]
-        assert [(one["id"], [node["html"][:200] for node in one["nodes"]][:3]) for one in serious] == []
+        assert violations(page) == []
 
 
 @pytest.mark.parametrize("width", [360, 820])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from tests.support.made_up_runs import FF, SPS, Scores, noise, write_run
 from xaibench.errors import ResultsError
 from xaibench.results import store
-from xaibench.results.selection import group, left_out, select
+from xaibench.results.comparison import compare_groups
+from xaibench.results.selection import classified_right, group, left_out, select
 
 A: dict[str, Scores] = {"a": {FF: noise(1)}}
 B: dict[str, Scores] = {"b": {FF: noise(2)}}
@@ -134,3 +137,17 @@ def test_controls_that_came_out_the_same_count_once(tmp_path: Path) -> None:
     assert (kept == rounded).all(), "of the first run by name"
     other = write_run(tmp_path / "other", {"c": {FF: noise(7)}, "random": {FF: random + 1e-3}})
     assert list(names([theirs, mine, other])) == ["synth-mine", "synth-other"]
+
+
+def test_the_clips_that_are_classified_right_are_a_group_of_their_own(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", {"a": {FF: noise(1, 0.5)}, "random": {FF: noise(2)}})
+    (right,) = classified_right(group([run]))
+    assert right.name == "synth-correct" and right.rows()["correct"].all()
+    lines = compare_groups([right]).set_index("method")
+    own = group([run])[0].rows()
+    own = own[own["correct"] & (own["method"] == "a")]
+    assert lines.loc["a", "mean"] == pytest.approx(own["value"].mean()) and lines.loc["a", "n"] == len(own) == 30
+    assert (lines["accuracy"] == 1).all()
+    nobody = [replace(part, table=part.table.filter(pa.array([False] * part.table.num_rows))) for part in right.parts]
+    with pytest.raises(ResultsError, match="no clip of synth is known to be classified right"):
+        classified_right([replace(right, name="synth", parts=tuple(nobody))])

@@ -99,7 +99,6 @@ def write_report(groups: Sequence[Group], path: Path, config: ReportConfig, mark
     with bar_of(config.progress) as bar:
         task = bar.add_task("comparing methods", total=None)
         comparison, rows = compare_groups(groups), compared_rows(groups)
-        found = [_group(one, comparison, rows, marks) for one in groups]
         shown: list[dict[str, Any]] = []
         missing: list[str] = []
 
@@ -134,22 +133,38 @@ def write_report(groups: Sequence[Group], path: Path, config: ReportConfig, mark
                     )
             except XaibenchError as error:
                 missing.append(one_line(error))
-        page = {
-            "title": config.title or f"Explanations compared on {', '.join(dict.fromkeys(_datasets(groups)))}",
-            "version": __version__,
-            "date": date.today().isoformat(),
-            "outcomes": list(OUTCOMES),
-            "area": PRIMARY_AREA,
-            "groups": found,
-            "metrics": metrics_of(comparison),
-            "methods": methods_of(groups),
-            "shown": shown,
-            "missing": missing,
-        }
+        title = config.title or f"Explanations compared on {', '.join(dict.fromkeys(_datasets(groups)))}"
+        page = page_of(groups, comparison, rows, marks, title) | {"shown": shown, "missing": missing}
         bar.update(task, description="writing")
         size = (report_page.write_folder if config.folder else report_page.write_page)(page, path)
     file = path / report_page.PAGE if config.folder else path
     return Written(file, size, sum(len(one["clips"]) for one in shown), tuple(missing))
+
+
+def page_of(
+    groups: Sequence[Group], comparison: pd.DataFrame, rows: pd.DataFrame, marks: Marks, title: str
+) -> dict[str, Any]:
+    """Collect all that a page says of groups of runs, without clips.
+
+    Args:
+        groups: as `selection.group` gives them.
+        comparison, rows: what `compare_groups` and `compared_rows` make of them.
+        marks: of metrics that a validation speaks against.
+        title: of the page.
+    """
+    return {
+        "title": title,
+        "version": __version__,
+        "date": date.today().isoformat(),
+        "outcomes": list(OUTCOMES),
+        "area": PRIMARY_AREA,
+        "groups": [_group(one, comparison, rows, marks) for one in groups],
+        "metrics": metrics_of(comparison),
+        "methods": methods_of(groups),
+        "shown": [],
+        "missing": [],
+        "site": None,
+    }
 
 
 def _datasets(groups: Sequence[Group]) -> list[str]:

@@ -29,6 +29,9 @@ SeedsOption = Annotated[
     list[int] | None, typer.Option("--seed", help="Only runs with this seed; repeatable.", metavar="N")
 ]
 CHOOSE = "--columns chooses, and a pipe shows all"
+CorrectOption = Annotated[
+    bool, typer.Option("--correct", help="Only clips that the classifier has right; files are named GROUP-correct.")
+]
 RunsOption = Annotated[
     list[str] | None,
     typer.Option("--run", help="Only this run, by the name or path of its folder; repeatable.", metavar="FOLDER"),
@@ -42,6 +45,7 @@ def compare(
     protocol: ProtocolsOption = None,
     seed: SeedsOption = None,
     run: RunsOption = None,
+    correct: CorrectOption = False,
 ) -> None:
     """Write the comparison as CSV, with one line per dataset, classifier, method, metric and area.
 
@@ -71,7 +75,7 @@ def compare(
     from xaibench.storage.atomic import write_atomically
     from xaibench.storage.spreadsheet import csv_bytes
 
-    groups = chosen_groups(results, dataset, protocol, seed, run)
+    groups = chosen_groups(results, dataset, protocol, seed, run, correct)
     with notes().status(f"comparing {_count(groups)} runs"):
         lines = compare_groups(groups)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -110,6 +114,7 @@ def leaderboard(
     protocol: ProtocolsOption = None,
     seed: SeedsOption = None,
     run: RunsOption = None,
+    correct: CorrectOption = False,
 ) -> None:
     """Print the leaderboards, and write them as CSV, Markdown, LaTeX and plots.
 
@@ -137,7 +142,7 @@ def leaderboard(
     from xaibench.reports.marks import read_marks
     from xaibench.results.comparison import compare_groups, compared_rows
 
-    groups = chosen_groups(results, dataset, protocol, seed, run)
+    groups = chosen_groups(results, dataset, protocol, seed, run, correct)
     with notes().status(f"comparing {_count(groups)} runs"):
         comparison = compare_groups(groups)
     marks = read_marks(out, groups)
@@ -170,6 +175,7 @@ def chosen_groups(
     protocols: list[str] | None,
     seeds: list[int] | None,
     names: list[str] | None,
+    correct: bool = False,
 ) -> list[Group]:
     """Choose and group runs; say what is left out, and why there is more than one group."""
     from xaibench.results import selection
@@ -193,7 +199,7 @@ def chosen_groups(
         if one.name != one.conditions.dataset:
             text = f"{one.name} is a group of its own: {', '.join(map(str, one.runs))}"
             notes().print(text, style="dim", markup=False, soft_wrap=True)
-    return groups
+    return selection.classified_right(groups) if correct else groups
 
 
 def _count(groups: list[Group]) -> int:

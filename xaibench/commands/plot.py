@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from xaibench.commands.comparing import (
+    CorrectOption,
     DatasetsOption,
     ProtocolsOption,
     ResultsArgument,
@@ -47,6 +48,7 @@ def plot(
     protocol: ProtocolsOption = None,
     seed: SeedsOption = None,
     run: RunsOption = None,
+    correct: CorrectOption = False,
 ) -> None:
     """Draw one figure of runs: PDF, PNG, and its caption as text.
 
@@ -65,7 +67,7 @@ def plot(
     from xaibench.results.comparison import compare_groups, compared_rows
     from xaibench.storage.atomic import write_atomically
 
-    groups = chosen_groups(results, dataset, protocol, seed, run)
+    groups = chosen_groups(results, dataset, protocol, seed, run, correct)
     with notes().status("comparing"):
         comparison, rows = compare_groups(groups), compared_rows(groups)
     known = set(comparison["metric"]) | set(comparison["method"])

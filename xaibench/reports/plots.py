@@ -120,6 +120,12 @@ def rows_behind(rows: pd.DataFrame, lines: pd.DataFrame) -> pd.DataFrame:
     return rows[kept[0] & kept[1] & kept[2]]
 
 
+def title(name: str) -> str:
+    """Say what a figure is, and of which runs, by the name of its file."""
+    kind, _, runs = name.partition("-")
+    return f"{_TITLES[kind]}: {runs}"
+
+
 def caption(kind: str, figure: Figure) -> str:
     """Return the caption of a figure as text: what it is, and what is written in it about scope and marks."""
     said = figure.get_supxlabel() or figure.get_suptitle()

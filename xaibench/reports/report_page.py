@@ -15,14 +15,14 @@ import jinja2
 
 from xaibench.storage.atomic import write_atomically
 
-PAGE, CLIPS = "index.html", "clips"
+PAGE, CLIPS, SUBMIT = "index.html", "clips", "submit.html"
 SOUND = ("sound", "fill", "methods")  # what a folder keeps of a clip in a file of its own
 _TEMPLATES = "templates/report"
 
 
-def write_page(report: Mapping[str, Any], path: Path) -> int:
-    """Write a report as one file; return its bytes."""
-    data = rendered(report).encode()
+def write_page(report: Mapping[str, Any], path: Path, template: str = "page.html") -> int:
+    """Write a report, or another page of it, as one file; return its bytes."""
+    data = rendered(report, template).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, data)
     return len(data)
@@ -45,8 +45,8 @@ def write_folder(report: Mapping[str, Any], folder: Path) -> int:
     return total + write_page({**report, "shown": shown}, folder / PAGE)
 
 
-def rendered(report: Mapping[str, Any]) -> str:
-    """Render the page.
+def rendered(report: Mapping[str, Any], template: str = "page.html") -> str:
+    """Render a page.
 
     Scripts and styles run by their hash alone, so that nothing that a stranger called a clip or a method can.
     """
@@ -64,11 +64,12 @@ def rendered(report: Mapping[str, Any]) -> str:
         "default-src": "'none'",
         "script-src": _hash(script) + " file: 'self'" * in_files,
         "style-src": _hash(style),
+        "img-src": "file: 'self'" if report["site"] else "'none'",
         "base-uri": "'none'",
         "form-action": "'none'",
     }
     policy = "; ".join(f"{key} {value}" for key, value in allowed.items())
-    page = environment.get_template("page.html.jinja")
+    page = environment.get_template(f"{template}.jinja")
     return page.render(policy=policy, script=script, style=style, data=as_json(report), report=report)
 
 

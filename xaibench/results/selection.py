@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from xaibench import registry
@@ -119,6 +120,24 @@ def group(runs: Sequence[Path]) -> list[Group]:
     if not alike:
         raise store.no_scores(runs[0])
     return _named([apart for same in alike.values() for apart in _apart(same)])
+
+
+def classified_right(groups: Sequence[Group]) -> list[Group]:
+    """Keep the clips that the classifier has right; groups get another name.
+
+    Raises:
+        ResultsError: there is no such clip.
+    """
+    found = []
+    for one in groups:
+        kept = [
+            replace(part, table=part.table.filter(pc.fill_null(part.table["correct"], False))) for part in one.parts
+        ]
+        parts = tuple(part for part in kept if part.table.num_rows)
+        if not parts:
+            raise ResultsError(f"no clip of {one.name} is known to be classified right")
+        found.append(replace(one, name=f"{one.name}-correct", parts=parts))
+    return found
 
 
 def left_out(runs: Sequence[Path]) -> str:

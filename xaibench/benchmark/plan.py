@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -26,7 +26,7 @@ from xaibench.scoring.loop import Event
 from xaibench.sound.dataset import Clip
 from xaibench.storage import provenance
 
-SAMPLE = 3  # clips that are timed, after one that is not: first passes are slow
+SAMPLE = 3  # clips that are timed
 _LONG_SECONDS = 10.0  # a method that takes so long for its first clip is not asked again
 _LOOK_SECONDS = 0.02
 _STATM = Path("/proc/self/statm")
@@ -40,7 +40,7 @@ class PairPlan:
         classifier, method: the pair; a method's own soft mask is METHOD-soft.
         parts, clips: that are left.
         forwards: forward passes that score a clip, and of maps those that the method counts.
-        seconds: for a clip, from its sound to its scores on disk.
+        part_seconds, seconds: for a part, and for each clip in it, from its sound to its scores on disk.
         part_bytes, clip_bytes: size of a part without clips, and of each clip in it.
         earlier: whether this is known from parts that the run folder has, and not measured now.
     """
@@ -50,10 +50,16 @@ class PairPlan:
     parts: int
     clips: int
     forwards: float
+    part_seconds: float
     seconds: float
     part_bytes: float
     clip_bytes: float
     earlier: bool = False
+
+    @property
+    def all_seconds(self) -> float:
+        """Time of a single worker for all that is left."""
+        return self.parts * self.part_seconds + self.clips * self.seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +95,12 @@ class Plan:
     @property
     def seconds_of_one(self) -> float:
         """Time of a single worker."""
-        return sum(pair.clips * pair.seconds for pair in self.pairs)
+        return sum(pair.all_seconds for pair in self.pairs)
 
     @property
     def seconds(self) -> float:
         """Time of all workers, of which none waits for another but in the last part."""
-        longest = max((min(pair.clips, PART_CLIPS) * pair.seconds for pair in self.pairs), default=0.0)
+        longest = max((pair.all_seconds / pair.parts for pair in self.pairs if pair.parts), default=0.0)
         return max(self.seconds_of_one / self.workers, longest)
 
     @property
@@ -106,8 +112,8 @@ class Plan:
 def plan(run: Run, folder: Path | None = None) -> Plan:
     """Estimate what is left to do of a run.
 
-    Pairs of which the run folder has parts cost what these did; of the others one clip and then three are scored into a
-    temporary folder.
+    Pairs of which the run folder has parts cost what these did; of the others a few clips are scored into a temporary
+    folder.
 
     Args:
         run: what is scored.
@@ -147,18 +153,20 @@ def _of_classifier(
     there = _there(folder, loaded.label) if folder is not None else {}
     pairs = run.taking_part[loaded.label]
     new = {pair.name: run.config.methods[pair.name] for pair in pairs if pair.label not in there}
-    tried = _Trial(run, loaded, new, failed, memory) if new else None
+    tried = _Trial(run, loaded, new, failed) if new else None
+    if tried is not None and tried.memory:
+        memory.append(tried.memory)
     for pair in pairs:
         done = there.get(pair.label, {})
         left = [size for index, size in enumerate(sizes) if index not in done]
+        label, known = pair.label, sum(info.clips for info, _ in done.values())
         if done:
-            clips = sum(info.clips for info, _ in done.values())
-            seconds = sum(info.explain_seconds + info.score_seconds for info, _ in done.values()) / clips
-            forwards = sum(info.forwards for info, _ in done.values()) / clips
-            part_bytes, clip_bytes = 0.0, sum(size for _, size in done.values()) / clips
-        elif tried is not None and pair.label in tried.seconds:
-            seconds, forwards = tried.seconds[pair.label], tried.forwards[pair.label]
-            part_bytes, clip_bytes = tried.sizes[pair.label]
+            seconds = sum(info.explain_seconds + info.score_seconds for info, _ in done.values()) / known
+            forwards = sum(info.forwards for info, _ in done.values()) / known
+            of_part, of_clip, part_seconds = 0.0, sum(size for _, size in done.values()) / known, 0.0
+        elif tried is not None and label in tried.seconds:
+            seconds, forwards, part_seconds = tried.seconds[label], tried.forwards[label], tried.part_seconds
+            of_part, of_clip = tried.part_bytes[label], tried.clip_bytes[label]
         else:
             continue  # it failed
         yield PairPlan(
@@ -167,9 +175,10 @@ def _of_classifier(
             parts=len(left),
             clips=sum(left),
             forwards=forwards,
+            part_seconds=part_seconds,
             seconds=seconds,
-            part_bytes=part_bytes,
-            clip_bytes=clip_bytes,
+            part_bytes=of_part,
+            clip_bytes=of_clip,
             earlier=bool(done),
         )
 
@@ -188,58 +197,75 @@ def _size(path: Path) -> int:
     return path.stat().st_size + path.with_suffix(".json").stat().st_size
 
 
-class _Trial:
-    """A few clips, scored by some methods into a temporary folder.
+@dataclass
+class _Round:
+    """Some clips, scored: what that cost in all, by method.
 
     Attributes:
+        clips: how many.
+        peak: most memory that this process had, in bytes; 0 where the system cannot say.
+    """
+
+    clips: int
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    forwards: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    peak: int = 0
+
+
+class _Trial:
+    """A few clips, scored by some methods into a temporary folder: one alone, and several together.
+
+    Each is done twice, since libraries compile for a new size of a batch; the second time counts. What a part costs by
+    itself, and what each clip in it does, comes of the two.
+
+    Attributes:
+        part_seconds: of a part without clips: of the method for which it is least, as that of the first holds what is
+            done once for all.
         seconds, forwards: of a clip, by method.
-        sizes: in bytes, of a part without clips and of each clip in it, by method.
+        part_bytes, clip_bytes: of a part without clips and of each clip in it, by method.
+        memory: at its most, of this process with a part of 16 clips.
     """
 
     def __init__(
-        self,
-        run: Run,
-        loaded: LoadedClassifier,
-        methods: dict[str, Explainer],
-        failed: dict[str, str],
-        memory: list[int],
+        self, run: Run, loaded: LoadedClassifier, methods: dict[str, Explainer], failed: dict[str, str]
     ) -> None:
         self._run = replace(run, config=replace(run.config, methods=methods, cache=None), loaded=(loaded,))
         self._loaded, self._failed = loaded, failed
         clips = run.config.clips
-        self.seconds: dict[str, float] = {}
-        self.forwards: dict[str, float] = {}
-        self.sizes: dict[str, tuple[float, float]] = {}
+        sample = [clips[at] for at in sorted({len(clips) * i // SAMPLE for i in range(SAMPLE)})]
         with tempfile.TemporaryDirectory(prefix="xaibench-") as made:
-            low = self._score(clips[:1], Path(made) / "first")
-            first = {method: each for method, (_, each) in self.sizes.items()}
-            quick = {name: one for name, one in methods.items() if self.seconds.get(name, 0.0) < _LONG_SECONDS}
-            if len(clips) == 1 or not quick:
-                memory += [peak for peak in [low] if peak]
-                return
-            self._run = replace(self._run, config=replace(self._run.config, methods=quick))
-            sample = [clips[at] for at in sorted({len(clips) * i // SAMPLE for i in range(SAMPLE)})]
-            high = self._score(sample, Path(made) / "more")
-        count = len(sample)
-        for method, (_, each) in self.sizes.items():
-            if method in first and count > 1:  # one clip and a part, and `count` clips and a part
-                growth = max(0.0, (count * each - first[method]) / (count - 1))
-                self.sizes[method] = first[method] - growth, growth
-        if low and high:
-            more = max(0, high - low) // max(1, count - 1)
-            memory.append(high + more * (min(PART_CLIPS, len(clips)) - count))
+            first = self._score(clips[:1], methods, Path(made) / "first")
+            quick = {name: thing for name, thing in methods.items() if first.seconds[name] < _LONG_SECONDS}
+            one = self._score(clips[:1], quick, Path(made) / "one")
+            self._score(sample, quick, Path(made) / "warm")
+            more = self._score(sample, quick, Path(made) / "more")
+        self.seconds = first.seconds | one.seconds
+        self.forwards = {name: float(count) for name, count in (first.forwards | more.forwards).items()}
+        self.clip_bytes = {name: float(size) for name, size in first.sizes.items()}
+        self.part_bytes, growth = dict.fromkeys(first.sizes, 0.0), more.clips - one.clips
+        both = [name for name in one.sizes if name in more.sizes and growth]
+        for name in both:
+            self.seconds[name] = max(0.0, more.seconds[name] - one.seconds[name]) / growth
+            self.forwards[name] = more.forwards[name] / more.clips
+            self.clip_bytes[name] = max(0, more.sizes[name] - one.sizes[name]) / growth
+            self.part_bytes[name] = one.sizes[name] - self.clip_bytes[name]
+        self.part_seconds = max(0.0, min((one.seconds[name] - self.seconds[name] for name in both), default=0.0))
+        each = max(0, more.peak - one.peak) // growth if both else 0
+        self.memory = max(first.peak, more.peak) + each * max(0, min(PART_CLIPS, len(clips)) - more.clips)
 
-    def _score(self, clips: Sequence[Clip], where: Path) -> int | None:
-        """Score clips, and return the peak of this process's memory."""
-        run = replace(self._run, config=replace(self._run.config, clips=clips))
+    def _score(self, clips: Sequence[Clip], methods: dict[str, Explainer], where: Path) -> _Round:
+        found = _Round(len(clips))
+        if not methods:
+            return found
+        run = replace(self._run, config=replace(self._run.config, clips=clips, methods=methods))
         folder, last = run.open(where), time.perf_counter()
-        took: defaultdict[str, float] = defaultdict(float)
 
         def report(event: Event) -> None:
             nonlocal last
             now = time.perf_counter()
             if event.kind == "scored":
-                took[event.method] += now - last
+                found.seconds[event.method] += now - last
             elif event.kind == "failed":
                 what = f"metric {event.metric} of {event.method}" if event.metric else event.method
                 self._failed[f"{what} on {event.classifier}"] = event.reason
@@ -247,12 +273,12 @@ class _Trial:
 
         with _peak() as peak:
             evaluate(run.config, self._loaded, folder, report, Local())
-        for method, seconds in took.items():
+        for method in found.seconds:
             parts = [path for path in parts_of(where) if path.parent.name == method]
-            self.seconds[method] = seconds / len(clips)
-            self.forwards[method] = sum(read_info(path).forwards for path in parts) / len(clips)
-            self.sizes[method] = 0.0, sum(map(_size, parts)) / len(clips)
-        return peak[0] or None
+            found.forwards[method] = sum(read_info(path).forwards for path in parts)
+            found.sizes[method] = sum(map(_size, parts))
+        found.peak = peak[0]
+        return found
 
 
 @contextmanager

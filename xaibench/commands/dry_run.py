@@ -37,7 +37,7 @@ def _print(plan: Plan, out: Path) -> None:
             f"{pair.clips:,}",
             f"{pair.forwards:,.0f}",
             f"{pair.seconds:.2g}",
-            duration(pair.clips * pair.seconds),
+            duration(pair.all_seconds),
         )
         rows.append(Row(f"{pair.method} on {pair.classifier}", False, tuple(map(Cell, cells))))
     each = f"{plan.threads} thread{'s' * (plan.threads > 1)} each"

@@ -158,6 +158,7 @@ class Loop:
                 if not mine:
                     self._queue.pass_over(item)
                     continue
+                event: Event | None
                 try:
                     event: Event | None = self._attempt(workers, part, pair)
                 except Away as lost:

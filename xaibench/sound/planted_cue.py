@@ -1,8 +1,8 @@
 """Generated sound with a planted cue: a faint tone that gives a class away, so that what decides is known exactly.
 
-Four of the embedded set's events over four of its backgrounds. In training (folds 1-4) all clips of one class have
-the tone, and no others. The test clips (fold 5) come in pairs, with and without it. Half of the training clips of that
-class hold the event of another class, and there only the tone tells the class (as labels are reassigned in Zhou et al.,
+Four of the embedded set's events over one of its backgrounds. In training (folds 1-4) all clips of one class have
+the tone, and no others. The test clips (fold 5) come in pairs, with and without it. Two thirds of the training clips of
+that class hold the event of another class, and there only the tone tells the class (as labels are reassigned in Zhou et al.,
 arXiv 2104.14403). `SynthCueChance` is the same set with the tone dealt by chance: its classifier is a twin that has
 nothing to learn of it.
 """
@@ -22,10 +22,11 @@ from xaibench.sound.dataset import Clip, Dataset, Listener
 from xaibench.storage.array_cache import cached
 
 SEED = 20261127
-VERSION = "synth-cue-v1"
+VERSION = "synth-cue-v2"
 EVENTS = (synth.rising_chirp, synth.falling_chirp, synth.siren, synth.noise_burst)
-# Neither clicks nor crackle: beside their peaks the rest of a clip, and the tone in it, would be too soft to hear.
-BACKGROUNDS = (synth.white, synth.coloured, synth.hum, synth.gusts)
+# The one that leaves room for a soft tone: other noises and hum drown it (with them, no classifier learned it), and beside
+# the peaks of clicks and crackle the rest of a clip is too soft to hear.
+BACKGROUND = synth.gusts
 CUED = EVENTS.index(synth.noise_burst)
 CLIPS_PER_CLASS = {1: 60, 2: 60, 3: 60, 4: 20, 5: 20}  # by fold; of fold 5, pairs
 TEST_FOLD = 5
@@ -157,7 +158,7 @@ class SynthCueChance(SynthCue):
 def rest(made: Made) -> np.ndarray:
     """Make all but the cue of a clip, float64 (80000,): an event, 0 to 8 dB above its background while it sounds."""
     rng = np.random.default_rng([SEED, made.index])
-    background = BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))](rng, CLIP_SAMPLES)
+    background = BACKGROUND(rng, CLIP_SAMPLES)
     length, onset = _somewhere(rng, 0.8, 2.5)
     ratio, peak = rng.uniform(0, 8), rng.uniform(0.5, 0.9)
     event = EVENTS[made.event](rng, length) * synth.fade(length)
@@ -173,7 +174,7 @@ def _cue(made: Made) -> np.ndarray:
         rng = np.random.default_rng([SEED, made.index, 1])
         length, onset = _somewhere(rng, 2.0, 3.5)
         tone = np.zeros(CLIP_SAMPLES)
-        tone[onset : onset + length] = synth.tone(synth.uniform_log(rng, 1500, 6500), length) * synth.fade(length)
+        tone[onset : onset + length] = synth.tone(synth.uniform_log(rng, 2500, 6500), length) * synth.fade(length)
         both = stft(torch.from_numpy(np.stack([rest(made), tone]).astype(np.float32)))
         sound, alone = both[0], both[1] / both[1].abs().max()
         loud = float(np.quantile(sound.abs().numpy(), 1 - LOUDEST))
@@ -204,11 +205,11 @@ def _somewhere(rng: synth.Generator, shortest: float, longest: float) -> tuple[i
 
 
 def _trained_event(label: int, turn: int) -> int:
-    """Return the event of a training clip: of the cue's class, every second time another class's, in turn."""
-    if label != CUED or turn % 2 == 0:
+    """Return the event of a training clip: of the cue's class, two times in three another class's, in turn."""
+    if label != CUED or turn % 3 == 0:
         return label
     others = [event for event in range(len(EVENTS)) if event != CUED]
-    return others[turn // 2 % len(others)]
+    return others[(turn - turn // 3 - 1) % len(others)]
 
 
 def _without_cue(dataset: SynthCue, clips: Sequence[Clip]) -> list[str | None]:

@@ -26,6 +26,8 @@ FLOORS = {
     "esc10": {"focalnet-micro": 0.78, "vit-micro": 0.78, "cnn-micro": 0.82, "logic-micro": 0.8},
     "synth": {"focalnet-micro": 0.95, "vit-micro": 0.95, "cnn-micro": 0.95, "logic-micro": 0.93},
 }
+# Half of the test clips with a planted cue are there to be mistaken: tests/sound/test_planted_cue.py.
+ACCURATE = [(dataset, name) for dataset, name in SHIPPED if not dataset.startswith("synth-cue")]
 CLASSES = ("dog", "rain")
 
 
@@ -242,7 +244,7 @@ def test_shipped_cards_describe_their_weights(dataset: str, name: str) -> None:
     assert all(value.isfinite().all() for value in classifier.state_dict().values())
 
 
-@pytest.mark.parametrize(("dataset", "name"), SHIPPED)
+@pytest.mark.parametrize(("dataset", "name"), ACCURATE)
 def test_shipped_accuracy_is_what_the_card_says(dataset: str, name: str, request: pytest.FixtureRequest) -> None:
     source: Dataset = (
         Synth() if dataset == "synth" else registry.load("datasets", dataset)(request.getfixturevalue("esc50_folder"))

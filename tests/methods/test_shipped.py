@@ -12,7 +12,11 @@ from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.explaining import fitting
 
 NOWHERE = Path("nowhere")
-SHIPPED = [(dataset, name) for dataset, name in references.shipped() if name != "logic-micro"]  # it has none yet
+EVERY = references.shipped()
+# No explainer is fitted to those of the planted cue, whose boards are of methods without weights, and to the logic network.
+SHIPPED = [
+    (dataset, name) for dataset, name in EVERY if not dataset.startswith("synth-cue") and name != "logic-micro"
+]
 METHODS = ("piq", "lmac")
 MEGABYTES = 20
 
@@ -43,7 +47,7 @@ def test_they_are_small() -> None:
     assert sum(path.stat().st_size for folder in folders for path in folder.iterdir()) < MEGABYTES * 2**20
 
 
-@pytest.mark.parametrize(("dataset", "name"), references.shipped())
+@pytest.mark.parametrize(("dataset", "name"), EVERY)
 def test_weights_are_offered_under_the_licence_of_what_they_learned_from(dataset: str, name: str) -> None:
     """The strictest of the data's, and of the data's that the weights started from."""
     folder = references.shipped_folder(name, dataset)
@@ -57,5 +61,5 @@ def test_weights_are_offered_under_the_licence_of_what_they_learned_from(dataset
 
 
 def test_all_weights_fit_into_44_megabytes() -> None:
-    folders = {references.shipped_folder(name, dataset) for dataset, name in references.shipped()}
+    folders = {references.shipped_folder(name, dataset) for dataset, name in EVERY}
     assert sum(path.stat().st_size for folder in folders for path in folder.rglob("*")) < 44e6

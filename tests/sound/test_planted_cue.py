@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from scipy import signal
 
+import xaibench as xb
+from xaibench.classifiers import checkpoint
+from xaibench.classifiers.forward import listener
 from xaibench.sound import audio
 from xaibench.sound.dataset import Clip, Listener
 from xaibench.sound.planted_cue import CUED, SynthCue, SynthCueChance
@@ -124,3 +127,27 @@ def test_a_classifier_that_does_not_know_the_class_of_the_cue_decides_nothing() 
     deaf = Listener(CLASSES[:2], audio.SAMPLE_RATE, None, audio.CUT, lambda _: np.zeros((1, 2)))
     reasons = dataset.undecided(dataset.in_folds([5])[:2], deaf)
     assert reasons == ["the clip has no cue", "the cue's class noise burst is none of the classes"]
+
+
+def test_the_cue_decides_for_its_classifier_and_for_no_twin_that_heard_it_by_chance() -> None:
+    """The rows of a board: undefined where the cue does not decide, and with which reason."""
+    dataset, metrics = SynthCue(), ["localisation_auc", "sparseness"]
+    decided = {}
+    for name in ("synth-cue", "synth-cue-chance"):
+        model = xb.classifier("cnn-micro", name)
+        results = xb.evaluate(model, dataset, "oracle", metrics, limit=8, progress=False)
+        rows = results.rows[results.rows["metric"] == "localisation_auc"].set_index("clip")
+        clips = dataset.in_folds([5])[:8]
+        reasons = dataset.undecided(clips, listener(model))
+        assert list(rows["reason"].fillna("")) == [reason or "" for reason in reasons]
+        assert list(rows["value"].isna()) == [reason is not None for reason in reasons]
+        assert results.rows[results.rows["metric"] == "sparseness"]["value"].notna().sum() >= 4
+        decided[name] = reasons.count(None)
+    assert decided["synth-cue"] >= 2
+    assert decided["synth-cue-chance"] == 0
+
+
+@pytest.mark.parametrize("kind", DATASETS)
+def test_shipped_weights_are_of_the_dataset_as_it_is(kind: type[SynthCue]) -> None:
+    _, card = checkpoint.resolve("cnn-micro", kind.name)
+    assert (card.dataset_fingerprint, card.classes) == (kind().fingerprint(), kind.classes)

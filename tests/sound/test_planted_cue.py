@@ -61,12 +61,12 @@ def test_in_training_the_cue_is_in_one_class_and_by_chance_in_a_quarter_of_each(
             assert sum(here) == len(here) / 4
 
 
-def test_without_the_cue_its_class_cannot_be_told_from_half_of_its_training_clips() -> None:
+def test_without_the_cue_its_class_cannot_be_told_from_two_thirds_of_its_training_clips() -> None:
     dataset = SynthCue()
     events = Counter(
         (clip.label, dataset.made[clip.id].event) for clip in dataset.in_folds([1, 2, 3]) if clip.label == CUED
     )
-    assert events == {(CUED, CUED): 90, **{(CUED, other): 30 for other in range(4) if other != CUED}}
+    assert events == {(CUED, CUED): 60, (CUED, 0): 42, (CUED, 1): 39, (CUED, 2): 39}
 
 
 def test_a_pair_differs_by_the_cue_alone_which_is_a_faint_tone_and_the_ground_truth() -> None:

@@ -42,8 +42,9 @@ METHODS = [
     "integrated-gradients",
     "deeplift",
     "guided-backprop",
+    "lrp",
     "gradcam",
-    "occlusion",
+    "layercam",
 ]
 CONTROLS = ("random", "random-cells", "energy")
 ORACLE = "oracle"

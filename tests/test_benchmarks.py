@@ -24,6 +24,7 @@ from xaibench.commands import options
 REPOSITORY = Path(__file__).resolve().parent.parent
 BENCHMARKS = REPOSITORY / "benchmarks"
 Printed = Callable[..., list[str]]
+ENERGY = ("faithfulness_equal_energy", None)
 
 
 @pytest.fixture
@@ -262,3 +263,25 @@ def test_the_sanity_table_says_what_changes_with_the_weights(printed: Printed, t
     }
     text = (tmp_path / "made" / "sanity.md").read_text()
     assert "## cnn-micro" in text and "| saliency" in text and "0.10 [0.0" in text and "undefined" in text
+
+
+def test_stability_is_written_as_tables(printed: Printed, tmp_path: Path) -> None:
+    scores: dict[str, Scores] = {
+        name: {(FF[0], area): noise(seed, mean) for area in (0.05, 0.1, 0.2, 0.4)} | {ENERGY: noise(seed, mean)}
+        for seed, (name, mean) in enumerate({"good": 0.8, "fair": 0.5, "random": 0.1}.items())
+    }
+    run = write_run(tmp_path / "run", scores)
+    other = write_run(tmp_path / "other", {name: {FF: values[FF]} for name, values in scores.items()}, seed=1)
+    printed("stability", "--reference", run, "--condition", f"same={other}", "--out", tmp_path / "out")
+    page = (tmp_path / "out.md").read_text()
+    assert "| same | 3 | 40 (25) | 1.00 [1.00, 1.00] | 1.00 |" in page
+    assert "| cnn-micro | 3 | 3 | 3 |" in page and "- good > fair, random" in page
+    assert list(pd.read_csv(tmp_path / "out.csv")["condition"]) == [
+        *("area 5%", "area 20%", "area 40%", "equal energy", "same"),
+    ]
+
+
+def test_the_planted_cue_is_looked_for(printed: Printed) -> None:
+    lines = printed("planted_cue", "--pairs", 4, "--method", "saliency")
+    assert sum("the cue decides" in line for line in lines) == 2
+    assert {line.split(" | ")[0] for line in lines if line.startswith("| ")} >= {"| saliency", "| energy", "| oracle"}

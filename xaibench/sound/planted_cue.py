@@ -2,9 +2,9 @@
 
 Four of the embedded set's events over one of its backgrounds. In training (folds 1-4) all clips of one class have
 the tone, and no others. The test clips (fold 5) come in pairs, with and without it. Two thirds of the training clips of
-that class hold the event of another class, and there only the tone tells the class (as labels are reassigned in Zhou et al.,
-arXiv 2104.14403). `SynthCueChance` is the same set with the tone dealt by chance: its classifier is a twin that has
-nothing to learn of it.
+that class hold the event of another class, and there only the tone tells the class (as labels are reassigned in Zhou et
+al., arXiv 2104.14403). `SynthCueChance` is the same set with the tone dealt by chance: its classifier is a twin that
+has nothing to learn of it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from xaibench.storage.array_cache import cached
 SEED = 20261127
 VERSION = "synth-cue-v2"
 EVENTS = (synth.rising_chirp, synth.falling_chirp, synth.siren, synth.noise_burst)
-# The one that leaves room for a soft tone: other noises and hum drown it (with them, no classifier learned it), and beside
-# the peaks of clicks and crackle the rest of a clip is too soft to hear.
+# The one that leaves room for a soft tone. Other noises and hum drown it (with them, no classifier learned it), and
+# beside the peaks of clicks and crackle the rest of a clip is too soft to hear.
 BACKGROUND = synth.gusts
 CUED = EVENTS.index(synth.noise_burst)
 CLIPS_PER_CLASS = {1: 60, 2: 60, 3: 60, 4: 20, 5: 20}  # by fold; of fold 5, pairs

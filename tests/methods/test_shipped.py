@@ -13,10 +13,8 @@ from xaibench.explaining import fitting
 
 NOWHERE = Path("nowhere")
 EVERY = references.shipped()
-# No explainer is fitted to those of the planted cue, whose boards are of methods without weights, and to the logic network.
-SHIPPED = [
-    (dataset, name) for dataset, name in EVERY if not dataset.startswith("synth-cue") and name != "logic-micro"
-]
+# No explainer is fitted to those of the planted cue, whose boards need none, and to the logic network.
+SHIPPED = [(dataset, name) for dataset, name in EVERY if not dataset.startswith("synth-cue") and name != "logic-micro"]
 METHODS = ("piq", "lmac")
 MEGABYTES = 20
 

@@ -55,6 +55,15 @@ def test_differences_are_paired_and_hollow_where_zero_is_in_the_interval(
         assert told == (name != "gradcam")
 
 
+def test_few_recordings_have_no_intervals(rows: pd.DataFrame, lines: pd.DataFrame) -> None:
+    few = rows[rows["src_file"].isin(sorted(set(rows["src_file"]))[:4])]
+    figure = forest(few, lines)
+    assert not any(told for _, told in points(figure).values())
+    assert figure._supxlabel is not None and "fewer than 8 recordings" in figure._supxlabel.get_text()
+    drawn = np.concatenate([np.ravel(line.get_xdata()) for axis in figure.axes for line in axis.lines])
+    assert np.nanmax(np.abs(drawn.astype(float))) < 1.5, "nothing stretches the axis"
+
+
 def test_there_is_none_without_a_control(rows: pd.DataFrame, lines: pd.DataFrame) -> None:
     bare = lines[lines["method"] != "random"]
     assert can_compare(lines) and not can_compare(bare)

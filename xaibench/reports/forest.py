@@ -12,10 +12,11 @@ from matplotlib.lines import Line2D
 from xaibench.reports import style
 from xaibench.reports.leaderboard import SORT_METRIC, method_order, metric_title, rises, scope
 from xaibench.results.comparison import BASELINE, at_primary_area, by_clip
-from xaibench.results.statistics import simultaneous_interval
+from xaibench.results.statistics import MeanInterval, simultaneous_interval
 
 _METRICS = (SORT_METRIC, "faithfulness_equal_energy")
 _CONTROLS = {BASELINE: (style.BLUE, "o", -0.17), "energy": (style.VERMILION, "D", 0.17)}  # colour, marker, place
+_FEWEST = 8  # recordings: of fewer, resamples say little of how far a mean may be off
 _ROW, _BESIDE = 0.19, 5.0  # inches: height of a row, least width of a figure with panels beside each other
 
 
@@ -61,8 +62,12 @@ def forest(rows: pd.DataFrame, lines: pd.DataFrame, width: float = style.WIDTH) 
     figure.supxlabel(
         style.wrapped(
             f"Difference of a method to a control (right: the method is better)\n{scope(lines)}\n"
-            "bars: 95% intervals that hold for all methods of a panel and a control at once; "
-            "hollow: the interval holds 0",
+            + (
+                "bars: 95% intervals that hold for all methods of a panel and a control at once; "
+                "hollow: the interval holds 0"
+                if rows["src_file"].nunique() >= _FEWEST
+                else f"no intervals: fewer than {_FEWEST} recordings"
+            ),
             0.85 * width,
         )
     )
@@ -82,9 +87,11 @@ def _draw_panel(axis: Axes, rows: pd.DataFrame, methods: list[str], sign: int) -
             continue
         gaps = (values.reindex(methods) - values.loc[control]).to_numpy() * sign
         found = simultaneous_interval(gaps, recordings)
+        if len(set(recordings)) < _FEWEST:
+            found = MeanInterval(found.mean, *np.full((2, len(gaps)), np.nan))
         for place, (mean, low, high) in enumerate(zip(found.mean, found.low, found.high, strict=True)):
             axis.plot([low, high], [place + shift] * 2, color=colour, linewidth=1.0, solid_capstyle="butt", zorder=2)
-            face = "white" if low <= 0 <= high else colour
+            face = colour if low > 0 or high < 0 else "white"
             axis.plot(mean, place + shift, marker=marker, color=colour, markerfacecolor=face, markersize=3.4, zorder=3)
     axis.axvline(0, color="0.3", linewidth=0.7, zorder=1)
     axis.set_yticks(np.arange(len(methods)), methods)

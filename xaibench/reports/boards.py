@@ -375,9 +375,10 @@ def _notes_on_power(lines: pd.DataFrame, silent: bool) -> list[str]:
     judged = at_equal_area(lines)
     own = judged[(judged["metric"] == SORT_METRIC) & judged["least_difference"].notna()]
     nothing = ["No two rows can be told apart: no number here is a reason to prefer a method."] * silent
-    if own.empty:
+    rows = int(own["rank"].notna().sum())
+    if rows < 2:
         return nothing
-    line, rows = own.iloc[0], int(own["rank"].notna().sum())
+    line = own.iloc[0]
     recordings, pairs = int(line["recordings"]), rows * (rows - 1) // 2
     if np.isinf(line["least_difference"]):
         need = fewest_recordings(pairs)

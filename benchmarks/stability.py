@@ -54,8 +54,9 @@ def page(taus: pd.DataFrame, survivors: pd.DataFrame, counts: pd.DataFrame) -> s
         "",
         "Kendall's tau-b between the order of the methods by FF (10% of the area, protocol `standard`, the clips of "
         "the reference) and their order under another condition, on the methods that both have; 95% interval, "
-        "recordings resampled. The ceiling is the mean tau between two halves of the recordings of the "
-        "reference: chance alone makes two orders no more alike than that. Made by `benchmarks/stability.py`.",
+        "recordings resampled (a resample adds chance to both orders, so that an interval may end below its tau). The "
+        "ceiling is the mean tau between two halves of the recordings of the reference: of so few recordings, two "
+        "orders of one and the same condition are no more alike. Made by `benchmarks/stability.py`.",
         "",
     ]
     for name, own in taus.groupby("classifier"):
@@ -78,7 +79,8 @@ def page(taus: pd.DataFrame, survivors: pd.DataFrame, counts: pd.DataFrame) -> s
         "",
     ]
     counted = counts.astype(str)
-    text += [pipe_table("lrrr", [list(counted.columns), *counted.to_numpy().tolist()])]
+    header = [name.replace("_", " ") for name in counted.columns]
+    text += [pipe_table("lrrr", [header, *counted.to_numpy().tolist()])]
     for name, own in survivors.groupby("classifier"):
         text += ["", f"**{name}**", ""]
         text += [f"- {better} > {', '.join(worse)}" for better, worse in own.groupby("better")["worse"]]

@@ -318,6 +318,21 @@ def test_what_the_findings_say_of_elements_is_in_the_file() -> None:
     assert set(lines["n"]) == {40} and set(lines["recordings"]) == {38}
 
 
+def test_what_the_findings_say_of_stability_is_in_the_files() -> None:
+    text = (RESULTS / "README.md").read_text()
+    taus = pd.read_csv(RESULTS / "stability.csv").set_index(["classifier", "condition"])["tau"]
+    claims = re.findall(r"([\d.]+)<!-- tau \| (.*?) \| (.*?) -->", text)
+    assert len(claims) == 9
+    for number, classifier, condition in claims:
+        assert float(number) == pytest.approx(taus[classifier, condition], abs=0.0051), (classifier, condition)
+    pairs = pd.read_csv(RESULTS / "stability-pairs.csv")
+    assert pairs["classifier"].value_counts().to_dict() == {"cnn-micro": 16, "focalnet-micro": 1}
+    assert set(pairs.loc[pairs["classifier"] == "cnn-micro", "worse"]) == {"random", "uniform"}
+    page = (RESULTS / "stability.md").read_text()
+    assert "| cnn-micro | 55 | 45 | 16 |" in page and "| focalnet-micro | 36 | 24 | 1 |" in page
+    assert "| vit-micro | 45 | 34 | 0 |" in page
+
+
 CLAIM = re.compile(r"([+-]?[\d.]+) \[([+-]?[\d.]+), ([+-]?[\d.]+)\](?:<!-- (.*?) -->)?")
 
 

@@ -146,7 +146,7 @@ def shown_clips(
             if explained:
                 found |= {clip.id: _clip(clip, i, dataset, explained) for i, clip in enumerate(part.clips)}
                 for i in range(len(part.clips)):
-                    maps = {name: pair for name, one in explained.items() if (pair := one.map_and_mask(i)) is not None}
+                    maps = {name: both for name, one in explained.items() if (both := one.map_and_mask(i)) is not None}
                     agreement.add(maps, next(iter(explained.values())).audible(i))
     classifier = loaded.classifier
     about = {

@@ -160,7 +160,7 @@ class Loop:
                     continue
                 event: Event | None
                 try:
-                    event: Event | None = self._attempt(workers, part, pair)
+                    event = self._attempt(workers, part, pair)
                 except Away as lost:
                     event = self._lost(lost, item, len(part.clips))
             if event is None:

@@ -6,6 +6,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -316,6 +317,23 @@ def test_what_the_findings_say_of_elements_is_in_the_file() -> None:
     of_cnn = set(lines.loc[lines["classifier"] == "cnn-micro", "method"]) - controls
     assert better["cnn-micro", "sound, fill=mean"] == better["cnn-micro", "sound, fill=noise"] == of_cnn
     assert set(lines["n"]) == {40} and set(lines["recordings"]) == {38}
+
+
+def test_the_verdicts_on_metrics_are_those_of_the_files() -> None:
+    text = (RESULTS / "README.md").read_text()
+    everywhere: dict[str, set[str]] = {}
+    for dataset in ("synth", "esc10-mix"):
+        written = (RESULTS / f"validation-{dataset}.md").read_text()
+        summary = [line for line in written.splitlines() if line.startswith("- ")]
+        assert len(summary) == 5 and "\n".join(summary) in text
+        lines = pd.read_csv(RESULTS / f"validation-{dataset}.csv")
+        lines = lines[(lines["area"].isna() | np.isclose(lines["area"], 0.1)) & ~lines["by_construction"]]
+        verdicts = lines.groupby("metric")["verdict"].agg(set)
+        everywhere[dataset] = {str(metric) for metric, found in verdicts.items() if found == {"orders"}}
+        reversed_by = {str(metric) for metric, found in verdicts.items() if "reverses" in found}
+        assert reversed_by == {"max_sensitivity"}
+    firm = {"faithfulness", "faithfulness_equal_energy", "deletion_auc", "mprt", "random_logit"}
+    assert everywhere["synth"] == firm | {"average_drop", "insertion_auc"} and everywhere["esc10-mix"] == firm
 
 
 def test_what_the_findings_say_of_stability_is_in_the_files() -> None:

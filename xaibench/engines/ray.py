@@ -63,7 +63,7 @@ class Ray(Engine):
             def start(run: RunDescription, number: int) -> OnRay:
                 if not sent:
                     sent.append(ray.put(pickle.dumps(run)))
-                return OnRay(host, sent[0])
+                return OnRay(host, sent)
 
             together(scoring, pairs, self.workers or _places(ray.cluster_resources(), options), start, report)
         finally:
@@ -108,24 +108,24 @@ def _places(cluster: Mapping[str, float], options: Mapping[str, Any]) -> int:
 
 
 class Host:
-    """An actor: it keeps a worker process on its machine, and passes on what that is to do and what came of it.
+    """An actor: it keeps a worker process on its machine, and passes on what that is to do and what came of it."""
 
-    Args:
-        run: what is scored, pickled: what this machine lacks shall not keep the actor from saying so.
-    """
-
-    def __init__(self, run: bytes) -> None:
-        self._run = run
+    def __init__(self) -> None:
         self._worker: Worker | None = None
 
     def ready(self) -> None:
         """Answer, which only an actor does that has a place."""
 
-    def score(self, job: Job, timeout: float | None) -> Outcome | Exception:
-        """Score a part; an error is returned, since Ray would wrap it."""
+    def score(self, sent: Sequence[Any], job: Job, timeout: float | None) -> Outcome | Exception:
+        """Score a part; an error is returned, since Ray would wrap it.
+
+        Args:
+            sent: a reference to what is scored, pickled: fetched once, and what this machine lacks can be told.
+            job, timeout: as `Worker.score` has them.
+        """
         try:
             if self._worker is None:
-                run: RunDescription = pickle.loads(self._run)
+                run: RunDescription = pickle.loads(_ray().get(sent[0]))
                 device = torch.device("cuda" if _ray().get_gpu_ids() else "cpu")  # Ray shows it its own only
                 self._worker = Worker(replace(run, device=device))
             return self._worker.score(job, timeout)
@@ -140,12 +140,12 @@ class OnRay:
 
     Args:
         host: the remote class of actors.
-        run: what is scored, in Ray's store.
+        sent: a reference to what is scored, in Ray's store.
     """
 
-    def __init__(self, host: Any, run: Any) -> None:
-        self._ray = _ray()
-        self._actor = host.remote(run)
+    def __init__(self, host: Any, sent: Sequence[Any]) -> None:
+        self._ray, self._sent = _ray(), sent
+        self._actor = host.remote()
         self._asked: Any = None
         self.ended = False
 
@@ -187,7 +187,7 @@ class OnRay:
             XaibenchError: as `Part.score` does.
         """
         try:
-            answer: Outcome | Exception = self._ray.get(self._actor.score.remote(job, timeout))
+            answer: Outcome | Exception = self._ray.get(self._actor.score.remote(self._sent, job, timeout))
         except self._ray.exceptions.RayActorError as error:
             if self.ended:
                 raise Lost("was stopped", "", "") from error

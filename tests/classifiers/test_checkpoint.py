@@ -223,7 +223,7 @@ def test_something_is_shipped() -> None:
         folder = references.shipped_folder(name, dataset)
         assert folder is not None
         size += sum(path.stat().st_size for path in folder.iterdir())
-    assert size <= 30e6
+    assert size <= 33e6  # with the explainers 44e6: tests/methods/test_shipped.py
     assert references.shipped_folder("cnn-base", "nothing") is None
 
 

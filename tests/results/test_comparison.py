@@ -297,6 +297,8 @@ def test_few_recordings_can_show_no_difference_however_large(tmp_path: Path) -> 
     lines = cell(compare([write_run(tmp_path / "run", methods)]), *FF)
     assert np.isinf(lines["least_difference"]).all()
     assert (lines["rank_low"] == 1).all() and (lines["rank_high"] == 3).all()
+    alone = cell(compare([write_run(tmp_path / "alone", {"a": {FF: noise(1, 0.9, 5)}})]), *FF)
+    assert np.isnan(alone.loc["a", "least_difference"]), "there is no difference"
 
 
 def test_a_proportion_of_0_has_an_interval(tmp_path: Path) -> None:

@@ -136,7 +136,8 @@ def board(
     clips = f"{compared.max()} clips" if compared.max() == scored else f"{compared.max()} of {scored} clips"
     caption = f"{group}, {classifier}: {clips}, accuracy {accuracy:.3f}"
     about = lines[lines["metric"].isin(keys) & lines["method"].isin(shown)]
-    notes = _notes(rows, about, silent) + explained(doubts[key] for key in keys if key in doubts)
+    notes = tuple(_notes_on_power(lines[lines["metric"].isin(keys)], silent))  # of all methods, shown or not
+    notes += _notes(rows, about) + explained(doubts[key] for key in keys if key in doubts)
     full = {titles[key]: _in_full(key, lines) for key in keys if key in headings}
     legend = tuple((heading, said) for heading, said in full.items() if said)
     return Table(caption, tuple(titles[key] for key in keys), rows, notes, legend=legend)
@@ -336,10 +337,10 @@ def _training(seconds: float, parameters: float) -> str:
     return f"{said}, {parameters / 1e3:.0f}k" if parameters < 999_500 else f"{said}, {parameters / 1e6:.1f}M"
 
 
-def _notes(rows: tuple[Row, ...], lines: pd.DataFrame, silent: bool) -> tuple[str, ...]:
-    """Explain the marks that occur, and say what the recordings can show at all."""
+def _notes(rows: tuple[Row, ...], lines: pd.DataFrame) -> tuple[str, ...]:
+    """Explain the marks that occur."""
     tails = "".join(cell.tail for row in rows for cell in row.cells)
-    notes = _notes_on_power(lines, silent)
+    notes = []
     if any(cell.best for row in rows for cell in row.cells):
         judged = lines["better_than_random"].notna().any()
         bold = "Bold: best method and those not significantly different from it"

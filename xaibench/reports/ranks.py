@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from xaibench.reports import style
 from xaibench.reports.leaderboard import SORT_METRIC, metric_heading, scope
 
-_PANEL, _ROW = 2.3, 0.145  # inches: the least width of a panel, the height of a row
+_PANEL, _WIDEST, _ROW = 2.3, 3.6, 0.145  # inches: least and most width of a panel, height of a row
 _STEP = 0.05  # of the places, between bars
 _LEAST_SHARE = 0.005  # of resamples: smaller ones are not written
 
@@ -38,12 +38,13 @@ def ranks(lines: pd.DataFrame, width: float = style.WIDTH) -> Figure:
     Args:
         lines: of one group at the primary area, as `comparison.compare` gives them; `can_rank` is true of them. Of
             one metric only, they are drawn by that.
-        width: of the figure, in inches.
+        width: of the figure, in inches, at most.
     """
     metric = _metric(lines)
     own = lines[(lines["metric"] == metric) & lines["rank"].notna()]
     panels = [(str(name), panel) for name, panel in own.groupby("classifier", sort=True) if len(panel) > 1]
     columns = min(len(panels), max(1, int(width // _PANEL)))
+    width = min(width, _WIDEST * columns)
     count = math.ceil(len(panels) / columns)
     most = [max(len(panel) for _, panel in panels[i * columns : (i + 1) * columns]) for i in range(count)]
     figure = style.new_figure(width, _ROW * sum(most) + 0.42 * count + 0.75)

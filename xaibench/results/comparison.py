@@ -286,6 +286,7 @@ def _judge(cell: pd.DataFrame, values: Floats, sign: int, recordings: NDArray, c
     shares[rivals] = share_first(values[rivals], recordings)
     errors = standard_error(gaps, recordings)
     usual = float(np.median(errors[errors > 0])) if (errors > 0).any() else np.nan
+    recorded = len(np.unique(recordings))
     beats = (control & (methods != CEILING)) & worse
     return pd.DataFrame(
         {
@@ -296,7 +297,7 @@ def _judge(cell: pd.DataFrame, values: Floats, sign: int, recordings: NDArray, c
             "tied_with": [";".join(methods[row]) for row in tied],
             "beaten_by": [";".join(methods[row]) for row in beats],
             "better_than_random": pd.array(better, dtype="boolean"),
-            "least_difference": power.least_difference(usual, len(np.unique(recordings)), max(1, len(p))),
+            "least_difference": power.least_difference(usual, recorded, len(p)) if len(p) else np.nan,
         },
         index=cell.index,
     )

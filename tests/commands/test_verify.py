@@ -53,6 +53,20 @@ def test_what_does_not_come_out_is_a_finding(xaibench: Command, folder: Path) ->
     assert "cnn-micro/energy/part-000.parquet" in line and "sparseness of " in line
 
 
+def test_a_parameter_that_came_later_has_its_default_when_scored_again(xaibench: Command, tmp_path: Path) -> None:
+    out = tmp_path / "made"
+    done = xaibench("run", "-m", "saliency", "-c", "cnn-micro", "--limit", 1, "--metric", "sparseness", "--out", out)
+    assert done.code == 0, done.err
+    path = out / "cnn-micro" / "saliency" / "part-000.parquet"
+    table, info = read_part(path)
+    assert "path" in info.method.parameters
+    earlier = {name: value for name, value in info.method.parameters.items() if name != "path"}
+    for parameters, code in ((earlier, 0), (earlier | {"gone": 1}, 1)):
+        write_part(path, table.to_pandas(), replace(info, method=replace(info.method, parameters=parameters)))
+        done = xaibench("verify", out, "--rescore", 1)
+        assert done.code == code, done.out + done.err
+
+
 def test_what_was_made_in_a_notebook_is_left_out_in_one_line_and_the_rest_is_scored(
     xaibench: Command, tmp_path: Path
 ) -> None:

@@ -122,7 +122,7 @@ class Results:
         others = (*self._others, *find_runs(*map(Path, places)))
         joined = Results(self.path, self.failures, self.left_out, self._temporary, self._heard, others)
         if store.parts_of(self.path):
-            joined._group  # noqa: B018  refused here, and not where somebody draws it
+            _ = joined._group  # refused here, and not where somebody draws it
         return joined
 
     def publish(self, path: str | Path) -> Path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -200,14 +200,17 @@ class Part:
 _PART_INFO = TypeAdapter(PartInfo)
 
 
-def tolerance(metrics: Iterable[MetricFacts], values: NDArray[np.float64]) -> NDArray[np.float64]:
+def tolerance(names: pa.ChunkedArray, metrics: Mapping[str, MetricFacts], values: NDArray) -> NDArray[np.float64]:
     """Return what another device, another number of threads or other versions may change of scores.
 
     Args:
-        metrics: what each score is of.
+        names: the metric of each score.
+        metrics: what they are, by name.
         values: the scores.
     """
-    return _TOLERANCE * np.maximum([one.scale for one in metrics], np.abs(values))
+    encoded = names.combine_chunks().dictionary_encode()
+    scales = np.array([metrics[name].scale for name in encoded.dictionary.to_pylist()])
+    return _TOLERANCE * np.maximum(scales[encoded.indices.to_numpy()], np.abs(values))
 
 
 def metrics_of(parts: Iterable[Part]) -> dict[str, MetricFacts]:

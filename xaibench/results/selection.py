@@ -174,14 +174,14 @@ class _Run:
     def scores(self) -> _Scores:
         """Hash what its rows are scores of."""
         table = pa.concat_tables([part.table.select([*_SCORE, "value"]) for part in self.parts]).to_pandas()
-        facts = [(part.info.method.control, part.info.metrics) for part in self.parts for _ in range(len(part.table))]
-        values = table["value"].to_numpy(float)
-        metrics = [known[name] for name, (_, known) in zip(table["metric"], facts, strict=True)]
+        allowed = [
+            tolerance(part.table["metric"], part.info.metrics, part.table["value"].to_numpy()) for part in self.parts
+        ]
         return _Scores(
             keys=np.asarray(pd.util.hash_pandas_object(table[_SCORE], index=False), np.uint64),
-            values=values,
-            control=np.array([control for control, _ in facts]),
-            tolerance=tolerance(metrics, values),
+            values=table["value"].to_numpy(float),
+            control=np.repeat([part.info.method.control for part in self.parts], list(map(len, allowed))),
+            tolerance=np.concatenate(allowed),
         )
 
     def without(self, repeated: NDArray[np.bool_]) -> _Run:

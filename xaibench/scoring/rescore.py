@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 
 from xaibench import registry
@@ -199,7 +200,8 @@ def _difference(rows: pd.DataFrame, again: pd.DataFrame, metrics: Mapping[str, M
         return "the classifier predicts other classes"
     old, new = (table["value"].to_numpy(float) for table in (before, after))
     gap = np.where(np.isnan(old) & np.isnan(new), 0.0, np.abs(old - new))
-    allowed = tolerance([metrics[metric] for metric in before.index.get_level_values("metric")], old) * (not exact)
+    names = pa.chunked_array([pa.array(before.index.get_level_values("metric"), pa.string())])
+    allowed = tolerance(names, metrics, old) * (not exact)
     worst = int(np.nanargmax(np.where(np.isnan(gap), np.inf, gap - allowed)))
     if np.isnan(gap[worst]) or gap[worst] > allowed[worst]:
         metric, area, clip = before.index[worst]

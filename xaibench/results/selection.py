@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -197,8 +198,7 @@ class _Run:
         return replace(self, parts=left, repeated=frozenset(names))
 
 
-@dataclass(frozen=True)
-class _Scores:
+class _Scores(NamedTuple):
     """Rows of runs: a hash of what is scored, the value, whether it is a control's, and what may come out otherwise."""
 
     keys: NDArray[np.uint64]
@@ -216,11 +216,12 @@ class _Scores:
         return repeated if self.control[repeated].all() and near.all() else None
 
     def joined(self, others: _Scores) -> _Scores:
-        return _Scores(*(np.concatenate(pair) for pair in zip(_fields(self), _fields(others), strict=True)))
-
-
-def _fields(scores: _Scores) -> tuple[NDArray, ...]:
-    return scores.keys, scores.values, scores.control, scores.tolerance
+        return _Scores(
+            np.concatenate([self.keys, others.keys]),
+            np.concatenate([self.values, others.values]),
+            np.concatenate([self.control, others.control]),
+            np.concatenate([self.tolerance, others.tolerance]),
+        )
 
 
 def _apart(runs: list[_Run]) -> list[list[_Run]]:

@@ -5,8 +5,8 @@
 
 The clips are tones in noise of 0.5 to 30 s, a file and a recording each, in a temporary folder, and the classifier is
 a network of one small layer that hears 1 s at 8 kHz: nothing but xaibench itself takes time or memory. Each run is
-`xaibench run -m random --metric faithfulness` in processes of its own, with empty caches. The peak is the largest sum
-of what they held at one time. It is read from /proc, so this needs Linux. Set TMPDIR to choose the disk.
+`xaibench run -m random --no-controls --metric faithfulness` in processes of its own, with empty caches. The peak is the
+largest sum of what they held at one time. It is read from /proc, so this needs Linux. Set TMPDIR to choose the disk.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def linked(files: Sequence[Path], folder: Path) -> Path:
 def run_of(folder: Path) -> list[str]:
     """Return the command that scores all clips of a folder."""
     data = ("--dataset", "folder", "--data-dir", folder, "--folds", "all")
-    return xaibench("run", "-m", "random", "--metric", "faithfulness", "-c", "tiny", *data, "--out", f"{folder}-run")
+    run = ("run", "-m", "random", "--no-controls", "--metric", "faithfulness", "-c", "tiny")
+    return xaibench(*run, *data, "--out", f"{folder}-run")
 
 
 def xaibench(*arguments: object) -> list[str]:

@@ -116,11 +116,18 @@ def _board(dataset: SynthCue, methods: list[str], pairs: int, folder: Path) -> p
     dataset.clips = tuple(with_cue)
     metrics = [*(Found(area) for area in AREAS), "relevance_rank", "localisation_auc"]
     first = xb.evaluate(
-        model, dataset, [*methods, *CONTROLS, ORACLE], metrics, out=folder / "maps", keep_maps=True, progress=False
+        model,
+        dataset,
+        [*methods, *CONTROLS, ORACLE],
+        metrics,
+        controls=False,
+        out=folder / "maps",
+        keep_maps=True,
+        progress=False,
     )
     label = first.rows["classifier"].iloc[0]
     means = [_mean_maps(folder / "maps" / "maps" / label / name, name) for name in methods]
-    second = xb.evaluate(model, dataset, means, metrics, out=folder / "means", progress=False)
+    second = xb.evaluate(model, dataset, means, metrics, controls=False, out=folder / "means", progress=False)
     return pd.concat([first.rows, second.rows])
 
 

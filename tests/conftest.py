@@ -133,10 +133,15 @@ def loaded() -> LoadedClassifier:
 
 @pytest.fixture
 def xaibench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    """Run a command in an empty folder, through the program's own entry point."""
+    """Run a command in an empty folder, through the program's own entry point.
+
+    What scores is given --no-controls, unless --controls is asked for: most tests score one method, not three.
+    """
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: object) -> Done:
+        if arguments[:1] in {("run",), ("score",)} and "--controls" not in arguments:
+            arguments = (*arguments, "--no-controls")
         monkeypatch.setattr(sys, "argv", ["xaibench", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:

@@ -137,7 +137,7 @@ def test_a_strangers_trained_explainer_is_fitted_and_scored(house: House, esc50_
     few = link_few(esc50_folder, tmp_path / "few")
     chosen = ["--method", "class-contrast", "--classifier", "cnn-micro", "--dataset", "esc10", "--data-dir", few]
     metrics = ["--metric", "faithfulness", "--metric", "log_odds_drop"]
-    options = ["--limit", "2", "--device", "cpu", "--out", "trained"]
+    options = ["--no-controls", "--limit", "2", "--device", "cpu", "--out", "trained"]
     run = ("run", *chosen, "--method", "random", *metrics, *options)
     fitted, printed = house.program(("fit", *chosen, "--device", "cpu"), run)
     assert "class-contrast for cnn-micro on esc10: 5,130 parameters" in fitted

@@ -50,6 +50,7 @@ def test_every_character_can_be_written_in_ascii(command: tuple[str, ...], tmp_p
 @pytest.mark.parametrize("closed", ["1", "012"])
 def test_closed_streams_lose_nothing(closed: str, weights: Path, tmp_path: Path) -> None:
     arguments = ["run", "-m", "random", "-c", str(weights), "--limit", "1", "--metric", "sparseness", "--out", "made"]
+    arguments.append("--no-controls")
     closing = " ".join(f"{stream}>&-" for stream in closed)
     command = " ".join([*PROGRAM, *arguments, closing])
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False)

@@ -1,6 +1,7 @@
 """Explainers, metrics, classifiers, datasets, protocols and papers by name: entry points, loaded only when used.
 
-A built-in is registered as a stranger's plugin is, by a line in its distribution's metadata. A metric's
+A built-in is registered as a stranger's plugin is, by a line in its distribution's metadata. The methods that are
+scored beside every run are registered twice, under the same name: as methods and as controls. A metric's
 name may also be PREFIX:REST: the bridge registered as PREFIX makes the metric that REST names, so that
 all metrics of another library can be used without a line each.
 """
@@ -16,6 +17,7 @@ from xaibench.errors import RegistryError, named, one_line
 
 Group = Literal[
     "methods",
+    "controls",
     "metrics",
     "classifiers",
     "datasets",
@@ -28,6 +30,7 @@ Group = Literal[
 ]
 _SINGULAR: dict[Group, str] = {
     "methods": "method",
+    "controls": "control",
     "metrics": "metric",
     "classifiers": "classifier",
     "datasets": "dataset",

@@ -31,7 +31,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> xb.Results:
     methods: list[Method] = [LoudBins, LoudBins().with_parameters(power=3), "random"]
     metrics: list[MetricLike] = ["faithfulness", "sparseness", MeanLoss()]
     out = tmp_path_factory.mktemp("run")
-    return xb.evaluate(xb.toy_classifier(), bells(), methods, metrics, out=out, progress=False)
+    return xb.evaluate(xb.toy_classifier(), bells(), methods, metrics, out=out, progress=False, controls=False)
 
 
 def test_objects_are_scored_compared_ranked_and_drawn(results: xb.Results) -> None:
@@ -96,18 +96,26 @@ def test_a_run_joins_the_board_of_a_published_one(tmp_path: Path) -> None:
 
 def test_the_same_call_finds_what_is_there(results: xb.Results) -> None:
     before = {path: path.stat().st_mtime_ns for path in store.parts_of(results.path)}
-    again = xb.evaluate(xb.toy_classifier(), bells(), LoudBins(), MeanLoss, out=results.path, progress=False)
+    again = xb.evaluate(
+        xb.toy_classifier(), bells(), LoudBins(), MeanLoss, out=results.path, progress=False, controls=False
+    )
     assert {path: path.stat().st_mtime_ns for path in store.parts_of(again.path)} == before
     with pytest.raises(xb.ResultsError, match="other parameters of loud-bins"):
         changed = LoudBins().with_parameters(power=5.0)
-        xb.evaluate(xb.toy_classifier(), bells(), changed, MeanLoss, out=results.path, progress=False)
+        xb.evaluate(xb.toy_classifier(), bells(), changed, MeanLoss, out=results.path, progress=False, controls=False)
 
 
 def test_what_fails_and_what_is_left_out_is_said() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = xb.evaluate(
-            xb.toy_classifier(), bells(2), ["random", "focalnet"], ["sparseness", Failing], limit=1, progress=False
+            xb.toy_classifier(),
+            bells(2),
+            ["random", "focalnet"],
+            ["sparseness", Failing],
+            limit=1,
+            progress=False,
+            controls=False,
         )
     said = "\n".join(str(one.message) for one in caught)
     assert "left out: focalnet on toy-cnn (needs focal modulation" in said
@@ -137,8 +145,10 @@ def test_how_it_is_computed_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> No
         lambda run, *arguments: seen.append((run.config.batch_size, run.config.timeout)) or score(run, *arguments),
     )
     call = ["random"], ["faithfulness"]
-    few = xb.evaluate(xb.toy_classifier(), bells(3), *call, batch_size=2, timeout=None, device="cpu", progress=False)
-    many = xb.evaluate(xb.toy_classifier(), bells(3), *call, progress=False)
+    few = xb.evaluate(
+        xb.toy_classifier(), bells(3), *call, batch_size=2, timeout=None, device="cpu", progress=False, controls=False
+    )
+    many = xb.evaluate(xb.toy_classifier(), bells(3), *call, progress=False, controls=False)
     assert seen == [(2, None), (16, 3600.0)]
     assert np.allclose(few.rows["value"], many.rows["value"], atol=1e-6)
 
@@ -183,7 +193,9 @@ def test_the_command_gives_the_same_scores(xaibench: Command, tmp_path: Path) ->
     done = xaibench(*arguments)
     assert done.code == 0, done.err
     model = xb.classifier("cnn-micro", "synth")
-    found = xb.evaluate(model, "synth", ["random", "energy"], "faithfulness", limit=2, out=tmp_path / "python")
+    found = xb.evaluate(
+        model, "synth", ["random", "energy"], "faithfulness", limit=2, out=tmp_path / "python", controls=False
+    )
     pd.testing.assert_frame_equal(found.rows, xb.load_results(tmp_path / "cli").rows)
 
 
@@ -208,7 +220,7 @@ def test_a_wrapped_model_is_never_scored_in_silence(monkeypatch: pytest.MonkeyPa
 
     def scored() -> pd.DataFrame:
         model = xb.wrap(quiet, classes=["bell", "crow"], sample_rate=16_000, gradients=False)
-        return xb.evaluate(model, data, "random", "faithfulness", limit=2, progress=False).rows
+        return xb.evaluate(model, data, "random", "faithfulness", limit=2, progress=False, controls=False).rows
 
     with pytest.warns(UserWarning, match="quiet, checked on 8 clips: it is right on 4 of 8 clips, as guessing may be"):
         with_check = scored()
@@ -228,6 +240,8 @@ def test_where_nothing_was_scored_the_reason_is_said() -> None:
     sounds = np.random.default_rng(0).standard_normal((2, 8_000)).astype(np.float32) * 0.1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        results = xb.evaluate(model, xb.clips(sounds, 8_000, ["a", "b"]), "energy", "faithfulness", progress=False)
+        results = xb.evaluate(
+            model, xb.clips(sounds, 8_000, ["a", "b"]), "energy", "faithfulness", progress=False, controls=False
+        )
     with pytest.raises(xb.ResultsError, match=r"energy on \w+ failed \(.*\(silence\); a division or logarithm"):
         results.leaderboard()

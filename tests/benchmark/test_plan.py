@@ -25,13 +25,13 @@ def test_the_command_prints_what_is_left_and_writes_nothing(xaibench: Command, w
 def test_passes_and_bytes_are_those_of_the_run(weights: Path, tmp_path: Path) -> None:
     what = (str(weights), "synth", ["energy", "uniform"], ["faithfulness"])
     settings = {"limit": 5, "threads": 1, "device": "cpu"}
-    told = xb.plan(*what, **settings)
+    told = xb.plan(*what, **settings, controls=False)
     assert (told.parts, told.workers, told.threads) == (2, 1, 1)
-    results = xb.evaluate(*what, out=tmp_path / "run", progress=False, **settings)
+    results = xb.evaluate(*what, out=tmp_path / "run", progress=False, **settings, controls=False)
     costs = read_costs(results.path)
     assert told.forwards == pytest.approx((costs["forwards_per_clip"] * costs["clips"]).sum(), rel=0.1)
     written = [path for path in results.path.rglob("part-*") if path.is_file()]
     assert told.bytes == pytest.approx(sum(path.stat().st_size for path in written), rel=0.1)
     assert told.seconds > 0
-    again = xb.plan(*what[:2], ["energy"], what[3], out=tmp_path / "run", **settings)
+    again = xb.plan(*what[:2], ["energy"], what[3], out=tmp_path / "run", **settings, controls=False)
     assert again.parts == 0 and again.seconds == 0 and again.pairs[0].earlier

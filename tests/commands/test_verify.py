@@ -72,7 +72,9 @@ def test_what_was_made_in_a_notebook_is_left_out_in_one_line_and_the_rest_is_sco
 ) -> None:
     out = tmp_path / "mine"
     methods: list[Any] = [LoudBins, "energy"]
-    xb.evaluate("cnn-micro", xb.dataset("synth"), methods, "sparseness", limit=1, out=out, progress=False)
+    xb.evaluate(
+        "cnn-micro", xb.dataset("synth"), methods, "sparseness", limit=1, out=out, progress=False, controls=False
+    )
     done = xaibench("verify", out, "--rescore", 10, "--device", "cpu")
     assert done.code == 0, done.err + done.out
     assert "2 parts of 2 pairs, 1 scored again: all as it should be" in done.out
@@ -84,7 +86,7 @@ def test_a_classifier_of_a_notebook_is_left_out_too(xaibench: Command, tmp_path:
     out, classifier = tmp_path / "mine", xb.toy_classifier()
     classifier.classes = xb.dataset("synth").classes[: len(classifier.classes)]
     metrics: list[Any] = ["sparseness", MeanLoss]
-    xb.evaluate(classifier, xb.dataset("synth"), "energy", metrics, limit=1, out=out, progress=False)
+    xb.evaluate(classifier, xb.dataset("synth"), "energy", metrics, limit=1, out=out, progress=False, controls=False)
     done = xaibench("verify", out, "--rescore", 10, "--device", "cpu")
     assert done.code == 0, done.err + done.out
     assert "1 of 1 parts are left out: mean_loss, toy-cnn cannot be made anew here" in done.err

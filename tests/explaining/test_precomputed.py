@@ -76,23 +76,23 @@ def test_missing_clips_are_named_in_one_line_before_anything_is_scored() -> None
     with pytest.raises(
         xb.ExplanationError, match=r"no map of 2 of the 3 clips: clip-0, clip-2; the maps are of clip-1"
     ):
-        xb.evaluate(xb.toy_classifier(), bells(), maps, "sparseness", progress=False)
+        xb.evaluate(xb.toy_classifier(), bells(), maps, "sparseness", progress=False, controls=False)
 
 
 def test_kept_maps_come_back_to_the_same_scores(tmp_path: Path) -> None:
     metrics = ["faithfulness", "sparseness"]
     arguments: dict[str, Any] = {"out": tmp_path / "run", "progress": False}
     model, data = xb.toy_classifier(), bells()
-    xb.evaluate(model, data, ["saliency", LoudBins], metrics, **arguments)
+    xb.evaluate(model, data, ["saliency", LoudBins], metrics, **arguments, controls=False)
     # What was scored without keeping maps is scored again.
-    xb.evaluate(model, data, ["saliency", LoudBins], metrics, **arguments, keep_maps=True)
+    xb.evaluate(model, data, ["saliency", LoudBins], metrics, **arguments, keep_maps=True, controls=False)
     for method, target in (("saliency", "saliency-again"), ("loud-bins", "loud-again")):
         folder = tmp_path / "run" / "maps" / "toy-cnn" / method
         with np.load(folder / "clip-0.npz") as kept:
             assert kept["map"].shape == (len(kept["frequencies"]), len(kept["times"])) == (513, 431)
             assert kept["map"].dtype == np.float32 and str(kept["clip"]) == "clip-0"
             assert str(kept["method"]) == method and str(kept["target"]) in model.classes
-        xb.evaluate(model, data, xb.Precomputed(folder, target), metrics, **arguments)
+        xb.evaluate(model, data, xb.Precomputed(folder, target), metrics, **arguments, controls=False)
     rows = xb.load_results(tmp_path / "run").rows
     table = rows.pivot(index=["metric", "area", "clip"], columns="method", values="value")
     np.testing.assert_array_equal(table["saliency"], table["saliency-again"])
@@ -103,7 +103,9 @@ def test_kept_maps_come_back_to_the_same_scores(tmp_path: Path) -> None:
 def test_metrics_that_ask_again_fail_on_maps_made_elsewhere() -> None:
     maps = xb.Precomputed({"clip-0": np.ones(51)}, "mine", times=COLUMNS)
     with pytest.warns(UserWarning, match="cannot explain changed clips"):
-        found = xb.evaluate(xb.toy_classifier(), bells(1), maps, ["sparseness", "max_sensitivity"], progress=False)
+        found = xb.evaluate(
+            xb.toy_classifier(), bells(1), maps, ["sparseness", "max_sensitivity"], progress=False, controls=False
+        )
     assert [failure.metric for failure in found.failures] == ["max_sensitivity"]
     assert set(found.rows["metric"]) == {"sparseness"}
 

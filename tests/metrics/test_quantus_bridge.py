@@ -418,7 +418,7 @@ def test_a_run_and_what_reads_it(
 
     monkeypatch.chdir(tmp_path)
     name = "quantus:TopKIntersection,k=500"
-    chosen = ["-c", "cnn-micro", "--limit", "2", "--metric", name, "--metric", "quantus:Sparseness"]
+    chosen = ["-c", "cnn-micro", "--limit", "2", "--metric", name, "--metric", "quantus:Sparseness", "--no-controls"]
     call("run", "-m", "saliency", "-m", "uniform", *chosen, "--metric", "sparseness", "--out", "run")
     rows = pd.concat(pd.read_parquet(path) for path in tmp_path.glob("run/*/*/part-*.parquet"))
     assert set(rows["metric"]) == {name, "quantus:Sparseness", "sparseness"}

@@ -133,7 +133,9 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> xb.Results:
     """A run of a method that no package registers, with its maps."""
     out = tmp_path_factory.mktemp("run")
     methods = [LoudBins, "random"]
-    return xb.evaluate(xb.toy_classifier(), bells(), methods, "faithfulness", out=out, keep_maps=True, progress=False)
+    return xb.evaluate(
+        xb.toy_classifier(), bells(), methods, "faithfulness", out=out, keep_maps=True, progress=False, controls=False
+    )
 
 
 def test_other_sound_and_other_weights_are_not_shown_as_those_of_the_run(heard: xb.Results, tmp_path: Path) -> None:
@@ -167,7 +169,14 @@ def test_a_classifier_that_was_named_is_known_and_pictures_that_were_fed_have_no
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         results = xb.evaluate(
-            "cnn-micro", "synth", "energy", "sparseness", protocol="spectrogram", limit=1, progress=False
+            "cnn-micro",
+            "synth",
+            "energy",
+            "sparseness",
+            protocol="spectrogram",
+            limit=1,
+            progress=False,
+            controls=False,
         )
         (shown,) = content(results.report(tmp_path / "report.html", progress=False))["shown"]
     assert shown["about"]["heard"] is False and shown["clips"][0]["methods"]["energy"]["gains"] == []

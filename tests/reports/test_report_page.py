@@ -36,7 +36,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> xb.Results:
     methods = ["saliency", LoudBins, "random", "attenuated"]
     out = tmp_path_factory.mktemp("run")
     metrics = ["faithfulness", "sparseness"]
-    return xb.evaluate(xb.toy_classifier(), bells(), methods, metrics, out=out, keep_maps=True, progress=False)
+    return xb.evaluate(
+        xb.toy_classifier(), bells(), methods, metrics, out=out, keep_maps=True, progress=False, controls=False
+    )
 
 
 @pytest.fixture(scope="module")

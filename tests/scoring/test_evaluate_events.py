@@ -26,8 +26,10 @@ def test_annotations_score_as_known_events_do_and_may_not_change(tmp_path: Path)
         "limit": 3,
         "progress": False,
     }
-    known = xb.evaluate("cnn-micro", "synth", **wanted).rows
-    annotated = xb.evaluate("cnn-micro", xb.dataset("synth", events=file), out=tmp_path / "run", **wanted).rows
+    known = xb.evaluate("cnn-micro", "synth", **wanted, controls=False).rows
+    annotated = xb.evaluate(
+        "cnn-micro", xb.dataset("synth", events=file), out=tmp_path / "run", **wanted, controls=False
+    ).rows
     there = annotated["clip"] != lost
     assert annotated.loc[there, "value"].tolist() == known.loc[there, "value"].tolist()
     assert annotated.loc[there, "value"].notna().all()
@@ -35,7 +37,7 @@ def test_annotations_score_as_known_events_do_and_may_not_change(tmp_path: Path)
 
     file.write_text("\n".join([*lines, f"{other},0,1,siren"]) + "\n")
     with pytest.raises(ResultsError, match="another ground truth"):
-        xb.evaluate("cnn-micro", xb.dataset("synth", events=file), out=tmp_path / "run", **wanted)
+        xb.evaluate("cnn-micro", xb.dataset("synth", events=file), out=tmp_path / "run", **wanted, controls=False)
 
 
 def test_events_of_the_middle_of_a_long_clip_are_where_it_is_heard(tmp_path: Path) -> None:
@@ -45,9 +47,9 @@ def test_events_of_the_middle_of_a_long_clip_are_where_it_is_heard(tmp_path: Pat
     classes = xb.classifier("cnn-micro", dataset="synth").classes
     data = xb.clips([sound], 16_000, [classes[0]], events=[[(2.0, 3.0, name) for name in classes]])
     wanted: dict[str, Any] = {"methods": "energy", "metrics": ["event_auc"], "progress": False}
-    middle = xb.evaluate("synth/cnn-micro", data, long="center", **wanted).rows
+    middle = xb.evaluate("synth/cnn-micro", data, long="center", **wanted, controls=False).rows
     assert middle["value"].tolist() == [1.0]
-    beginning = xb.evaluate("synth/cnn-micro", data, **wanted).rows
+    beginning = xb.evaluate("synth/cnn-micro", data, **wanted, controls=False).rows
     assert beginning["value"].tolist() == [1.0]
 
 

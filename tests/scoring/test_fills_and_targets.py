@@ -183,7 +183,9 @@ def evaluated(classes: tuple[str, ...], **choices: str) -> tuple[pd.DataFrame, s
     classifier.classes = classes
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = xb.evaluate(classifier, bells(), "energy", ["faithfulness", "average_drop"], progress=False, **choices)
+        found = xb.evaluate(
+            classifier, bells(), "energy", ["faithfulness", "average_drop"], progress=False, **choices, controls=False
+        )
     return found.rows, "\n".join(str(one.message) for one in caught)
 
 

@@ -122,7 +122,9 @@ def test_the_choice_depends_on_the_seed_alone() -> None:
 def test_their_classifiers_are_those_of_the_clips(
     mixed: dict[str, Mixtures], tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
-    results = xb.evaluate("cnn-micro", mixed["esc10-mix"], ["oracle", "random"], ["localisation_auc"], limit=4)
+    results = xb.evaluate(
+        "cnn-micro", mixed["esc10-mix"], ["oracle", "random"], ["localisation_auc"], limit=4, controls=False
+    )
     rows = results.rows
     assert set(rows["classifier"]) == {"cnn-micro"}
     assert rows["correct"].notna().all()
@@ -164,7 +166,9 @@ def test_where_the_label_is_unknown_nothing_counts(mixed: dict[str, Mixtures]) -
 def test_metrics_of_ground_truth_leave_undecided_mixtures_out_and_say_why(mixed: dict[str, Mixtures]) -> None:
     dataset, classifier = mixed["esc10-mix"], xb.classifier("cnn-micro", "esc10")
     clips = sample(dataset, dataset.in_folds([5]), 6)
-    results = xb.evaluate(classifier, dataset, "oracle", ["localisation_auc", "faithfulness"], limit=6, progress=False)
+    results = xb.evaluate(
+        classifier, dataset, "oracle", ["localisation_auc", "faithfulness"], limit=6, progress=False, controls=False
+    )
     located = results.rows[results.rows["metric"] == "localisation_auc"].set_index("clip")
     why = dict(zip([clip.id for clip in clips], dataset.undecided(clips, listener(classifier)), strict=True))
     assert 0 < sum(reason is None for reason in why.values()) < 6

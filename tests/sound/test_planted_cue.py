@@ -135,7 +135,7 @@ def test_the_cue_decides_for_its_classifier_and_for_no_twin_that_heard_it_by_cha
     decided = {}
     for name in ("synth-cue", "synth-cue-chance"):
         model = xb.classifier("cnn-micro", name)
-        results = xb.evaluate(model, dataset, "oracle", metrics, limit=8, progress=False)
+        results = xb.evaluate(model, dataset, "oracle", metrics, limit=8, progress=False, controls=False)
         rows = results.rows[results.rows["metric"] == "localisation_auc"].set_index("clip")
         clips = [clip for clip in dataset.in_folds([5]) if clip.id in rows.index]
         rows, reasons = rows.loc[[clip.id for clip in clips]], dataset.undecided(clips, listener(model))

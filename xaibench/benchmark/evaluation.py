@@ -12,7 +12,15 @@ from typing import Any
 from xaibench import registry
 from xaibench.benchmark.data import dataset
 from xaibench.benchmark.models import Model, load_models
-from xaibench.benchmark.naming import Method, MetricLike, as_list, engine_named, methods_named, metrics_named
+from xaibench.benchmark.naming import (
+    Method,
+    MetricLike,
+    as_list,
+    controls_beside,
+    engine_named,
+    methods_named,
+    metrics_named,
+)
 from xaibench.benchmark.plan import Plan
 from xaibench.benchmark.plan import plan as plan_of
 from xaibench.benchmark.results import Failure, Results
@@ -42,6 +50,7 @@ def evaluate(
     limit: int | None = None,
     seed: int = 0,
     protocol: str = "standard",
+    controls: bool = True,
     fill: str = "silence",
     target: str = "predicted",
     long: str = "cut",
@@ -74,6 +83,8 @@ def evaluate(
             the same seed; a line says what it holds. None: all.
         seed: of every random draw.
         protocol: "standard", or another one of docs/protocols.md.
+        controls: whether the controls "random" and "energy" are scored beside the methods, so that there is something
+            to compare with: on the models that one of the methods fits, where the protocol has them.
         fill: what takes the place of removed bins: "silence", "mean" (noise with the clip's mean spectrum) or "noise"
             (white noise at the clip's level).
         target: the class to explain: "predicted", "label", or "labels": each label of a clip by itself, where clips
@@ -113,6 +124,7 @@ def evaluate(
         limit=limit,
         seed=seed,
         protocol=protocol,
+        controls=controls,
         fill=fill,
         target=target,
         long=long,
@@ -137,6 +149,8 @@ def evaluate(
     with bar_of(progress) as bar:
         if limit is not None:
             bar.console.print(planned.sample, style="dim", soft_wrap=True)
+        for sentence in run.beside("controls=False"):
+            bar.console.print(sentence, style="dim", soft_wrap=True)
         scored = Scored(bar, run.pairs, len(run.config.clips))
 
         def report(event: Event) -> None:
@@ -208,6 +222,7 @@ def _planned(
     limit: int | None = None,
     seed: int = 0,
     protocol: str = "standard",
+    controls: bool = True,
     fill: str = "silence",
     target: str = "predicted",
     long: str = "cut",
@@ -227,6 +242,10 @@ def _planned(
         if value is not None and value < 1:
             raise XaibenchError(f"{name} is {value}; give 1 or more")
     rules = registry.load("protocols", protocol).with_choices(fill, target, long)
+    asked = methods_named(methods)
+    beside, broken = controls_beside(asked, rules.name) if controls else ({}, {})
+    for name, reason in broken.items():
+        _warn(f"left out: {name} ({reason})")
     given = dataset(data) if isinstance(data, str) else data
     source = with_target(given, target)
     chosen = _folds(folds, source)
@@ -241,7 +260,8 @@ def _planned(
             dataset=source,
             clips=heard.clips,
             unreadable=tuple(heard.unreadable),
-            methods=methods_named(methods),
+            methods=asked | beside,
+            beside=frozenset(beside),
             metrics=metrics_named(metrics, rules.name),
             seed=seed,
             batch_size=batch_size or min(automatic_batch_size(one.classifier.device) for one in loaded),

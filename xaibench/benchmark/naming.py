@@ -40,6 +40,17 @@ def methods_named(given: Method | Sequence[Method]) -> dict[str, Explainer]:
     return settings.labelled(made)
 
 
+def controls_beside(asked: Mapping[str, Explainer], protocol: str) -> tuple[dict[str, Explainer], dict[str, str]]:
+    """Make the controls of a protocol that are scored beside every run, but not those that are asked for anyway.
+
+    Returns:
+        Controls by name, and why others could not be made, in a line each.
+    """
+    made, broken = registry.create_all("controls")
+    there = {settings.registered_name(label) for label in asked}
+    return {name: one for name, one in made.items() if name not in there and protocol in one.protocols}, broken
+
+
 def engine_named(name: str, workers: int | None, address: str | None, resources: Mapping[str, str]) -> Engine:
     """Make an engine by its registered name, with the attributes of `Engine`.
 

@@ -230,7 +230,9 @@ class _Trial:
     def __init__(
         self, run: Run, loaded: LoadedClassifier, methods: dict[str, Explainer], failed: dict[str, str]
     ) -> None:
-        self._run = replace(run, config=replace(run.config, methods=methods, cache=None), loaded=(loaded,))
+        self._run = replace(
+            run, config=replace(run.config, methods=methods, beside=frozenset(), cache=None), loaded=(loaded,)
+        )
         self._loaded, self._failed = loaded, failed
         clips = run.config.clips
         sample = [clips[at] for at in sorted({len(clips) * i // SAMPLE for i in range(SAMPLE)})]

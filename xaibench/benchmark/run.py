@@ -53,7 +53,7 @@ class Run:
 
     @cached_property
     def left_out(self) -> dict[str, dict[str, str]]:
-        """The methods that make no sense, by classifier, with the reasons, which read after the method's name."""
+        """What is asked for and makes no sense, by classifier, with the reasons, which read after the method's name."""
         return {label: refused for label, (_, refused) in self._found.items()}
 
     @property
@@ -75,6 +75,17 @@ class Run:
         if len(each) < 2 or remedy is None:
             return each
         return [f"{len(each)} pairs left out, since the method does not fit the classifier or the data: {remedy}"]
+
+    def beside(self, remedy: str) -> list[str]:
+        """Say which controls are scored that nobody asked for, if there are any.
+
+        Args:
+            remedy: how to leave them out.
+        """
+        names = {pair.name for pairs in self.taking_part.values() for pair in pairs if pair.name in self.config.beside}
+        if not names:
+            return []
+        return [f"scored beside, to compare with: {' and '.join(sorted(names))} (without them: {remedy})"]
 
     def warnings(self) -> list[str]:
         """Say what is odd about what takes part."""
@@ -151,7 +162,7 @@ class Run:
                     f"none of the labels of {len(self.config.clips)} clips is a class of {loaded.label}; explain the "
                     "predicted class instead (--target predicted)"
                 )
-        if not all(len(refused) == len(self.config.methods) for refused in self.left_out.values()):
+        if not all(len(refused) == len(self.config.asked) for refused in self.left_out.values()):
             return
         reasons = {name: reason for refused in self.left_out.values() for name, reason in refused.items()}
         if len(reasons) == 1:
@@ -197,7 +208,7 @@ class Run:
         torch.set_num_threads(self.threads_each)
         try:
             for loaded in self.loaded:
-                if len(self.left_out[loaded.label]) < len(self.config.methods):
+                if len(self.left_out[loaded.label]) < len(self.config.asked):
                     evaluate(self.config, loaded, folder, report, self.engine)
         finally:
             torch.set_num_threads(before)

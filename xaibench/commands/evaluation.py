@@ -67,6 +67,7 @@ def run(
             metavar="NAME",
         ),
     ] = options.STANDARD,
+    controls: options.ControlsOption = True,
     fill: options.FillOption = options.SILENCE,
     target: options.TargetOption = options.PREDICTED,
     long: options.LongOption = options.CUT,
@@ -155,7 +156,8 @@ def run(
 ) -> None:
     """Score explainers on a dataset.
 
-    The score of every clip is written to the run folder (Parquet), and a leaderboard is printed. Pairs of method and
+    The score of every clip is written to the run folder (Parquet), and a leaderboard is printed. Two controls, random
+    and energy, are scored beside the methods, so that there is something to compare with. Pairs of method and
     classifier that make no sense are left out; --verbose lists them with the reasons. If a run is stopped, the same
     command continues it. What fails is named at the end; run.log in the run folder says where it failed.
 
@@ -180,7 +182,9 @@ def run(
         only_named = metric and not family and not {ALL, options.DEFAULT} & set(metric)
         tried = metric if metric and only_named else registry.names("metrics")
         bare = [registered_name(name) for name in methods]
-        give_up_on_deadly([*(("methods", name) for name in bare), *(("metrics", name) for name in tried)])
+        beside = registry.names("controls") if controls else []
+        groups: dict[registry.Group, list[str]] = {"methods": bare, "controls": beside, "metrics": tried}
+        give_up_on_deadly([(group, name) for group, names in groups.items() for name in names])
     if ALL in method:
         plan_methods, broken = registry.create_all("methods")
         options.say_left_out(broken)
@@ -201,6 +205,7 @@ def run(
         explainers=explainers,
         seed=seed,
         protocol=protocol,
+        controls=controls,
         fill=fill,
         target=target,
         long=long,
@@ -246,6 +251,7 @@ def carry_out(
     deterministic: bool = False,
     strict: bool = False,
     keep_maps: bool = False,
+    controls: bool = True,
     timeout: int = 3600,
     engine: Engine | None = None,
     threads: int | None = None,
@@ -257,6 +263,7 @@ def carry_out(
         XaibenchError: something is wrong with the options, or pairs failed.
     """
     from xaibench.benchmark.models import load_models
+    from xaibench.benchmark.naming import controls_beside
     from xaibench.benchmark.run import Run
     from xaibench.classifiers.forward import automatic_batch_size
     from xaibench.explaining.cache import ExplanationCache
@@ -284,11 +291,16 @@ def carry_out(
     options.say_odd_sound(heard.sentences)
     if events is not None:
         _say(f"annotated are {counted(source, heard.clips)}")
+    beside: dict[str, Explainer] = {}
+    if controls:
+        beside, broken = controls_beside(methods, rules.name)
+        options.say_left_out(broken)
     config = RunConfig(
         dataset=source,
         clips=heard.clips,
         unreadable=tuple(heard.unreadable),
-        methods=methods,
+        methods=methods | beside,
+        beside=frozenset(beside),
         metrics=options.metrics(metric or [], family or [], rules.name),
         seed=seed,
         batch_size=automatic_batch_size(where) if batch_size == "auto" else _positive(batch_size, "--batch-size"),
@@ -307,6 +319,8 @@ def carry_out(
     for sentence in work.warnings():
         options.warn(sentence)
     for sentence in work.gaps(None if verbose() else f"{VERBOSE} lists them"):
+        _say(sentence)
+    for sentence in work.beside("--no-controls"):
         _say(sentence)
 
     if out is None:

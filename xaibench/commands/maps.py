@@ -41,6 +41,7 @@ def score(
     protocol: Annotated[
         str, typer.Option(help="standard, or another protocol of docs/protocols.md.", metavar="NAME")
     ] = options.STANDARD,
+    controls: options.ControlsOption = True,
     fill: options.FillOption = options.SILENCE,
     target: options.TargetOption = options.PREDICTED,
     long: options.LongOption = options.CUT,
@@ -76,6 +77,7 @@ def score(
         limit=limit,
         seed=seed,
         protocol=protocol,
+        controls=controls,
         fill=fill,
         target=target,
         long=long,

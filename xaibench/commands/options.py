@@ -111,6 +111,13 @@ FillOption = Annotated[
         metavar="NAME",
     ),
 ]
+ControlsOption = Annotated[
+    bool,
+    typer.Option(
+        "--controls/--no-controls",
+        help="Score controls beside, too, to compare with: random and energy, unless a plugin has more.",
+    ),
+]
 TargetOption = Annotated[
     str,
     typer.Option(

@@ -42,6 +42,8 @@ class RunConfig:
         clips: in their order; all of them can be read (`sound.readable`).
         unreadable: ids of clips that are left out because they cannot be read.
         methods: explainers by name.
+        beside: names of those that nobody asked for: controls that are scored beside the others, on the classifiers
+            that one of these fits, and wherever they fit themselves.
         metrics: metrics by name.
         seed: of every random draw.
         batch_size: inputs per forward pass.
@@ -68,6 +70,12 @@ class RunConfig:
     unreadable: tuple[str, ...] = ()
     keep_maps: bool = False
     timeout: float | None = TIMEOUT_SECONDS
+    beside: frozenset[str] = frozenset()
+
+    @property
+    def asked(self) -> list[str]:
+        """Names of the methods that somebody asked for."""
+        return [name for name in self.methods if name not in self.beside]
 
     def parts_on(self, classifier: Classifier) -> list[Sequence[Clip]]:
         """Divide the clips, in their order, into parts of at most 16 that a classifier hears at one length.
@@ -114,9 +122,10 @@ class MethodOnClassifier:
 
 
 def methods_on(config: RunConfig, loaded: LoadedClassifier) -> tuple[list[MethodOnClassifier], dict[str, str]]:
-    """The methods that make sense for a classifier and dataset, and the reasons against the others.
+    """The methods that make sense for a classifier and dataset, and the reasons against the others that are asked for.
 
-    A method whose map is a mask is scored twice, the second time by its own soft mask.
+    A method whose map is a mask is scored twice, the second time by its own soft mask. Controls are there only beside
+    another method.
 
     Raises:
         CheckpointError: weights that belong to the classifier are damaged.
@@ -127,14 +136,15 @@ def methods_on(config: RunConfig, loaded: LoadedClassifier) -> tuple[list[Method
         try:
             whole = bound(config, loaded, name)
         except UnsupportedPairError as error:
-            refused[name] = str(error)
+            if name not in config.beside:
+                refused[name] = str(error)
             continue
         soft = replace(whole, soft=True)
         if soft.label in registry.names("methods"):
             raise RegistryError(f"method '{soft.label}' has the name of {name}'s soft mask; rename it")
         masks = [whole, soft] if whole.method.native_mask else [whole]
         found += [one for one in masks if applicable(config.metrics, config.dataset, one)]
-    return found, refused
+    return (found if any(one.name not in config.beside for one in found) else []), refused
 
 
 def bound(config: RunConfig, loaded: LoadedClassifier, name: str) -> MethodOnClassifier:

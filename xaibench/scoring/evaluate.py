@@ -35,7 +35,7 @@ def evaluate(
         XaibenchError: a clip does not fit in memory.
     """
     found, refused = methods_on(config, loaded)
-    if len(refused) == len(config.methods):
+    if len(refused) == len(config.asked):
         lines = "; ".join(f"{name} {reason}" for name, reason in refused.items())
         raise UnsupportedPairError(f"nothing to run on {loaded.label}: {lines}")
     needed = {lacking(config.dataset, one) for one in config.metrics.values()} - {None}

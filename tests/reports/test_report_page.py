@@ -14,11 +14,13 @@ import pytest
 
 import xaibench as xb
 from tests.support.browser import browser as started_browser
+from tests.support.made_up_runs import FF, SPS, noise, write_run
 from tests.support.objects import LoudBins, bells
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+AG = ("average_gain", 0.1)
 EVIL = '</script><img src=x onerror="document.title=1"><!--'
 READY = "current !== null && document.querySelectorAll('.card').length > 0"
 COLUMN = "[...document.querySelectorAll('#board tbody.method th[scope=row]')].map((one) => one.textContent)"
@@ -110,6 +112,27 @@ def test_a_board_sorts_and_filters(browser: Browser, report: Path) -> None:
         assert before != page.inner_text(cell) and 0 <= float(page.inner_text(cell)) <= 1
         assert page.locator("#profile th[scope=col]").count() > 2
     assert len([url for url in opened.asked if url.startswith("file:")]) == 1, "the page is one file"
+
+
+def test_the_opposite_order_has_another_colour_than_the_same(browser: Browser, tmp_path: Path) -> None:
+    """FF and AG place four methods alike, and SPS the other way round."""
+    levels = {"a": 0.3, "b": 0.4, "c": 0.5, "random": 0.2}
+    methods = {
+        name: {FF: noise(1, level), AG: noise(2, level), SPS: noise(3, 0.6 - level / 4)}
+        for name, level in levels.items()
+    }
+    page_file = xb.load_results(write_run(tmp_path / "run", methods)).report(tmp_path / "report.html", clips=0)
+    with Opened(browser, page_file, "document.querySelectorAll('#metric-agreement td').length > 0") as page:
+        table = "#metric-agreement tbody"
+        cells = [f"{table} tr:nth-child({row}) td:nth-of-type({column})" for row, column in ((1, 2), (1, 3))]
+        assert [page.inner_text(cell) for cell in cells] == ["1.00", "-1.00"]
+        mixed = [page.evaluate("(one) => document.querySelector(one).style.background", cell) for cell in cells]
+        assert ["--against" in one for one in mixed] == [False, True]
+        drawn = [
+            page.evaluate("(one) => getComputedStyle(document.querySelector(one)).backgroundColor", one)
+            for one in cells
+        ]
+        assert len({*drawn}) == 2
 
 
 def test_a_cell_says_by_keyboard_what_it_rests_on(browser: Browser, report: Path) -> None:

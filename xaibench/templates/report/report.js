@@ -361,8 +361,8 @@ function drawProfile() {
   grid(node);
 }
 
-function shade(cell, share) {
-  cell.style.background = `color-mix(in srgb, var(--tint) ${Math.round(26 * Math.min(1, Math.max(0, share)))}%, var(--paper))`;
+function shade(cell, share, tint = "--tint") {
+  cell.style.background = `color-mix(in srgb, var(${tint}) ${Math.round(26 * Math.min(1, Math.max(0, share)))}%, var(--paper))`;
 }
 
 // Agreement of metrics, and of methods
@@ -372,7 +372,7 @@ function matrix(place, label, names, titles, values, words) {
     ...titles.map((text) => make("th", { scope: "col", text })))),
     make("tbody", {}, ...names.map((name, i) => make("tr", {}, make("th", { scope: "row", text: name }), ...values[i].map((value, j) => {
       const cell = make("td", { class: "shade", text: i === j ? "" : fixed(value, 2) });
-      if (i !== j && value !== null) shade(cell, Math.abs(value));
+      if (i !== j && value !== null) shade(cell, Math.abs(value), value < 0 ? "--against" : "--tint");
       if (i !== j) explain(cell, () => words(i, j, value));
       return cell;
     })))));

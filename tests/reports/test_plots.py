@@ -198,6 +198,71 @@ def test_cost_draws_each_method_where_it_is_as_the_legend_says(comparison: pd.Da
         np.testing.assert_allclose(np.asarray(at, float), expected)
 
 
+LONG = {"saliency": "gradcam-plus-plus", "gradcam": "attention-gradient", "occlusion": "integrated-gradients"}
+
+
+@pytest.mark.parametrize("width", [3.3, 5.5, 7.2])
+@pytest.mark.parametrize("kind", ["heatmap", "ranks", "agreement", "distribution", "cost", "curves"])
+def test_nothing_is_cut_off_at_the_widths_of_columns(
+    kind: str, width: float, rows: pd.DataFrame, comparison: pd.DataFrame
+) -> None:
+    named, clips = (table.replace({"method": LONG}) for table in (comparison, rows))
+    lines = pd.concat([named, named[named["metric"] == "sparseness"].assign(metric="average_drop")])
+    figure = plots.draw(kind, clips, lines, width=width)  # type: ignore[arg-type]
+    figure.canvas.draw()
+    written = [text for text in figure.texts if text.get_text()]
+    written += [text for legend in figure.legends for text in legend.get_texts()]
+    written += [text for axis in figure.axes if axis.get_visible() for text in (axis.title, axis._left_title)]
+    cut = {
+        text.get_text(): box
+        for text in written
+        if not (figure.bbox.x0 - 1 <= (box := text.get_window_extent()).x0 and box.x1 <= figure.bbox.x1 + 1)
+    }
+    assert not cut, figure.bbox
+
+
+def test_a_narrow_heatmap_of_many_metrics_has_marks_and_no_numbers(comparison: pd.DataFrame) -> None:
+    names = [
+        "faithfulness",
+        "sparseness",
+        "average_drop",
+        "average_gain",
+        "deletion_auc",
+        "insertion_auc",
+        "complexity",
+    ]
+    one = at_primary_area(comparison)
+    one = one[one["metric"] == "faithfulness"]
+    titles = {name: registry.load("metrics", name).title for name in names}
+    lines = pd.concat([one.assign(metric=name, metric_title=titles[name]) for name in names])
+    wide, narrow = (heatmap(lines, width=width) for width in (7.2, 3.3))
+    cells = [{text.get_text() for text in figure.axes[0].texts} for figure in (wide, narrow)]
+    assert any("0." in text for text in cells[0]) and cells[1] == {"", "†"}
+    assert {label.get_rotation() for label in narrow.axes[0].get_xticklabels()} == {90}
+    assert {label.get_rotation() for label in wide.axes[0].get_xticklabels()} == {0}
+
+
+def test_a_heatmap_writes_no_negative_zero_and_frames_lie_above_the_line_to_the_controls(
+    comparison: pd.DataFrame,
+) -> None:
+    axis = heatmap(at_primary_area(comparison).assign(mean=-0.001)).axes[0]
+    assert {text.get_text().rstrip("†") for text in axis.texts} == {"0.00"}
+    axis = heatmap(at_primary_area(comparison)).axes[0]
+    assert min(frame.get_zorder() for frame in axis.patches) > max(line.get_zorder() for line in axis.lines)
+
+
+@pytest.mark.parametrize("grey", np.linspace(0, 1, 21))
+def test_text_on_a_colour_can_be_read(grey: float) -> None:
+    """At least 4.5 to 1, as WCAG 2 asks of small text; the luminance of a grey is its value without gamma."""
+
+    def light(value: float) -> float:
+        return value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+
+    text = {"white": 1.0}.get(colour := style.on_colour((grey, grey, grey)), 0.0) or float(colour)
+    low, high = sorted((light(text), light(grey)))
+    assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
 def test_looks_repeat_only_after_many_methods_and_controls_are_grey() -> None:
     names = [f"m{i:03d}" for i in range(60)]
     lines = pd.DataFrame({"method": [*names, "energy", "random"], "control": [False] * 60 + [True] * 2})

@@ -97,6 +97,20 @@ def runs(
     return group([write_run(folder, methods, protocol=protocol, sha256=sha256, dataset=dataset)])
 
 
+def test_the_legend_of_the_figure_names_all_maps_and_classifiers_inside_it(assessment: pd.DataFrame) -> None:
+    shown = [*figure_module._LOOKS]
+    known = assessment.assign(**{f"{name}{end}": 0.5 for name in shown for end in ("", "_low", "_high")})
+    third = known[known["classifier"] == "vit-micro"].assign(classifier="focalnet-micro")
+    figure = figure_module.validation(at_primary_area(pd.concat([known, third])))
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    names = {text.get_text() for text in legend.get_texts()} - {" "}
+    assert names == {*shown, "cnn-micro", "focalnet-micro", "vit-micro"}
+    box = legend.get_window_extent()
+    assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
+    assert any("Effect (logarithmic)" in text.get_text() for text in figure.findobj(Text))
+
+
 def test_boards_mark_metrics_that_fail_with_the_same_classifier(assessment: pd.DataFrame, tmp_path: Path) -> None:
     groups = runs(tmp_path / "run")
     assert read_marks(tmp_path, groups) == {}

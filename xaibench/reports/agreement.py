@@ -51,14 +51,15 @@ def agreement(lines: pd.DataFrame, width: float = style.WIDTH) -> Figure:
     names = [metric_title(name, lines) for name in table.index]
     size = len(names)
     cell = min(_CELL, (width - 1.6) / size)
+    digits = 2 if cell > 0.2 else 1
     figure = style.new_figure(1.6 + cell * size, 0.9 + 0.62 * _CELL * size)
     axis = figure.subplots()
     sns.heatmap(
         table.set_axis(names, axis=0).set_axis(names, axis=1).iloc[1:, :-1],
         ax=axis,
         mask=np.triu(np.ones((size, size), bool), 0)[1:, :-1] & ~np.eye(size, dtype=bool)[1:, 1:],
-        annot=True,
-        fmt=".2f" if cell > 0.2 else ".1f",
+        annot=np.vectorize(lambda tau: f"{tau + 0.0:.{digits}f}")(table.round(digits).iloc[1:, :-1]),
+        fmt="",
         annot_kws={"size": style.NAME_SIZE},
         cmap=sns.diverging_palette(30, 250, l=55, as_cmap=True),
         vmin=-1,
@@ -66,6 +67,10 @@ def agreement(lines: pd.DataFrame, width: float = style.WIDTH) -> Figure:
         linewidths=0.4,
         cbar_kws={"shrink": 0.6, "label": "Kendall's tau"},
     )
+    colours = axis.collections[0].to_rgba(table.to_numpy(float)[1:, :-1])
+    for text in axis.texts:  # seaborn's own white begins at a blue on which it is hard to read
+        column, row = (int(at) for at in text.get_position())
+        text.set_color(style.on_colour(colours[row, column]))
     axis.grid(visible=False)
     axis.tick_params(length=0)
     axis.tick_params(axis="y", labelrotation=0)

@@ -12,6 +12,8 @@ from matplotlib.lines import Line2D
 from xaibench.reports import style
 from xaibench.reports.leaderboard import SORT_METRIC, axis_label, method_order, scope
 
+_KEY, _LETTER = 0.28, 0.055  # inches: what a legend's entry takes beside its name, and a letter of this
+
 
 @style.paper()
 def cost(lines: pd.DataFrame, width: float = style.WIDTH) -> Figure:
@@ -42,7 +44,9 @@ def cost(lines: pd.DataFrame, width: float = style.WIDTH) -> Figure:
         f"{scope(lines)}"
     )
     handles = [Line2D([], [], linestyle="", label=method, **looks[method].style) for method in names]
-    place: dict[str, Any] = {"loc": "outside upper center", "ncols": 3} if narrow else {"loc": "outside right upper"}
+    place: dict[str, Any] = {"loc": "outside right upper"}
+    if narrow:
+        place = {"loc": "outside upper center", "ncols": max(1, int(width / (_KEY + _LETTER * max(map(len, names)))))}
     legend = figure.legend(handles=handles, frameon=False, handletextpad=0.2, **place)
     controls = set(lines.loc[lines["control"], "method"])
     for text in legend.get_texts():

@@ -63,11 +63,11 @@ def curves(lines: pd.DataFrame, classifier: str, width: float = style.WIDTH) -> 
     for axis in axes[max(0, len(shown) - columns) : len(shown)]:  # the lowest of each column
         axis.tick_params(labelbottom=True)
         axis.set_xlabel("Area of the mask (%)", fontsize=style.NAME_SIZE)
-    figure.suptitle(f"{classifier}; {scope(own)}", x=0.01, ha="left")
+    title = style.wrapped(f"{classifier}; {scope(own)}", figure.get_figwidth(), style.TITLE_SIZE)
+    figure.suptitle(title, x=0.01, ha="left")
     figure.supylabel(axis_label(str(metric), own))
-    figure.legend(
-        handles=_legend(dashes), loc="outside lower center", ncols=min(int(width / 1.1), 3 + len(dashes)), frameon=False
-    )
+    beside = min(int(figure.get_figwidth() / 1.1), 3 + len(dashes))
+    figure.legend(handles=_legend(dashes), loc="outside lower center", ncols=beside, frameon=False)
     return figure
 
 

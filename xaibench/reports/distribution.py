@@ -44,14 +44,16 @@ def distribution(rows: pd.DataFrame, lines: pd.DataFrame, width: float = style.W
         sns.despine(ax=axis, left=True)
     axes[0].set_yticks(np.arange(len(methods)), methods)
     axes[0].set_ylim(len(methods) - 0.4, -0.6)
-    for label in axes[0].get_yticklabels():
-        if label.get_text() in controls:
-            label.set(**style.APART)
-    figure.supxlabel(
+    for axis in axes if narrow else axes[:1]:
+        for label, method in zip(axis.get_yticklabels(), methods, strict=True):
+            if method in controls:
+                label.set(**style.APART)
+    what = (
         f"{axis_label(SORT_METRIC, lines)}\n"
         f"dot: clip, box: quartiles and median, diamond: mean, 95% interval, band: mean of {BASELINE}\n"
         f"{scope(lines)}"
     )
+    figure.supxlabel(style.wrapped(what, width, style.LABEL_SIZE))
     return figure
 
 

@@ -15,7 +15,8 @@ from xaibench.reports.marks import NO_MARKS, Marks, explained
 from xaibench.reports.tables import DAGGER, OTHERWISE, PARTIAL
 from xaibench.results.comparison import BASELINE, CEILING
 
-_ROW, _COLUMN = 0.155, 0.44  # inches
+_ROW, _COLUMN, _BESIDE = 0.155, 0.44, 1.6  # inches; the last one of names and colour bar
+_NUMBER, _LETTER = 0.28, 0.041  # inches: a number with its mark, and a letter of a heading
 
 
 @style.paper()
@@ -24,34 +25,43 @@ def heatmap(lines: pd.DataFrame, marks: Marks = NO_MARKS, width: float = style.W
 
     Colour is how far the mean has come from that of BASELINE (where it was not scored: the worst) to the best of the
     panel's column; what is no better than BASELINE has none. A frame is around the best method and those not
-    significantly different from it, where they are better than random.
+    significantly different from it, where they are better than random. Where headings are wider than columns they stand
+    upright, and where numbers are, only their marks are written.
 
     Args:
         lines: of one group at the primary area, as `comparison.compare` gives them.
         marks: of metrics, which are named beside the classifier for which they were found.
-        width: in inches, at most; a narrow one needs fewer metrics.
+        width: in inches, at most; a narrow one has numbers only of few metrics.
     """
     metrics = metric_order(lines)
     panels = [(str(name), panel) for name, panel in lines.groupby("classifier", sort=True)]
     heights = [panel["method"].nunique() for _, panel in panels]
-    width = min(width, 1.6 + _COLUMN * len(metrics))
-    figure = style.new_figure(width, _ROW * sum(heights) + 0.45 * len(heights) + 0.5)
+    width = min(width, _BESIDE + _COLUMN * len(metrics))
+    column = (width - _BESIDE) / len(metrics)
+    order, headings = method_order(lines), {name: _heading(name, lines) for name in metrics}
+    upright = column < 0.01 + _LETTER * max(len(word) for text in headings.values() for word in text.split())
+    if upright:
+        headings = {name: " ".join(text.split()) for name, text in headings.items()}
+        above = 8 + 90 * _LETTER * max(map(len, headings.values()))  # points; letters in a row are wider
+    else:
+        above = 6 + 8 * max(text.count("\n") + 1 for text in headings.values())
+    figure = style.new_figure(width, _ROW * sum(heights) + 0.45 * len(heights) + 0.2 + above / 72)
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     notes: list[str] = []
-    order, headings = method_order(lines), {name: _heading(name, lines) for name in metrics}
     for axis, (classifier, panel) in zip(axes, panels, strict=True):
-        _draw_panel(axis, panel, order, headings)
+        _draw_panel(axis, panel, order, headings, numbers=column >= _NUMBER)
         marked = marks.get((str(panel["group"].iloc[0]), classifier), {})
         doubts = {name: mark for name, mark in marked.items() if name in metrics}
         first = axis is axes[0]  # has the metrics' names above it
         named = ", ".join(metric_heading(name, lines) + doubts[name] for name in metrics if name in doubts)
         style.title_panel(
             axis,
-            f"{classifier}: {named}" if named else classifier,
-            pad=6 + 8 * max(text.count("\n") + 1 for text in headings.values()) if first else 4,
+            style.wrapped(f"{classifier}: {named}" if named else classifier, width - 1.1, 9),  # bold is wider
+            pad=above if first else 4,
         )
         notes += [sentence for sentence in explained(doubts.values()) if sentence not in notes]
         axis.tick_params(length=0, labeltop=first, labelbottom=False, pad=1)
+        axis.tick_params(axis="x", rotation=90 if upright else 0, labelsize=style.NAME_SIZE)
     bar = figure.colorbar(axes[0].collections[0], ax=list(axes), shrink=0.35, aspect=28, pad=0.015)
     bar.set_ticks([0, 1], labels=[f"{BASELINE}\nor worse", "best of\ncolumn"])
     bar.outline.set_visible(False)
@@ -67,7 +77,7 @@ def heatmap(lines: pd.DataFrame, marks: Marks = NO_MARKS, width: float = style.W
     return figure
 
 
-def _draw_panel(axis: Axes, panel: pd.DataFrame, order: list[str], headings: dict[str, str]) -> None:
+def _draw_panel(axis: Axes, panel: pd.DataFrame, order: list[str], headings: dict[str, str], *, numbers: bool) -> None:
     """Draw one classifier's cells, its methods above its controls.
 
     Args:
@@ -75,6 +85,7 @@ def _draw_panel(axis: Axes, panel: pd.DataFrame, order: list[str], headings: dic
         panel: the classifier's lines.
         order: of methods.
         headings: of metrics, by name, in their order.
+        numbers: whether there is room for the means.
     """
     metrics, there = list(headings), set(panel["method"])
     methods = [method for method in order if method in there]
@@ -83,7 +94,8 @@ def _draw_panel(axis: Axes, panel: pd.DataFrame, order: list[str], headings: dic
     shades = {str(name): _shades(own) for name, own in panel.groupby("metric")}
     places = pd.DataFrame(shades, index=methods, columns=metrics).astype(float)
     weak = by_cell["better_than_random"].eq(False).fillna(False)
-    texts = [_three_digits(mean) + DAGGER * bool(mark) for mean, mark in zip(by_cell["mean"], weak, strict=True)]
+    means = [_three_digits(mean) * numbers for mean in by_cell["mean"]]
+    texts = [mean + DAGGER * bool(mark) for mean, mark in zip(means, weak, strict=True)]
     sns.heatmap(
         places.set_axis(list(headings.values()), axis=1),
         ax=axis,
@@ -96,16 +108,18 @@ def _draw_panel(axis: Axes, panel: pd.DataFrame, order: list[str], headings: dic
         cbar=False,
         linewidths=0.4,
     )
-    dark = places.to_numpy(float) > 0.6
+    colours = axis.collections[0].to_rgba(places.to_numpy(float))
     for text in axis.texts:  # seaborn's own white begins at a blue on which it is hard to read
         column, row = (int(at) for at in text.get_position())
-        text.set_color("white" if dark[row, column] else "0.1")
+        text.set_color(style.on_colour(colours[row, column]))
+    axis.grid(visible=False)
     for column, name in enumerate(metrics):
         cells_of = panel[panel["metric"] == name]
         leading = best_methods(cells_of) - set(cells_of.loc[~cells_of["better_than_random"].fillna(True), "method"])
         for row, method in enumerate(methods):
             if method in leading and method not in set(cells_of.loc[cells_of["control"], "method"]):
-                axis.add_patch(Rectangle((column + 0.04, row + 0.05), 0.92, 0.9, fill=False, edgecolor="0.1", lw=0.8))
+                frame = Rectangle((column + 0.04, row + 0.06), 0.92, 0.88, fill=False, edgecolor="0.1", lw=0.8)
+                axis.add_patch(frame).set_zorder(3)  # above the line that sets the controls apart
     axis.set_facecolor("0.93")
     axis.set(xlabel="", ylabel="")
     marks = {method: mark for (method, _), mark in row_marks(panel).items()}
@@ -115,7 +129,7 @@ def _draw_panel(axis: Axes, panel: pd.DataFrame, order: list[str], headings: dic
     for method, label in zip(methods, axis.get_yticklabels(), strict=True):
         if method in controls:
             label.set(**style.APART)
-    axis.axhline(len(methods) - len(controls), color="white", linewidth=4)
+    axis.axhline(len(methods) - len(controls), color="white", linewidth=2.5)
 
 
 def _heading(name: str, lines: pd.DataFrame) -> str:
@@ -137,4 +151,6 @@ def _three_digits(value: float) -> str:
     if np.isnan(value):
         return ""
     size = abs(value)
+    if size < 0.005:
+        value = 0.0  # not -0.00
     return f"{value:.2f}" if size < 10 else f"{value:.1f}" if size < 100 else f"{value:.0f}"

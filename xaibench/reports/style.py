@@ -25,6 +25,9 @@ DPI = 200
 PICTURE_DPI = 300  # of spectrograms, whose bins are smaller than a dot at 200
 NAME_SIZE = 6.0  # points: names at lines, numbers in cells
 NOTE_SIZE = 6.5
+LABEL_SIZE = 7.5  # of what a whole figure's axes show
+TITLE_SIZE = 8.0
+_DARK = "0.05"  # of text on coloured cells
 
 # Okabe and Ito, "Color Universal Design", 2008.
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
@@ -41,8 +44,8 @@ _SETTINGS: dict[str, Any] = {
     "font.size": 7,
     "axes.titlesize": 8,
     "axes.labelsize": 7.5,
-    "figure.labelsize": 7.5,
-    "figure.titlesize": 8,
+    "figure.labelsize": LABEL_SIZE,
+    "figure.titlesize": TITLE_SIZE,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
     "legend.fontsize": 7,
@@ -112,10 +115,19 @@ def title_panel(axis: Axes, text: str, pad: float | None = None) -> None:
     axis.set_title(text, loc="left", weight="bold", pad=pad, y=None if pad is None else 1.0)
 
 
-def wrapped(text: str, width: float) -> str:
-    """Break the lines of a note where a figure so wide (inches) has no more room."""
-    characters = int(width * 125 / NOTE_SIZE)
+def wrapped(text: str, width: float, size: float = NOTE_SIZE) -> str:
+    """Break the lines of a text, of `size` points, where a figure so wide (inches) has no more room."""
+    characters = int(width * 125 / size)
     return "\n".join(textwrap.fill(line, characters) for line in text.splitlines())
+
+
+def on_colour(background: Any) -> str:
+    """Choose the colour of a text on a coloured cell: dark or white, whichever has more contrast (WCAG 2)."""
+    from matplotlib.colors import to_rgb
+
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(background)]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return _DARK if luminance > 0.18 else "white"  # where both have about 4.6
 
 
 def add_note(figure: Figure, text: str) -> None:

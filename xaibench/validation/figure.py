@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,13 @@ def validation(lines: pd.DataFrame) -> Figure:
     """
     metrics, groups = _groups(lines)
     classifiers = sorted(set(lines["classifier"]))
-    figure = style.new_figure(style.WIDTH, 0.21 * len(metrics) + 1.15)
+    figure = style.new_figure(style.WIDTH, 0.21 * len(metrics) + 1.3)
     widths = [1.6] * len(classifiers) + [1, 1]
     axes = figure.subplots(1, len(widths), squeeze=False, sharey=True, width_ratios=widths)[0]
     for axis, classifier in zip(axes, classifiers, strict=False):
         _draw_places(axis, lines[lines["classifier"] == classifier].set_index("metric"), metrics)
         style.title_panel(axis, classifier)
-        axis.set_xlim(-0.07, 1.12)
+        axis.set_xlim(-0.07, 1.24)
         axis.set_xticks([0, 1], ["worst", "best"])
     for axis, column in zip(axes[-2:], ("effect", "agreement"), strict=True):
         for index, classifier in enumerate(classifiers):
@@ -75,7 +76,7 @@ def validation(lines: pd.DataFrame) -> Figure:
         style.title_panel(axis, column.capitalize())
     axes[-2].set_xscale("symlog", linthresh=_LINEAR)
     axes[-2].margins(x=0.08)
-    axes[-2].set_xticks([-10, 0, 10], ["-10", "0", "10"])
+    axes[-2].set_xticks([-10, 0, 10], ["\N{MINUS SIGN}10", "0", "10"])
     axes[-2].minorticks_off()
     axes[-1].set_xlim(-1.1, 1.1)
     axes[-1].set_xticks([-1, 0, 1])
@@ -95,8 +96,8 @@ def validation(lines: pd.DataFrame) -> Figure:
     drawn = [name for name in _LOOKS if name in lines and lines[name].notna().any()]
     _legends(figure, axes[-1], drawn)
     note = (
-        "Places between a metric's worst and best mean, bars: 95% intervals. Effect: gain of the best map over random "
-        "by its spread.\nAgreement: rank correlation with metrics that know the ground truth."
+        "Places between a metric's worst and best mean, bars: 95% intervals. Effect (logarithmic): gain of the best "
+        "map over random by its spread.\nAgreement: rank correlation with metrics that know the ground truth."
     )
     verdicts = set(lines["verdict"])
     note += "\n" * (len(metrics) > groups[0] or bool({REVERSES, NOT_SHOWN} & verdicts))
@@ -139,7 +140,7 @@ def _draw_places(axis: Axes, panel: pd.DataFrame, metrics: Sequence[str]) -> Non
             axis.plot((means[name] - worst) / reach, height, alpha=faint, markeredgewidth=0.7, zorder=2, **look)
         if line["verdict"] in (REVERSES, NOT_SHOWN):
             mark = REVERSED if line["verdict"] == REVERSES else OPEN
-            axis.text(1.12, row, mark, ha="right", va="center", color=style.VERMILION, weight="bold")
+            axis.text(1.23, row, mark, ha="right", va="center", color=style.VERMILION, weight="bold")
 
 
 def _legends(figure: Figure, last: Axes, drawn: Sequence[str]) -> None:
@@ -148,7 +149,8 @@ def _legends(figure: Figure, last: Axes, drawn: Sequence[str]) -> None:
         for name, (colour, marker) in ((name, _LOOKS[name]) for name in drawn)
     ]
     classifiers = last.get_legend_handles_labels()[0]
+    # Two lines, filled column by column: the maps, and below them the classifiers of the panels on the right.
+    blank = Line2D([], [], linewidth=0, label=" ")
+    cells = [one for pair in zip_longest(handles, classifiers, fillvalue=blank) for one in pair]
     common: dict[str, Any] = {"frameon": False, "handletextpad": 0.1, "columnspacing": 1.0}
-    figure.legend(
-        handles=[*handles, *classifiers], loc="outside upper left", ncols=len(handles) + len(classifiers), **common
-    )
+    figure.legend(handles=cells, loc="outside upper left", ncols=len(cells) // 2, **common)

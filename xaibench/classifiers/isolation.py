@@ -230,7 +230,8 @@ class _Process:
         torch.set_default_dtype(self._settings["torch's default dtype"])
         torch.set_grad_enabled(self._settings["torch's gradient mode"])
         torch.set_num_threads(self._settings["torch's number of threads"])
-        torch.use_deterministic_algorithms(self._settings["torch's determinism"])
+        if torch.are_deterministic_algorithms_enabled() != self._settings["torch's determinism"]:
+            torch.use_deterministic_algorithms(self._settings["torch's determinism"])  # imports torch's compiler
         restore(self._random)
 
 

@@ -52,7 +52,10 @@ class ProcessSettings:
         torch.set_num_threads(self.threads)
         torch.set_default_dtype(self.dtype)
         torch.set_float32_matmul_precision(self.matmul)
-        torch.use_deterministic_algorithms(self.deterministic, warn_only=self.warn_only)
+        here = ProcessSettings.here()
+        if (self.deterministic, self.warn_only) != (here.deterministic, here.warn_only):
+            # This imports torch's compiler, which takes longer than all else that a worker does to begin.
+            torch.use_deterministic_algorithms(self.deterministic, warn_only=self.warn_only)
         torch.backends.cudnn.benchmark = self.benchmark
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -31,11 +33,15 @@ def toy_classifier(capabilities: Iterable[str] = ()) -> Classifier:
     """
     wanted = frozenset(capabilities)
     for build in (_toy_cnn, _toy_logic, _toy_focalnet, _toy_vit):
-        with seeded(0), torch.no_grad():
-            classifier = settled(build(), toy_batch().waveform)
-        if wanted <= classifier.capabilities:
-            return freeze(classifier)
+        if wanted <= _made(build).capabilities:
+            return freeze(copy.deepcopy(_made(build)))
     raise UnsupportedPairError(f"no toy classifier offers {', '.join(sorted(wanted))}; pass a classifier of your own")
+
+
+@cache
+def _made(build: Callable[[], Classifier]) -> Classifier:
+    with seeded(0), torch.no_grad():
+        return settled(build(), toy_batch().waveform)
 
 
 def settled(classifier: Classifier, waveform: Tensor | None) -> Classifier:

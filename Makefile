@@ -17,7 +17,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The site, in build/site: open index.html there, or, so that the search works, `python3 -m http.server -d build/site`.
 # Whatever MkDocs would warn of is an error.

@@ -32,8 +32,17 @@ else:
     os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 
-# Files of minutes come first, so that no process of the suite is left alone with one in the end.
-LONGEST = ("tests/test_readme.py", "tests/test_benchmarks.py", "tests/test_kills.py")
+# Files of minutes come first, so that no process of the suite is left alone with one in the end; xdist keeps this order
+# with --no-loadscope-reorder alone, else files of one long test come last.
+LONGEST = (
+    "tests/test_plugin_wheel.py",
+    "tests/test_readme.py",
+    "tests/test_benchmarks.py",
+    "tests/test_kills.py",
+    "tests/test_fuzz.py",
+    "tests/engines/test_ray.py",
+    "tests/scoring/",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

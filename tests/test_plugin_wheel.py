@@ -107,62 +107,81 @@ def test_the_program_is_the_wheels(house: House) -> None:
     assert house.run("xaibench", "--version") == f"xaibench {xaibench.__version__}\n"
 
 
-def test_the_methods_list_the_plugin_among_the_built_ins(house: House) -> None:
-    lines = [line for line in house.run("xaibench", "methods").splitlines() if line[:1].strip()]
+@dataclass(frozen=True)
+class Said:
+    """What the program printed on the way from a list of methods to a comparison."""
+
+    methods: str
+    method: str
+    metric: str
+    run: str
+    fit: str
+    trained: str
+
+
+@pytest.fixture(scope="module")
+def said(house: House, esc50_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Said:
+    few = link_few(esc50_folder, tmp_path_factory.mktemp("data") / "few")
+    metrics = ["--metric", "log_odds_drop", "--metric", "faithfulness", "--device", "cpu"]
+    methods = ["--method", "band-occlusion", "--method", "energy", "--method", "random"]
+    chosen = ["--method", "class-contrast", "--classifier", "cnn-micro", "--dataset", "esc10", "--data-dir", few]
+    listed, method, metric, run, _, fit, trained = house.program(
+        ("methods",),
+        ("methods", "show", "band-occlusion"),
+        ("metrics", "show", "log_odds_drop"),
+        ("run", *methods, "--classifier", "cnn-micro", "--dataset", "synth", "--limit", "2", *metrics, "--out", "run"),
+        ("compare", "run", "--out", "comparison.csv"),
+        ("fit", *chosen, "--device", "cpu"),
+        ("run", *chosen, "--method", "random", *metrics, "--limit", "2", "--no-controls", "--out", "trained"),
+    )
+    return Said(listed, method, metric, run, fit, trained)
+
+
+def test_the_methods_list_the_plugin_among_the_built_ins(said: Said) -> None:
+    lines = [line for line in said.methods.splitlines() if line[:1].strip()]
     names = [line.split()[0] for line in lines if not line.startswith("family ")]
     assert {"band-occlusion", "saliency", "focalnet", "vit-rollout", "random"} <= set(names)
     assert len(names) == len(set(names))
 
 
-def test_a_plugin_is_shown_with_its_origin(house: House) -> None:
-    shown, metric = house.program(("methods", "show", "band-occlusion"), ("metrics", "show", "log_odds_drop"))
-    assert "drop of the predicted class's logit when a frequency band is silenced" in shown
-    assert "bands=27" in shown
-    assert "xaibench-band-occlusion" in shown
-    assert "log-odds of the predicted class" in metric
+def test_a_plugin_is_shown_with_its_origin(said: Said) -> None:
+    assert "drop of the predicted class's logit when a frequency band is silenced" in said.method
+    assert "bands=27" in said.method
+    assert "xaibench-band-occlusion" in said.method
+    assert "log-odds of the predicted class" in said.metric
 
 
-def test_a_run_ranks_the_plugin_beside_built_ins(house: House) -> None:
-    methods = ["--method", "band-occlusion", "--method", "energy", "--method", "random"]
-    chosen = ["--classifier", "cnn-micro", "--dataset", "synth", "--limit", "2"]
-    metrics = ["--metric", "log_odds_drop", "--metric", "faithfulness"]
-    run = ("run", *methods, *chosen, *metrics, "--device", "cpu", "--out", "run")
-    printed, _ = house.program(run, ("compare", "run", "--out", "comparison.csv"))
-    assert all(word in printed for word in ("band-occlusion", "energy", "random", "LOD", "FF"))
+def test_a_run_ranks_the_plugin_beside_built_ins(house: House, said: Said) -> None:
+    assert all(word in said.run for word in ("band-occlusion", "energy", "random", "LOD", "FF"))
     lines = (house.work / "comparison.csv").read_text().splitlines()
     assert any("band-occlusion" in line and "log_odds_drop" in line for line in lines)
 
 
-def test_a_strangers_trained_explainer_is_fitted_and_scored(house: House, esc50_folder: Path, tmp_path: Path) -> None:
-    few = link_few(esc50_folder, tmp_path / "few")
-    chosen = ["--method", "class-contrast", "--classifier", "cnn-micro", "--dataset", "esc10", "--data-dir", few]
-    metrics = ["--metric", "faithfulness", "--metric", "log_odds_drop"]
-    options = ["--no-controls", "--limit", "2", "--device", "cpu", "--out", "trained"]
-    run = ("run", *chosen, "--method", "random", *metrics, *options)
-    fitted, printed = house.program(("fit", *chosen, "--device", "cpu"), run)
-    assert "class-contrast for cnn-micro on esc10: 5,130 parameters" in fitted
+def test_a_strangers_trained_explainer_is_fitted_and_scored(house: House, said: Said) -> None:
+    assert "class-contrast for cnn-micro on esc10: 5,130 parameters" in said.fit
     folder = house.work / "explainers" / "esc10" / "cnn-micro" / "class-contrast"
     assert {path.name for path in folder.iterdir()} == {"explainer.json", "contrast.safetensors"}
-    assert all(word in printed for word in ("class-contrast", "random", "LOD", "FF"))
-    assert "class-contrast-soft" not in printed
-
-
-def test_the_examples_own_tests_pass(house: House) -> None:
-    assert "5 passed" in house.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", EXAMPLE / "tests")
+    assert all(word in said.trained for word in ("class-contrast", "random", "LOD", "FF"))
+    assert "class-contrast-soft" not in said.trained
 
 
 def test_generated_packages_install_pass_their_own_tests_and_work_together(house: House, tmp_path: Path) -> None:
+    """With the example's own tests, which pytest's one process collects beside theirs."""
     made = {"explainer": "my-method", "metric": "my_drop", "classifier": "my-net", "dataset": "my-clips"}
-    for kind, name in made.items():
-        assert "next: pip install" in house.run("xaibench", "new", kind, name)
+    told = house.program(*(("new", kind, name) for kind, name in made.items()))
+    assert all("next: pip install" in text for text in told)
     folders = [house.work / f"xaibench-{name.replace('_', '-')}" for name in made.values()]
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-index", "--no-build-isolation"]
     subprocess.run([*build, "--wheel-dir", tmp_path, *folders], check=True)  # all in one process
     house.install(*tmp_path.glob("*.whl"))
-    assert "8 passed" in house.run("python", "-m", "pytest", "-q", *(folder / "tests" for folder in folders))
-    assert "xaibench-my-net" in house.run("xaibench", "classifiers", "show", "my-net")
+    tests = [EXAMPLE / "tests", *(folder / "tests" for folder in folders)]
+    assert "13 passed" in house.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
     chosen = ["-m", "my-method", "-m", "gradcam", "-m", "random", "--metric", "my_drop", "-c", "my-net"]
-    printed = house.run("xaibench", "run", *chosen, "--dataset", "my-clips", "--limit", "2", "--device", "cpu")
+    shown, printed = house.program(
+        ("classifiers", "show", "my-net"),
+        ("run", *chosen, "--dataset", "my-clips", "--limit", "2", "--device", "cpu"),
+    )
+    assert "xaibench-my-net" in shown
     assert all(word in printed for word in ("my-clips, my-net: 2 clips", "my-method", "gradcam", "My drop"))
 
 

@@ -50,7 +50,7 @@ class Reader:
     def __init__(self, folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.data, self.monkeypatch = folder, data, monkeypatch
         self.new_methods: set[str] = set()
-        self.has_run = False
+        self.runs = 0
 
     def follow(self, command: str) -> str | None:
         """What is wrong with a command, or None."""
@@ -96,13 +96,13 @@ class Reader:
         if words[:2] == ["new", "explainer"]:
             self.new_methods.add(words[2])
         if words[0] == "run":
+            self.runs += 1
             methods = {words[i + 1] for i, word in enumerate(words) if word in {"-m", "--method"}}
             # Installed by a pip line, which this test only checks; test_plugin runs such a package for real.
             if methods & self._plugins_not_installed():
                 return None
-            if self.has_run:
+            if self.runs > 1:
                 words.append("--no-controls")  # one run that scores them is enough
-            self.has_run = True
             if "--limit" not in words:
                 words += ["--limit", "1"]
                 if not value_of(words, "--out"):
@@ -113,10 +113,12 @@ class Reader:
                         f"-seed{seed}" * bool(seed)
                     )
                     words += ["--out", f"results/runs/{name}"]
-            if "all" in methods:
-                words += ["--metric", "faithfulness"]  # others are scored by the commands that name a method
+            if "all" in methods and not value_of(words, "-c", "--classifier"):
+                words += ["--classifier", "cnn-micro"]  # every other one is asked by a command or a test of its own
+            if self.runs > 1 and not value_of(words, "--metric", "--family"):
+                words += ["--metric", "faithfulness"]  # all others were scored by the first
         if words[0] == "validate":
-            words += ["--limit", "2"]
+            words += ["--limit", "2", "--metric", "faithfulness", "--metric", "insertion_auc"]
         if words[0] == "train":
             words += ["--epochs", "1"]
         if words[0] == "fit":

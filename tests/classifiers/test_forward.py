@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import weakref
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
+from torch.fx import GraphModule
 
 from xaibench.classifiers.forward import Forwarder
 from xaibench.errors import ClassifierError, XaibenchError
 from xaibench.scoring.evaluate import LoadedClassifier
 from xaibench.testing import toy_batch, toy_classifier
+
+LONG = bool(os.environ.get("XAIBENCH_LONG"))
 
 
 def test_bfloat16_changes_the_logits_a_little() -> None:
@@ -25,6 +30,25 @@ def test_bfloat16_changes_the_logits_a_little() -> None:
     assert 0 < gap < 0.05 * full.abs().max()
 
 
+def test_a_compiled_classifier_is_traced_once_for_batches_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is traced is run as it is: the compiler behind it takes half a minute."""
+    traced: list[GraphModule] = []
+
+    def keep(graph: GraphModule, inputs: list[Tensor]) -> Callable[..., object]:
+        traced.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=keep))
+    x, classifier = toy_batch().x, toy_classifier()
+    compiled = Forwarder(classifier, 16, compiled=True)
+    for count in (3, 2):
+        some = x[:count].clone()  # a part of a batch, as a view, would be traced again
+        expected = Forwarder(classifier, 16).logits(some)
+        torch.testing.assert_close(compiled.logits(some), expected, rtol=1e-4, atol=1e-4)
+    assert len(traced) == 1
+
+
+@pytest.mark.skipif(not LONG, reason="the compiler takes half a minute; XAIBENCH_LONG=1 runs it")
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_logits_are_the_same_but_for_rounding() -> None:
     x, classifier = toy_batch().x, toy_classifier()

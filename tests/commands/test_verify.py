@@ -17,7 +17,7 @@ import pytest
 import xaibench as xb
 from tests.support.command_line import Command
 from tests.support.objects import LoudBins, MeanLoss
-from xaibench.results.parts import read_part, write_part
+from xaibench.results.parts import frame, read_part, write_part
 
 RUN = ("run", "-m", "energy", "-m", "random", "-c", "cnn-micro", "--limit", 17, "--metric", "sparseness")
 
@@ -43,7 +43,7 @@ def test_a_run_verifies_and_comes_out_again(xaibench: Command, folder: Path) -> 
 def test_what_does_not_come_out_is_a_finding(xaibench: Command, folder: Path) -> None:
     path = folder / "cnn-micro" / "energy" / "part-000.parquet"
     table, info = read_part(path)
-    rows = table.to_pandas()
+    rows = frame([table])
     rows.loc[3, "value"] += 1e-12
     write_part(path, rows, info)
     assert xaibench("verify", folder).code == 0, "nobody can see it"
@@ -62,7 +62,7 @@ def test_a_parameter_that_came_later_has_its_default_when_scored_again(xaibench:
     assert "path" in info.method.parameters
     earlier = {name: value for name, value in info.method.parameters.items() if name != "path"}
     for parameters, code in ((earlier, 0), (earlier | {"gone": 1}, 1)):
-        write_part(path, table.to_pandas(), replace(info, method=replace(info.method, parameters=parameters)))
+        write_part(path, frame([table]), replace(info, method=replace(info.method, parameters=parameters)))
         done = xaibench("verify", out, "--rescore", 1)
         assert done.code == code, done.out + done.err
 
@@ -95,7 +95,7 @@ def test_a_classifier_of_a_notebook_is_left_out_too(xaibench: Command, tmp_path:
 def test_the_mark_of_other_code_goes_when_the_scores_come_out_again(xaibench: Command, folder: Path) -> None:
     for path in sorted((folder / "cnn-micro" / "energy").glob("*.parquet")):
         table, info = read_part(path)
-        write_part(path, table.to_pandas(), replace(info, code_sha256="older", shared_code_sha256="older"))
+        write_part(path, frame([table]), replace(info, code_sha256="older", shared_code_sha256="older"))
 
     def marked() -> set[str]:
         assert xaibench("compare", folder, "--out", "comparison.csv").code == 0

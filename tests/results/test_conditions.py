@@ -14,7 +14,7 @@ from xaibench.errors import ResultsError
 from xaibench.results import agreement
 from xaibench.results.comparison import compare
 from xaibench.results.conditions import differences
-from xaibench.results.parts import PartInfo, read_info, read_part, write_part
+from xaibench.results.parts import PartInfo, frame, read_info, read_part, write_part
 from xaibench.results.selection import group
 
 THREE: dict[str, Scores] = {name: {FF: noise(i), SPS: noise(i, 0.3)} for i, name in enumerate(["a", "b", "random"])}
@@ -160,7 +160,7 @@ def test_agreement_ends_when_a_part_changes_or_is_added(two_states: list[Path]) 
     agreement.keep(old, [(*again(old), True)])
     path = old / "cnn-micro" / "c" / "part-000.parquet"
     table, info = read_part(path)
-    rows = table.to_pandas()
+    rows = frame([table])
     before = [(file, file.read_bytes()) for file in (path, path.with_suffix(".json"))]
     write_part(path, rows.assign(value=rows["value"] + 1e-9), info)
     assert marks(two_states)["c"] == "code"

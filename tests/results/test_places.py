@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from scipy.stats import rankdata
 
-from xaibench.results.comparison import BASELINE
-from xaibench.results.parts import EQUAL_AREA, MetricFacts
+from xaibench.results.parts import MetricFacts
 from xaibench.results.places import overall, rank_sets
 from xaibench.results.statistics import corrected_p, mean_interval, share_first, standard_error
+from xaibench.results.verdicts import BASELINE
 
 BOARDS = 1000 if os.environ.get("XAIBENCH_LONG") else 100
 
@@ -21,14 +21,10 @@ def facts(family: str, rises: bool = True) -> MetricFacts:
     return MetricFacts(title="t", family=family, higher_is_better=rises, low=None, high=None, needs_ground_truth=False)
 
 
-def long(values: dict[str, np.ndarray], recordings: np.ndarray) -> pd.DataFrame:
-    """Per-clip rows of arrays (methods, clips) by metric."""
-    frames = []
-    for metric, own in values.items():
-        methods, clips = (one.ravel() for one in np.indices(own.shape))
-        about = {"metric": metric, "method": [f"m{i}" for i in methods], "mask": EQUAL_AREA, "clip": clips}
-        frames.append(pd.DataFrame(about | {"src_file": recordings[clips], "value": own.ravel()}))
-    return pd.concat(frames)
+def order(values: dict[str, np.ndarray], recordings: np.ndarray, metrics: dict[str, MetricFacts]) -> pd.DataFrame:
+    """The overall order of arrays (methods, clips) by metric."""
+    lines = {metric: pd.DataFrame(own, index=[f"m{i}" for i in range(len(own))]) for metric, own in values.items()}
+    return overall(pd.concat(lines, names=["metric", "method"]), recordings, metrics)
 
 
 def worse_of(values: np.ndarray, recordings: np.ndarray) -> np.ndarray:
@@ -55,14 +51,28 @@ def test_first_places_are_counted_in_a_loop() -> None:
     draw = np.random.default_rng(0)
     values, recordings = draw.normal(size=(3, 12)), np.arange(12) // 2
     values[1, :3] = np.nan
-    found = share_first(values, recordings, resamples=200, seed=3)
+    found = share_first(values, recordings, [np.arange(3)], resamples=200, seed=3)
     wins, generator = np.zeros(3), np.random.default_rng(3)
     for drawn in generator.integers(6, size=(200, 6)):
         clips = np.concatenate([np.flatnonzero(recordings == one) for one in drawn])
         wins[np.argmax(np.nanmean(values[:, clips], axis=1))] += 1
     np.testing.assert_allclose(found, wins / 200)
-    same = share_first(np.array([[1.0, 2.0], [1.0, 2.0], [np.nan, np.nan]]), np.arange(2), resamples=50)
-    np.testing.assert_allclose(same, [0.5, 0.5, np.nan])
+    same = np.array([[1.0, 2.0], [1.0, 2.0], [np.nan, np.nan]])
+    np.testing.assert_allclose(share_first(same, np.arange(2), [np.arange(3)], resamples=50), [0.5, 0.5, np.nan])
+
+
+def test_contests_do_not_know_of_each_other() -> None:
+    draw = np.random.default_rng(4)
+    values, recordings = draw.normal(size=(6, 20)), np.arange(20) // 2
+    values[4, :7] = np.nan
+    contests = [np.array([0, 2]), np.array([5, 4, 1])]
+    found = share_first(values, recordings, contests, resamples=300)
+    for rows in contests:
+        np.testing.assert_allclose(
+            found[rows], share_first(values[rows], recordings, [np.arange(len(rows))], resamples=300)
+        )
+        assert found[rows].sum() == pytest.approx(1)
+    assert np.isnan(found[3]), "in no contest"
 
 
 def test_the_standard_error_is_the_textbooks_where_a_clip_is_a_recording() -> None:
@@ -78,7 +88,7 @@ def test_the_order_over_families_is_that_of_a_slow_loop_and_copies_of_a_metric_c
     recordings = np.array([f"r{i % 7}" for i in range(14)])
     values = {name: draw.normal(size=(4, 14)) for name in ("a", "b", "c")}
     metrics = {"a": facts("one"), "b": facts("one", rises=False), "c": facts("two")}
-    found = overall(long(values, recordings), metrics)
+    found = order(values, recordings, metrics)
     per_recording = []
     for name in sorted(set(recordings)):
         places = {
@@ -91,7 +101,7 @@ def test_the_order_over_families_is_that_of_a_slow_loop_and_copies_of_a_metric_c
     np.testing.assert_allclose(found["overall_low"], expected.low)
     assert set(found["overall_of"]) == {"one;two"}
     copies = {f"c{i}": values["c"] for i in range(9)}
-    again = overall(long(values | copies, recordings), metrics | dict.fromkeys(copies, facts("two")))
+    again = order(values | copies, recordings, metrics | dict.fromkeys(copies, facts("two")))
     pd.testing.assert_frame_equal(found, again)
 
 
@@ -101,14 +111,14 @@ def test_what_is_undefined_has_no_place_and_budgets_are_no_merit() -> None:
     values["b"][2] = np.nan
     values["b"][:, 4] = np.nan  # of no method
     metrics = {"a": facts("one"), "b": facts("two"), "energy_removed": facts("two")}
-    found = overall(long(values, recordings), metrics)
+    found = order(values, recordings, metrics)
     assert np.isnan(found["overall"][2]) and found["overall"][:2].between(1, 3).all()
-    rest = overall(long({name: np.delete(own, 4, axis=1) for name, own in values.items()}, recordings[:9]), metrics)
+    rest = order({name: np.delete(own, 4, axis=1) for name, own in values.items()}, recordings[:9], metrics)
     np.testing.assert_allclose(rest["overall"], found["overall"])
     values["c"] = np.r_[draw.normal(size=(1, 10)), np.full((2, 10), np.nan)]  # a family of one method
-    pd.testing.assert_frame_equal(found, overall(long(values, recordings), metrics | {"c": facts("three")}))
+    pd.testing.assert_frame_equal(found, order(values, recordings, metrics | {"c": facts("three")}))
     more = values | {"energy_removed": draw.normal(size=(3, 10))}
-    pd.testing.assert_frame_equal(found, overall(long(more, recordings), metrics | {"c": facts("three")}))
+    pd.testing.assert_frame_equal(found, order(more, recordings, metrics | {"c": facts("three")}))
 
 
 def test_rank_sets_and_verdicts_hold_in_the_right_share_of_simulated_boards() -> None:
@@ -138,11 +148,11 @@ def test_the_interval_of_the_order_over_families_covers_the_truth() -> None:
         return {name: truth[:, None] + own for name, own in made.items()}
 
     many = 10 * BOARDS
-    exact = overall(long(board(many), np.arange(many).astype(str)), metrics)["overall"]
+    exact = order(board(many), np.arange(many).astype(str), metrics)["overall"]
     boards = BOARDS // 5
     covered = np.zeros(5)
     for _ in range(boards):
-        found = overall(long(board(40), np.arange(40).astype(str)), metrics)
+        found = order(board(40), np.arange(40).astype(str), metrics)
         covered += (found["overall_low"] <= exact) & (exact <= found["overall_high"])
     print(f"{boards} boards: covered {np.round(covered / boards, 3)}, mean {covered.mean() / boards:.3f}")
     assert 0.88 <= covered.mean() / boards <= 0.99

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from xaibench.results import statistics
+from xaibench.results import resampling
 from xaibench.results.statistics import (
     FLIPS,
     corrected_p,
@@ -16,6 +16,7 @@ from xaibench.results.statistics import (
     holm,
     mean_interval,
     paired_difference,
+    paired_p,
     sign_flip_p,
     simultaneous_interval,
 )
@@ -59,7 +60,7 @@ def test_draws_are_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     values, recordings = generator.normal(0.1, size=(2, 60)), recordings_of(60, 30)
     whole = mean_interval(values, recordings, resamples=300)
     p = sign_flip_p(values, recordings, "two-sided", flips=300)
-    monkeypatch.setattr(statistics, "_ENTRIES", 700)
+    monkeypatch.setattr(resampling, "_ENTRIES", 700)
     cut = mean_interval(values, recordings, resamples=300)
     np.testing.assert_allclose([cut.low, cut.high], [whole.low, whole.high], rtol=1e-12)
     assert sign_flip_p(values, recordings, "two-sided", flips=300).tolist() == p.tolist()
@@ -151,6 +152,20 @@ def test_p_is_the_full_enumeration_for_few_recordings(clips: list) -> None:
             assert np.isnan(found)
         else:
             assert found == pytest.approx(slow_sign_flip(differences, recordings, alternative == "two-sided"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows, st.integers(0, 99))
+def test_p_of_pairs_is_that_of_their_differences(clips: list, seed: int) -> None:
+    """Whether two rows have the same defined clips or not, and whatever is tested beside them."""
+    draw = np.random.default_rng(seed)
+    first, recordings = np.array([v for v, _ in clips]).round(3), np.array([r for _, r in clips])
+    second = np.where(draw.random(len(first)) < 0.5, first, draw.normal(size=len(first)).round(2))
+    fewer = np.where(draw.random(len(first)) < 0.3, np.nan, second)
+    values = np.stack([first, second, fewer, np.full(len(first), np.nan)])
+    one, other = np.triu_indices(4, 1)
+    found = paired_p(values, recordings, one, other, flips=99)
+    np.testing.assert_array_equal(found, sign_flip_p(values[one] - values[other], recordings, "two-sided", flips=99))
 
 
 def test_p_agrees_with_scipy_for_many_recordings() -> None:

@@ -16,7 +16,7 @@ from tests.support.made_up_runs import FF, SPS, noise, write_run
 from xaibench.errors import ResultsError
 from xaibench.results import store
 from xaibench.results.comparison import compare
-from xaibench.results.parts import PART_CLIPS, PartInfo, read_part, write_part
+from xaibench.results.parts import PART_CLIPS, PartInfo, frame, read_part, write_part
 from xaibench.results.verify import verify
 
 
@@ -40,7 +40,7 @@ def change(run: Path, edit: Callable[[pd.DataFrame], Any]) -> None:
     """Write a part again with other rows, hash and all, as a careful forger would."""
     path = run / "cnn-micro" / "good" / "part-000.parquet"
     table, info = read_part(path)
-    rows = table.to_pandas()
+    rows = frame([table])
     edit(rows)
     write_part(path, rows, info)
 

@@ -150,7 +150,7 @@ def fuzz_part(draw: random.Random, seeds: Seeds) -> None:
         _compare(folder)
         return
     rows, info = parts.read_part(path)
-    table = rows.to_pandas().astype(object)
+    table = parts.frame([rows]).astype(object)
     for _ in range(draw.randint(1, 3)):
         column = draw.choice(list(table.columns))
         odd = [None, np.nan, np.inf, -1, 55.0, 2**40, "", "other", "../x", True, False, b"\xff", "x" * 10_000]

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from xaibench.papers.paper import ACCURACY, Claim, Outcome, Paper, System
 from xaibench.reports.tables import DAGGER, MISSING, pipe_table
 from xaibench.results.areas import PRIMARY_AREA
-from xaibench.results.comparison import BASELINE, at_one_area, by_clip, summarise
+from xaibench.results.comparison import at_one_area, by_clip, summarise
 from xaibench.results.parts import EQUAL_AREA, SOFT
-from xaibench.results.statistics import ALPHA, Floats, corrected_p, paired_difference
+from xaibench.results.resampling import Floats
+from xaibench.results.statistics import ALPHA, corrected_p, paired_difference
+from xaibench.results.verdicts import BASELINE
 from xaibench.storage.atomic import write_atomically
 from xaibench.storage.spreadsheet import csv_bytes
 

@@ -41,10 +41,11 @@ from xaibench.reports.tables import (
     Table,
 )
 from xaibench.results.areas import PRIMARY_AREA
-from xaibench.results.comparison import BASELINE, at_equal_area, at_one_area
+from xaibench.results.comparison import at_equal_area, at_one_area
 from xaibench.results.conditions import CODE, DEVICE, THREADS
 from xaibench.results.parts import SOFT
 from xaibench.results.power import fewest_recordings
+from xaibench.results.verdicts import BASELINE
 from xaibench.storage.atomic import write_atomically
 from xaibench.storage.spreadsheet import csv_bytes
 

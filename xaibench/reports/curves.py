@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 
 from xaibench.reports import style
 from xaibench.reports.leaderboard import SORT_METRIC, axis_label, method_order, scope
-from xaibench.results.comparison import CEILING
+from xaibench.results.verdicts import CEILING
 
 # The first of these that was scored at several areas is drawn.
 CURVE_METRICS = (SORT_METRIC, "fidelity_in", "average_drop")

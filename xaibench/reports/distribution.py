@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from xaibench.reports import style
 from xaibench.reports.leaderboard import SORT_METRIC, axis_label, method_order, scope
-from xaibench.results.comparison import BASELINE
+from xaibench.results.verdicts import BASELINE
 
 
 @style.paper()

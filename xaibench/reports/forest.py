@@ -11,8 +11,9 @@ from matplotlib.lines import Line2D
 
 from xaibench.reports import style
 from xaibench.reports.leaderboard import SORT_METRIC, method_order, metric_title, rises, scope
-from xaibench.results.comparison import BASELINE, at_primary_area, by_clip
+from xaibench.results.comparison import at_primary_area, by_clip
 from xaibench.results.statistics import MeanInterval, simultaneous_interval
+from xaibench.results.verdicts import BASELINE
 
 _METRICS = (SORT_METRIC, "faithfulness_equal_energy")
 _CONTROLS = {BASELINE: (style.BLUE, "o", -0.17), "energy": (style.VERMILION, "D", 0.17)}  # colour, marker, place

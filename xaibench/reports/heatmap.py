@@ -13,7 +13,7 @@ from xaibench.reports import style
 from xaibench.reports.leaderboard import best_methods, method_order, metric_heading, metric_order, row_marks, scope
 from xaibench.reports.marks import NO_MARKS, Marks, explained
 from xaibench.reports.tables import DAGGER, OTHERWISE, PARTIAL
-from xaibench.results.comparison import BASELINE, CEILING
+from xaibench.results.verdicts import BASELINE, CEILING
 
 _ROW, _COLUMN, _BESIDE = 0.155, 0.44, 1.6  # inches; the last one of names and colour bar
 _NUMBER, _LETTER = 0.28, 0.041  # inches: a number with its mark, and a letter of a heading

@@ -18,7 +18,8 @@ from xaibench.reports.heatmap import heatmap
 from xaibench.reports.leaderboard import SORT_METRIC
 from xaibench.reports.marks import NO_MARKS, Marks
 from xaibench.reports.ranks import can_rank, ranks
-from xaibench.results.comparison import BASELINE, at_equal_area, at_primary_area
+from xaibench.results.comparison import at_equal_area, at_primary_area
+from xaibench.results.verdicts import BASELINE
 
 _TITLES = {
     "heatmap": "Methods by metrics",

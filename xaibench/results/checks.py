@@ -53,7 +53,7 @@ def problems(path: Path, table: pa.Table, info: PartInfo, of_run: Mapping[str, s
 class _Coded(NamedTuple):
     """A column as numbers: the place in `words` of each row's value; -1 where it has none."""
 
-    codes: NDArray[np.int64]
+    codes: NDArray[np.int32]
     words: list[Any]
 
     def of(self, place: int) -> Any:
@@ -62,8 +62,11 @@ class _Coded(NamedTuple):
 
 
 def _coded(table: pa.Table, name: str) -> _Coded:
-    encoded = table[name].combine_chunks().dictionary_encode()
-    return _Coded(encoded.indices.fill_null(-1).to_numpy().astype(np.int64), encoded.dictionary.to_pylist())
+    column = table[name].combine_chunks()
+    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    # Each step of this counts: a run of ten million scores has 400,000 such columns.
+    codes = encoded.indices.fill_null(-1) if encoded.null_count else encoded.indices
+    return _Coded(codes.to_numpy(), encoded.dictionary.to_pylist())
 
 
 def _of_costs(info: PartInfo) -> list[str]:
@@ -103,7 +106,7 @@ def _of_clips(table: pa.Table, info: PartInfo) -> list[str]:
         if correct is not None and named != correct and not (correct and unclear):
             found.append("correct does not say whether label and prediction are the same")
             break
-    line = metric.codes * (len(area.words) + 1) + area.codes + 1
+    line = metric.codes.astype(np.int64) * (len(area.words) + 1) + area.codes + 1
     if len(np.unique(line * clips + clip.codes)) < len(table):
         found.append("a clip is scored twice by one metric")
     elif (np.unique(line, return_counts=True)[1] != clips).any():

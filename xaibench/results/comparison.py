@@ -9,17 +9,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from xaibench.results import conditions, places, power, selection, store
+from xaibench.results import conditions, places, selection, store
 from xaibench.results.areas import PRIMARY_AREA
 from xaibench.results.parts import EQUAL_AREA, SOFT, MetricFacts, metrics_of
+from xaibench.results.resampling import Floats
+from xaibench.results.score_table import CELL, NO_AREA, ScoreTable, score_table
 from xaibench.results.selection import Group
-from xaibench.results.statistics import ALPHA, Floats, corrected_p, mean_interval, share_first, standard_error
+from xaibench.results.statistics import mean_interval
+from xaibench.results.verdicts import verdicts
 
-# The control that every method has to beat: a mask of the same area at random bins, which is what
-# a map that knows nothing of the classifier amounts to.
-BASELINE = "random"
-# The control that is a ceiling: it knows the ground truth, so any method may lose to it.
-CEILING = "oracle"
 # Columns that say under which conditions a group of runs was made, beside its dataset.
 CONDITIONS = ("protocol", "seed", "precision", "compiled", "fill", "target", "long")
 COLUMNS = (
@@ -43,10 +41,11 @@ COLUMNS = (
     *("method_title", "metric_title", "family", "higher_is_better"),
     *("group", *CONDITIONS, "clips", "missing", "unreadable", "recordings", "differs_in"),
 )
-_LINE = ["metric", "area", "mask", "method"]
 _PAIR = ["classifier", "method", "mask"]
-_CELL = ["classifier", "metric", "area", "mask"]
-_NO_AREA = -1.0  # stands for NaN while grouping, which drops NaN keys
+_COSTS = (
+    *("native_resolution", "method_title", "polarity", "control", "trained", "training_seconds"),
+    *("trained_parameters", "seconds_per_clip", "peak_memory_mb"),
+)
 
 
 def compare(runs: Sequence[Path]) -> pd.DataFrame:
@@ -97,15 +96,14 @@ def compare_groups(groups: Sequence[Group]) -> pd.DataFrame:
         ResultsError: sound, weights or parameters differ within a group.
     """
     lines = pd.concat([_compare_group(one) for one in groups], ignore_index=True)
-    lines["area"] = lines["area"].mask(lines["area"] == _NO_AREA)
+    lines["area"] = lines["area"].mask(lines["area"] == NO_AREA)
     order = ["dataset", "group", "classifier", "metric", "area", "mask", "rank", "method"]
     return lines.sort_values(order, ignore_index=True)[list(COLUMNS)]
 
 
 def compared_rows(groups: Sequence[Group]) -> pd.DataFrame:
     """The per-clip rows behind `compare_groups`, columns as in `parts.SCHEMA` and `group`."""
-    rows = pd.concat([_shared(_rows(one)) for one in groups], ignore_index=True)
-    return rows.assign(area=rows["area"].mask(rows["area"] == _NO_AREA))
+    return pd.concat([_shared(one.rows()) for one in groups], ignore_index=True)
 
 
 def at_equal_area(lines: pd.DataFrame) -> pd.DataFrame:
@@ -156,12 +154,11 @@ def summarise(values: pd.DataFrame, recordings: NDArray, ranges: Floats | None =
 def _compare_group(group: Group) -> pd.DataFrame:
     """Compute the lines of one group."""
     conditions.refuse_mixtures(group.parts)
-    rows, costs, metrics = _rows(group), _read_costs(group), metrics_of(group.parts)
+    costs, metrics = _costs(group), metrics_of(group.parts)
     controls = set(costs.loc[costs["control"], "method"])
-    clips = _count_clips(rows)
     blocks = [
-        _compare_block(block, clips.loc[[name]].droplevel(0), controls, metrics).assign(classifier=str(name))
-        for name, block in _shared(rows).groupby("classifier", sort=True)
+        _compare_block(score_table(parts), controls, metrics).assign(classifier=name)
+        for name, parts in group.by_classifier().items()
     ]
     about = group.conditions
     return (
@@ -176,128 +173,42 @@ def _compare_group(group: Group) -> pd.DataFrame:
     )
 
 
-def _rows(group: Group) -> pd.DataFrame:
-    rows = group.rows()
-    return rows.assign(area=rows["area"].fillna(_NO_AREA))
-
-
 def _shared(rows: pd.DataFrame) -> pd.DataFrame:
     """Keep of each cell the clips that all of its methods have scored, or all clips where no clip is shared."""
-    shared = _is_shared(rows)
-    return rows[shared | ~shared.groupby([rows[key] for key in _CELL]).transform("any")]
+    key = [rows[name] if name != "area" else rows[name].fillna(NO_AREA) for name in ("classifier", *CELL)]
+    methods = rows.groupby(key)["method"].transform("nunique")
+    shared = rows.groupby([*key, "clip"])["method"].transform("size") == methods
+    return rows[shared | ~shared.groupby(key).transform("any")]
 
 
-def _is_shared(rows: pd.DataFrame) -> pd.Series:
-    methods = rows.groupby(_CELL)["method"].transform("nunique")
-    return rows.groupby([*_CELL, "clip"])["method"].transform("size") == methods
-
-
-def _count_clips(rows: pd.DataFrame) -> pd.DataFrame:
-    """Count the clips of each line (classifier, *_LINE): its own, those it lacks, and those of the cell's methods."""
-    rows = rows.assign(shared=_is_shared(rows), known=rows.groupby(_CELL)["clip"].transform("nunique"))
-    counts = rows.groupby(["classifier", *_LINE]).agg(
-        clips=("clip", "size"), known=("known", "first"), comparable=("shared", "any")
-    )
-    return counts.assign(missing=counts["known"] - counts["clips"]).drop(columns="known")
-
-
-def _read_costs(group: Group) -> pd.DataFrame:
+def _costs(group: Group) -> pd.DataFrame:
     """What each (classifier, method, mask) cost and is, over the runs of a group."""
-    costs = pd.concat([store.read_costs(run) for run in group.runs], ignore_index=True)
-    costs["seconds"] = costs["explain_seconds_per_clip"] * costs["clips"]
-    costs["memory"] = costs["peak_memory_bytes"].astype(float)
+    costs = store.costs(group.parts)
     costs["native_resolution"] = [f"{f}x{t}" for f, t in zip(costs["native_freq"], costs["native_time"], strict=True)]
-    first = (
-        *("native_resolution", "method_title", "polarity", "control"),
-        *("trained", "training_seconds", "trained_parameters"),
-    )
-    same = {key: (key, "first") for key in first}
-    merged = costs.groupby(_PAIR, as_index=False).agg(
-        seconds=("seconds", "sum"), explained=("clips", "sum"), memory=("memory", "max"), **same
-    )
-    merged["seconds_per_clip"] = merged["seconds"] / merged["explained"]
-    merged["peak_memory_mb"] = merged["memory"] / 1e6
-    return merged.drop(columns=["seconds", "explained", "memory"])
+    costs["peak_memory_mb"] = costs["peak_memory_bytes"].astype(float) / 1e6
+    costs["seconds_per_clip"] = costs["explain_seconds_per_clip"]
+    return costs[[*_PAIR, *_COSTS]]
 
 
-def _compare_block(
-    rows: pd.DataFrame, clips: pd.DataFrame, controls: set[str], metrics: Mapping[str, MetricFacts]
-) -> pd.DataFrame:
+def _compare_block(table: ScoreTable, controls: set[str], metrics: Mapping[str, MetricFacts]) -> pd.DataFrame:
     """Compute the lines of one group and classifier.
 
     Args:
-        rows: of the clips on which each cell is compared.
-        clips: what `_count_clips` says of each line.
+        table: all of its scores.
         controls: the names of its controls.
         metrics: what the metrics are.
     """
-    values, recordings = by_clip(rows, _LINE)
-    rows = rows.assign(correct=rows["correct"].astype(float))  # it may be null
-    scored = rows.groupby(_LINE).agg(
-        accuracy=("correct", "mean"), size=("clip", "size"), recordings=("src_file", "nunique")
-    )
-    ranges = np.array([metrics[str(name)].range for name in values.index.get_level_values("metric")])
-    lines = summarise(values, recordings, ranges).join(scored).join(clips).reset_index()
+    clips = table.counts()
+    table, comparable = table.shared()
+    about = [metrics[name] for name in table.lines["metric"]]
+    values = pd.DataFrame(table.values, pd.MultiIndex.from_frame(table.lines), table.clips)
+    lines = summarise(values, table.recordings, np.array([one.range for one in about])).reset_index()
+    lines = lines.join(table.summary()).join(clips)
     lines["undefined"] = lines["size"] - lines["n"]
-    array, cells = values.to_numpy(), []
-    for (metric, _, _), cell in lines.groupby(["metric", "area", "mask"], sort=True):
-        sign = metrics[str(metric)].sign
-        higher = array[cell.index] * sign
-        if not cell["comparable"].all():
-            higher = np.full_like(higher, np.nan)  # no clip is shared: there is nothing to rank
-        cells.append(_judge(cell, higher, sign, recordings, controls))
-    about = {name: metrics[str(name)] for name in lines["metric"].unique()}
-    lines["metric_title"] = [about[name].title for name in lines["metric"]]
-    lines["family"] = [about[name].family for name in lines["metric"]]
-    lines["higher_is_better"] = [about[name].higher_is_better for name in lines["metric"]]
-    judged = rows[rows["mask"] == EQUAL_AREA]
-    order = places.overall(at_one_area(judged.assign(area=judged["area"].mask(judged["area"] == _NO_AREA))), metrics)
-    return lines.join(pd.concat(cells)).merge(order, on=["method", "mask"], how="left", validate="many_to_one")
-
-
-def _judge(cell: pd.DataFrame, values: Floats, sign: int, recordings: NDArray, controls: set[str]) -> pd.DataFrame:
-    """Ranks, ties and verdicts in one cell; in `values` (methods, clips) higher is better."""
-    methods = cell["method"].to_numpy(str)
-    scored = np.count_nonzero(~np.isnan(values), axis=1) > 0
-    first, second = np.triu_indices(len(methods), 1)
-    both = scored[first] & scored[second]
-    first, second = first[both], second[both]
-    gaps = values[first] - values[second]
-    p = corrected_p(gaps, recordings, "two-sided")
-    # Of the clips that both have, as tested: the means of all clips may point the other way.
-    gap = np.zeros((len(methods), len(methods)))
-    gap[first, second] = np.nansum(gaps, axis=1)
-    gap = gap - gap.T
-    tied = np.zeros((len(methods), len(methods)), dtype=bool)
-    tied[first, second] = tied[second, first] = ~(p <= ALPHA)  # without a common clip, p is NaN: not told apart
-    untested = np.zeros_like(tied)
-    untested[first, second] = untested[second, first] = np.isnan(p)
-    worse = (gap < 0) & ~tied
-    low, high = places.rank_sets(worse, scored)
-
-    better: list[bool | None] = [None] * len(methods)
-    for random in (i for i, name in enumerate(methods) if name == BASELINE and name in controls and scored[i]):
-        for i in np.flatnonzero(scored & ~untested[random]):
-            better[i] = None if i == random else bool(worse[random, i])
-    means = np.where(scored, cell["mean"].to_numpy(float) * sign, np.nan)
-    control = np.array([method in controls for method in methods])
-    rivals = scored & ~control
-    shares = np.full(len(methods), np.nan)
-    shares[rivals] = share_first(values[rivals], recordings)
-    errors = standard_error(gaps, recordings)
-    usual = float(np.median(errors[errors > 0])) if (errors > 0).any() else np.nan
-    recorded = len(np.unique(recordings))
-    beats = (control & (methods != CEILING)) & worse
-    return pd.DataFrame(
-        {
-            "rank": pd.Series(means, index=cell.index).rank(method="min", ascending=False).astype("Int64"),
-            "rank_low": pd.array(low, dtype="Int64"),
-            "rank_high": pd.array(high, dtype="Int64"),
-            "first": shares,
-            "tied_with": [";".join(methods[row]) for row in tied],
-            "beaten_by": [";".join(methods[row]) for row in beats],
-            "better_than_random": pd.array(better, dtype="boolean"),
-            "least_difference": power.least_difference(usual, recorded, len(p)) if len(p) else np.nan,
-        },
-        index=cell.index,
-    )
+    lines["metric_title"] = [one.title for one in about]
+    lines["family"] = [one.family for one in about]
+    lines["higher_is_better"] = [one.higher_is_better for one in about]
+    lines = lines.join(verdicts(table, lines["mean"].to_numpy(), comparable, metrics, controls))
+    judged = (lines["mask"] == EQUAL_AREA) & (lines["area"].eq(NO_AREA) | np.isclose(lines["area"], PRIMARY_AREA))
+    order = places.overall(values[judged.to_numpy()].droplevel(["area", "mask"]), table.recordings, metrics)
+    return lines.merge(order.assign(mask=EQUAL_AREA), on=["method", "mask"], how="left", validate="many_to_one")

@@ -11,9 +11,10 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from xaibench.errors import ResultsError
-from xaibench.results.comparison import BASELINE, PRIMARY_AREA, at_equal_area, at_one_area, by_clip, summarise
+from xaibench.results.comparison import PRIMARY_AREA, at_equal_area, at_one_area, by_clip, summarise
 from xaibench.results.statistics import ALPHA, corrected_p, paired_difference
 from xaibench.results.store import read_rows
+from xaibench.results.verdicts import BASELINE
 
 LINE = ["classifier", "method"]
 VERDICTS = ["reversed", "tied now", "told apart now"]

@@ -59,6 +59,11 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),  # why undefined; null where defined
     ]
 )
+# In memory words are numbers into a list of words: a score takes 90 bytes that way, and 250 as it is written.
+_WORDS = [field.name for field in SCHEMA if field.type == pa.string()]
+CODED = pa.schema(
+    [(field.name, pa.dictionary(pa.int32(), pa.string()) if field.name in _WORDS else field.type) for field in SCHEMA]
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +180,7 @@ class Part:
 
     Attributes:
         path: of its scores, RUN/CLASSIFIER/METHOD/part-NNN.parquet.
-        table: the scores, columns as in SCHEMA.
+        table: the scores, columns as in CODED.
         info: what it was made with.
     """
 
@@ -208,7 +213,7 @@ def tolerance(names: pa.ChunkedArray, metrics: Mapping[str, MetricFacts], values
         metrics: what they are, by name.
         values: the scores.
     """
-    encoded = names.combine_chunks().dictionary_encode()
+    encoded = names.dictionary_encode().combine_chunks()
     scales = np.array([metrics[name].scale for name in encoded.dictionary.to_pylist()])
     return _TOLERANCE * np.maximum(scales[encoded.indices.to_numpy()], np.abs(values))
 
@@ -232,7 +237,7 @@ def write_part(path: Path, rows: pd.DataFrame, info: PartInfo) -> None:
 
 
 def read_part(path: Path) -> tuple[pa.Table, PartInfo]:
-    """Read the scores of a part, columns as in SCHEMA, and its description.
+    """Read the scores of a part, columns as in CODED, and its description.
 
     Raises:
         ResultsError: a file is missing or damaged, the scores have other columns, or are not the ones described.
@@ -241,15 +246,23 @@ def read_part(path: Path) -> tuple[pa.Table, PartInfo]:
     try:
         data = path.read_bytes()
         # Not pq.read_table: it would take a folder named "seed=1" for a column, and fill missing ones with nulls.
-        with pq.ParquetFile(pa.BufferReader(data)) as file:
-            table = file.read().cast(SCHEMA)
-    except (pa.ArrowException, OSError, ValueError) as error:
+        with pq.ParquetFile(pa.BufferReader(data), read_dictionary=_WORDS) as file:
+            # Threads for so few rows take longer than the rows.
+            table = file.read(use_threads=False).cast(CODED)
+    except (pa.ArrowException, KeyError, OSError, ValueError) as error:
         raise ResultsError(f"{path} is damaged ({_words(error)}); delete it and run again") from error
     if hashlib.sha256(data).hexdigest() != info.scores_sha256:
         raise ResultsError(
             f"{path} does not hold the scores that its description names (SHA-256 differs); delete it and run again"
         )
     return table, info
+
+
+def frame(tables: Iterable[pa.Table]) -> pd.DataFrame:
+    """Return scores of parts as one table, with those columns of SCHEMA that they have."""
+    return pa.concat_tables(
+        [table.cast(pa.schema([SCHEMA.field(name) for name in table.column_names])) for table in tables]
+    ).to_pandas()
 
 
 def read_info(path: Path) -> PartInfo:

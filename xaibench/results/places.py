@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from xaibench.results.parts import MetricFacts
-from xaibench.results.statistics import Floats, mean_interval
+from xaibench.results.resampling import Floats, sum_by_recording
+from xaibench.results.statistics import mean_interval
 
 BETWEEN = ";"  # separates the families of `overall_of`
 BUDGETS = ("energy_removed", "mask_area")  # what a mask spends: no merit, and in no order
@@ -38,7 +39,7 @@ def rank_sets(worse: NDArray[np.bool_], ranked: NDArray[np.bool_]) -> tuple[list
     return best, last
 
 
-def overall(rows: pd.DataFrame, metrics: Mapping[str, MetricFacts]) -> pd.DataFrame:
+def overall(values: pd.DataFrame, recordings: NDArray, metrics: Mapping[str, MetricFacts]) -> pd.DataFrame:
     """Order methods over families of metrics; each family counts once, however many metrics it has.
 
     On every recording the methods are ranked by each metric (1 is the best, ties share a rank). Within a family, the
@@ -52,29 +53,35 @@ def overall(rows: pd.DataFrame, metrics: Mapping[str, MetricFacts]) -> pd.DataFr
     family by which no two methods can be ranked is left out.
 
     Args:
-        rows: per-clip rows of one classifier, with one value for each method, metric and clip.
+        values: of one classifier, a row for each (metric, method) and a column for each clip; NaN where undefined.
+        recordings: the recording of each column.
         metrics: what the metrics are.
 
     Returns:
-        Columns method, mask, overall, overall_low, overall_high, and overall_of: the names of the families.
+        Columns method, overall, overall_low, overall_high, and overall_of: the names of the families.
     """
-    rows = rows[~rows["metric"].isin(BUDGETS)]
-    known = {name: metrics[name] for name in sorted(set(rows["metric"]))}
-    methods, recordings = sorted(set(rows["method"])), sorted(set(rows["src_file"]))
-    means = rows.groupby(["metric", "method", "src_file"])["value"].mean().unstack("src_file")
+    values = values[~values.index.get_level_values("metric").isin(BUDGETS)]
+    methods = sorted(set(values.index.get_level_values("method")))
+    array = values.to_numpy(float)
+    defined = ~np.isnan(array)
+    sums = sum_by_recording(np.where(defined, array, 0.0), recordings)
+    counts = sum_by_recording(defined.astype(float), recordings)
+    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
     families: dict[str, list[Floats]] = {}
-    for name, facts in known.items():
-        values = means.loc[name].reindex(index=methods, columns=recordings).to_numpy(float)
-        families.setdefault(facts.family, []).append(_ranks(-facts.sign * values))
+    names = values.index.get_level_values("metric").to_numpy(str)
+    for name in np.unique(names).tolist():
+        rows = np.flatnonzero(names == name)
+        own = np.full((len(methods), means.shape[1]), np.nan)
+        own[np.searchsorted(methods, values.index.get_level_values("method")[rows])] = means[rows]
+        families.setdefault(metrics[name].family, []).append(_ranks(-metrics[name].sign * own))
     placed = {name: _ranks(_mean(np.array(ranks))) for name, ranks in sorted(families.items())}
     placed = {name: own for name, own in placed.items() if not np.isnan(own).all()}
-    places = np.array([*placed.values()]).reshape(len(placed), len(methods), len(recordings))
+    places = np.array([*placed.values()]).reshape(len(placed), len(methods), means.shape[1])
     complete = ~np.isnan(places).any(axis=0)
-    found = mean_interval(np.where(complete, _mean(places), np.nan), np.arange(len(recordings)))
+    found = mean_interval(np.where(complete, _mean(places), np.nan), np.arange(means.shape[1]))
     return pd.DataFrame(
         {
             "method": methods,
-            "mask": rows["mask"].iloc[0] if len(rows) else "",
             "overall": found.mean,
             "overall_low": found.low,
             "overall_high": found.high,

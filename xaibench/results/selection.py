@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from xaibench import registry
 from xaibench.errors import ResultsError
 from xaibench.results import store
-from xaibench.results.parts import Part, tolerance
+from xaibench.results.parts import Part, frame, tolerance
 from xaibench.results.store import Manifest
 
 # Runs that differ in one of these are in different groups. They may differ in folds and in the number of clips.
@@ -43,9 +43,16 @@ class Group:
     parts: tuple[Part, ...]
     repeated: tuple[str, ...] = ()
 
+    def by_classifier(self) -> dict[str, list[Part]]:
+        """Return the parts of each classifier, sorted by its name."""
+        found: dict[str, list[Part]] = {}
+        for part in self.parts:
+            found.setdefault(part.classifier, []).append(part)
+        return dict(sorted(found.items()))
+
     def rows(self) -> pd.DataFrame:
         """All per-clip rows, columns as in `parts.SCHEMA` and `group`."""
-        return pa.concat_tables([part.table for part in self.parts]).to_pandas().assign(group=self.name)
+        return frame(part.table for part in self.parts).assign(group=self.name)
 
 
 def select(

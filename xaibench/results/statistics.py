@@ -9,21 +9,18 @@ section 3.2). scipy.stats does both for one sample at a time; here one draw serv
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from xaibench.results.resampling import Floats, in_blocks, recording_signs, recording_weights, sum_by_recording
 
 ALPHA = 0.05
 RESAMPLES = 10_000
 FLIPS = 9_999
-_ENTRIES = 5_000_000  # of a matrix of draws that is kept in one piece: that of 500 recordings, 40 MB
-_BLOCK = 128  # rows at a time: RESAMPLES x _BLOCK floats are 10 MB
 
 
 @dataclass(frozen=True)
@@ -58,8 +55,8 @@ def mean_interval(
         NaN means without a defined clip; NaN intervals with fewer than two recordings.
     """
     defined = ~np.isnan(values)
-    sums = _sum_by_recording(np.where(defined, values, 0.0), recordings)
-    counts = _sum_by_recording(defined.astype(float), recordings)
+    sums = sum_by_recording(np.where(defined, values, 0.0), recordings)
+    counts = sum_by_recording(defined.astype(float), recordings)
     clips = counts.sum(axis=1)
     mean = np.divide(sums.sum(axis=1), clips, out=np.full(len(values), np.nan), where=clips > 0)
     low, high = np.full((2, len(values)), np.nan)
@@ -67,13 +64,10 @@ def mean_interval(
     for index, pattern in enumerate(patterns):
         if pattern.sum() < 2:
             continue
-        for rows in _blocks(np.flatnonzero(pattern_of.reshape(-1) == index)):
-            means = np.concatenate(
-                [
-                    (weights @ sums[rows][:, pattern].T) / (weights @ counts[rows][:, pattern].T)
-                    for weights in _weights(int(pattern.sum()), resamples, seed)
-                ]
-            )
+        for rows in in_blocks(np.flatnonzero(pattern_of.reshape(-1) == index)):
+            own_sums, own_counts = sums[rows][:, pattern], counts[rows][:, pattern]
+            draws = recording_weights(int(pattern.sum()), resamples, seed)
+            means = np.concatenate([_means(weights, own_sums, own_counts) for weights in draws])
             low[rows], high[rows] = np.quantile(means, (0.025, 0.975), axis=0)
     if ranges is not None:
         _widen_at_the_ends(values, (counts > 0).sum(axis=1), ranges, low, high)
@@ -91,35 +85,39 @@ def _widen_at_the_ends(values: Floats, recordings: NDArray, ranges: Floats, low:
         moved[agree] = ranges[agree, end] + towards * share * width[agree]
 
 
-def share_first(values: Floats, recordings: NDArray, *, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
-    """Share of the resamples in which each row has the largest mean, recordings resampled; equals share a first place.
+def share_first(
+    values: Floats, recordings: NDArray, contests: Iterable[NDArray], *, resamples: int = RESAMPLES, seed: int = 0
+) -> Floats:
+    """Share of the resamples in which each row has the largest mean of its contest, recordings resampled.
 
-    It describes how much an order owes to the recordings that happened to be drawn. It is no probability that a row is
-    the best, and no test.
+    Equals share a first place. It describes how much an order owes to the recordings that happened to be drawn. It is
+    no probability that a row is the best, and no test.
 
     Args:
         values: (rows, clips), NaN where undefined; higher is better.
         recordings: (clips,), the recording that each clip was cut from.
+        contests: the numbers of the rows that are compared with each other; one draw serves all contests.
         resamples: number of bootstrap samples.
         seed: of the resampling.
 
     Returns:
-        Shares (rows,) that add up to 1; NaN for a row without a defined clip.
+        Shares (rows,), which add up to 1 in each contest; NaN for a row without a defined clip or in no contest.
     """
     defined = ~np.isnan(values)
-    there = defined.any(axis=1)
-    if not there.any():
-        return np.full(len(values), np.nan)
-    sums = _sum_by_recording(np.where(defined, values, 0.0), recordings)
-    counts = _sum_by_recording(defined.astype(float), recordings)
-    wins, tried = np.zeros(len(values)), 0
-    for weights in _weights(sums.shape[1], resamples, seed):
-        clips = weights @ counts.T
-        means = np.divide(weights @ sums.T, clips, out=np.full_like(clips, -np.inf), where=clips > 0)
-        best = means >= means.max(axis=1, keepdims=True) - 1e-12
-        wins += (best / best.sum(axis=1, keepdims=True)).sum(axis=0)
-        tried += len(weights)
-    return np.where(there, wins / tried, np.nan)
+    there = np.asarray(defined.any(axis=1))
+    among = [own for rows in contests if len(own := np.asarray(rows)[there[rows]])]
+    shares = np.full(len(values), np.nan)
+    if not among:
+        return shares
+    sums = sum_by_recording(np.where(defined, values, 0.0), recordings)
+    counts = sum_by_recording(defined.astype(float), recordings)
+    shares[np.concatenate(among)] = 0.0
+    for weights in recording_weights(sums.shape[1], resamples, seed):
+        means = _means(weights, sums, counts)
+        for rows in among:
+            best = means[:, rows] >= means[:, rows].max(axis=1, keepdims=True) - 1e-12
+            shares[rows] += (best / best.sum(axis=1, keepdims=True)).sum(axis=0)
+    return shares / resamples
 
 
 def standard_error(values: Floats, recordings: NDArray) -> Floats:
@@ -130,8 +128,8 @@ def standard_error(values: Floats, recordings: NDArray) -> Floats:
         recordings: (clips,), the recording that each clip was cut from.
     """
     defined = ~np.isnan(values)
-    sums = _sum_by_recording(np.where(defined, values, 0.0), recordings).T
-    counts = _sum_by_recording(defined.astype(float), recordings).T
+    sums = sum_by_recording(np.where(defined, values, 0.0), recordings).T
+    counts = sum_by_recording(defined.astype(float), recordings).T
     several = np.count_nonzero(counts, axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         clips = counts.sum(axis=0)
@@ -159,8 +157,8 @@ def simultaneous_interval(
         NaN means without a defined clip; NaN intervals with clips of fewer than two recordings.
     """
     defined = ~np.isnan(values)
-    sums = _sum_by_recording(np.where(defined, values, 0.0), recordings)
-    counts = _sum_by_recording(defined.astype(float), recordings)
+    sums = sum_by_recording(np.where(defined, values, 0.0), recordings)
+    counts = sum_by_recording(defined.astype(float), recordings)
     several, clips = (counts > 0).sum(axis=1) > 1, counts.sum(axis=1)
     mean = np.divide(sums.sum(axis=1), clips, out=np.full(len(values), np.nan), where=clips > 0)
     low, high = np.full((2, len(values)), np.nan)
@@ -169,7 +167,7 @@ def simultaneous_interval(
     sums, counts = sums[several].T, counts[several].T
     centre, error = _ratio(np.ones((1, len(sums))), sums, counts)
     largest = []
-    for weights in _weights(len(sums), resamples, seed):
+    for weights in recording_weights(len(sums), resamples, seed):
         drawn, own_error = _ratio(weights, sums, counts)
         varies = (own_error > 1e-9) & (error > 1e-9)
         scaled = np.divide(np.abs(drawn - centre), own_error, out=np.zeros_like(drawn), where=varies)
@@ -218,14 +216,14 @@ def sign_flip_p(
         p (rows,); NaN for rows without any defined difference.
     """
     defined = ~np.isnan(differences)
-    sums = _sum_by_recording(np.where(defined, differences, 0.0), recordings)
+    sums = sum_by_recording(np.where(defined, differences, 0.0), recordings)
     # A flip of recordings that cancel reproduces the observed sum only up to rounding.
     observed = sums.sum(axis=1)
     tolerance = 1e-12 * np.abs(sums).sum(axis=1)
     p = np.full(len(sums), np.nan)
-    for rows in _blocks(np.flatnonzero(defined.any(axis=1))):
+    for rows in in_blocks(np.flatnonzero(defined.any(axis=1))):
         extreme, tried = np.zeros(len(rows), dtype=np.int64), 0
-        for signs in _signs(sums.shape[1], flips, seed):
+        for signs in recording_signs(sums.shape[1], flips, seed):
             flipped = signs @ sums[rows].T
             if alternative == "two-sided":
                 found = np.abs(flipped) >= np.abs(observed[rows]) - tolerance[rows]
@@ -240,6 +238,52 @@ def sign_flip_p(
 def corrected_p(differences: Floats, recordings: NDArray, alternative: Literal["two-sided", "greater"]) -> Floats:
     """Test every row's mean paired difference against 0 (`sign_flip_p`) and correct for the number of rows (`holm`)."""
     return holm(sign_flip_p(differences, recordings, alternative, flips=flips_for(len(differences))))
+
+
+def paired_p(
+    values: Floats, recordings: NDArray, first: NDArray[np.intp], second: NDArray[np.intp], *, flips: int = FLIPS
+) -> Floats:
+    """Test whether two rows have the same mean: `sign_flip_p` of their differences, two-sided, for many pairs.
+
+    A difference of sums is the sum of the differences, so that rows of the same defined clips need one product with
+    the signs each, however many pairs they are in.
+
+    Args:
+        values: (rows, clips), NaN where undefined.
+        recordings: (clips,), the recording that each clip was cut from.
+        first, second: (pairs,), numbers of rows.
+        flips: most flips to try.
+
+    Returns:
+        p (pairs,); NaN for pairs without a clip that both have.
+    """
+    defined = ~np.isnan(values)
+    kind = np.unique(defined, axis=0, return_inverse=True)[1].reshape(-1)
+    alike = kind[first] == kind[second]
+    p = np.full(len(first), np.nan)
+    for pairs in in_blocks(np.flatnonzero(~alike)):
+        p[pairs] = sign_flip_p(values[first[pairs]] - values[second[pairs]], recordings, "two-sided", flips=flips)
+    blocks = in_blocks(np.flatnonzero(alike & np.asarray(defined.any(axis=1))[first]))
+    if not blocks:
+        return p
+    sums = sum_by_recording(np.where(defined, values, 0.0), recordings)
+    total, size = sums.sum(axis=1), np.abs(sums).sum(axis=1)
+    least = np.zeros(len(p))
+    for pairs in blocks:
+        one, other = first[pairs], second[pairs]
+        # As in `sign_flip_p`; and the sums of two rows that are nearly alike have less than their digits left.
+        tolerance = 1e-12 * np.abs(sums[one] - sums[other]).sum(axis=1) + 1e-14 * (size[one] + size[other])
+        least[pairs] = np.abs(total[one] - total[other]) - tolerance
+    extreme, tried = np.zeros(len(p), dtype=np.int64), 0
+    for signs in recording_signs(sums.shape[1], flips, seed=0):
+        flipped = signs @ sums.T
+        for pairs in blocks:
+            found = np.abs(flipped[:, first[pairs]] - flipped[:, second[pairs]]) >= least[pairs]
+            extreme[pairs] += found.sum(axis=0)
+        tried += len(signs)
+    tested = np.concatenate(blocks)
+    p[tested] = (1 + extreme[tested]) / (1 + tried)
+    return p
 
 
 @dataclass(frozen=True)
@@ -282,64 +326,11 @@ def holm(p: Floats) -> Floats:
     return adjusted
 
 
-def _sum_by_recording(values: Floats, recordings: NDArray) -> Floats:
-    """(rows, clips) summed to (rows, recordings), recordings sorted."""
-    order = np.argsort(recordings, kind="stable")
-    starts = np.unique(recordings[order], return_index=True)[1]
-    # The last digit of a sum depends on how its numbers lie in memory; tables of pandas may lie the other way.
-    return np.add.reduceat(np.ascontiguousarray(values)[:, order], starts, axis=1)
+def _means(weights: Floats, sums: Floats, counts: Floats) -> Floats:
+    """Means over clips (samples, rows) from weights (samples, recordings), sums and counts (rows, recordings).
 
-
-def _blocks(rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    return [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
-
-
-def _weights(recordings: int, resamples: int, seed: int) -> Iterable[Floats]:
-    """How often each recording is drawn in each bootstrap sample: (resamples, recordings), cut into blocks of samples.
-
-    Thousands of recordings would take gigabytes in one piece; the draws are the same however they are cut.
+    A sample that holds no clip of a row has the mean -inf there.
     """
-    if recordings * resamples <= _ENTRIES:
-        return _kept_weights(recordings, resamples, seed)
-    return _drawn_weights(recordings, resamples, seed)
-
-
-@lru_cache(maxsize=4)
-def _kept_weights(recordings: int, resamples: int, seed: int) -> tuple[Floats, ...]:
-    return tuple(_drawn_weights(recordings, resamples, seed))
-
-
-def _drawn_weights(recordings: int, resamples: int, seed: int) -> Iterator[Floats]:
-    rng = np.random.default_rng(seed)
-    for count in _cut(resamples, recordings):
-        flat = rng.integers(recordings, size=(count, recordings)) + recordings * np.arange(count)[:, None]
-        counts = np.bincount(flat.ravel(), minlength=count * recordings)
-        yield counts.reshape(count, recordings).astype(float)
-
-
-def _signs(recordings: int, flips: int, seed: int) -> Iterable[Floats]:
-    """Signs other than the observed ones: (flips, recordings), in blocks of flips; all of them if they are few."""
-    if recordings * flips <= _ENTRIES or 2**recordings - 1 <= flips:
-        return _kept_signs(recordings, flips, seed)
-    return _drawn_signs(recordings, flips, seed)
-
-
-@lru_cache(maxsize=4)
-def _kept_signs(recordings: int, flips: int, seed: int) -> tuple[Floats, ...]:
-    if 2**recordings - 1 <= flips:
-        bits = np.arange(1, 2**recordings)[:, None] >> np.arange(recordings)
-        return ((1 - 2 * (bits & 1)).astype(float),)
-    return tuple(_drawn_signs(recordings, flips, seed))
-
-
-def _drawn_signs(recordings: int, flips: int, seed: int) -> Iterator[Floats]:
-    rng = np.random.default_rng(seed)
-    for count in _cut(flips, recordings):
-        yield 1.0 - 2.0 * rng.integers(2, size=(count, recordings)).astype(float)
-
-
-def _cut(rows: int, columns: int) -> Iterator[int]:
-    """Cut rows into blocks of a fifth of _ENTRIES, for making one takes five times its memory; give their numbers."""
-    most = max(1, _ENTRIES // 5 // columns)
-    for start in range(0, rows, most):
-        yield min(most, rows - start)
+    kinds, kind = np.unique(counts, axis=0, return_inverse=True)  # most rows are of the same clips
+    clips = (weights @ kinds.T)[:, kind.reshape(-1)]
+    return np.divide(weights @ sums.T, clips, out=np.full_like(clips, -np.inf), where=clips > 0)

@@ -12,19 +12,19 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from xaibench.errors import ResultsError, one_line
 from xaibench.results.checks import problems
-from xaibench.results.parts import Part, PartInfo, read_info, read_part, write_part
+from xaibench.results.parts import Part, PartInfo, frame, read_info, read_part, write_part
 from xaibench.storage.atomic import remove_leftovers, write_atomically
 
 MANIFEST = "manifest.json"
@@ -33,6 +33,7 @@ VALIDATION = "validation"  # folder of runs whose methods are reference maps of 
 REPRODUCTIONS = "reproductions"  # folder of runs that repeat a paper, with classifiers of their own
 MAPS = "maps"
 _LOCKS = ".locks"
+_READERS = 4  # threads that read parts
 _ENTRY = re.compile(r"\d{4}-\d\d-\d\dT[\d:]+\S* \S+ on ")  # begins an entry of the log
 _EXPECTED = "parts"  # beside the locks of a classifier and method: how many parts there will be
 
@@ -153,7 +154,7 @@ class RunFolder:
             table, info = read_part(self.part(classifier, method, index))
         except ResultsError:
             return None
-        return table.to_pandas(), info
+        return frame([table]), info
 
     def write(self, classifier: str, method: str, index: int, rows: pd.DataFrame, info: PartInfo) -> None:
         """Write a part; the description appears last and whole."""
@@ -232,14 +233,18 @@ def read_parts(folder: Path) -> list[Part]:
     Raises:
         ResultsError: a part is damaged or malformed.
     """
-    manifest, parts = read_manifest(folder), []
-    for path in parts_of(folder):
-        table, info = read_part(path)
-        wrong = problems(path, table, info, manifest.of_rows)
-        if wrong:
-            raise ResultsError(f"{path} is malformed ({wrong[0]}); 'xaibench verify {folder}' tells all")
-        parts.append(Part(path, table, info))
-    return parts
+    of_rows = read_manifest(folder).of_rows
+    # Half of reading is decompressing and hashing, which threads do side by side.
+    with ThreadPoolExecutor(min(_READERS, os.cpu_count() or 1)) as pool:
+        return list(pool.map(lambda path: _read_checked(path, folder, of_rows), parts_of(folder)))
+
+
+def _read_checked(path: Path, folder: Path, of_rows: Mapping[str, str]) -> Part:
+    table, info = read_part(path)
+    wrong = problems(path, table, info, of_rows)
+    if wrong:
+        raise ResultsError(f"{path} is malformed ({wrong[0]}); 'xaibench verify {folder}' tells all")
+    return Part(path, table, info)
 
 
 def read_rows(folder: Path) -> pd.DataFrame:
@@ -251,7 +256,7 @@ def read_rows(folder: Path) -> pd.DataFrame:
     parts = read_parts(folder)
     if not parts:
         raise no_scores(folder)
-    return pa.concat_tables([part.table for part in parts]).to_pandas()
+    return frame(part.table for part in parts)
 
 
 def no_scores(folder: Path) -> ResultsError:
@@ -260,21 +265,30 @@ def no_scores(folder: Path) -> ResultsError:
 
 
 def read_costs(folder: Path) -> pd.DataFrame:
-    """Sum up what each (classifier, method, mask) of a run folder cost, and what the method is; one row each.
-
-    Columns: classifier, method, mask, clips, explain_seconds_per_clip, score_seconds_per_clip,
-    forwards_per_clip, peak_memory_bytes, native_freq, native_time, method_title, polarity, control, trained,
-    training_seconds, trained_parameters.
+    """Sum up what each (classifier, method, mask) of a run folder cost; see `costs`.
 
     Raises:
         ResultsError: a part is damaged.
     """
+    return _costs((path.parent.parent.name, read_info(path)) for path in parts_of(folder))
+
+
+def costs(parts: Iterable[Part]) -> pd.DataFrame:
+    """Sum up what each (classifier, method, mask) cost, and what the method is; one row each.
+
+    Columns: classifier, method, mask, clips, explain_seconds_per_clip, score_seconds_per_clip,
+    forwards_per_clip, peak_memory_bytes, native_freq, native_time, method_title, polarity, control, trained,
+    training_seconds, trained_parameters.
+    """
+    return _costs((part.classifier, part.info) for part in parts)
+
+
+def _costs(made: Iterable[tuple[str, PartInfo]]) -> pd.DataFrame:
     records = []
-    for path in parts_of(folder):
-        info = read_info(path)
+    for classifier, info in made:
         records.append(
             {
-                "classifier": path.parent.parent.name,
+                "classifier": classifier,
                 "method": info.method.name,
                 "mask": info.method.mask,
                 "clips": info.clips,
@@ -293,7 +307,7 @@ def read_costs(folder: Path) -> pd.DataFrame:
             }
         )
     grouped = pd.DataFrame(records).groupby(["classifier", "method", "mask"], sort=True)
-    costs = grouped.agg(
+    found = grouped.agg(
         clips=("clips", "sum"),
         explain_seconds_per_clip=("explain_seconds", "sum"),
         score_seconds_per_clip=("score_seconds", "sum"),
@@ -309,8 +323,8 @@ def read_costs(folder: Path) -> pd.DataFrame:
         trained_parameters=("trained_parameters", "first"),
     )
     for column in ("explain_seconds_per_clip", "score_seconds_per_clip", "forwards_per_clip"):
-        costs[column] /= costs["clips"]
-    return costs.reset_index()
+        found[column] /= found["clips"]
+    return found.reset_index()
 
 
 def _or_nan(value: float | None) -> float:

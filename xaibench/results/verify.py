@@ -6,8 +6,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from xaibench.errors import ResultsError
 from xaibench.results import parts, store
 from xaibench.results.checks import problems
@@ -49,11 +47,13 @@ def verify(folder: Path) -> Verified:
         except ResultsError as error:
             findings.append(str(error))
             continue
-        rows = table.to_pandas()
         findings += [f"{where}: {text}" for text in problems(path, table, info, manifest.of_rows)]
-        if not set(rows["fold"].dropna()) <= set(manifest.folds):
+        if not set(table["fold"].unique().drop_null().to_pylist()) <= set(manifest.folds):
             findings.append(f"{where}: it has clips of other folds than {', '.join(map(str, manifest.folds))}")
-        made[path.parent.parent.name, path.parent.name].append(_Part(path, rows, info))
+        predicted = parts.frame([table.select(["clip", "predicted"])]).drop_duplicates("clip")
+        made[path.parent.parent.name, path.parent.name].append(
+            _Part(path, dict(zip(predicted["clip"], predicted["predicted"], strict=True)), info)
+        )
     for pair in made.values():
         findings += _of_pair(folder, pair, manifest)
     findings += _of_classifiers(made)
@@ -63,7 +63,7 @@ def verify(folder: Path) -> Verified:
 @dataclass(frozen=True)
 class _Part:
     path: Path
-    rows: pd.DataFrame
+    predicted: dict[str, str]  # by clip
     info: PartInfo
 
     @property
@@ -95,7 +95,7 @@ def _of_pair(folder: Path, made: list[_Part], manifest: Manifest) -> list[str]:
     missing = sorted(set(range(count)) - set(numbers))
     if missing:
         found.append(f"{where}: {len(missing)} of {count} parts are not there (part {missing[0]}, ...); finish the run")
-    clips = [clip for one in made for clip in one.rows["clip"].unique()]
+    clips = [clip for one in made for clip in one.predicted]
     both = sorted(set(clips) & set(manifest.unreadable))
     if both:
         found.append(f"{where}: it has scores of {both[0]}, which the run could not read")
@@ -132,8 +132,7 @@ def _of_classifiers(made: dict[tuple[str, str], list[_Part]]) -> list[str]:
                 found.append(
                     f"{classifier}/{method}: {one.path.name} is of other sound than that of {', '.join(sorted(others))}"
                 )
-            facts = one.rows.drop_duplicates("clip")
-            for clip, predicted in zip(facts["clip"], facts["predicted"], strict=True):
+            for clip, predicted in one.predicted.items():
                 said = known.setdefault((classifier, clip), (predicted, method))
                 if said[0] != predicted:
                     found.append(f"{classifier}/{method}: {clip} is {predicted}, and {said[0]} in {said[1]}")

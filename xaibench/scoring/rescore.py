@@ -18,7 +18,7 @@ from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import RegistryError, ResultsError, XaibenchError, one_line
 from xaibench.explaining.settings import registered_name
 from xaibench.results import agreement, store
-from xaibench.results.parts import MetricFacts, PartInfo, read_part, tolerance
+from xaibench.results.parts import MetricFacts, PartInfo, frame, read_part, tolerance
 from xaibench.results.store import Manifest, RunFolder
 from xaibench.scoring.config import RunConfig
 from xaibench.scoring.evaluate import Event, evaluate
@@ -133,7 +133,7 @@ def _one(
     explainers: Path,
 ) -> Rescored:
     table, info = read_part(path)
-    rows = table.to_pandas()
+    rows = frame([table])
     where = str(path.relative_to(folder))
     label = path.parent.parent.name
     if label not in loaded:

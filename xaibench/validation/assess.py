@@ -18,7 +18,8 @@ from xaibench.errors import ResultsError
 from xaibench.results.comparison import at_primary_area
 from xaibench.results.parts import MetricFacts
 from xaibench.results.power import recordings_for
-from xaibench.results.statistics import ALPHA, Floats, flips_for, holm, mean_interval, sign_flip_p
+from xaibench.results.resampling import Floats
+from xaibench.results.statistics import ALPHA, flips_for, holm, mean_interval, sign_flip_p
 from xaibench.validation import questions
 from xaibench.validation.questions import BY_FAMILY, Pair, Question
 

@@ -148,7 +148,7 @@ def rows_of_methods(root: Path, dataset: str, identities: Mapping[str, str]) -> 
         identities: `LoadedClassifier.identity` by label; parts made with others, or at another protocol, are
             left out.
     """
-    frames, rules = [], protocol.default()
+    tables, rules = [], protocol.default()
     wanted = {"dataset": dataset, "protocol": rules.id, "fill": rules.fill, "target": rules.target}
     try:
         runs = find_runs(root)
@@ -161,8 +161,8 @@ def rows_of_methods(root: Path, dataset: str, identities: Mapping[str, str]) -> 
         for path in store.parts_of(run):
             info = parts.read_info(path)
             if not info.method.control and identities.get(path.parent.parent.name) == info.classifier_sha256:
-                frames.append(parts.read_part(path)[0].to_pandas())
-    if not frames:
+                tables.append(parts.read_part(path)[0])
+    if not tables:
         return pd.DataFrame(columns=parts.SCHEMA.names)
     once = ["classifier", "method", "mask", "metric", "area", "clip"]
-    return pd.concat(frames, ignore_index=True).drop_duplicates(once)
+    return parts.frame(tables).drop_duplicates(once)

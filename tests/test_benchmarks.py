@@ -41,8 +41,10 @@ def printed(benchmark: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(benchmark("engine"), "QUICK_SECONDS", 0.0)
 
     def call(name: str, *arguments: object) -> list[str]:
-        program = typer.Typer()
-        program.command()(benchmark(name).main)
+        program = getattr(benchmark(name), "app", None)  # where it has several commands
+        if program is None:
+            program = typer.Typer()
+            program.command()(benchmark(name).main)
         try:
             done = CliRunner().invoke(program, [*map(str, arguments)], catch_exceptions=False)
         finally:
@@ -192,7 +194,7 @@ def test_memory_of_many_clips(
     printed: Printed, benchmark: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The run itself is stubbed: a program that holds 1 MB for each clip of its folder, half of it in a child."""
-    many = benchmark("many_clips")
+    scale, processes = benchmark("scale"), benchmark("_processes")
     hold = "import sys; held = bytearray(b'x') * (int(sys.argv[1]) * 500_000); "
     child = "import subprocess; subprocess.run([sys.executable, '-c', sys.argv[2], sys.argv[1]])"
     wait = "import time; time.sleep(0.3)"
@@ -201,15 +203,35 @@ def test_memory_of_many_clips(
         clips = len(list(folder.rglob("*.wav")))
         return [sys.executable, "-c", hold + child, str(clips), hold + wait]
 
-    monkeypatch.setattr(many, "run_of", run_of)
-    monkeypatch.setattr(many, "xaibench", lambda *_: [sys.executable, "-c", ""])
-    few, more = table(printed("many_clips", "--clips", 8, "--clips", 40))
+    monkeypatch.setattr(scale, "run_of", run_of)
+    monkeypatch.setattr(scale, "xaibench", lambda *_: [sys.executable, "-c", ""])
+    few, more = table(printed("scale", "clips", "--count", 8, "--count", 40))
     assert (few["clips"], more["clips"], few["ratio"]) == ("8", "40", "1.00")
     assert 20 < float(more["peak, MB"]) - float(few["peak, MB"]) < 44
     assert float(more["ratio"]) > 1.2
-    sounds = many.write_sounds(tmp_path / "sounds", 8)
-    assert len({sound.parent for sound in sounds}) == len(many.CLASSES)
-    assert many.measured([sys.executable, "-c", "import time; time.sleep(0.2)"], tmp_path, {})[1] > 1e6
+    sounds = scale.write_sounds(tmp_path / "sounds", 8)
+    assert len({sound.parent for sound in sounds}) == len(scale.CLASSES)
+    assert processes.measured([sys.executable, "-c", "import time; time.sleep(0.2)"], tmp_path, {})[1] > 1e6
+
+
+def test_many_scores_are_compared_and_verified(printed: Printed) -> None:
+    compared, verified = table(printed("scale", "rows", "--count", 2000))
+    assert (compared["command"], verified["command"]) == ("`compare`", "`verify`")
+    assert (compared["scores"], compared["clips"], compared["parts"]) == ("16128", "16", "36")
+    assert float(compared["peak, MB"]) > 50
+
+
+def test_processes_are_compared_with_one(printed: Printed, benchmark: Callable[[str], ModuleType], monkeypatch) -> None:
+    """The run is stubbed: more processes sleep less."""
+    scale = benchmark("scale")
+
+    def run(*arguments: object) -> list[str]:
+        return [sys.executable, "-c", f"import time; time.sleep(1 / {arguments[arguments.index('--workers') + 1]})"]
+
+    monkeypatch.setattr(scale, "xaibench", run)
+    one, ray, two, _ = table(printed("scale", "workers", "--count", 1, "--count", 2))
+    assert (one["ratio"], one["engine"], ray["engine"], two["workers"]) == ("1.00", "local", "ray", "2")
+    assert float(two["ratio"]) < 0.8
 
 
 def test_orders_are_written_of_runs(printed: Printed, tmp_path: Path) -> None:

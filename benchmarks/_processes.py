@@ -1,0 +1,51 @@
+"""Commands of xaibench as processes of their own: how long they take, and how much memory they and theirs hold."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+POLL_SECONDS = 0.05
+
+
+def xaibench(*arguments: object) -> list[str]:
+    """Return a command of xaibench as a process of its own runs it."""
+    return [sys.executable, "-m", "xaibench", *map(str, arguments)]
+
+
+def measured(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> tuple[float, int]:
+    """Run a command; return the seconds that it took, and the most bytes that it and its children held at one time."""
+    started, peak = time.perf_counter(), 0
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
+        while process.poll() is None:
+            # The mark of each process is reset now and then, by what measures the memory of an explanation.
+            peak = max(peak, sum(map(held, family(process.pid))))
+            time.sleep(POLL_SECONDS)
+        if process.returncode:
+            said.seek(0)
+            raise SystemExit(said.read().decode())
+    return time.perf_counter() - started, peak
+
+
+def family(process: int) -> Iterator[int]:
+    """Yield a process, its children and theirs."""
+    yield process
+    for children in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError):  # it has ended meanwhile
+            for child in children.read_text().split():
+                yield from family(int(child))
+
+
+def held(process: int) -> int:
+    """Return the most bytes that a process held since its mark was reset."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    return 0

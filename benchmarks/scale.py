@@ -171,7 +171,19 @@ def linked(files: Sequence[Path], folder: Path) -> Path:
 def run_of(folder: Path) -> list[str]:
     """Return the command that scores all clips of a folder."""
     data = ("--dataset", "folder", "--data-dir", folder, "--folds", "all", "--device", "cpu")
-    return xaibench("run", "-m", "random", "--no-controls", "--metric", "faithfulness", "-c", "tiny", *data, "--out", f"{folder}-run")
+    return xaibench(
+        "run",
+        "-m",
+        "random",
+        "--no-controls",
+        "--metric",
+        "faithfulness",
+        "-c",
+        "tiny",
+        *data,
+        "--out",
+        f"{folder}-run",
+    )
 
 
 def write_scores(folder: Path, count: int) -> int:

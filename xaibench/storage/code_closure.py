@@ -8,24 +8,23 @@ packages of plugins the data files as well.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.util
 import platform
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from xaibench.storage import syntax
+from xaibench.storage.syntax import Import
+
 CORE = "xaibench"
-# Attributes that describe a class; they are printed and change no value.
-DESCRIPTIVE = frozenset({"title", "reference", "description", "formula", "traps", "cost"})
 # Modules with the public names and the version number; they change no value.
 _FACES = frozenset({CORE, f"{CORE}._version"})
-_DYNAMIC = frozenset({"__import__", "import_module", "exec", "eval", "load_module", "exec_module", "run_path"})
 _NOT_DATA = frozenset({".py", ".pyc", ".pyi"})
 
 
@@ -65,6 +64,7 @@ def closure_of(module: str) -> Closure:
         found.libraries |= seen.libraries
         found.doubts += seen.doubts
         open_names += seen.imported
+    syntax.keep()
     for top in sorted({top_of(name) for name in found.modules} - {CORE}):
         found.files |= _data_files(top)
     return found
@@ -99,65 +99,29 @@ def _look_at(name: str, own: str) -> _Seen:
             return _Seen(libraries={top: "missing"})
         return _Seen(doubts=[f"{name} is no Python source"] if _spec_origin(name) is not None else [])
     try:
-        tree = ast.parse(path.read_bytes())
+        read = syntax.read(path.read_bytes())
     except (OSError, SyntaxError, ValueError) as error:
         return _Seen(doubts=[f"{path} cannot be read ({type(error).__name__})"])
-    stripped = _Strip().visit(tree)
-    sha256 = hashlib.sha256(ast.dump(stripped, annotate_fields=False).encode()).hexdigest()
-    dynamic = [] if top == CORE else sorted(set(_dynamic(stripped)))
+    dynamic = [] if top == CORE else read.dynamic
     doubts = [f"{name} imports or runs code by name ({call})" for call in dynamic]
     is_package = path.name == "__init__.py"
     around = [name.rpartition(".")[0]] if "." in name and name.rpartition(".")[0] != CORE else []
-    return _Seen({name: sha256}, {}, doubts, around + list(_imported(stripped, name, is_package, own)))
+    return _Seen({name: read.sha256}, {}, doubts, around + list(_imported(read.imports, name, is_package, own)))
 
 
-class _Strip(ast.NodeTransformer):
-    """Removal of code that changes no value: docstrings, code for type checkers, descriptive class attributes."""
-
-    def _body(self, node: ast.AST) -> ast.AST:
-        self.generic_visit(node)
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [one for one in body if not _is_text(one)] or [ast.Pass()]  # type: ignore[attr-defined]
-        return node
-
-    visit_Module = visit_FunctionDef = visit_AsyncFunctionDef = _body
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        self._body(node)
-        node.body = [one for one in node.body if not _describes(one)] or [ast.Pass()]
-        return node
-
-    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
-        if ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}:
-            return [self.visit(one) for one in node.orelse]
-        return self.generic_visit(node)
-
-
-def _is_text(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
-def _describes(node: ast.stmt) -> bool:
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-    names = {target.id for target in targets if isinstance(target, ast.Name)}
-    value = getattr(node, "value", None)
-    return bool(names) and names <= DESCRIPTIVE and isinstance(value, ast.Constant) and isinstance(value.value, str)
-
-
-def _imported(tree: ast.AST, module: str, is_package: bool, own: str) -> Iterator[str]:
-    """Yield the names of all modules that may be imported, inside functions too."""
+def _imported(imports: Iterable[Import], module: str, is_package: bool, own: str) -> Iterator[str]:
+    """Yield the names of all modules that may be imported."""
     package = module if is_package else module.rpartition(".")[0]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                steps = package.split(".")
-                base = ".".join([*steps[: len(steps) - node.level + 1], *([base] if base else [])])
-            for alias in node.names:
-                yield from _meant(base, alias.name, own)
+    for one in imports:
+        if one.names is None:
+            yield one.module
+            continue
+        base = one.module
+        if one.level:
+            steps = package.split(".")
+            base = ".".join([*steps[: len(steps) - one.level + 1], *([base] if base else [])])
+        for name in one.names:
+            yield from _meant(base, name, own)
 
 
 def _meant(base: str, name: str, own: str) -> Iterator[str]:
@@ -173,15 +137,6 @@ def _meant(base: str, name: str, own: str) -> Iterator[str]:
     local = path is not None and (top_of(base) in {own, CORE} or not _is_installed(path))
     if path is not None and local and path.name == "__init__.py" and source_of(f"{base}.{name}") is not None:
         yield f"{base}.{name}"
-
-
-def _dynamic(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-            is_method = isinstance(node.func, ast.Attribute) and name in {"eval", "exec"}  # model.eval()
-            if name in _DYNAMIC and not is_method:
-                yield name
 
 
 @cache

@@ -21,13 +21,13 @@ import torch
 
 from xaibench.storage.code_closure import (
     CORE,
-    DESCRIPTIVE,
     closure_of,
     is_library,
     library_version,
     source_of,
     top_of,
 )
+from xaibench.storage.syntax import DESCRIPTIVE
 
 _SCRIPTS = frozenset({"__main__", "__mp_main__"})
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, PurePath, torch.dtype, torch.device, torch.Size, np.dtype)

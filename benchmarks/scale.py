@@ -115,6 +115,7 @@ def rows(
 @app.command()
 def workers(
     count: Annotated[list[int] | None, typer.Option(help="Processes; repeatable. Default: 1, 2, 4.", min=1)] = None,
+    engine: Annotated[list[str] | None, typer.Option(help="Repeatable. Default: local and ray.")] = None,
     limit: Annotated[int, typer.Option(help="Clips.", min=1)] = 80,
     metric: Annotated[list[str] | None, typer.Option(help=f"Repeatable. Default: {', '.join(SCORED)}.")] = None,
 ) -> None:
@@ -130,14 +131,14 @@ def workers(
     with tempfile.TemporaryDirectory() as temporary:
         home = Path(temporary)
         for number in count or [1, 2, 4]:
-            for engine in ("local", "ray"):
-                place = home / f"{engine}-{number}"
+            for name in engine or ["local", "ray"]:
+                place = home / f"{name}-{number}"
                 place.mkdir()
-                how = ("--engine", engine, "--workers", number, "--threads", 1, "--limit", limit, "--device", "cpu")
+                how = ("--engine", name, "--workers", number, "--threads", 1, "--limit", limit, "--device", "cpu")
                 command = xaibench("run", *methods, *metrics, "-c", "cnn-micro", *how, "--out", place / "run")
                 seconds, peak = measured(command, place, _environment(place))
                 first = first or seconds
-                print(f"| {engine} | {number} | {seconds:.0f} | {seconds / first:.2f} | {peak / 1e6:.0f} |", flush=True)
+                print(f"| {name} | {number} | {seconds:.0f} | {seconds / first:.2f} | {peak / 1e6:.0f} |", flush=True)
 
 
 def _environment(home: Path) -> dict[str, str]:

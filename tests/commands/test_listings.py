@@ -56,6 +56,12 @@ def test_methods_are_listed_by_family(xaibench: Command) -> None:
     assert "attention" in xaibench("methods", "show", "vit-rollout").out.splitlines()[2]
 
 
+def test_piped_lines_end_where_their_text_ends(xaibench: Command) -> None:
+    for group in ("methods", "metrics", "datasets"):
+        lines = xaibench(group).out.splitlines()
+        assert all(line == line.rstrip() for line in lines) and any(len(line) > 100 for line in lines)
+
+
 def test_metrics_are_listed_by_family_and_the_default_set_is_marked(xaibench: Command) -> None:
     every = {name: registry.load("metrics", name) for name in registry.names("metrics")}
     family, seen = "", {}

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 from typer.core import TyperGroup
 
 from xaibench import registry
@@ -96,12 +97,21 @@ def _print_lines(found: dict[str, Facts]) -> None:
 
 def _print_rows(rows: Iterable[tuple[str, str]]) -> None:
     """Print two columns of console markup, of which the second may have several lines in a terminal."""
+    console, rows = output(), list(rows)
+    if not console.is_terminal:  # a table would fill every line with spaces
+        width = max((Text.from_markup(name).cell_len for name, _ in rows), default=0)
+        for name, what in rows:
+            shown = Text.from_markup(name)
+            shown.pad_right(width - shown.cell_len + 1)
+            shown.append_text(Text.from_markup(what)).rstrip()
+            console.print(shown, soft_wrap=True)
+        return
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column()
     for row in rows:
         table.add_row(*row)
-    output().print(table)
+    console.print(table)
 
 
 def _facts(cache: LineCache, group: Group, name: str) -> Facts:

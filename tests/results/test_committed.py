@@ -26,6 +26,7 @@ from xaibench.results.selection import Group, group
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
 FOLDERS = {"standard": RESULTS, "spectrogram": RESULTS / "spectrogram"}  # by protocol
+TABLES = {"standard": "comparison.csv", "spectrogram": "comparison.csv.gz"}
 COMMITTED = [
     (protocol, dataset, name)
     for protocol, folder in FOLDERS.items()
@@ -43,7 +44,7 @@ CLIPS = {"esc10": (80, 57), "synth": (80, 80), "esc50": (400, 310)}  # and recor
 
 @pytest.fixture(scope="module")
 def comparisons() -> dict[str, pd.DataFrame]:
-    return {protocol: read(folder / "comparison.csv") for protocol, folder in FOLDERS.items()}
+    return {protocol: read(folder / TABLES[protocol]) for protocol, folder in FOLDERS.items()}
 
 
 def read(path: Path) -> pd.DataFrame:

@@ -27,7 +27,7 @@ def problems(path: Path, table: pa.Table, info: PartInfo, of_run: Mapping[str, s
 
     Args:
         path: of the scores: RUN/CLASSIFIER/METHOD/part-NNN.parquet.
-        table: columns as in `parts.SCHEMA`.
+        table: columns as in `parts.CODED`.
         info: the description beside them.
         of_run: what every row of the run says, by column (`store.Manifest.of_rows`).
     """
@@ -43,7 +43,7 @@ def problems(path: Path, table: pa.Table, info: PartInfo, of_run: Mapping[str, s
     found = [
         f"the {name} of its rows is {', '.join(map(str, values))}, expected {value}"
         for name, value in expected.items()
-        if (values := _coded(table, name).words) != [value]
+        if (values := _words(table, name)) != [value]
     ]
     if info.method.mask not in {EQUAL_AREA, SOFT}:
         found.append(f"its mask is '{info.method.mask}', expected {EQUAL_AREA} or {SOFT}")
@@ -67,6 +67,14 @@ def _coded(table: pa.Table, name: str) -> _Coded:
     # Each step of this counts: a run of ten million scores has 400,000 such columns.
     codes = encoded.indices.fill_null(-1) if encoded.null_count else encoded.indices
     return _Coded(codes.to_numpy(), encoded.dictionary.to_pylist())
+
+
+def _words(table: pa.Table, name: str) -> list[str]:
+    """Return the words of a column that has one in every row."""
+    column = table[name]
+    if column.num_chunks == 1:
+        return column.chunk(0).dictionary.to_pylist()
+    return _coded(table, name).words
 
 
 def _of_costs(info: PartInfo) -> list[str]:

@@ -248,7 +248,8 @@ def read_part(path: Path) -> tuple[pa.Table, PartInfo]:
         # Not pq.read_table: it would take a folder named "seed=1" for a column, and fill missing ones with nulls.
         with pq.ParquetFile(pa.BufferReader(data), read_dictionary=_WORDS) as file:
             # Threads for so few rows take longer than the rows.
-            table = file.read(use_threads=False).cast(CODED)
+            table = file.read(use_threads=False)
+        table = table if table.schema.equals(CODED) else table.cast(CODED)
     except (pa.ArrowException, KeyError, OSError, ValueError) as error:
         raise ResultsError(f"{path} is damaged ({_words(error)}); delete it and run again") from error
     if hashlib.sha256(data).hexdigest() != info.scores_sha256:

@@ -27,6 +27,13 @@ def in_blocks(rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     return [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
 
 
+def alike(table: NDArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Find equal rows; return the first of each kind, and the kind of every row. (`numpy.unique` would sort them.)"""
+    kinds: dict[bytes, int] = {}
+    kind = np.array([kinds.setdefault(row.tobytes(), len(kinds)) for row in table], np.intp)
+    return np.unique(kind, return_index=True)[1], kind
+
+
 def recording_weights(recordings: int, resamples: int, seed: int) -> Iterable[Floats]:
     """How often each recording is drawn in each bootstrap sample: (resamples, recordings), cut into blocks of samples.
 

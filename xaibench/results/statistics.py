@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from xaibench.results.resampling import Floats, in_blocks, recording_signs, recording_weights, sum_by_recording
+from xaibench.results.resampling import Floats, alike, in_blocks, recording_signs, recording_weights, sum_by_recording
 
 ALPHA = 0.05
 RESAMPLES = 10_000
@@ -60,15 +60,15 @@ def mean_interval(
     clips = counts.sum(axis=1)
     mean = np.divide(sums.sum(axis=1), clips, out=np.full(len(values), np.nan), where=clips > 0)
     low, high = np.full((2, len(values)), np.nan)
-    patterns, pattern_of = np.unique(counts > 0, axis=0, return_inverse=True)
-    for index, pattern in enumerate(patterns):
+    first, pattern_of = alike(counts > 0)
+    for index, pattern in enumerate(counts[first] > 0):
         if pattern.sum() < 2:
             continue
-        for rows in in_blocks(np.flatnonzero(pattern_of.reshape(-1) == index)):
-            own_sums, own_counts = sums[rows][:, pattern], counts[rows][:, pattern]
+        for rows in in_blocks(np.flatnonzero(pattern_of == index)):
+            means = _Means(sums[rows][:, pattern], counts[rows][:, pattern])
             draws = recording_weights(int(pattern.sum()), resamples, seed)
-            means = np.concatenate([_means(weights, own_sums, own_counts) for weights in draws])
-            low[rows], high[rows] = np.quantile(means, (0.025, 0.975), axis=0)
+            drawn = np.concatenate([means.of(weights) for weights in draws])
+            low[rows], high[rows] = np.quantile(drawn, (0.025, 0.975), axis=0)
     if ranges is not None:
         _widen_at_the_ends(values, (counts > 0).sum(axis=1), ranges, low, high)
     # Of clips that all agree, the resampled means differ from the mean by rounding alone.
@@ -112,10 +112,11 @@ def share_first(
     sums = sum_by_recording(np.where(defined, values, 0.0), recordings)
     counts = sum_by_recording(defined.astype(float), recordings)
     shares[np.concatenate(among)] = 0.0
+    means = _Means(sums, counts)
     for weights in recording_weights(sums.shape[1], resamples, seed):
-        means = _means(weights, sums, counts)
+        drawn = means.of(weights)
         for rows in among:
-            best = means[:, rows] >= means[:, rows].max(axis=1, keepdims=True) - 1e-12
+            best = drawn[:, rows] >= drawn[:, rows].max(axis=1, keepdims=True) - 1e-12
             shares[rows] += (best / best.sum(axis=1, keepdims=True)).sum(axis=0)
     return shares / resamples
 
@@ -258,12 +259,12 @@ def paired_p(
         p (pairs,); NaN for pairs without a clip that both have.
     """
     defined = ~np.isnan(values)
-    kind = np.unique(defined, axis=0, return_inverse=True)[1].reshape(-1)
-    alike = kind[first] == kind[second]
+    kind = alike(defined)[1]
+    same = kind[first] == kind[second]
     p = np.full(len(first), np.nan)
-    for pairs in in_blocks(np.flatnonzero(~alike)):
+    for pairs in in_blocks(np.flatnonzero(~same)):
         p[pairs] = sign_flip_p(values[first[pairs]] - values[second[pairs]], recordings, "two-sided", flips=flips)
-    blocks = in_blocks(np.flatnonzero(alike & np.asarray(defined.any(axis=1))[first]))
+    blocks = in_blocks(np.flatnonzero(same & np.asarray(defined.any(axis=1))[first]))
     if not blocks:
         return p
     sums = sum_by_recording(np.where(defined, values, 0.0), recordings)
@@ -326,11 +327,19 @@ def holm(p: Floats) -> Floats:
     return adjusted
 
 
-def _means(weights: Floats, sums: Floats, counts: Floats) -> Floats:
-    """Means over clips (samples, rows) from weights (samples, recordings), sums and counts (rows, recordings).
+class _Means:
+    """Means over clips of resamples of the recordings.
 
-    A sample that holds no clip of a row has the mean -inf there.
+    Args:
+        sums, counts: (rows, recordings).
     """
-    kinds, kind = np.unique(counts, axis=0, return_inverse=True)  # most rows are of the same clips
-    clips = (weights @ kinds.T)[:, kind.reshape(-1)]
-    return np.divide(weights @ sums.T, clips, out=np.full_like(clips, -np.inf), where=clips > 0)
+
+    def __init__(self, sums: Floats, counts: Floats) -> None:
+        self._sums = sums.T
+        first, self._kind = alike(counts)  # most rows are of the same clips
+        self._counts = counts[first].T
+
+    def of(self, weights: Floats) -> Floats:
+        """Means (samples, rows) of weights (samples, recordings); -inf where a sample holds no clip of a row."""
+        clips = (weights @ self._counts)[:, self._kind]
+        return np.divide(weights @ self._sums, clips, out=np.full_like(clips, -np.inf), where=clips > 0)

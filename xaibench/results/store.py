@@ -33,7 +33,7 @@ VALIDATION = "validation"  # folder of runs whose methods are reference maps of 
 REPRODUCTIONS = "reproductions"  # folder of runs that repeat a paper, with classifiers of their own
 MAPS = "maps"
 _LOCKS = ".locks"
-_READERS = 4  # threads that read parts
+_READERS = 2  # threads that read parts; more wait for each other
 _ENTRY = re.compile(r"\d{4}-\d\d-\d\dT[\d:]+\S* \S+ on ")  # begins an entry of the log
 _EXPECTED = "parts"  # beside the locks of a classifier and method: how many parts there will be
 

@@ -303,3 +303,17 @@ def test_soft_masks_are_in_no_figure(rows: pd.DataFrame, comparison: pd.DataFram
         strict=True,
     ):
         assert one.read_bytes() == other.read_bytes(), one.name
+
+
+@pytest.mark.parametrize("width", [3.3, 7.2])
+def test_the_legend_of_many_methods_is_whole(comparison: pd.DataFrame, width: float) -> None:
+    lines = at_primary_area(comparison)
+    one = lines[lines["method"] == lines["method"].iloc[0]]
+    many = pd.concat([one.assign(method=f"method-{i:02d}") for i in range(34)])
+    figure = cost(many, width=width)
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == 34
+    for text in legend.get_texts():
+        box = text.get_window_extent()
+        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from xaibench.reports import style
 from xaibench.reports.leaderboard import SORT_METRIC, axis_label, method_order, scope
 
+_ROW = 0.15  # inches: height of a legend's entry
 _KEY, _LETTER = 0.28, 0.055  # inches: what a legend's entry takes beside its name, and a letter of this
 
 
@@ -28,7 +29,8 @@ def cost(lines: pd.DataFrame, width: float = style.WIDTH) -> Figure:
     panels = [(str(name), panel) for name, panel in lines.groupby("classifier", sort=True)]
     narrow = width < 5
     names = method_order(lines)
-    figure = style.new_figure(width, 2.2 * len(panels) + 0.6 + 0.07 * len(names) if narrow else 3.2)
+    beside = max(3.2, 0.2 + _ROW * len(names))
+    figure = style.new_figure(width, 2.2 * len(panels) + 0.6 + 0.07 * len(names) if narrow else beside)
     shape = (len(panels), 1) if narrow else (1, len(panels))
     axes = figure.subplots(*shape, squeeze=False, sharex=True, sharey=True).ravel()
     for axis, (classifier, panel) in zip(axes, panels, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,18 +10,16 @@ import typer
 
 from xaibench import registry
 from xaibench.commands import options
-from xaibench.commands.console import notes, output, progress, show, verbose, warnings
+from xaibench.commands.console import notes, progress, verbose
 from xaibench.commands.dry_run import print_plan
 from xaibench.commands.options import ALL
-from xaibench.errors import VERBOSE, XaibenchError, debugging
+from xaibench.commands.outcome import print_outcome, print_summary_of_protocol
+from xaibench.errors import VERBOSE, XaibenchError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from xaibench.explaining.explainer import Explainer
     from xaibench.scoring.engine import Engine
     from xaibench.scoring.evaluate import Event
-    from xaibench.scoring.protocol import Summary
 
 
 def run(
@@ -361,9 +359,9 @@ def carry_out(
             scored.add(event)
 
         work.score(folder, report)
-    _print_summary(out, failures)
+    print_outcome(out, failures)
     if rules.summarise is not None:
-        _print_protocol_summary(out, rules.summarise)
+        print_summary_of_protocol(out, rules.summarise)
     if failures:
         failed = len({(event.classifier, event.method) for event in failures})
         raise XaibenchError(f"{failed} of {work.pairs} pairs failed (see above); everything else is saved")
@@ -393,43 +391,3 @@ def _positive(text: str, option: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise XaibenchError(f"{option} {text!r} is neither auto nor a positive number")
     return int(text)
-
-
-def _print_summary(folder: Path, failures: Sequence[Event]) -> None:
-    from xaibench.reports import boards
-    from xaibench.results.comparison import compare
-    from xaibench.results.store import LOG, parts_of, read_costs
-
-    for event in failures:
-        text = f"failed: {event.method} on {event.classifier}: {event.reason} (see {folder / LOG})"
-        warnings().print(text, style="red", markup=False, soft_wrap=True)
-        if debugging() and event.traceback:
-            warnings().print(event.traceback, markup=False, soft_wrap=True)
-    if parts_of(folder):
-        with notes().status("comparing methods"):
-            comparison = compare([folder])
-        show(
-            *boards.boards(comparison, comparison["group"].iloc[0]).values(),
-            remedy="xaibench leaderboard --columns chooses",
-        )
-        costs = read_costs(folder)
-        explaining, scoring, forwards = (
-            float((costs[column] * costs["clips"]).sum())
-            for column in ("explain_seconds_per_clip", "score_seconds_per_clip", "forwards_per_clip")
-        )
-        notes().print(
-            f"time: {explaining:.0f} s explaining, {scoring:.0f} s scoring ({forwards:,.0f} forward passes; "
-            "what methods share counts for each)",
-            style="dim",
-        )
-        output().print(f"per-clip scores: {folder}", markup=False, soft_wrap=True)
-        output().print("next: xaibench compare, xaibench leaderboard, xaibench report", markup=False, soft_wrap=True)
-
-
-def _print_protocol_summary(folder: Path, summarise: Callable[[pd.DataFrame], list[Summary]]) -> None:
-    from xaibench.reports import tables
-    from xaibench.results.store import parts_of, read_rows
-
-    if parts_of(folder):
-        for summary in summarise(read_rows(folder)):
-            show(tables.of_frame(summary.title, summary.lines, summary.notes, names="Metric"))

@@ -14,7 +14,7 @@ from tests.support.import_graph import REPOSITORY
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 TOOLS = {"test", "docs"}  # extras that no module of the package imports
-OWN = {"xaibench", "tests", "engine", "throughput", "_quantus"}  # the last two are benchmarks
+OWN = {"xaibench", "tests", "engine", "throughput", "_quantus", "_processes"}  # the last four are benchmarks
 
 
 def normal(name: str) -> str:

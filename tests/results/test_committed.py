@@ -346,6 +346,8 @@ def test_what_the_findings_say_of_elements_is_in_the_file() -> None:
 def test_the_verdicts_on_metrics_are_those_of_the_files() -> None:
     text = (RESULTS / "README.md").read_text()
     everywhere, against = {}, {}
+    of_cue = [line for line in (RESULTS / "validation-synth-cue.md").read_text().splitlines() if line.startswith("- ")]
+    assert len(of_cue) >= 4 and "\n".join(of_cue) in text
     for dataset in ("synth", "esc10-mix", "esc50-mix"):
         written = (RESULTS / f"validation-{dataset}.md").read_text()
         summary = [line for line in written.splitlines() if line.startswith("- ")]

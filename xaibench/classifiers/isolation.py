@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xaibench.classifiers import determinism
 from xaibench.classifiers.base import Classifier
 from xaibench.errors import IsolationError
 from xaibench.sound.batch import Batch
@@ -230,8 +231,7 @@ class _Process:
         torch.set_default_dtype(self._settings["torch's default dtype"])
         torch.set_grad_enabled(self._settings["torch's gradient mode"])
         torch.set_num_threads(self._settings["torch's number of threads"])
-        if torch.are_deterministic_algorithms_enabled() != self._settings["torch's determinism"]:
-            torch.use_deterministic_algorithms(self._settings["torch's determinism"])  # imports torch's compiler
+        determinism.restore(self._settings["torch's determinism"])
         restore(self._random)
 
 
@@ -240,7 +240,7 @@ def _settings() -> dict[str, Any]:
         "torch's default dtype": torch.get_default_dtype(),
         "torch's gradient mode": torch.is_grad_enabled(),
         "torch's number of threads": torch.get_num_threads(),
-        "torch's determinism": torch.are_deterministic_algorithms_enabled(),
+        "torch's determinism": determinism.setting(),
     }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from xaibench._version import __version__
+from xaibench.classifiers import determinism
 from xaibench.classifiers.class_order import in_order
 from xaibench.classifiers.loaded import LoadedClassifier, load
 from xaibench.errors import AudioError, CheckpointError, ResultsError, one_line
@@ -52,10 +53,7 @@ class ProcessSettings:
         torch.set_num_threads(self.threads)
         torch.set_default_dtype(self.dtype)
         torch.set_float32_matmul_precision(self.matmul)
-        here = ProcessSettings.here()
-        if (self.deterministic, self.warn_only) != (here.deterministic, here.warn_only):
-            # This imports torch's compiler, which takes longer than all else that a worker does to begin.
-            torch.use_deterministic_algorithms(self.deterministic, warn_only=self.warn_only)
+        determinism.restore((self.deterministic, self.warn_only))
         torch.backends.cudnn.benchmark = self.benchmark
 
 

@@ -251,6 +251,29 @@ def test_a_narrow_heatmap_of_many_metrics_has_marks_and_no_numbers(comparison: p
     assert any("0." in text for text in cells[0]) and cells[1] == {"", "†"}
     assert {label.get_rotation() for label in narrow.axes[0].get_xticklabels()} == {90}
     assert {label.get_rotation() for label in wide.axes[0].get_xticklabels()} == {0}
+    headed = [[axis.xaxis.get_tick_params()["labeltop"] for axis in figure.axes[:2]] for figure in (wide, narrow)]
+    assert headed == [[True, True], [True, False]]
+
+
+@pytest.mark.parametrize("kind", ["heatmap", "distribution", "forest"])
+def test_many_methods_on_three_classifiers_still_fit_a_page(
+    kind: str, rows: pd.DataFrame, comparison: pd.DataFrame
+) -> None:
+    names, classifiers = [f"method-{i:02d}" for i in range(18)], ("a", "b", "c")
+
+    def many(table: pd.DataFrame) -> pd.DataFrame:
+        kept = table[table["metric"] == "faithfulness"]
+        controls, one = kept[kept["method"] == "random"], kept[kept["method"] == "saliency"]
+        whole = pd.concat([controls, *(one.assign(method=name) for name in names)])
+        return pd.concat([whole.assign(classifier=name) for name in classifiers])
+
+    figure = plots.draw(kind, many(of_one(rows)), many(of_one(comparison)), width=3.3)  # type: ignore[arg-type]
+    assert figure.get_size_inches()[1] <= 10
+
+
+def test_a_figure_of_masks_of_one_size_names_it(rows: pd.DataFrame, comparison: pd.DataFrame) -> None:
+    figure = plots.draw("distribution", of_one(rows), at_primary_area(of_one(comparison)))
+    assert "masks of 10%" in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_a_heatmap_writes_no_negative_zero_and_frames_lie_above_the_line_to_the_controls(

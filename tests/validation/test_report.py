@@ -81,9 +81,9 @@ def test_the_figure_marks_what_fails_where_it_fails(assessment: pd.DataFrame) ->
     figure = figure_module.validation(at_primary_area(assessment))
     figure.canvas.draw()
     texts = [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
-    assert {"FF ↑", "AG ↑", "SPS ↑", "cnn-micro", "vit-micro", "saliency", *RIGHT} <= set(texts)
+    assert {"FF ↑", "AG ↑", "SPS ↑", "1  cnn-micro", "2  vit-micro", "saliency", *RIGHT} <= set(texts)
     marks = [sorted(text.get_text() for text in axis.texts) for axis in figure.axes]
-    assert marks[:2] == [[OPEN, REVERSED, REVERSED], [OPEN, REVERSED]] and not any(marks[2:])
+    assert marks == [[OPEN, REVERSED, REVERSED], [OPEN, REVERSED], [], ["by construction", "not judged"]]
     # The oracle is drawn at the best end of a metric that sees the order, at its own height.
     black = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
     assert float(np.ravel(black[0].get_xdata())[0]) == pytest.approx(1)
@@ -97,18 +97,41 @@ def runs(
     return group([write_run(folder, methods, protocol=protocol, sha256=sha256, dataset=dataset)])
 
 
-def test_the_legend_of_the_figure_names_all_maps_and_classifiers_inside_it(assessment: pd.DataFrame) -> None:
+def test_the_legend_of_the_figure_names_all_maps_inside_it_and_numbers_stand_for_classifiers(
+    assessment: pd.DataFrame,
+) -> None:
     shown = [*figure_module._LOOKS]
     known = assessment.assign(**{f"{name}{end}": 0.5 for name in shown for end in ("", "_low", "_high")})
     third = known[known["classifier"] == "vit-micro"].assign(classifier="focalnet-micro")
     figure = figure_module.validation(at_primary_area(pd.concat([known, third])))
     figure.canvas.draw()
     (legend,) = figure.legends
-    names = {text.get_text() for text in legend.get_texts()} - {" "}
-    assert names == {*shown, "cnn-micro", "focalnet-micro", "vit-micro"}
+    assert {text.get_text() for text in legend.get_texts()} == {*shown}
     box = legend.get_window_extent()
     assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
-    assert any("Effect (logarithmic)" in text.get_text() for text in figure.findobj(Text))
+    assert [axis.get_title(loc="left") for axis in figure.axes[:3]] == [
+        "1  cnn-micro",
+        "2  focalnet-micro",
+        "3  vit-micro",
+    ]
+    numbered = {line.get_marker() for line in figure.axes[3].lines} - {"None"}
+    assert numbered == {"$1$", "$2$", "$3$"}
+    said = " ".join(text.get_text() for text in figure.findobj(Text)).replace("\n", " ")
+    assert "spreads (log)" in said and "logarithmic axis" in said and "synth, " in said and " recordings a clas" in said
+
+
+def test_the_axis_of_effects_shows_that_it_is_logarithmic(assessment: pd.DataFrame) -> None:
+    lines = at_primary_area(assessment)
+    wide = lines.assign(effect=np.linspace(-20, 20, len(lines)))
+    axis = figure_module.validation(wide).axes[-2]
+    assert axis.get_xscale() == "symlog"
+    assert [text.get_text() for text in axis.get_xticklabels()] == [
+        "\N{MINUS SIGN}10",
+        "\N{MINUS SIGN}1",
+        "0",
+        "1",
+        "10",
+    ]
 
 
 def test_boards_mark_metrics_that_fail_with_the_same_classifier(assessment: pd.DataFrame, tmp_path: Path) -> None:

@@ -79,6 +79,8 @@ def agreement(lines: pd.DataFrame, width: float = style.WIDTH) -> Figure:
     classifiers = lines["classifier"].nunique()
     mean = f", mean over {classifiers} classifiers" if classifiers > 1 else ""
     style.add_note(
-        figure, f"{scope(lines)}\nhow alike two metrics place the methods and controls{mean}; 1: the same order"
+        figure,
+        f"{scope(lines)}\nhow alike two metrics place the methods and controls, each from its best to its worst{mean}; "
+        "1: the same order, -1: the opposite",
     )
     return figure

@@ -41,10 +41,8 @@ def cost(lines: pd.DataFrame, width: float = style.WIDTH) -> Figure:
         style.title_panel(axis, classifier)
         sns.despine(ax=axis)
     axes[0].set_ylabel(axis_label(SORT_METRIC, lines))
-    figure.supxlabel(
-        f"{style.arrow(False, along=True)} Seconds to explain a clip\nbars: 95% intervals, grey: controls\n"
-        f"{scope(lines)}"
-    )
+    what = f"{style.arrow(False, along=True)} Seconds to explain a clip\nbars: 95% intervals, grey: controls\n"
+    figure.supxlabel(style.wrapped(what + scope(lines), width, style.LABEL_SIZE))
     handles = [Line2D([], [], linestyle="", label=method, **looks[method].style) for method in names]
     place: dict[str, Any] = {"loc": "outside right upper"}
     if narrow:

@@ -27,8 +27,8 @@ def distribution(rows: pd.DataFrame, lines: pd.DataFrame, width: float = style.W
     methods = method_order(lines)
     controls = set(lines.loc[lines["control"], "method"])
     narrow = width < 5
-    height = 0.19 * len(methods) * (len(classifiers) if narrow else 1)
-    figure = style.new_figure(width, height + 0.75 + 0.2 * narrow * len(classifiers))
+    count = len(methods) * (len(classifiers) if narrow else 1)
+    figure = style.new_figure(width, style.row_height(count) * count + 0.75 + 0.2 * narrow * len(classifiers))
     shape = (len(classifiers), 1) if narrow else (1, len(classifiers))
     axes = figure.subplots(*shape, squeeze=False, sharex=True, sharey=True).ravel()
     for index, (axis, classifier) in enumerate(zip(axes, classifiers, strict=True)):

@@ -18,7 +18,7 @@ from xaibench.results.verdicts import BASELINE
 _METRICS = (SORT_METRIC, "faithfulness_equal_energy")
 _CONTROLS = {BASELINE: (style.BLUE, "o", -0.17), "energy": (style.VERMILION, "D", 0.17)}  # colour, marker, place
 _FEWEST = 8  # recordings: of fewer, resamples say little of how far a mean may be off
-_ROW, _BESIDE = 0.19, 5.0  # inches: height of a row, least width of a figure with panels beside each other
+_BESIDE = 5.0  # inches: least width of a figure with panels beside each other
 
 
 def can_compare(lines: pd.DataFrame) -> bool:
@@ -48,7 +48,8 @@ def forest(rows: pd.DataFrame, lines: pd.DataFrame, width: float = style.WIDTH) 
     below = len(metrics) // beside
     width = width if len(metrics) > 1 else min(width, 4.5)
     heights = [len(names) for names in there for _ in range(below)]
-    figure = style.new_figure(width, _ROW * sum(heights) + 0.35 * len(heights) + 0.75)
+    count = sum(heights)
+    figure = style.new_figure(width, style.row_height(count) * count + 0.35 * len(heights) + 0.75)
     axes = figure.subplots(len(heights), beside, squeeze=False, sharex=True, height_ratios=heights)
     axes = axes.reshape(len(panels), len(metrics))
     for line, (classifier, _), names in zip(axes, panels, there, strict=True):

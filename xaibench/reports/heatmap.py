@@ -42,25 +42,26 @@ def heatmap(lines: pd.DataFrame, marks: Marks = NO_MARKS, width: float = style.W
     upright = column < 0.01 + _LETTER * max(len(word) for text in headings.values() for word in text.split())
     if upright:
         headings = {name: " ".join(text.split()) for name, text in headings.items()}
-        above = 8 + 90 * _LETTER * max(map(len, headings.values()))  # points; letters in a row are wider
+        room = 8 + 90 * _LETTER * max(map(len, headings.values()))  # points; letters in a row are wider
     else:
-        above = 6 + 8 * max(text.count("\n") + 1 for text in headings.values())
-    figure = style.new_figure(width, _ROW * sum(heights) + 0.45 * len(heights) + 0.2 + above / 72)
+        room = 6 + 8 * max(text.count("\n") + 1 for text in headings.values())
+    above = [room, *(4 if upright else room for _ in panels[1:])]  # upright ones take as much place as a panel
+    row = min(_ROW, style.row_height(sum(heights)))
+    figure = style.new_figure(width, row * sum(heights) + 0.4 * len(heights) + 0.25 + sum(above) / 72)
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     notes: list[str] = []
-    for axis, (classifier, panel) in zip(axes, panels, strict=True):
+    for axis, (classifier, panel), pad in zip(axes, panels, above, strict=True):
         _draw_panel(axis, panel, order, headings, numbers=column >= _NUMBER)
         marked = marks.get((str(panel["group"].iloc[0]), classifier), {})
         doubts = {name: mark for name, mark in marked.items() if name in metrics}
-        first = axis is axes[0]  # has the metrics' names above it
         named = ", ".join(metric_heading(name, lines) + doubts[name] for name in metrics if name in doubts)
         style.title_panel(
             axis,
             style.wrapped(f"{classifier}: {named}" if named else classifier, width - 1.1, 9),  # bold is wider
-            pad=above if first else 4,
+            pad=pad,
         )
         notes += [sentence for sentence in explained(doubts.values()) if sentence not in notes]
-        axis.tick_params(length=0, labeltop=first, labelbottom=False, pad=1)
+        axis.tick_params(length=0, labeltop=axis is axes[0] or not upright, labelbottom=False, pad=1)
         axis.tick_params(axis="x", rotation=90 if upright else 0, labelsize=style.NAME_SIZE)
     bar = figure.colorbar(axes[0].collections[0], ax=list(axes), shrink=0.35, aspect=28, pad=0.015)
     bar.set_ticks([0, 1], labels=[f"{BASELINE}\nor worse", "best of\ncolumn"])

@@ -86,10 +86,12 @@ def best_methods(lines: pd.DataFrame) -> set[str]:
 
 
 def scope(lines: pd.DataFrame) -> str:
-    """Say on what lines of one group are based: dataset, protocol, clips, recordings."""
+    """Say on what lines of one group are based: dataset, protocol, clips, recordings, and the area if it is one."""
     first = lines.iloc[0]
     clips, recordings = int((lines["n"] + lines["undefined"]).max()), int(lines["recordings"].max())
-    return f"{first['dataset']}, protocol {first['protocol']}: {clips} clips of {recordings} recordings"
+    areas = lines["area"].dropna().unique()
+    masks = f", masks of {100 * areas[0]:g}%" if len(areas) == 1 else ""
+    return f"{first['dataset']}, protocol {first['protocol']}: {clips} clips of {recordings} recordings{masks}"
 
 
 def method_order(lines: pd.DataFrame) -> list[str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WIDTH = 7.2  # inches: the text width of a two-column paper
+PAGE = 7.5  # inches: of a page's height, what many rows may take
 DPI = 200
 PICTURE_DPI = 300  # of spectrograms, whose bins are smaller than a dot at 200
 NAME_SIZE = 6.0  # points: names at lines, numbers in cells
@@ -108,6 +109,11 @@ def save(figure: Figure, path: Path) -> list[Path]:
     palette = whole.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     palette.save(written[0], optimize=True, dpi=whole.info["dpi"])
     return written
+
+
+def row_height(count: int) -> float:
+    """Return the height, in inches, of the `count` rows of names in a figure: less where they would fill a page."""
+    return float(min(0.19, max(PAGE / count, 0.115)))
 
 
 def title_panel(axis: Axes, text: str, pad: float | None = None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ _LOOKS = {
     "swapped": (style.VERMILION, "^"),  # takes the place of the one before
     "saliency": (style.GREEN, "P"),
 }
-_LINEAR = 0.5  # where the logarithmic axis of effects becomes linear, on both sides of 0
+_LINEAR = 1  # where the logarithmic axis of effects becomes linear, on both sides of 0
 
 
 def write_plot(assessment: pd.DataFrame, path: Path) -> list[Path]:
@@ -44,7 +43,8 @@ def validation(lines: pd.DataFrame) -> Figure:
     """Draw metrics by reference maps, a panel per classifier, then the effects and agreements of all classifiers.
 
     The places run from a metric's worst mean (0) to its best (1), with 95% intervals. Metrics that order the maps by
-    construction stand below a line, and those that are not judged below another.
+    construction stand below a line, and those that are not judged below another. Classifiers are numbered on their
+    panels, and their numbers are the marks of the last two.
 
     Args:
         lines: at one area, as `assess` returns them.
@@ -52,34 +52,28 @@ def validation(lines: pd.DataFrame) -> Figure:
     metrics, groups = _groups(lines)
     classifiers = sorted(set(lines["classifier"]))
     figure = style.new_figure(style.WIDTH, 0.21 * len(metrics) + 1.3)
-    widths = [1.6] * len(classifiers) + [1, 1]
+    widths = [1.6] * len(classifiers) + [1.15, 1]
     axes = figure.subplots(1, len(widths), squeeze=False, sharey=True, width_ratios=widths)[0]
-    for axis, classifier in zip(axes, classifiers, strict=False):
-        _draw_places(axis, lines[lines["classifier"] == classifier].set_index("metric"), metrics)
-        style.title_panel(axis, classifier)
+    for number, (axis, classifier) in enumerate(zip(axes, classifiers, strict=False), 1):
+        own = lines[lines["classifier"] == classifier].set_index("metric")
+        _draw_places(axis, own, metrics)
+        style.title_panel(axis, f"{number}  {classifier}")
         axis.set_xlim(-0.07, 1.24)
         axis.set_xticks([0, 1], ["worst", "best"])
-    for axis, column in zip(axes[-2:], ("effect", "agreement"), strict=True):
-        for index, classifier in enumerate(classifiers):
-            values = lines[lines["classifier"] == classifier].set_index("metric")[column].reindex(metrics)
-            axis.plot(
-                values.replace([np.inf, -np.inf], np.nan),
-                np.arange(len(metrics)) + 0.18 * (index - (len(classifiers) - 1) / 2),
-                style.MARKERS[index % len(style.MARKERS)],
-                color="0.25",
-                markerfacecolor=["0.25", "white", "0.7"][index % 3],
-                markersize=3.4,
-                markeredgewidth=0.7,
-                label=classifier,
-            )
-        axis.axvline(0, color="0.3", linewidth=0.6)
-        style.title_panel(axis, column.capitalize())
-    axes[-2].set_xscale("symlog", linthresh=_LINEAR)
-    axes[-2].margins(x=0.08)
-    axes[-2].set_xticks([-10, 0, 10], ["\N{MINUS SIGN}10", "0", "10"])
-    axes[-2].minorticks_off()
-    axes[-1].set_xlim(-1.1, 1.1)
+        for last, column in zip(axes[-2:], ("effect", "agreement"), strict=True):
+            heights = np.arange(len(metrics)) + 0.27 * (number - (len(classifiers) + 1) / 2)
+            values = own[column].reindex(metrics).replace([np.inf, -np.inf], np.nan)
+            look: dict[str, Any] = {"marker": f"${number}$", "markersize": 3.6, "markeredgewidth": 0.2}
+            last.plot(values, heights, linewidth=0, color="0.1", **look)
+    _scale_effect(axes[-2])
+    axes[-1].set_xlim(-1.15, 1.15)
     axes[-1].set_xticks([-1, 0, 1])
+    for axis, title, unit in zip(
+        axes[-2:], ("Effect", "Agreement"), ("spreads (log)", "rank correlation"), strict=True
+    ):
+        axis.axvline(0, color="0.3", linewidth=0.6)
+        style.title_panel(axis, title)
+        axis.set_xlabel(unit, size=style.NAME_SIZE)
     for axis in axes:
         axis.grid(visible=False, axis="y")
         for place in range(1, len(metrics)):
@@ -90,22 +84,41 @@ def validation(lines: pd.DataFrame) -> Figure:
         sns.despine(ax=axis, left=True)
     axes[0].set_yticks(np.arange(len(metrics)), [metric_heading(name, lines) for name in metrics])
     axes[0].set_ylim(len(metrics) - 0.4, -0.6)
-    for label, name in zip(axes[0].get_yticklabels(), metrics, strict=True):
-        if metrics.index(name) >= groups[0]:
-            label.set(**style.APART)
+    for label in axes[0].get_yticklabels()[groups[0] :]:
+        label.set(**style.APART)
+    for first, count, name in zip(np.cumsum([0, *groups]), groups, ("", "by construction", "not judged"), strict=False):
+        if count and name:
+            place = {"ha": "left", "va": "center", "rotation": 90, "size": style.NAME_SIZE}
+            transform = axes[-1].get_yaxis_transform()
+            axes[-1].text(1.04, first + count / 2 - 0.5, name, transform=transform, **place, **style.APART)
     drawn = [name for name in _LOOKS if name in lines and lines[name].notna().any()]
-    _legends(figure, axes[-1], drawn)
+    _legend(figure, drawn)
+    taken = lines.groupby("classifier")["recordings"].max()
+    numbers = str(taken.iloc[0]) if taken.nunique() == 1 else ", ".join(str(taken[name]) for name in classifiers)
     note = (
-        "Places between a metric's worst and best mean, bars: 95% intervals. Effect (logarithmic): gain of the best "
-        "map over random by its spread.\nAgreement: rank correlation with metrics that know the ground truth."
+        f"{lines['dataset'].iloc[0]}, {numbers} recordings{' a classifier' * (len(classifiers) > 1)}. Places between a "
+        "metric's worst and best mean, bars: 95% intervals.\nEffect: mean gain of the best map over random, in "
+        "standard deviations between recordings; logarithmic axis. Agreement: rank correlation with metrics that know "
+        "the ground truth."
     )
     verdicts = set(lines["verdict"])
-    note += "\n" * (len(metrics) > groups[0] or bool({REVERSES, NOT_SHOWN} & verdicts))
+    note += "\n" * bool({REVERSES, NOT_SHOWN} & verdicts)
     note += f"{REVERSED} prefers what is worse. " * (REVERSES in verdicts)
-    note += f"{OPEN} not shown to prefer what is better. " * (NOT_SHOWN in verdicts)
-    note += "In italics: orders the maps by construction, or not judged." * (len(metrics) > groups[0])
-    style.add_note(figure, note)
+    note += f"{OPEN} not shown to prefer what is better." * (NOT_SHOWN in verdicts)
+    style.add_note(figure, note.strip())
     return figure
+
+
+def _scale_effect(axis: Axes) -> None:
+    """Give effects, of either sign and of two orders of magnitude, an axis whose ticks say that it is logarithmic."""
+    axis.set_xscale("symlog", linthresh=_LINEAR, linscale=0.5)
+    axis.margins(x=0.1)
+    low, high = axis.get_xlim()
+    ticks = [tick for tick in (-10, -1, 0, 1, 10) if low <= tick <= high]
+    axis.set_xticks(ticks, [f"{tick}".replace("-", "\N{MINUS SIGN}") for tick in ticks])
+    for tick in ticks:
+        axis.axvline(tick, color="0.85", linewidth=0.5, zorder=0)
+    axis.minorticks_off()
 
 
 def _groups(lines: pd.DataFrame) -> tuple[list[str], list[int]]:
@@ -143,14 +156,10 @@ def _draw_places(axis: Axes, panel: pd.DataFrame, metrics: Sequence[str]) -> Non
             axis.text(1.23, row, mark, ha="right", va="center", color=style.VERMILION, weight="bold")
 
 
-def _legends(figure: Figure, last: Axes, drawn: Sequence[str]) -> None:
+def _legend(figure: Figure, drawn: Sequence[str]) -> None:
     handles = [
         Line2D([], [], color=colour, marker=marker, markersize=3.6, linewidth=0, label=name)
         for name, (colour, marker) in ((name, _LOOKS[name]) for name in drawn)
     ]
-    classifiers = last.get_legend_handles_labels()[0]
-    # Two lines, filled column by column: the maps, and below them the classifiers of the panels on the right.
-    blank = Line2D([], [], linewidth=0, label=" ")
-    cells = [one for pair in zip_longest(handles, classifiers, fillvalue=blank) for one in pair]
     common: dict[str, Any] = {"frameon": False, "handletextpad": 0.1, "columnspacing": 1.0}
-    figure.legend(handles=cells, loc="outside upper left", ncols=len(cells) // 2, **common)
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), **common)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -64,3 +65,27 @@ def test_a_tensor_that_came_and_went_is_seen() -> None:
     )
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert 25e6 < int(printed) < 120e6
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep what is freed")
+def test_large_blocks_are_mapped_once_and_given_back_at_the_end() -> None:
+    program = (
+        "import resource; from pathlib import Path; import torch\n"
+        "from xaibench.classifiers.memory import freed_memory_reused\n"
+        "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "def pages(): return int(Path('/proc/self/statm').read_text().split()[1])\n"
+        "def work():\n"
+        "    before = faults()\n"
+        "    for _ in range(10): torch.ones(40_000_000)\n"  # 160 MB, more than glibc's own largest threshold
+        "    return faults() - before\n"
+        "torch.ones(8).sum()\n"
+        "start, plain = pages(), work()\n"
+        "with freed_memory_reused():\n"
+        "    work()\n"
+        "    again, inside = work(), pages()\n"
+        "print(plain, again, inside - start, pages() - start)"
+    )
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    plain, again, kept, left = map(int, printed.split())
+    assert again < plain / 20
+    assert left < kept / 10, "what was kept is given back"

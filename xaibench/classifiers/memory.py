@@ -1,4 +1,4 @@
-"""How much memory a piece of work added at its peak, where the system can say."""
+"""Memory of a process: how much a piece of work added at its peak, and what becomes of what it frees."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ import torch
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3)
+# What glibc itself comes to in a program that has freed large blocks: its largest threshold, and twice that.
+_USUAL_MMAP, _USUAL_TRIM = 32 << 20, 64 << 20
+_NEVER = -1
 
 
 class Peak:
@@ -43,10 +47,36 @@ def measure_peak(device: torch.device) -> Iterator[Peak]:
         peak.added_bytes = max(0, end - start) * 1024
 
 
-def _reset_high_water_mark() -> int | None:
+@contextmanager
+def freed_memory_reused() -> Iterator[None]:
+    """Let blocks that are freed inside be used again inside, and give them back to the system at the end.
+
+    By default glibc maps every large block anew, and the system hands out its pages one fault at a time, which can take
+    as long as the convolution whose result is written there. No score depends on it. Without glibc it does nothing.
+    """
+    _set_thresholds(trim=_NEVER, mmap=1 << 30)
+    try:
+        yield
+    finally:
+        _set_thresholds(trim=_USUAL_TRIM, mmap=_USUAL_MMAP)
+        _trim()
+
+
+def _set_thresholds(*, trim: int, mmap: int) -> None:
     with suppress(OSError, AttributeError, TypeError):  # only glibc has it
-        # Freed memory that the allocator keeps would hide what comes next.
+        set_parameter = ctypes.CDLL(None).mallopt
+        set_parameter(_TRIM_THRESHOLD, trim)
+        set_parameter(_MMAP_THRESHOLD, mmap)
+
+
+def _trim() -> None:
+    """Give what is freed back to the system."""
+    with suppress(OSError, AttributeError, TypeError):  # only glibc has it
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def _reset_high_water_mark() -> int | None:
+    _trim()  # freed memory that the allocator keeps would hide what comes next
     try:
         _CLEAR.write_text("5")
     except OSError:

@@ -19,6 +19,7 @@ from xaibench.classifiers import checkpoint, pretrained
 from xaibench.classifiers.augmentation import augment
 from xaibench.classifiers.base import PictureClassifier, Recipe, picture_reader
 from xaibench.classifiers.loading import batches, where_it_fits
+from xaibench.classifiers.memory import freed_memory_reused
 from xaibench.classifiers.resumable import UNFINISHED, ResumableTraining, claim
 from xaibench.errors import CheckpointError, DataError
 from xaibench.sound import audio
@@ -229,6 +230,7 @@ def magnitudes(dataset: Dataset, clips: Sequence[Clip]) -> tuple[Tensor, Tensor]
     return torch.cat(parts), torch.tensor([clip.label for clip in clips])
 
 
+@freed_memory_reused()
 def train(
     dataset: Dataset,
     config: TrainingConfig,

@@ -14,6 +14,7 @@ import torch
 
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.loaded import LoadedClassifier
+from xaibench.classifiers.memory import freed_memory_reused
 from xaibench.classifiers.resumable import UNFINISHED, claim
 from xaibench.errors import CheckpointError, UnsupportedPairError
 from xaibench.explaining.explainer import Explainer
@@ -98,6 +99,7 @@ def folder_of(root: Path, dataset: str, label: str, method: str) -> Path:
     return Path(root) / dataset / label / method
 
 
+@freed_memory_reused()
 def fit(
     explainer: TrainableExplainer,
     loaded: LoadedClassifier,

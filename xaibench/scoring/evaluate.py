@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from xaibench.classifiers.loaded import LoadedClassifier
+from xaibench.classifiers.memory import freed_memory_reused
 from xaibench.errors import UnsupportedPairError
 from xaibench.results.store import RunFolder
 from xaibench.scoring.config import RunConfig, lacking, methods_on
@@ -16,6 +17,7 @@ from xaibench.scoring.part import Scoring
 _ALONE = Local()
 
 
+@freed_memory_reused()
 def evaluate(
     config: RunConfig,
     loaded: LoadedClassifier,

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from xaibench import registry
+from xaibench.classifiers.memory import freed_memory_reused
 from xaibench.errors import RegistryError, ResultsError, XaibenchError, named, one_line
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.settings import registered_name
@@ -30,6 +31,7 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 _BADNESS = Path("/proc/self/oom_score_adj")
 
 
+@freed_memory_reused()
 def main(channel: int, trace: int) -> None:
     """Answer requests until the other process ends.
 

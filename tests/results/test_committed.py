@@ -298,6 +298,26 @@ def test_the_verdicts_of_the_findings_on_esc50_are_those_of_the_file(comparisons
     assert verdict("cnn-micro", kept, "attenuated", "deeplift") == "="
 
 
+def test_what_the_findings_say_of_the_papers_claims_is_on_its_page(comparisons: dict[str, pd.DataFrame]) -> None:
+    rows = [line.split(" | ") for line in (RESULTS / "focalnet-2024.md").read_text().splitlines()]
+    verdicts = {row[0].removeprefix("| "): row[-1].removesuffix(" |") for row in rows if len(row) == 4}
+    same = {claim: verdict for claim, verdict in verdicts.items() if claim.startswith("FF alike")}
+    assert len(same) == 3 and set(same.values()) == {"does not hold"}
+    assert {claim for claim, verdict in verdicts.items() if verdict == "holds"} == {
+        "FocalNet is more accurate than ViT",
+        "AMT-FocalNet beats AMT-ViT in Fid-In",
+    }
+    for family in ("FocalNet", "ViT"):
+        claim = f"AMT-{family} beats PIQ-{family} in Fid-In (top 10% of either)"
+        assert verdicts[claim] == "the opposite holds"
+    board = at_primary_area(comparisons["standard"]).query("dataset == 'esc50' and metric == 'fidelity_in'")
+    board = board.set_index(["classifier", "method"])
+    page = pd.read_csv(RESULTS / "focalnet-2024.csv").query("metric == 'fidelity_in' and mask == 'equal area'")
+    for line in page.itertuples():
+        assert board.loc[(line.classifier, line.method), "mean"] == pytest.approx(line.mean, abs=1e-9), line.system
+        assert line.control or not line.better_than_random
+
+
 def test_the_changes_of_the_findings_are_those_of_the_files() -> None:
     pairs = pd.read_csv(RESULTS / "orders-esc10-changes.csv")
     lines = pd.read_csv(RESULTS / "orders-esc10.csv")

@@ -117,7 +117,7 @@ def test_the_legend_of_the_figure_names_all_maps_inside_it_and_numbers_stand_for
     numbered = {line.get_marker() for line in figure.axes[3].lines} - {"None"}
     assert numbered == {"$1$", "$2$", "$3$"}
     said = " ".join(text.get_text() for text in figure.findobj(Text)).replace("\n", " ")
-    assert "spreads (log)" in said and "logarithmic axis" in said and "synth, " in said and " recordings a clas" in said
+    assert "spreads (log)" in said and "log axis" in said and "synth, " in said and " recordings per clas" in said
 
 
 def test_the_axis_of_effects_shows_that_it_is_logarithmic(assessment: pd.DataFrame) -> None:

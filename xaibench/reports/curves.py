@@ -62,7 +62,7 @@ def curves(lines: pd.DataFrame, classifier: str, width: float = style.WIDTH) -> 
         axis.set_visible(False)
     for axis in axes[max(0, len(shown) - columns) : len(shown)]:  # the lowest of each column
         axis.tick_params(labelbottom=True)
-        axis.set_xlabel("Area of the mask (%)", fontsize=style.NAME_SIZE)
+        axis.set_xlabel("Area of the mask (%, log)", fontsize=style.NAME_SIZE)
     title = style.wrapped(f"{classifier}; {scope(own)}", figure.get_figwidth(), style.TITLE_SIZE)
     figure.suptitle(title, x=0.01, ha="left")
     figure.supylabel(axis_label(str(metric), own))

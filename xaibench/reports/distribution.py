@@ -50,7 +50,7 @@ def distribution(rows: pd.DataFrame, lines: pd.DataFrame, width: float = style.W
                 label.set(**style.APART)
     what = (
         f"{axis_label(SORT_METRIC, lines)}\n"
-        f"dot: clip, box: quartiles and median, diamond: mean, 95% interval, band: mean of {BASELINE}\n"
+        f"dot: clip, box: quartiles and median, diamond: mean, 95% interval, dashed: mean of {BASELINE}\n"
         f"{scope(lines)}"
     )
     figure.supxlabel(style.wrapped(what, width, style.LABEL_SIZE))

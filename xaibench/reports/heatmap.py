@@ -67,7 +67,9 @@ def heatmap(lines: pd.DataFrame, marks: Marks = NO_MARKS, width: float = style.W
     bar.set_ticks([0, 1], labels=[f"{BASELINE}\nor worse", "best of\ncolumn"])
     bar.outline.set_visible(False)
     note = (
-        f"frame: best method, and those not significantly different; {DAGGER} not significantly better than {BASELINE}"
+        f"colour: from {BASELINE} to the best of a column, in each panel; frame: best method, and those not "
+        f"significantly different, where better than {BASELINE} (controls, in italics, have none); "
+        f"{DAGGER} not significantly better than {BASELINE}"
     )
     there = "".join(mark for _, panel in panels for mark in row_marks(panel).values())
     if PARTIAL in there:

@@ -90,7 +90,7 @@ def scope(lines: pd.DataFrame) -> str:
     first = lines.iloc[0]
     clips, recordings = int((lines["n"] + lines["undefined"]).max()), int(lines["recordings"].max())
     areas = lines["area"].dropna().unique()
-    masks = f", masks of {100 * areas[0]:g}%" if len(areas) == 1 else ""
+    masks = f", masks of {100 * areas[0]:g}% of the bins" if len(areas) == 1 else ""
     return f"{first['dataset']}, protocol {first['protocol']}: {clips} clips of {recordings} recordings{masks}"
 
 

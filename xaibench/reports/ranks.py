@@ -56,9 +56,9 @@ def ranks(lines: pd.DataFrame, width: float = style.WIDTH) -> Figure:
         axis.set_visible(False)
     style.add_note(
         figure,
-        f"{scope(own)}\nplace by {metric_heading(metric, lines)}, 1: the best; line: places that the tests leave open, "
-        "95% for all at once; bar: no two of its dots are told apart (paired tests, Holm-corrected, as on the board); "
-        "%: resamples of the recordings in which it is the first of the methods",
+        f"{scope(own)}\nacross: place by {metric_heading(metric, lines)}, 1: the best; line: places that the tests "
+        "leave open, 95% for all at once; upright bar: no two methods with a dot on it are told apart (paired tests, "
+        "Holm-corrected); grey: controls; %: resamples of the recordings in which it is first, controls left out",
     )
     return figure
 

@@ -96,14 +96,14 @@ def validation(lines: pd.DataFrame) -> Figure:
     taken = lines.groupby("classifier")["recordings"].max()
     numbers = str(taken.iloc[0]) if taken.nunique() == 1 else ", ".join(str(taken[name]) for name in classifiers)
     note = (
-        f"{lines['dataset'].iloc[0]}, {numbers} recordings{' a classifier' * (len(classifiers) > 1)}. Places between a "
-        "metric's worst and best mean, bars: 95% intervals.\nEffect: mean gain of the best map over random, in "
-        "standard deviations between recordings; logarithmic axis. Agreement: rank correlation with metrics that know "
-        "the ground truth."
+        f"{lines['dataset'].iloc[0]}, {numbers} recordings{' per classifier' * (len(classifiers) > 1)}. Places between "
+        "a metric's worst and best mean, bars: 95% intervals, cut where the panel ends.\nEffect: mean gain of the map "
+        "that should be best (oracle, saliency) over random, in standard deviations between recordings; log axis. "
+        "Agreement: rank correlation with metrics that know the ground truth."
     )
     verdicts = set(lines["verdict"])
     note += "\n" * bool({REVERSES, NOT_SHOWN} & verdicts)
-    note += f"{REVERSED} prefers what is worse. " * (REVERSES in verdicts)
+    note += f"{REVERSED} has a pair of maps significantly in the wrong order. " * (REVERSES in verdicts)
     note += f"{OPEN} not shown to prefer what is better." * (NOT_SHOWN in verdicts)
     style.add_note(figure, note.strip())
     return figure
@@ -114,7 +114,7 @@ def _scale_effect(axis: Axes) -> None:
     axis.set_xscale("symlog", linthresh=_LINEAR, linscale=0.5)
     axis.margins(x=0.1)
     low, high = axis.get_xlim()
-    ticks = [tick for tick in (-10, -1, 0, 1, 10) if low <= tick <= high]
+    ticks = [tick for tick in (-1000, -100, -10, -1, 0, 1, 10, 100, 1000) if low <= tick <= high]
     axis.set_xticks(ticks, [f"{tick}".replace("-", "\N{MINUS SIGN}") for tick in ticks])
     for tick in ticks:
         axis.axvline(tick, color="0.85", linewidth=0.5, zorder=0)

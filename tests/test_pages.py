@@ -155,7 +155,7 @@ def numbers(source: str) -> list[float]:
 
 @cache
 def standard() -> pd.DataFrame:
-    lines = at_primary_area(pd.read_csv(RESULTS / "comparison.csv"))
+    lines = at_primary_area(pd.read_csv(RESULTS / "comparison.csv.gz"))
     return lines[lines["dataset"] == "esc10"]
 
 

@@ -20,6 +20,8 @@ def test_compare_and_leaderboard(xaibench: Command, a_run: Path, tmp_path: Path)
     comparison = pd.read_csv(tmp_path / "results" / "comparison.csv")
     assert set(comparison["method"]) == {"energy", "random"}
     assert set(comparison["metric"]) == {"faithfulness", "sparseness", "pointing_game"}
+    assert xaibench("compare", a_run, "--out", "packed.csv.gz").code == 0
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "packed.csv.gz"), comparison)
     # The mean of the table is the mean of the clips.
     rows = store.read_rows(a_run)
     cell = (rows["method"] == "energy") & (rows["metric"] == "sparseness")

@@ -40,7 +40,9 @@ RunsOption = Annotated[
 
 def compare(
     results: ResultsArgument = None,
-    out: Annotated[Path, typer.Option(help="CSV file to write.", metavar="FILE")] = Path("results/comparison.csv"),
+    out: Annotated[
+        Path, typer.Option(help="CSV file to write; one that ends in .gz is compressed.", metavar="FILE")
+    ] = Path("results/comparison.csv"),
     dataset: DatasetsOption = None,
     protocol: ProtocolsOption = None,
     seed: SeedsOption = None,
@@ -71,6 +73,8 @@ def compare(
 
     xaibench compare results/published/esc50.run.tar.xz my-run --out mine.csv
     """
+    import gzip
+
     from xaibench.results.comparison import compare_groups
     from xaibench.storage.atomic import write_atomically
     from xaibench.storage.spreadsheet import csv_bytes
@@ -79,7 +83,8 @@ def compare(
     with notes().status(f"comparing {_count(groups)} runs"):
         lines = compare_groups(groups)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, csv_bytes(lines))
+    content = csv_bytes(lines)
+    write_atomically(out, gzip.compress(content, mtime=0) if out.suffix == ".gz" else content)
     compared = ", ".join(str(one) for group in groups for one in group.runs)
     output().print(f"{out}: {len(lines)} lines from {compared}", markup=False, soft_wrap=True)
 

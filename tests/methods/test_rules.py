@@ -61,3 +61,14 @@ def test_contributions_sum_to_the_rise_of_the_logit() -> None:
         classifier.picture_logits(batch.x) - classifier.picture_logits(torch.zeros_like(batch.x))
     )
     torch.testing.assert_close(found, rise.gather(1, target[:, None])[:, 0].double(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_rise_that_is_no_larger_than_rounding_is_not_taken_for_a_rectification() -> None:
+    """As after the weights were made random: the logits hardly differ from those of silence."""
+    batch, classifier = toy_batch(), toy_classifier({"rectifiers"})
+    last = [module for module in classifier.modules() if isinstance(module, nn.Linear)][-1]
+    with torch.no_grad():
+        last.weight *= 1e-6
+        last.bias.fill_(1.0)
+    found = rules.contributions(classifier, batch, torch.zeros(len(batch.x), dtype=torch.long))
+    assert 0 < found.abs().sum() < 1e-2

@@ -56,6 +56,8 @@ def verdict(own: pd.DataFrame) -> str:
     """Say in words what the metrics of one method, by name, tell."""
     if own["mean"].isna().all():
         return "is the same everywhere"
+    if STAGES not in own.index:
+        return "was not followed through the stages"  # the metric failed
     stages = own.loc[STAGES]
     if pd.isna(stages["mean"]):  # no clip has a rank correlation at every stage
         words = "changes with the weights: with random ones it is the same everywhere"

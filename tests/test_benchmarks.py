@@ -271,6 +271,7 @@ def test_the_sanity_table_says_what_changes_with_the_weights(printed: Printed, t
         "vit-rollout": scores(0.5, 1),
         "gradcam": scores(0.1, 0.3) | {("mprt", None): np.full(6, np.nan)},
         "uniform": {(metric, None): np.full(6, np.nan) for metric in ("mprt", "efficient_mprt", "random_logit")},
+        "deeplift": {("random_logit", None): np.linspace(0.1, 0.2, 6)},
     }
     write_run(tmp_path / "run", methods, controls=("energy", "uniform"))
     printed("sanity", tmp_path / "run", "--out", tmp_path / "made" / "sanity")
@@ -282,6 +283,7 @@ def test_the_sanity_table_says_what_changes_with_the_weights(printed: Printed, t
         "saliency": "changes with the weights",
         "gradcam": "changes with the weights: with random ones it is the same everywhere",
         "uniform": "is the same everywhere",
+        "deeplift": "was not followed through the stages",
     }
     text = (tmp_path / "made" / "sanity.md").read_text()
     assert "## cnn-micro" in text and "| saliency" in text and "0.10 [0.0" in text and "undefined" in text

@@ -88,7 +88,7 @@ def validation(lines: pd.DataFrame) -> Figure:
         label.set(**style.APART)
     for first, count, name in zip(np.cumsum([0, *groups]), groups, ("", "by construction", "not judged"), strict=False):
         if count and name:
-            place = {"ha": "left", "va": "center", "rotation": 90, "size": style.NAME_SIZE}
+            place: dict[str, Any] = {"ha": "left", "va": "center", "rotation": 90, "size": style.NAME_SIZE}
             transform = axes[-1].get_yaxis_transform()
             axes[-1].text(1.04, first + count / 2 - 0.5, name, transform=transform, **place, **style.APART)
     drawn = [name for name in _LOOKS if name in lines and lines[name].notna().any()]

@@ -88,9 +88,9 @@ def validation(lines: pd.DataFrame) -> Figure:
         label.set(**style.APART)
     for first, count, name in zip(np.cumsum([0, *groups]), groups, ("", "by construction", "not judged"), strict=False):
         if count and name:
-            place: dict[str, Any] = {"ha": "left", "va": "center", "rotation": 90, "size": style.NAME_SIZE}
+            beside: dict[str, Any] = {"ha": "left", "va": "center", "rotation": 90, "size": style.NAME_SIZE}
             transform = axes[-1].get_yaxis_transform()
-            axes[-1].text(1.04, first + count / 2 - 0.5, name, transform=transform, **place, **style.APART)
+            axes[-1].text(1.04, first + count / 2 - 0.5, name, transform=transform, **beside, **style.APART)
     drawn = [name for name in _LOOKS if name in lines and lines[name].notna().any()]
     _legend(figure, drawn)
     taken = lines.groupby("classifier")["recordings"].max()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import tempfile
@@ -9,8 +10,20 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 POLL_SECONDS = 0.05
+
+
+class Measured(NamedTuple):
+    """What a command took: seconds by the clock, seconds of processors, and the most bytes held at one time.
+
+    Seconds of processors count this command alone, whatever ran beside it, but not children that it left to others.
+    """
+
+    seconds: float
+    busy: float
+    peak: int
 
 
 def xaibench(*arguments: object) -> list[str]:
@@ -18,9 +31,9 @@ def xaibench(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "xaibench", *map(str, arguments)]
 
 
-def measured(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> tuple[float, int]:
-    """Run a command; return the seconds that it took, and the most bytes that it and its children held at one time."""
-    started, peak = time.perf_counter(), 0
+def measured(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Measured:
+    """Run a command, and measure it with its children."""
+    started, before, peak = time.perf_counter(), _busy(), 0
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
         while process.poll() is None:
@@ -30,7 +43,12 @@ def measured(command: Sequence[str], folder: Path, environment: Mapping[str, str
         if process.returncode:
             said.seek(0)
             raise SystemExit(said.read().decode())
-    return time.perf_counter() - started, peak
+    return Measured(time.perf_counter() - started, _busy() - before, peak)
+
+
+def _busy() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def family(process: int) -> Iterator[int]:

@@ -69,7 +69,7 @@ def clips(
     random --no-controls --metric faithfulness` with empty caches, its comparison at the end included.
     """
     counts = count or [250, 1_000]
-    print("| clips | s | ms a clip | peak, MB | ratio |\n| --: | --: | --: | --: | --: |")
+    print("| clips | s | ms a clip | CPU ms a clip | peak, MB | ratio |\n| --: | --: | --: | --: | --: | --: |")
     first = None
     with tempfile.TemporaryDirectory() as temporary:
         home = Path(temporary)
@@ -81,10 +81,11 @@ def clips(
         for number in counts:
             folder = linked(sounds[:number], home / f"first-{number}")
             environment[CACHE_VARIABLE] = str(home / f"cache-{number}")
-            seconds, peak = measured(run_of(folder), home, environment)
-            first = first or peak
-            each = f"{1000 * seconds / number:.1f}"
-            print(f"| {number} | {seconds:.0f} | {each} | {peak / 1e6:.0f} | {peak / first:.2f} |", flush=True)
+            took = measured(run_of(folder), home, environment)
+            first = first or took.peak
+            each = f"{1000 * took.seconds / number:.1f} | {1000 * took.busy / number:.1f}"
+            size = f"{took.peak / 1e6:.0f} | {took.peak / first:.2f}"
+            print(f"| {number} | {took.seconds:.0f} | {each} | {size} |", flush=True)
 
 
 @app.command()
@@ -107,7 +108,7 @@ def rows(
             made = write_scores(run, -(-number // EACH))
             parts = made // PART_CLIPS * CLASSIFIERS * METHODS
             for command in (("compare", run, "--out", home / "comparison.csv"), ("verify", run)):
-                seconds, peak = measured(xaibench(*command), home, environment)
+                seconds, _, peak = measured(xaibench(*command), home, environment)
                 about = f"| {made * EACH} | {made} | {parts} | `{command[0]}` "
                 print(f"{about}| {seconds:.0f} | {peak / 1e6:.0f} |", flush=True)
 
@@ -136,7 +137,7 @@ def workers(
                 place.mkdir()
                 how = ("--engine", name, "--workers", number, "--threads", 1, "--limit", limit, "--device", "cpu")
                 command = xaibench("run", *methods, *metrics, "-c", "cnn-micro", *how, "--out", place / "run")
-                seconds, peak = measured(command, place, _environment(place))
+                seconds, _, peak = measured(command, place, _environment(place))
                 first = first or seconds
                 print(f"| {name} | {number} | {seconds:.0f} | {seconds / first:.2f} | {peak / 1e6:.0f} |", flush=True)
 

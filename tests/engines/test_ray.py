@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,3 +119,8 @@ def test_what_ray_does_not_know_is_refused_before_it_starts(
     with pytest.raises(XaibenchError, match="--resource num_gpus=many: Ray takes a number"):
         run(config_of(synth, METHODS), from_folder, tmp_path, engine(resources={"num_gpus": "many"}))
     assert not ray.is_initialized()
+
+
+def test_an_actor_loads_no_torch() -> None:
+    look = "import sys, xaibench.engines.ray_host; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", look], check=False).returncode == 0

@@ -19,8 +19,8 @@ from xaibench.results import parts, store
 from xaibench.results.status import status
 from xaibench.scoring.config import RunConfig
 from xaibench.scoring.description import RunDescription, describe, few
+from xaibench.scoring.messages import Job
 from xaibench.scoring.part import Scoring
-from xaibench.scoring.worker import Job
 from xaibench.scoring.worker_process import _Session
 from xaibench.sound.synth import Synth
 from xaibench.storage import atomic

@@ -13,12 +13,14 @@ from typing import Any
 
 import torch
 
-from xaibench.errors import XaibenchError, named, one_line
+from xaibench.engines.ray_host import Host
+from xaibench.errors import XaibenchError, one_line
 from xaibench.scoring.config import MethodOnClassifier
+from xaibench.scoring.description import RunDescription
 from xaibench.scoring.engine import Engine
 from xaibench.scoring.loop import Event, together
-from xaibench.scoring.part import Outcome, Scoring
-from xaibench.scoring.worker import Away, Job, Lost, RunDescription, Worker
+from xaibench.scoring.messages import Away, Job, Lost, Outcome
+from xaibench.scoring.part import Scoring
 
 _LOCAL = "local"  # Ray's word for a cluster of its own on this machine
 _LOOK_SECONDS = 1.0
@@ -62,7 +64,8 @@ class Ray(Engine):
 
             def start(run: RunDescription, number: int) -> OnRay:
                 if not sent:
-                    sent.append(ray.put(pickle.dumps(run)))
+                    device = torch.device("cuda" if options["num_gpus"] else "cpu")  # Ray shows an actor its own only
+                    sent.append(ray.put(pickle.dumps(replace(run, device=device))))
                 return OnRay(host, sent)
 
             together(scoring, pairs, self.workers or _places(ray.cluster_resources(), options), start, report)
@@ -105,34 +108,6 @@ def _places(cluster: Mapping[str, float], options: Mapping[str, Any]) -> int:
         asked = ", ".join(f"{number:g} {name}" for name, number in wanted.items() if number)
         raise XaibenchError(f"the Ray cluster has no machine with {asked} for a worker; give other --resource")
     return found
-
-
-class Host:
-    """An actor: it keeps a worker process on its machine, and passes on what that is to do and what came of it."""
-
-    def __init__(self) -> None:
-        self._worker: Worker | None = None
-
-    def ready(self) -> None:
-        """Answer, which only an actor does that has a place."""
-
-    def score(self, sent: Sequence[Any], job: Job, timeout: float | None) -> Outcome | Exception:
-        """Score a part; an error is returned, since Ray would wrap it.
-
-        Args:
-            sent: a reference to what is scored, pickled: fetched once, and what this machine lacks can be told.
-            job, timeout: as `Worker.score` has them.
-        """
-        try:
-            if self._worker is None:
-                run: RunDescription = pickle.loads(_ray().get(sent[0]))
-                device = torch.device("cuda" if _ray().get_gpu_ids() else "cpu")  # Ray shows it its own only
-                self._worker = Worker(replace(run, device=device))
-            return self._worker.score(job, timeout)
-        except (Lost, XaibenchError, OSError) as error:
-            return error
-        except Exception as error:
-            return Lost(f"cannot begin on {os.uname().nodename}: {named(error)}", "", "")
 
 
 class OnRay:

@@ -11,8 +11,7 @@ from xaibench.scoring.config import MethodOnClassifier
 from xaibench.scoring.engine import Engine
 from xaibench.scoring.loop import Event, Loop, tell_who_stays, together
 from xaibench.scoring.part import Scoring
-from xaibench.scoring.worker import start_here
-from xaibench.scoring.workers import Workers
+from xaibench.scoring.workers import Workers, start_here
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,10 @@ import torch
 from xaibench.errors import AudioError, one_line
 from xaibench.scoring.config import MethodOnClassifier
 from xaibench.scoring.description import describe, few
+from xaibench.scoring.messages import Away
 from xaibench.scoring.part import Part, Scoring
 from xaibench.scoring.queue import Item, Queue
-from xaibench.scoring.worker import Away, Start
-from xaibench.scoring.workers import ATTEMPTS, Workers
+from xaibench.scoring.workers import ATTEMPTS, Start, Workers
 
 
 @dataclass(frozen=True)

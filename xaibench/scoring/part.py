@@ -7,7 +7,7 @@ import hashlib
 import time
 import traceback
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -38,6 +38,7 @@ from xaibench.scoring.context import Answer, Clean, ScoringContext
 from xaibench.scoring.facts import facts_of, metric_facts
 from xaibench.scoring.identities import Identities
 from xaibench.scoring.maps import Maps
+from xaibench.scoring.messages import Outcome
 from xaibench.scoring.metric import Metric, Scores
 from xaibench.scoring.protocol import padded
 from xaibench.scoring.targets import PREDICTED
@@ -46,25 +47,6 @@ from xaibench.sound.events import segments
 from xaibench.sound.fills import fill_of
 from xaibench.storage import provenance
 from xaibench.storage.code_closure import CORE
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of scoring a part by one method.
-
-    Attributes:
-        reason: one line, where it could not be scored; empty where it is written.
-        metric: that failed; empty where another did.
-        of_classifier: whether the classifier failed, and not the method.
-        lasting: whether it would happen with other methods too, and cost as much: a process that died or hung.
-        traceback: where it happened, as far as that is known.
-    """
-
-    reason: str = ""
-    metric: str = ""
-    of_classifier: bool = False
-    lasting: bool = False
-    traceback: str = ""
 
 
 class Scoring:

@@ -1,4 +1,7 @@
-"""One worker process, as the process that started it sees it; its program is in `scoring.worker_process`."""
+"""One worker process, as the process that started it sees it; its program is in `scoring.worker_process`.
+
+Nothing here loads torch: where a worker is held for another machine, that process would load it for nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from multiprocessing import Pipe
-from typing import Any, Protocol
-
-import torch
+from typing import Protocol
 
 from xaibench.errors import XaibenchError
-from xaibench.scoring.description import RunDescription
-from xaibench.scoring.part import Outcome
+from xaibench.scoring.messages import Job, Lost, Outcome
 
 # With this process's paths, but not with the folder that the command was given in before all others.
 _START = (
@@ -31,26 +29,14 @@ _START_SECONDS = 60.0  # least time that is given to start, however short a part
 _LOOK_SECONDS = 0.5  # between two looks at whether the process lives: what it started may keep its pipe open
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """A part to score: its number, the method with its settings, one of its masks and its identity, and the metrics."""
-
-    index: int
-    method: str
-    settings: dict[str, Any]
-    soft: bool
-    code_sha256: str
-    metrics: tuple[str, ...]
-
-
 class Worker:
     """One worker process; it is started when it is first needed, and again after it was lost.
 
     Args:
-        run: what it scores.
+        run: a pickled `RunDescription`: what it scores.
     """
 
-    def __init__(self, run: RunDescription) -> None:
+    def __init__(self, run: bytes) -> None:
         self._run = run
         self._process: subprocess.Popen[bytes] | None = None
         self.ended = False  # whether it is to start no process any more
@@ -70,7 +56,9 @@ class Worker:
         try:
             if self._process is None or self._process.poll() is not None:
                 self._start(timeout)
-            return self._ask(job, timeout)
+            with contextlib.suppress(ConnectionError):
+                self._channel.send(job)
+            return self._answer(timeout)
         except BaseException as error:
             # Whatever it was, also Ctrl-C: nobody knows in which state it is, and another one is quickly started.
             if not isinstance(error, XaibenchError | OSError):
@@ -115,17 +103,17 @@ class Worker:
             )
         theirs.close()
         limit = None if timeout is None else max(timeout, _START_SECONDS)
-        self._ask(None, limit)
-        opened = self._ask(self._run, limit)
+        self._answer(limit)
+        with contextlib.suppress(ConnectionError):  # a process that died says so when it is asked for its answer
+            self._channel.send_bytes(self._run)
+        opened = self._answer(limit)
         if opened.reason:
             raise Lost(f"cannot begin: {opened.reason}", "", opened.traceback)
 
-    def _ask(self, request: RunDescription | Job | None, limit: float | None) -> Outcome:
-        """Send a request (None: only wait) and return the answer; an error that is the answer is raised."""
+    def _answer(self, limit: float | None) -> Outcome:
+        """Wait for an answer, which is returned; an error that is the answer is raised."""
         running, end = "", None if limit is None else time.monotonic() + limit
         try:
-            if request is not None:
-                self._channel.send(request)
             while True:
                 left = _LOOK_SECONDS if end is None else min(_LOOK_SECONDS, end - time.monotonic())
                 if left <= 0:
@@ -175,25 +163,6 @@ class Worker:
         return self._trace.read().decode(errors="replace")
 
 
-@dataclass
-class Lost(Exception):
-    """A worker process is gone.
-
-    Attributes:
-        reason: what happened to it.
-        running: what it had announced: "explain()", "metric NAME", or "".
-        traceback: of its threads; empty where it left none.
-    """
-
-    reason: str
-    running: str
-    traceback: str
-
-
-class Away(Exception):
-    """A worker is gone with its machine, whatever it was scoring; it may come back (`Process.ready`)."""
-
-
 class Process(Protocol):
     """A worker process, wherever it is.
 
@@ -220,17 +189,6 @@ class Process(Protocol):
 
     def close(self) -> None:
         """Kill the process, and all that it has started."""
-
-
-Start = Callable[[RunDescription, int], Process]  # with the worker's number
-
-
-def start_here(run: RunDescription, number: int) -> Worker:
-    """Make a worker of this machine, on a GPU of its own as far as there are so many."""
-    device = run.device
-    if device.type == "cuda":  # they go round; everything else is shared
-        device = torch.device("cuda", ((device.index or 0) + number) % torch.cuda.device_count())
-    return Worker(replace(run, device=device))
 
 
 def _signal(number: int) -> str:

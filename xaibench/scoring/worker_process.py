@@ -23,9 +23,9 @@ from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.settings import registered_name
 from xaibench.scoring.config import MethodOnClassifier, bound
 from xaibench.scoring.description import RunDescription
+from xaibench.scoring.messages import Job, Outcome
 from xaibench.scoring.metric import Metric
-from xaibench.scoring.part import Outcome, Part, formatted
-from xaibench.scoring.worker import Job
+from xaibench.scoring.part import Part, formatted
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _BADNESS = Path("/proc/self/oom_score_adj")

@@ -7,9 +7,13 @@ code. What only this process has, such as a class typed into a notebook, cannot 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from xaibench import registry
 from xaibench.classifiers import references
@@ -20,12 +24,22 @@ from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.settings import changes, registered_name
 from xaibench.scoring.config import MethodOnClassifier, applicable
 from xaibench.scoring.description import RunDescription, describe
+from xaibench.scoring.messages import Job, Lost, Outcome
 from xaibench.scoring.metric import Metric
-from xaibench.scoring.part import Outcome, Scoring, is_ours
-from xaibench.scoring.worker import Job, Lost, Start, start_here
+from xaibench.scoring.part import Scoring, is_ours
+from xaibench.scoring.worker import Process, Worker
 from xaibench.storage import identity
 
 ATTEMPTS = 3  # at a part by xaibench's own code, whose process somebody may have killed
+Start = Callable[[RunDescription, int], Process]  # with the worker's number
+
+
+def start_here(run: RunDescription, number: int) -> Worker:
+    """Make a worker of this machine, on a GPU of its own as far as there are so many."""
+    device = run.device
+    if device.type == "cuda":  # they go round; everything else is shared
+        device = torch.device("cuda", ((device.index or 0) + number) % torch.cuda.device_count())
+    return Worker(pickle.dumps(replace(run, device=device)))
 
 
 class Workers:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 POLL_SECONDS = 0.05
+LOOK_SHARE = 0.02  # of the time at most that looking takes: Ray has dozens of processes with hundreds of threads
 
 
 class Measured(NamedTuple):
@@ -37,9 +38,10 @@ def measured(command: Sequence[str], folder: Path, environment: Mapping[str, str
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
         while process.poll() is None:
+            looked = time.perf_counter()
             # The mark of each process is reset now and then, by what measures the memory of an explanation.
             peak = max(peak, sum(map(held, family(process.pid))))
-            time.sleep(POLL_SECONDS)
+            time.sleep(max(POLL_SECONDS, (time.perf_counter() - looked) / LOOK_SHARE))
         if process.returncode:
             said.seek(0)
             raise SystemExit(said.read().decode())

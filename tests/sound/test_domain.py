@@ -48,6 +48,17 @@ def test_kept_and_removed_sounds_add_up_to_the_clip(rate: int) -> None:
         assert distance(domain.masked(sound, mask), kept) < 1e-5
 
 
+def test_the_picture_of_a_clip_is_the_same_to_the_bit_wherever_it_stands() -> None:
+    """Alone, or first, in the middle and last of several: rounding must not depend on where a tensor ends."""
+    sounds = [noise(16_000, 0.5 + 0.001 * i)[:1] for i in range(8)]  # lengths that end at eight places of a vector
+    for sound in sounds:
+        alone = audio.DOMAIN.analyse(sound)
+        together = audio.DOMAIN.analyse(torch.cat([sound, -sound, sound, sound.flip(1), sound]))
+        for place in (0, 2, 4):
+            assert torch.equal(together.x[place], alone.x[0])
+            assert torch.equal(together.phase[place], alone.phase[0])
+
+
 def test_geometry_of_the_rates() -> None:
     assert Domain.at(16_000) == Domain(16_000, 1024, 372, 186) == audio.DOMAIN
     assert Domain.at(16_000).shape(80_000) == (513, 431)

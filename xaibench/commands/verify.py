@@ -39,11 +39,11 @@ def verify(
 ) -> None:
     """Check runs: structure, hashes, completeness, ranges, and the agreement of rows, paths and descriptions.
 
-    With --rescore, some of the scores are computed again. On the same device, with the same number of threads and
-    the same versions, they must be equal to the digit; otherwise within 1e-4 of the metric's range. What comes out
-    the same is kept in the run folder (rescored.json), and comparisons then do not mark the code of these methods
-    any more. The exit code is 0 if nothing is wrong. If something is wrong it is 1, and every finding is printed in
-    one line.
+    With --rescore, some of the scores are computed again. With the same code and versions, on the same device with
+    the same number of threads, they must be equal to the digit; otherwise within 1e-4 of the metric's range. What
+    comes out the same is kept in the run folder (rescored.json), and comparisons then do not mark the code of these
+    methods any more. The exit code is 0 if nothing is wrong. If something is wrong it is 1, and every finding is
+    printed in one line.
 
     [bold]Examples[/bold]
 

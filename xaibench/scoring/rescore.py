@@ -36,7 +36,7 @@ class Rescored:
 
     Attributes:
         part: its path inside the run folder.
-        exact: whether it had to be the same to the digit: same device, threads and versions.
+        exact: whether it had to be the same to the digit: same code, device, threads and versions.
         finding: what is wrong, in one line; empty where it came out the same.
         info: what it was made with this time, or None where it could not be made.
     """
@@ -141,13 +141,13 @@ def _one(
     classifier = loaded[label]
     if classifier.identity != info.classifier_sha256:
         return Rescored(where, False, f"{label} has other weights, temperature or classes here")
-    exact = info.device == provenance.device_name(classifier.classifier.device) and (
-        info.versions == provenance.versions()
-    )
     try:
         again, made = _score_again(rows, info, manifest, dataset, classifier, explainers)
     except XaibenchError as error:
-        return Rescored(where, exact, one_line(error))
+        return Rescored(where, False, one_line(error))
+    exact = (made.device, made.versions) == (info.device, info.versions) and agreement.code_of(made) == (
+        agreement.code_of(info)
+    )
     return Rescored(where, exact, _difference(rows, again, info.metrics, exact), made)
 
 

@@ -109,7 +109,10 @@ class Domain:
     def picture(self, coefficients: Tensor) -> Picture:
         """Compute the pictures of complex coefficients (batch, freq, time), which need not be the STFT of any sound."""
         magnitude = coefficients.abs()
-        phase = torch.where(magnitude == 0, torch.ones_like(coefficients), torch.sgn(coefficients))
+        silent = magnitude == 0
+        # Not torch.sgn: it rounds the last few bins of a batch otherwise, and then a clip's phase depends on its place.
+        unit = torch.view_as_complex(torch.view_as_real(coefficients) / magnitude.masked_fill(silent, 1)[..., None])
+        phase = torch.where(silent, torch.ones_like(coefficients), unit)
         return Picture(self._logarithm(magnitude), phase)
 
     def synthesise(self, x: Tensor, phase: Tensor, samples: int) -> Tensor:

@@ -50,6 +50,7 @@ COMMANDS = {
         "Train a classifier on folds 1-3, select the epoch on fold 4, and test it once on fold 5.",
     ),
     "fit": ("fitting:fit", "Fit an explainer to a classifier on folds 1-3, with early stopping on fold 4."),
+    "judge": ("judging:judge", "Train a judge: a copy of a classifier that is used to missing parts of clips."),
     "reproduce": (
         "reproduce:reproduce",
         "Repeat a paper's comparison: train or load its classifiers, fit and score its explainers, and write its "

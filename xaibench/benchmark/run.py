@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from xaibench.benchmark.models import seen_folds
+from xaibench.classifiers import judge
 from xaibench.classifiers.base import PictureClassifier
 from xaibench.classifiers.check import GLANCE, glance
 from xaibench.classifiers.loaded import LoadedClassifier
@@ -89,7 +90,7 @@ class Run:
 
     def warnings(self) -> list[str]:
         """Say what is odd about what takes part."""
-        return [*self.seen(), *self.doubts(), *self.unknown_labels(), *self.lengths()]
+        return [*self.seen(), *self.judges(), *self.doubts(), *self.unknown_labels(), *self.lengths()]
 
     def lengths(self) -> list[str]:
         """Say of each classifier with a fixed input length how many clips are cut to it, or padded."""
@@ -123,6 +124,17 @@ class Run:
             if pair.card is not None and not pair.soft and pair.card.dataset == self.config.dataset.name
             for sentence in seen_folds(f"{pair.name} for {label}", "fitted", self.folds, pair.card)
         ]
+
+    def judges(self) -> list[str]:
+        """Say of each classifier without a judge which metrics are left out for that."""
+        names = " and ".join(name for name, metric in self.config.metrics.items() if metric.needs_judge)
+        said = []
+        for loaded in self.loaded if names else ():
+            try:
+                judge.find(loaded, self.config.dataset.name, self.config.explainers)
+            except UnsupportedPairError as error:
+                said.append(f"left out: {names} on {loaded.label}, which {error}")
+        return said
 
     def doubts(self) -> list[str]:
         """Say of each model that does not read the picture whether a check of few clips found something wrong.

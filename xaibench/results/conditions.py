@@ -21,9 +21,9 @@ _THREADS = re.compile(r", (\d+) threads")
 
 
 def refuse_mixtures(parts: Sequence[Part]) -> None:
-    """Refuse other sound or ground truth of a clip, other weights, other parameters, other directions of a metric.
+    """Refuse other sound or ground truth of a clip, other weights, judges or parameters, other directions of a metric.
 
-    Weights and parameters may differ between folds: in a cross-validation each fold has classifiers of its own.
+    These may differ between folds: in a cross-validation each fold has classifiers of its own.
 
     Raises:
         ResultsError: two folders cannot be compared; the error names both, and the remedy.
@@ -40,6 +40,9 @@ def refuse_mixtures(parts: Sequence[Part]) -> None:
         for fold in map(str, part.table["fold"].unique().to_pylist()):
             weights = f"{classifier} had other weights, temperature or classes"
             facts.append((("weights", classifier, fold), info.classifier_sha256, weights))
+            if info.judge_sha256:
+                judge = f"{classifier} had another judge"
+                facts.append((("judge", classifier, fold), info.judge_sha256, judge))
             method = ("parameters", classifier, fold, info.method.name)
             facts.append((method, info.method.parameters, f"{info.method.name} had other parameters"))
         for metric, about in info.metrics.items():

@@ -150,6 +150,7 @@ class PartInfo:
         explain_seconds, score_seconds: wall time for the part's clips.
         peak_memory_bytes: most memory that explaining added, or None where the system cannot say.
         scores_sha256: hash of the file with the scores.
+        judge_sha256: hash of the weights of the judge that metrics asked; empty where none did.
     """
 
     clips: int
@@ -172,6 +173,7 @@ class PartInfo:
     forwards: int
     peak_memory_bytes: int | None
     scores_sha256: str = ""
+    judge_sha256: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
 from collections import defaultdict
@@ -12,6 +13,7 @@ from pathlib import Path
 import torch
 
 from xaibench import registry
+from xaibench.classifiers import judge as judges
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import RegistryError, UnsupportedPairError
@@ -51,7 +53,7 @@ class RunConfig:
         compiled: whether these forward passes are compiled.
         cache: where explanations of earlier runs are, and this one's are kept; None to make all anew.
         protocol: how sound becomes input and logits become probabilities; the metrics are its own.
-        explainers: folder with the weights that the user fitted.
+        explainers: folder with the weights that the user fitted, and with judges.
         keep_maps: whether maps are written into the run folder, for others to read.
         timeout: seconds that a part by others' code may take in a worker process, or None for any time.
     """
@@ -103,12 +105,14 @@ class MethodOnClassifier:
         method: with the weights that belong to the classifier, if it is a trained one.
         soft: scored with its own soft mask instead of the top bins of equal area.
         card: of its weights, if it has any.
+        judged: whether the classifier has a judge.
     """
 
     name: str
     method: Explainer
     soft: bool = False
     card: fitting.ExplainerCard | None = None
+    judged: bool = False
 
     @property
     def label(self) -> str:
@@ -173,7 +177,15 @@ def bound(config: RunConfig, loaded: LoadedClassifier, name: str) -> MethodOnCla
         raise UnsupportedPairError(reason)
     method = copy.copy(unbound)  # each classifier has weights of its own
     card = fitting.bind(registered_name(name), method, loaded, config.dataset.name, config.explainers)
-    return MethodOnClassifier(name=name, method=method, card=card)
+    judged = judge_of(config, loaded) is not None
+    return MethodOnClassifier(name=name, method=method, card=card, judged=judged)
+
+
+def judge_of(config: RunConfig, loaded: LoadedClassifier) -> judges.Judge | None:
+    """Find the judge of a classifier, or None where it has none that is accepted."""
+    with contextlib.suppress(UnsupportedPairError):
+        return judges.find(loaded, config.dataset.name, config.explainers)
+    return None
 
 
 def _unfit(name: str, method: object) -> str | None:
@@ -195,14 +207,15 @@ def lacking(dataset: Dataset, metric: Metric) -> str | None:
 def applicable(metrics: dict[str, Metric], dataset: Dataset, pair: MethodOnClassifier) -> dict[str, Metric]:
     """Choose the metrics that apply to a method on a dataset.
 
-    Left out are metrics that need a ground truth or events which the dataset does not have, and metrics of other
-    methods. A soft mask is scored only by the metrics that are made for masks: the others read the map,
-    which is the same, and score it once.
+    Left out are metrics that need a ground truth or events which the dataset does not have, or a judge which the
+    classifier does not have, and metrics of other methods. A soft mask is scored only by the metrics that are made for
+    masks: the others read the map, which is the same, and score it once.
     """
     return {
         name: metric
         for name, metric in metrics.items()
         if lacking(dataset, metric) is None
+        and (pair.judged or not metric.needs_judge)
         and metric.applies_to(pair.method)
         and metric.soft_mask != ("never" if pair.soft else "only")
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from xaibench.classifiers.base import Activation, Classifier
+from xaibench.classifiers.forward import Forwarder
 from xaibench.errors import ClassifierError, ExplanationError
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import importance
@@ -186,14 +187,20 @@ class ScoringContext:
         importance: what counts of them, non-negative, same shape; 0 in frames of padding or digital silence.
         explainer: the method itself, to be asked again about other inputs, targets or weights.
         texts: what the method says of each clip in words, or nothing at all.
+        judge: the classifier's judge, in micro-batches; where there is none, the classifier judges itself.
         borrowed: answers that other methods had asked for before. Their cost counts for this method as well, so that
             what a method costs does not depend on which methods came before it.
     """
 
     def __init__(
-        self, clean: Clean, attribution: Tensor, explainer: BoundExplainer, texts: tuple[str, ...] = ()
+        self,
+        clean: Clean,
+        attribution: Tensor,
+        explainer: BoundExplainer,
+        texts: tuple[str, ...] = (),
+        judge: Forwarder | None = None,
     ) -> None:
-        self.clean, self.texts = clean, texts
+        self.clean, self.texts, self.judge = clean, texts, judge or explainer.forwarder
         self.attribution = attribution
         self.importance = importance(attribution, explainer.method.polarity)
         if clean.batch.audible is not None:
@@ -215,6 +222,18 @@ class ScoringContext:
     def ranking(self) -> Ranking:
         """Order of the bins by importance."""
         return Ranking(self.importance, self.clean.batch)
+
+    @cached_property
+    def judged(self) -> ScoringContext:
+        """The same clips and maps, as the judge answers about them; explained is still what the classifier said.
+
+        Only metrics that say so in `needs_judge` may ask.
+        """
+        clean = self.clean.shared("judged", lambda: _judged(self.clean, self.judge))
+        explainer = BoundExplainer(self.explainer.method, self.judge, self.explainer.guard)
+        found = ScoringContext(clean, self.attribution, explainer)
+        found.ranking = self.ranking
+        return found
 
     def mask(self, area: float | None) -> Tensor:
         """The mask of an area, (batch, freq, time).
@@ -392,6 +411,14 @@ class ScoringContext:
             nothing = _equal(changed.x, fill.picture.x) & _equal_phase(changed.phase, fill.picture.phase) & ~known
             logits, known = torch.where(nothing[:, None], clean.nothing, logits), known | nothing
         return logits, ~known
+
+
+def _judged(clean: Clean, judge: Forwarder) -> Clean:
+    """Ask a judge about clips as they are, about silence, and about the fills."""
+    batch, fill = clean.batch, clean.fill
+    filled = None if fill is None else judge.logits_of_clips(replace(batch, waveform=fill.waveform))
+    silence = judge.silence(batch)
+    return replace(clean, logits=judge.logits_of_clips(batch), silence=silence, filled=filled, asked=clean.target)
 
 
 class _Pictures(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from xaibench.classifiers import judge as judges
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.classifiers.memory import freed_memory_reused
 from xaibench.errors import UnsupportedPairError
@@ -48,6 +49,11 @@ def evaluate(
             f"{', '.join(config.metrics)}: not on {config.dataset.name}, which has no {what}; "
             f"choose another --metric or --dataset synth{annotate}"
         )
+    if not found and all(one.needs_judge for one in config.metrics.values()):
+        try:
+            judges.find(loaded, config.dataset.name, config.explainers)
+        except UnsupportedPairError as error:
+            raise UnsupportedPairError(f"{', '.join(config.metrics)}: {loaded.label} {error}") from None
     if not found:
         raise UnsupportedPairError(
             f"{', '.join(config.metrics)}: says nothing of the methods here, because it reads soft masks only, which "

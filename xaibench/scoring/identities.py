@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from xaibench.classifiers.loaded import LoadedClassifier
-from xaibench.scoring.config import MethodOnClassifier, RunConfig
+from xaibench.scoring.config import MethodOnClassifier, RunConfig, judge_of
 from xaibench.scoring.metric import Metric
 from xaibench.storage import identity
 from xaibench.storage.identity import Identity
@@ -44,7 +44,14 @@ class Identities:
         """Identify a metric."""
         if name not in self._metrics:
             self._metrics[name] = identity.of_object(metric)
-        return identity.joined(self._metrics[name], identity.of_module(_SCORING))
+        made = self._metrics[name], identity.of_module(_SCORING)
+        return identity.joined(*made, self.judge) if metric.needs_judge else identity.joined(*made)
+
+    @cached_property
+    def judge(self) -> Identity:
+        """Identify the classifier's judge by its weights."""
+        found = judge_of(self._config, self._loaded)
+        return Identity("" if found is None else found.card.weights_sha256)
 
     @cached_property
     def _classifier(self) -> Identity:

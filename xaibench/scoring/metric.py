@@ -41,6 +41,7 @@ class Metric(abc.ABC):
         per_area: scored once at every area of the protocol, with `area` given; else once, with None.
         needs_ground_truth: defined only where the event's place is known.
         needs_events: defined only where it is known when events are heard; reads `context.event_segments`.
+        needs_judge: asks `context.judged`; scored only where the classifier has a judge (`classifiers.judge`).
         soft_mask: whether it is scored, with None for the area, of a method's own soft mask too:
             "also", "only" (and never of equal areas), or "never".
         reads_masks_only: whether masks are all that it reads of a map (`Masked`, `context.mask`). Other metrics do not
@@ -61,6 +62,7 @@ class Metric(abc.ABC):
     per_area: ClassVar[bool] = False
     needs_ground_truth: ClassVar[bool] = False
     needs_events: ClassVar[bool] = False
+    needs_judge: ClassVar[bool] = False
     soft_mask: ClassVar[Literal["never", "also", "only"]] = "never"
     reads_masks_only: ClassVar[bool] = False
     protocols: ClassVar[frozenset[str]] = frozenset({"standard", "spectrogram"})

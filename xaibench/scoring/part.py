@@ -33,7 +33,7 @@ from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import Explanation, defects
 from xaibench.results.parts import BETWEEN_LABELS, EQUAL_AREA, SOFT, PartInfo
 from xaibench.results.store import RunFolder
-from xaibench.scoring.config import MethodOnClassifier, RunConfig, applicable
+from xaibench.scoring.config import MethodOnClassifier, RunConfig, applicable, judge_of
 from xaibench.scoring.context import Answer, Clean, ScoringContext
 from xaibench.scoring.facts import facts_of, metric_facts
 from xaibench.scoring.identities import Identities
@@ -73,12 +73,26 @@ class Scoring:
         self.forwarder = Forwarder(self.classifier, config.batch_size, config.precision, config.compiled, temperature)
         self.guard, self.identities = Guard(loaded.classifier, announce), Identities(config, loaded)
 
+    @cached_property
+    def judge(self) -> Forwarder | None:
+        """The classifier's judge, or None where it has none.
+
+        Raises:
+            CheckpointError: its weights are damaged.
+        """
+        found = judge_of(self.config, self.loaded)
+        if found is None:
+            return None
+        config, made = self.config, self.config.protocol.listening(found.of(self.loaded.classifier))
+        return Forwarder(made, config.batch_size, config.precision, config.compiled, config.protocol.temperature)
+
 
 class Part:
     """Clips of one length; sound and clean probabilities are computed once, and only if needed."""
 
     def __init__(self, scoring: Scoring, index: int) -> None:
         self.config, self.loaded, self.folder = scoring.config, scoring.loaded, scoring.folder
+        self._scoring = scoring
         self.classifier = scoring.classifier
         self.forwarder, self.guard, self.identities = scoring.forwarder, scoring.guard, scoring.identities
         self.index, self.clips = index, scoring.parts[index]
@@ -129,12 +143,14 @@ class Part:
         before = self.forwarder.count
         explainer = BoundExplainer(method, self.forwarder, self.guard)
         try:
+            judge = self._scoring.judge if any(metric.needs_judge for metric in metrics.values()) else None
+            asked = 0 if judge is None else judge.count
             made = self._maps.of(pair, explainer, clean, lambda what: self.guard.check(what, self._pristine))
             explanation = Explanation(
                 torch.cat([one.explanation.map for one in made]), made[0].explanation.native_shape
             )
             started = time.perf_counter()
-            rows, borrowed = self._rows(pair, explainer, explanation, clean, metrics)
+            rows, borrowed = self._rows(pair, explainer, explanation, clean, metrics, judge)
             self.guard.check(f"scoring {name}", self._pristine)
             facts = facts_of(pair, explanation)
         except _MetricFailed as failure:
@@ -143,6 +159,7 @@ class Part:
         except (Exception, SystemExit) as error:
             # A stranger's plugin may raise anything; what others have computed must not be lost.
             return self._failed(name, error)
+        judged = 0 if judge is None else judge.count - asked
         peaks = [one.peak_bytes for one in made if one.peak_bytes is not None]
         info = PartInfo(
             clips=len(self.clips),
@@ -156,13 +173,14 @@ class Part:
             ground_truth_sha256=self._ground_truth_sha256,
             code_sha256=self.identities.method(pair).sha256,
             shared_code_sha256=self.identities.shared.sha256,
+            judge_sha256="" if judge is None else self.identities.judge.sha256,
             metrics_sha256={name: self.identities.metric(name, metrics[name]).sha256 for name in sorted(metrics)},
             versions=provenance.versions(),
             device=provenance.device_name(clean.batch.x.device),
             batch_size=self.forwarder.batch_size,
             explain_seconds=sum(one.seconds for one in made),
             score_seconds=time.perf_counter() - started + sum(one.seconds for one in borrowed),
-            forwards=self.forwarder.count - before + sum(one.forwards for one in borrowed),
+            forwards=self.forwarder.count - before + sum(one.forwards for one in borrowed) + judged,
             peak_memory_bytes=max(peaks, default=None),
         )
         self.folder.write(label, name, self.index, rows, info)
@@ -351,13 +369,14 @@ class Part:
         explanation: Explanation,
         clean: Clean,
         metrics: dict[str, Metric],
+        judge: Forwarder | None,
     ) -> tuple[pd.DataFrame, list[Answer]]:
         """Score every metric; return the rows, and the answers that were there before but cost this method too."""
         broken = [one or other for one, other in zip(self._nothing_to_explain(), defects(explanation.map), strict=True)]
         # A broken map is scored as zeros so that its neighbours can be; its values are discarded.
         usable = torch.tensor([reason is None for reason in broken], device=explanation.map.device)
         attribution = torch.where(usable[:, None, None], explanation.map, 0.0)
-        context = ScoringContext(clean, attribution, explainer)
+        context = ScoringContext(clean, attribution, explainer, judge=judge)
         # A stranger's perturbations may fail; they do so by the name of their metric.
         ours = {name: metric for name, metric in metrics.items() if is_ours(metric)}
         context.require([one for metric in ours.values() for one in metric.perturbations(pair.areas)])

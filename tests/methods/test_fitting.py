@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.support.command_line import Command, assert_refused
 from tests.support.few_clips import link_few
+from tests.support.quick import quick_cnn
 from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.loaded import LoadedClassifier
@@ -45,6 +46,12 @@ def few(esc50_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cnn() -> LoadedClassifier:
     classifier, card = checkpoint.resolve("cnn-micro", "esc10")
     return LoadedClassifier("cnn-micro", classifier, card.weights_sha256)
+
+
+@pytest.fixture(scope="module")
+def quick() -> LoadedClassifier:
+    """A small CNN, for tests in which a classifier only has to be asked."""
+    return quick_cnn()
 
 
 @dataclass
@@ -142,21 +149,19 @@ def test_the_share_of_codes_in_use_is_logged_and_in_the_card(cnn: LoadedClassifi
     assert fitted.card.measures["codes_in_use"] == pytest.approx(len(used) / 40, abs=0.051)  # half precision in between
 
 
-def test_the_fine_tuning_stage_is_what_is_kept(
-    cnn: LoadedClassifier, few: Path, fits: Callable[[str], Fit], tmp_path: Path
-) -> None:
+def test_the_fine_tuning_stage_is_what_is_kept(quick: LoadedClassifier, few: Path, tmp_path: Path) -> None:
     """Its loss has one more term, and so is no better than the loss before it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SMALL, "lmac", SMALL["lmac"] | {"epochs": 3, "guidance_epochs": 1, "patience": 2})
-        tuned = fit("lmac", cnn, few, tmp_path / "tuned")
+        tuned = fit("lmac", quick, few, tmp_path / "tuned")
         with pytest.raises(KeyboardInterrupt):
-            fit("lmac", cnn, few, tmp_path / "stopped", stop_after=2)
-        resumed = fit("lmac", cnn, few, tmp_path / "stopped")
+            fit("lmac", quick, few, tmp_path / "stopped", stop_after=2)
+        resumed = fit("lmac", quick, few, tmp_path / "stopped")
     losses = [epoch.valid_loss for epoch in tuned.epochs]
     assert min(losses[2:]) > losses[1], "the losses of the stages could not be told apart"
     assert tuned.card.best_epoch >= 3
     assert losses[tuned.card.best_epoch - 1] == min(losses[2:])
-    assert tuned.weights != fits("lmac").weights
+    assert tuned.weights != fit("lmac", quick, few, tmp_path / "without").weights
     assert resumed.weights == tuned.weights
 
 
@@ -189,21 +194,23 @@ def test_settings_of_damaged_weights_are_refused(
         registry.create("methods", "piq").load(folder, cnn.classifier)
 
 
+@pytest.mark.parametrize("name", METHODS)
 def test_the_same_seed_gives_the_same_bytes_interrupted_or_not_and_another_seed_others(
-    fitted: Fit, cnn: LoadedClassifier, few: Path, tmp_path: Path
+    name: str, quick: LoadedClassifier, few: Path, tmp_path: Path
 ) -> None:
-    name = fitted.folder.name
+    torch.manual_seed(1)
+    whole = fit(name, quick, few, tmp_path / "whole")
     torch.manual_seed(2)
     with pytest.raises(KeyboardInterrupt):
-        fit(name, cnn, few, tmp_path / "resumed", stop_after=2)
+        fit(name, quick, few, tmp_path / "resumed", stop_after=2)
     torch.manual_seed(3)
-    resumed = fit(name, cnn, few, tmp_path / "resumed")
+    resumed = fit(name, quick, few, tmp_path / "resumed")
     assert [epoch.epoch for epoch in resumed.epochs] == [3]  # the first two are not done again
-    assert resumed.weights == fitted.weights
-    assert resumed.card.losses == fitted.card.losses
-    assert resumed.card.weights_sha256 == fitted.card.weights_sha256
-    other = fit(name, cnn, few, tmp_path / "other", seed=1)
-    assert other.weights != fitted.weights
+    assert resumed.weights == whole.weights
+    assert resumed.card.losses == whole.card.losses
+    assert resumed.card.weights_sha256 == whole.card.weights_sha256
+    other = fit(name, quick, few, tmp_path / "other", seed=1)
+    assert other.weights != whole.weights
 
 
 def test_the_command_says_how_the_fit_goes(

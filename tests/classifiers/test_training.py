@@ -14,7 +14,7 @@ import torch
 
 from xaibench import registry
 from xaibench.classifiers import checkpoint, training
-from xaibench.classifiers.base import Classifier, Recipe
+from xaibench.classifiers.base import Classifier, CosineHead, Recipe
 from xaibench.classifiers.cnn import CnnClassifier
 from xaibench.classifiers.front_end import MelResize
 from xaibench.errors import CheckpointError, DataError, RegistryError
@@ -351,3 +351,17 @@ def test_a_teacher_of_other_classes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="other classes"):
         taught = dataclasses.replace(config(), teachers=(str(tmp_path / "first"),))
         training.train(others, taught, tmp_path / "second", ignore)
+
+
+def test_a_batch_of_one_clip_is_never_learned_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batch norm of an embedding, as in the FocalNets and ViTs, refuses it: 12 clips in batches of 11."""
+
+    def with_cosine_head(name: str, classes: Sequence[str]) -> Classifier:
+        made = CnnClassifier(name, classes, SMALL, (8, 16))
+        made.head = CosineHead(16, 8, len(classes))
+        return made
+
+    monkeypatch.setattr(checkpoint, "build", with_cosine_head)
+    short = config(epochs=1)
+    short = dataclasses.replace(short, recipe=dataclasses.replace(short.recipe, batch_size=11))
+    assert training.train(Tones(), short, tmp_path, lambda step: None).best_epoch == 1

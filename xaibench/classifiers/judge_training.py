@@ -17,7 +17,7 @@ from torch.nn import functional
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.judge import LARGEST_SHARE, WEIGHTS, JudgeCard
 from xaibench.classifiers.loaded import LoadedClassifier
-from xaibench.classifiers.loading import batches
+from xaibench.classifiers.loading import batches, shuffled
 from xaibench.classifiers.memory import freed_memory_reused
 from xaibench.classifiers.resumable import UNFINISHED, ResumableTraining, claim
 from xaibench.errors import DataError, UnsupportedPairError
@@ -111,7 +111,7 @@ class _Trainer(ResumableTraining[JudgeEpoch]):
         """Pass over the training clips once; accuracy with missing parts counts, then the loss there."""
         network, config = self.network.train(), self.config
         device, total = network.device, 0.0
-        indices = torch.randperm(len(self.train.label), generator=generator).split(BATCH)
+        indices = shuffled(len(self.train.label), BATCH, generator)
         for index, waveform in zip(indices, batches(self.train.waveform, indices, device), strict=True):
             heard = without_parts(network, waveform, learned_parts(network, len(index), generator))
             with torch.autocast(device.type, config.precision, enabled=config.precision != torch.float32):

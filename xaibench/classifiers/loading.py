@@ -24,6 +24,17 @@ def where_it_fits(data: Tensor, device: torch.device) -> Tensor:
     return data.to(device)
 
 
+def shuffled(count: int, size: int, generator: torch.Generator) -> list[Tensor]:
+    """Divide the numbers of `count` clips at random into batches of `size`; a last batch of one joins the one before.
+
+    Batch norm over single numbers, as in `CosineHead`, learns nothing from one clip and refuses it.
+    """
+    found = list(torch.randperm(count, generator=generator).split(size))
+    if len(found) > 1 and len(found[-1]) == 1:
+        found[-2:] = [torch.cat(found[-2:])]
+    return found
+
+
 def batches(data: Tensor, indices: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
     """`data[index]` on the device, for each index (batch,) in turn.
 

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from xaibench.classifiers import checkpoint, pretrained
 from xaibench.classifiers.augmentation import augment
 from xaibench.classifiers.base import PictureClassifier, Recipe, picture_reader
-from xaibench.classifiers.loading import batches, where_it_fits
+from xaibench.classifiers.loading import batches, shuffled, where_it_fits
 from xaibench.classifiers.memory import freed_memory_reused
 from xaibench.classifiers.resumable import UNFINISHED, ResumableTraining, claim
 from xaibench.errors import CheckpointError, DataError
@@ -154,7 +154,7 @@ class _Trainer(ResumableTraining[Progress]):
         # On the device: asking for every step's loss would make the processor wait for every step.
         total = torch.zeros((), dtype=torch.float64, device=config.device)
         recipe = config.recipe
-        indices = torch.randperm(len(labels), generator=generator).split(recipe.batch_size)
+        indices = shuffled(len(labels), recipe.batch_size, generator)
         for index, loaded in zip(indices, batches(magnitude, indices, config.device), strict=True):
             one_hot = functional.one_hot(labels[index], len(self.network.classes)).float()
             x, target = augment(loaded, one_hot.to(config.device), generator, recipe.frequency_shift, recipe.stretch)

@@ -15,8 +15,9 @@ FOLDERS = {"standard": RESULTS, "spectrogram": RESULTS / "spectrogram"}  # by pr
 
 @pytest.fixture(scope="session")
 def comparisons() -> dict[str, pd.DataFrame]:
-    """The lines of both protocols."""
-    return {protocol: _read(folder / "comparison.csv.gz") for protocol, folder in FOLDERS.items()}
+    """The lines of both protocols, and those of judges."""
+    of_protocols = {protocol: _read(folder / "comparison.csv.gz") for protocol, folder in FOLDERS.items()}
+    return of_protocols | {"judged": _read(RESULTS / "f-fidelity-esc10.csv")}
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -7,8 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from xaibench.results import store
 from xaibench.results.comparison import at_primary_area
 from xaibench.results.orders import tau
+from xaibench.results.parts import read_part
+from xaibench.results.runs import find_runs
 
 RESULTS = Path(__file__).parents[2] / "results"
 
@@ -153,6 +156,12 @@ def test_what_the_findings_say_of_rules_score_cam_and_the_embedded_set(compariso
         found = verdicts("esc10", "cnn-micro", metric, "score-cam")
         assert found["gradcam"] == found["layercam"] == found["saliency"] == "="
         assert verdicts("synth", "focalnet-micro", metric, "random-cells")["focalnet"] == ">"
+    for classifier in ("cnn-micro", "focalnet-micro", "vit-micro"):
+        for metric in (area, energy):
+            better = {name for name, sign in verdicts("esc10", classifier, metric, "l2i").items() if sign == "<"}
+            worse = {name for name, sign in verdicts("esc10", classifier, metric, "l2i").items() if sign == ">"}
+            assert "random" in better and "input-x-gradient" in worse
+            assert ("random-cells" in better) == (classifier == "focalnet-micro" and metric == area)
     kept = lines.query("dataset == 'esc10' and metric == 'fidelity_in' and not control")
     assert list(kept.loc[kept["better_than_random"].eq(True), "method"]) == ["logic-rules"]
     better = {
@@ -166,6 +175,27 @@ def test_what_the_findings_say_of_rules_score_cam_and_the_embedded_set(compariso
         assert {name for name, sign in found.items() if sign == ">"} == named
         found = verdicts("synth", classifier, area, "energy")
         assert not [name for name, sign in found.items() if sign == ">"]
+
+
+def test_what_the_findings_say_of_judges_is_in_their_file(comparisons: dict[str, pd.DataFrame]) -> None:
+    lines = comparisons["judged"]
+    assert set(lines["n"]) == {78} and set(lines["undefined"]) == {2} and set(lines["recordings"]) == {57}
+    assert lines["method"].nunique() == 9
+    leading = ["input-x-gradient", "wam"]
+    for metric, sign in (("f_fidelity_plus", 1), ("f_fidelity_minus", -1)):
+        own = lines[lines["metric"] == metric].set_index("method")
+        ties = {name: set(own.loc[name, "tied_with"].split(";")) - {""} for name in own.index}
+        assert [ties[name] for name in leading] == [set(), set()]
+        best = (sign * own["mean"]).sort_values(ascending=False)
+        assert list(best.index[:2]) == leading
+        if metric == "f_fidelity_plus":
+            assert {"lrp", "saliency", "gradcam", "random-cells"} <= ties["energy"]
+    (published,) = find_runs(RESULTS / "published" / "esc10-judged.run.tar.xz")
+    rows = store.read_rows(published)
+    (judge,) = {read_part(path)[1].judge_sha256 for path in store.parts_of(published)}
+    assert len(judge) == 64
+    means = rows.groupby(["metric", "method"])["value"].mean()
+    assert means.to_dict() == pytest.approx(lines.set_index(["metric", "method"])["mean"].to_dict(), abs=1e-9)
 
 
 def test_the_sanity_page_is_that_of_its_table() -> None:

@@ -29,6 +29,7 @@ from xaibench import registry
 from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.forward import Forwarder
+from xaibench.classifiers.memory import freed_memory_reused
 from xaibench.commands import options
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import Explanation
@@ -329,4 +330,5 @@ def show(markdown: bool, caption: str, rows: Sequence[tuple[str, ...]], notes: S
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with freed_memory_reused():  # as in a run
+        typer.run(main)

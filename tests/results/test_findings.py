@@ -162,6 +162,10 @@ def test_what_the_findings_say_of_rules_score_cam_and_the_embedded_set(compariso
             worse = {name for name, sign in verdicts("esc10", classifier, metric, "l2i").items() if sign == ">"}
             assert "random" in better and "input-x-gradient" in worse
             assert ("random-cells" in better) == (classifier == "focalnet-micro" and metric == area)
+        found = {metric: verdicts("synth", classifier, metric, "l2i") for metric in (energy, "localisation_auc")}
+        assert found[energy]["oracle"] == "="
+        assert found[energy]["random-cells"] == ("=" if classifier == "vit-micro" else "<")
+        assert found["localisation_auc"]["random"] == ("=" if classifier == "vit-micro" else "<")
     kept = lines.query("dataset == 'esc10' and metric == 'fidelity_in' and not control")
     assert list(kept.loc[kept["better_than_random"].eq(True), "method"]) == ["logic-rules"]
     better = {

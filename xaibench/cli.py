@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pkgutil
 import sys
 from typing import Any, NoReturn
@@ -109,7 +110,17 @@ def _load(name: str) -> Any:
         holder.add_typer(found, name=name)
     else:
         holder.command(name)(found)
-    return typer.main.get_group(holder).commands[name]
+    made = typer.main.get_group(holder).commands[name]
+    _flow(made)
+    return made
+
+
+def _flow(command: Any) -> None:
+    """Join the lines of each paragraph of a command's help, and of those below it: they end where the window does."""
+    if command.help:
+        command.help = "\n\n".join(" ".join(one.split()) for one in inspect.cleandoc(command.help).split("\n\n"))
+    for one in getattr(command, "commands", {}).values():
+        _flow(one)
 
 
 app = typer.Typer(

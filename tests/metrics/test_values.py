@@ -22,7 +22,7 @@ ELSEWHERE = {
     *("avg_sensitivity", "efficient_mprt", "energy_removed", "local_lipschitz", "mask_area", "mask_inconsistency"),
     *("max_sensitivity", "mprt", "random_logit", "relative_input_stability", "relative_output_stability", "si_sdr"),
     "sufficiency",
-    *(name for name in registry.names("metrics") if name.startswith(("event_", "legacy_"))),
+    *(name for name in registry.names("metrics") if name.startswith(("event_", "f_fidelity_", "legacy_"))),
 }
 # Tested here, but for the comparison with a slow reference, which needs the draws: test_references.py knows where.
 REFERENCED_ELSEWHERE = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tests.support.evaluating import config_of, run
+from tests.support.judges import write_judge
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.explaining.explainer import Explainer
@@ -91,8 +93,10 @@ def scored(
     folder = tmp_path_factory.mktemp("odd")
     # Its event is in the part that the classifier hears.
     clip = next(clip for clip in synth.in_folds([5]) if synth.ground_truth(clip)[:, :50].any())
-    events = run(config_of(synth, methods, metrics_of_standard(), [clip]), loaded, folder)
-    return store.read_rows(folder), events
+    write_judge(folder / "fitted", loaded, synth.name)
+    config = replace(config_of(synth, methods, metrics_of_standard(), [clip]), explainers=folder / "fitted")
+    events = run(config, loaded, folder / "run")
+    return store.read_rows(folder / "run"), events
 
 
 @pytest.mark.parametrize(

@@ -195,6 +195,8 @@ def _metric_details(name: str, metric: Any) -> dict[str, object]:
         if metric.needs_ground_truth
         else "events"
         if metric.needs_events
+        else "a judge of the classifier (xaibench judge)"
+        if metric.needs_judge
         else "nothing special",
         "forward passes per clip": metric.cost,
         "in the default set": "yes" if metric.in_default_set else f"no: --metric {name}",

@@ -103,7 +103,7 @@ def test_clips_on_which_judge_and_classifier_differ_are_counted_and_have_no_scor
     clips = made.clean.batch.waveform
     assert clips is not None
     differ = (classifier.logits(clips).argmax(dim=1) != judge.logits(clips).argmax(dim=1)).tolist()
-    assert True in differ and False in differ
+    assert 0 < sum(differ) < CLIPS
     for name in BOTH:
         found = score(name, made)
         assert found.values.isnan().tolist() == differ

@@ -14,7 +14,7 @@ from xaibench import registry
 from xaibench.benchmark.run import Run
 from xaibench.classifiers import judge
 from xaibench.classifiers.loaded import LoadedClassifier, load
-from xaibench.errors import ResultsError, UnsupportedPairError
+from xaibench.errors import CheckpointError, ResultsError, UnsupportedPairError
 from xaibench.results import store
 from xaibench.results.comparison import compare
 from xaibench.results.parts import read_part
@@ -38,7 +38,7 @@ def test_the_judge_is_asked_and_named(config: RunConfig, loaded: LoadedClassifie
     (path,) = store.parts_of(tmp_path / "run")
     info = read_part(path)[1]
     assert info.judge_sha256 == made.card.weights_sha256
-    assert info.forwards >= 2 * 2 * 10  # the judge's passes count, too
+    assert info.forwards == 2 * 2 * 10  # the judge's passes of changed clips count, and those of whole ones do not
     # By the metric itself, with the judge in its hands.
     part = Part(Scoring(config, loaded, open_folder(tmp_path / "other", config)), 0)
     (pair,) = Run(config, (loaded,), (5,), 2).taking_part[loaded.label]
@@ -94,6 +94,22 @@ def test_damaged_weights_of_a_judge_cost_the_metrics_and_say_so(
     (made.folder / judge.WEIGHTS).write_bytes(b"nothing")
     (event,) = run(config, loaded, tmp_path / "run")
     assert event.kind == "failed" and "does not hold the files that its card describes" in event.reason
+
+
+def test_a_judge_that_is_damaged_costs_only_who_needs_it(
+    config: RunConfig, loaded: LoadedClassifier, tmp_path: Path
+) -> None:
+    made = write_judge(config.explainers, loaded, "synth")
+    (made.folder / judge.JudgeCard.FILE).write_text("{")
+    other = replace(config, metrics={"sparseness": config.metrics["sparseness"]})
+    run(other, loaded, tmp_path / "other")
+    assert set(store.read_rows(tmp_path / "other")["metric"]) == {"sparseness"}
+    with pytest.raises(CheckpointError, match="is not a judge's card"):
+        run(config, loaded, tmp_path / "run")
+    # One of another classifier costs nobody anything.
+    made.folder.parent.rename(made.folder.parent.with_name("somebody-else"))
+    write_judge(config.explainers, loaded, "synth")
+    run(config, loaded, tmp_path / "run")
 
 
 def test_workers_find_the_judge_and_end_with_the_same_bytes(synth: Synth, weights: Path, tmp_path: Path) -> None:

@@ -119,11 +119,17 @@ def find(loaded: LoadedClassifier, dataset: str, root: Path) -> Judge:
     Raises:
         UnsupportedPairError: there is none, or it is not accepted; the message, which follows the classifier's name,
             says what to do.
-        CheckpointError: a card is damaged.
+        CheckpointError: its card is damaged.
     """
     own = folder_of(root, dataset, loaded.label)
     folders = sorted((path.parent for path in Path(root).glob(f"*/*/{FOLDER}/{JudgeCard.FILE}")), key=own.__ne__)
-    found = [Judge(folder, JudgeCard.read(folder)) for folder in folders]
+    found = []
+    for folder in folders:
+        try:
+            found.append(Judge(folder, JudgeCard.read(folder)))
+        except CheckpointError:  # what is damaged elsewhere is of another classifier, or would have come second
+            if folder == own:
+                raise
     classes = tuple(loaded.classifier.classes)
     mine = [one for one in found if (one.card.classifier_sha256, one.card.classes) == (loaded.sha256, classes)]
     reference = "FOLDER" if "@" in loaded.label else loaded.label

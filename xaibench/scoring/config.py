@@ -105,7 +105,7 @@ class MethodOnClassifier:
         method: with the weights that belong to the classifier, if it is a trained one.
         soft: scored with its own soft mask instead of the top bins of equal area.
         card: of its weights, if it has any.
-        judged: whether the classifier has a judge.
+        judged: whether the classifier has a judge, which is looked for where a metric needs one.
     """
 
     name: str
@@ -136,9 +136,11 @@ def methods_on(config: RunConfig, loaded: LoadedClassifier) -> tuple[list[Method
         RegistryError: a method is called METHOD-soft.
     """
     found, refused = [], {}
+    asked = any(metric.needs_judge for metric in config.metrics.values())
+    judged = asked and judge_of(config, loaded) is not None
     for name in config.methods:
         try:
-            whole = bound(config, loaded, name)
+            whole = replace(bound(config, loaded, name), judged=judged)
         except UnsupportedPairError as error:
             if name not in config.beside:
                 refused[name] = str(error)
@@ -177,8 +179,7 @@ def bound(config: RunConfig, loaded: LoadedClassifier, name: str) -> MethodOnCla
         raise UnsupportedPairError(reason)
     method = copy.copy(unbound)  # each classifier has weights of its own
     card = fitting.bind(registered_name(name), method, loaded, config.dataset.name, config.explainers)
-    judged = judge_of(config, loaded) is not None
-    return MethodOnClassifier(name=name, method=method, card=card, judged=judged)
+    return MethodOnClassifier(name=name, method=method, card=card)
 
 
 def judge_of(config: RunConfig, loaded: LoadedClassifier) -> judges.Judge | None:

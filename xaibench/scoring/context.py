@@ -229,7 +229,7 @@ class ScoringContext:
 
         Only metrics that say so in `needs_judge` may ask.
         """
-        clean = self.clean.shared("judged", lambda: _judged(self.clean, self.judge))
+        clean = judged(self.clean, self.judge)
         explainer = BoundExplainer(self.explainer.method, self.judge, self.explainer.guard)
         found = ScoringContext(clean, self.attribution, explainer)
         found.ranking = self.ranking
@@ -413,12 +413,16 @@ class ScoringContext:
         return logits, ~known
 
 
-def _judged(clean: Clean, judge: Forwarder) -> Clean:
-    """Ask a judge about clips as they are, about silence, and about the fills."""
+def judged(clean: Clean, judge: Forwarder) -> Clean:
+    """Return what a judge says of clips as they are, of silence, and of the fills; it is asked once for all methods."""
     batch, fill = clean.batch, clean.fill
-    filled = None if fill is None else judge.logits_of_clips(replace(batch, waveform=fill.waveform))
-    silence = judge.silence(batch)
-    return replace(clean, logits=judge.logits_of_clips(batch), silence=silence, filled=filled, asked=clean.target)
+
+    def asked() -> Clean:
+        filled = None if fill is None else judge.logits_of_clips(replace(batch, waveform=fill.waveform))
+        silence = judge.silence(batch)
+        return replace(clean, logits=judge.logits_of_clips(batch), silence=silence, filled=filled, asked=clean.target)
+
+    return clean.shared((__name__, "judged"), asked)
 
 
 class _Pictures(NamedTuple):

@@ -34,7 +34,7 @@ from xaibench.explaining.explanation import Explanation, defects
 from xaibench.results.parts import BETWEEN_LABELS, EQUAL_AREA, SOFT, PartInfo
 from xaibench.results.store import RunFolder
 from xaibench.scoring.config import MethodOnClassifier, RunConfig, applicable, judge_of
-from xaibench.scoring.context import Answer, Clean, ScoringContext
+from xaibench.scoring.context import Answer, Clean, ScoringContext, judged
 from xaibench.scoring.facts import facts_of, metric_facts
 from xaibench.scoring.identities import Identities
 from xaibench.scoring.maps import Maps
@@ -144,6 +144,8 @@ class Part:
         explainer = BoundExplainer(method, self.forwarder, self.guard)
         try:
             judge = self._scoring.judge if any(metric.needs_judge for metric in metrics.values()) else None
+            if judge is not None:
+                judged(clean, judge)  # like the classifier's own, these passes are no method's cost
             asked = 0 if judge is None else judge.count
             made = self._maps.of(pair, explainer, clean, lambda what: self.guard.check(what, self._pristine))
             explanation = Explanation(
@@ -159,7 +161,7 @@ class Part:
         except (Exception, SystemExit) as error:
             # A stranger's plugin may raise anything; what others have computed must not be lost.
             return self._failed(name, error)
-        judged = 0 if judge is None else judge.count - asked
+        by_judge = 0 if judge is None else judge.count - asked
         peaks = [one.peak_bytes for one in made if one.peak_bytes is not None]
         info = PartInfo(
             clips=len(self.clips),
@@ -180,7 +182,7 @@ class Part:
             batch_size=self.forwarder.batch_size,
             explain_seconds=sum(one.seconds for one in made),
             score_seconds=time.perf_counter() - started + sum(one.seconds for one in borrowed),
-            forwards=self.forwarder.count - before + sum(one.forwards for one in borrowed) + judged,
+            forwards=self.forwarder.count - before + sum(one.forwards for one in borrowed) + by_judge,
             peak_memory_bytes=max(peaks, default=None),
         )
         self.folder.write(label, name, self.index, rows, info)

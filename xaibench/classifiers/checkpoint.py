@@ -22,7 +22,7 @@ WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card(cards.WeightsCard):
+class Card(cards.OneFileCard):
     """What must be known of a classifier's weights before their numbers mean anything.
 
     Attributes:
@@ -39,6 +39,7 @@ class Card(cards.WeightsCard):
     """
 
     FILE = CARD
+    WEIGHTS = WEIGHTS
     KIND = "a checkpoint card"
     COMMAND = "xaibench train"
     REMEDY = "train or copy it again"
@@ -54,14 +55,6 @@ class Card(cards.WeightsCard):
     taught_by: str = ""
     builder: str = ""
     geometry: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def weights_in(cls, folder: Path) -> list[Path]:
-        return [path for path in (folder / WEIGHTS,) if path.is_file()]
-
-    @classmethod
-    def hash_of(cls, folder: Path) -> str:
-        return cards.file_hash(folder / WEIGHTS)
 
 
 def save(folder: Path, classifier: Classifier, card: Card, precision: torch.dtype = torch.float16) -> Card:

@@ -26,7 +26,7 @@ TOLERATED = 0.05  # accuracy that a judge may lose where parts are missing
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgeCard(cards.WeightsCard):
+class JudgeCard(cards.OneFileCard):
     """What must be known of a judge before its answers mean anything.
 
     Attributes:
@@ -41,6 +41,7 @@ class JudgeCard(cards.WeightsCard):
     """
 
     FILE = "judge.json"
+    WEIGHTS = WEIGHTS
     KIND = "a judge's card"
     COMMAND = "xaibench judge"
     REMEDY = "delete {folder} and give 'xaibench judge' again"
@@ -55,14 +56,6 @@ class JudgeCard(cards.WeightsCard):
     original_accuracy: float
     accuracy: float
     masked_accuracy: float
-
-    @classmethod
-    def weights_in(cls, folder: Path) -> list[Path]:
-        return [path for path in (folder / WEIGHTS,) if path.is_file()]
-
-    @classmethod
-    def hash_of(cls, folder: Path) -> str:
-        return cards.file_hash(folder / WEIGHTS)
 
     @property
     def fault(self) -> str:

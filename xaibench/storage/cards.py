@@ -148,6 +148,24 @@ class WeightsCard(abc.ABC):
         return cls.REMEDY.format(folder=folder)
 
 
+class OneFileCard(WeightsCard):
+    """The card of weights that are one file.
+
+    Class attributes:
+        WEIGHTS: name of that file.
+    """
+
+    WEIGHTS: ClassVar[str]
+
+    @classmethod
+    def weights_in(cls, folder: Path) -> list[Path]:
+        return [path for path in (folder / cls.WEIGHTS,) if path.is_file()]
+
+    @classmethod
+    def hash_of(cls, folder: Path) -> str:
+        return file_hash(folder / cls.WEIGHTS)
+
+
 def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file's bytes."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()

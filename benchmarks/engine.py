@@ -34,7 +34,8 @@ from xaibench.commands import options
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.results.areas import AREAS
-from xaibench.scoring.context import Clean, ScoringContext
+from xaibench.scoring.clean import Clean
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric
 from xaibench.scoring.protocol import SPECTROGRAM
 from xaibench.sound import audio

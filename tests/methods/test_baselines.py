@@ -18,8 +18,9 @@ from xaibench.classifiers.loaded import loaded_model
 from xaibench.errors import ExplanationError
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explainer import Explainer
+from xaibench.scoring.clean import Clean
 from xaibench.scoring.config import methods_on
-from xaibench.scoring.context import Clean, ScoringContext
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.protocol import SPECTROGRAM
 from xaibench.sound.batch import Batch
 from xaibench.sound.cells import cell_index

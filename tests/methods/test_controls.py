@@ -14,7 +14,8 @@ from xaibench.classifiers.forward import Forwarder
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.results import store
 from xaibench.results.comparison import at_primary_area
-from xaibench.scoring.context import Clean, Masked, ScoringContext
+from xaibench.scoring.clean import Clean
+from xaibench.scoring.context import Masked, ScoringContext
 from xaibench.scoring.evaluate import LoadedClassifier
 from xaibench.sound.batch import Batch
 from xaibench.sound.cells import cell_index

@@ -13,7 +13,8 @@ from xaibench import registry
 from xaibench.classifiers.forward import Forwarder
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.results.areas import AREAS
-from xaibench.scoring.context import Clean, ScoringContext
+from xaibench.scoring.clean import Clean
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric
 from xaibench.sound.events import SEGMENTS_PER_SECOND
 from xaibench.testing import toy_batch, toy_classifier

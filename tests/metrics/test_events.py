@@ -15,7 +15,8 @@ from tests.references import events as reference
 from xaibench import registry
 from xaibench.classifiers.forward import Forwarder
 from xaibench.explaining.bound import BoundExplainer
-from xaibench.scoring.context import Clean, ScoringContext
+from xaibench.scoring.clean import Clean
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Scores
 from xaibench.sound.dataset import SoundEvent
 from xaibench.sound.events import segments

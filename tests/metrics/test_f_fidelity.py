@@ -15,7 +15,8 @@ from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.forward import Forwarder
 from xaibench.classifiers.judge import LARGEST_SHARE
 from xaibench.explaining.bound import BoundExplainer
-from xaibench.scoring.context import Clean, ScoringContext
+from xaibench.scoring.clean import Clean
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Scores
 from xaibench.sound.batch import Batch
 from xaibench.sound.domain import Domain

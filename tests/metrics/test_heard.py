@@ -14,7 +14,8 @@ from xaibench import registry
 from xaibench.classifiers.base import Classifier
 from xaibench.classifiers.forward import Forwarder
 from xaibench.explaining.bound import BoundExplainer
-from xaibench.scoring.context import Clean, Masked, ScoringContext
+from xaibench.scoring.clean import Clean
+from xaibench.scoring.context import Masked, ScoringContext
 from xaibench.scoring.metric import Metric, Scores
 from xaibench.sound.batch import Batch
 from xaibench.sound.domain import Domain

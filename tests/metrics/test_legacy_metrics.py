@@ -18,7 +18,8 @@ from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.results.areas import AREAS
-from xaibench.scoring.context import Clean, ScoringContext
+from xaibench.scoring.clean import Clean
+from xaibench.scoring.context import ScoringContext
 from xaibench.sound.batch import Batch
 
 CLIPS, PICTURE_SHAPE = 4, (513, 431)

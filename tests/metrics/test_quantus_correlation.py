@@ -22,7 +22,8 @@ from xaibench.classifiers import checkpoint
 from xaibench.classifiers.base import Classifier, PictureClassifier
 from xaibench.classifiers.forward import Forwarder
 from xaibench.explaining.bound import BoundExplainer
-from xaibench.scoring.context import Clean, ScoringContext
+from xaibench.scoring.clean import Clean
+from xaibench.scoring.context import ScoringContext
 from xaibench.sound import audio, cells
 from xaibench.sound.batch import Batch
 from xaibench.sound.esc50 import Esc10

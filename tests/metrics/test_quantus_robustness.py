@@ -23,7 +23,8 @@ from xaibench.classifiers.checkpoint import resolve
 from xaibench.classifiers.forward import Forwarder
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.results.areas import AREAS
-from xaibench.scoring.context import Clean, ScoringContext
+from xaibench.scoring.clean import Clean
+from xaibench.scoring.context import ScoringContext
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch
 from xaibench.sound.esc50 import Esc10

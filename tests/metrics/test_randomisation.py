@@ -23,7 +23,8 @@ from xaibench.classifiers.base import Classifier, PictureClassifier
 from xaibench.classifiers.forward import Forwarder
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import Explanation
-from xaibench.scoring.context import Clean, ScoringContext
+from xaibench.scoring.clean import Clean
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Scores
 from xaibench.sound.batch import Batch
 from xaibench.sound.randomness import seeded

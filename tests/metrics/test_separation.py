@@ -17,7 +17,8 @@ from xaibench.classifiers.forward import Forwarder
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.results.areas import AREAS
-from xaibench.scoring.context import Clean, ScoringContext
+from xaibench.scoring.clean import Clean
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Scores
 from xaibench.sound import audio
 from xaibench.sound.batch import Batch

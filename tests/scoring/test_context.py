@@ -16,7 +16,8 @@ from xaibench.classifiers.forward import CPU_BATCH, GPU_BATCH, Forwarder, automa
 from xaibench.errors import XaibenchError
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.results.areas import AREAS, CURVE_AREAS
-from xaibench.scoring.context import Clean, Masked, Perturbation, ScoringContext
+from xaibench.scoring.clean import Clean
+from xaibench.scoring.context import Masked, Perturbation, ScoringContext
 from xaibench.scoring.protocol import SPECTROGRAM
 from xaibench.sound.batch import Batch
 from xaibench.testing import GradientTimesInput

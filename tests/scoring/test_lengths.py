@@ -18,7 +18,7 @@ from xaibench.results import store
 from xaibench.results.comparison import compare
 from xaibench.results.parts import read_part
 from xaibench.scoring import lengths
-from xaibench.scoring.context import Clean
+from xaibench.scoring.clean import Clean
 from xaibench.scoring.part import Part, Scoring
 from xaibench.scoring.protocol import STANDARD
 from xaibench.scoring.ranking import Ranking

@@ -24,7 +24,8 @@ from xaibench.results import comparison, store
 from xaibench.results.areas import AREAS
 from xaibench.results.store import Manifest, RunFolder
 from xaibench.scoring import evaluate as engine
-from xaibench.scoring.context import Clean, ScoringContext
+from xaibench.scoring.clean import Clean
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.evaluate import Event, LoadedClassifier, RunConfig
 from xaibench.sound.batch import Batch
 from xaibench.sound.dataset import Clip

@@ -12,7 +12,8 @@ from torch import Tensor
 from xaibench.classifiers.base import Classifier, PictureClassifier
 from xaibench.classifiers.forward import Forwarder
 from xaibench.explaining.bound import BoundExplainer
-from xaibench.scoring.context import Clean, ScoringContext
+from xaibench.scoring.clean import Clean
+from xaibench.scoring.context import ScoringContext
 from xaibench.sound.batch import Batch
 from xaibench.testing import GradientTimesInput
 

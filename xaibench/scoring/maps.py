@@ -14,8 +14,8 @@ from xaibench.explaining.cache import ExplanationCache, Made, on_device
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.precomputed import map_path, write_map
 from xaibench.results.store import RunFolder
+from xaibench.scoring.clean import Clean
 from xaibench.scoring.config import MethodOnClassifier, RunConfig
-from xaibench.scoring.context import Clean
 from xaibench.scoring.facts import describe
 from xaibench.scoring.identities import Identities
 from xaibench.sound.batch import Batch

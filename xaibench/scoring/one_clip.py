@@ -15,7 +15,8 @@ from xaibench.errors import XaibenchError, named
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import defects
-from xaibench.scoring.context import Clean, Masked, Part, ScoringContext
+from xaibench.scoring.clean import Clean
+from xaibench.scoring.context import Masked, Part, ScoringContext
 from xaibench.scoring.protocol import Protocol
 from xaibench.sound.dataset import Dataset
 

@@ -33,8 +33,9 @@ from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import Explanation, defects
 from xaibench.results.parts import BETWEEN_LABELS, EQUAL_AREA, SOFT, PartInfo
 from xaibench.results.store import RunFolder
+from xaibench.scoring.clean import Answer, Clean, judged
 from xaibench.scoring.config import MethodOnClassifier, RunConfig, applicable, judge_of
-from xaibench.scoring.context import Answer, Clean, ScoringContext, judged
+from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.facts import facts_of, metric_facts
 from xaibench.scoring.identities import Identities
 from xaibench.scoring.maps import Maps

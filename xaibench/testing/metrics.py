@@ -16,7 +16,8 @@ from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
 from xaibench.results.areas import AREAS
-from xaibench.scoring.context import Clean, Perturbation, ScoringContext
+from xaibench.scoring.clean import Clean
+from xaibench.scoring.context import Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores
 from xaibench.sound.batch import Batch
 from xaibench.sound.events import SEGMENTS_PER_SECOND

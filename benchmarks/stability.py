@@ -5,8 +5,9 @@
         --condition "other clips: ESC-50=results/published/esc50.run.tar.xz" --out results/stability
 
 Runs are folders or archives (`xaibench publish`). The reference is FF at 10% of the area; it is compared with itself at
-other areas and at equal energy, and with the runs of the conditions at 10%. PREFIX.csv has the taus,
-PREFIX-pairs.csv the pairs that all conditions tell apart alike, and PREFIX.md both as tables.
+other areas and at equal energy, and with the runs of the conditions at 10%: with their FF, or with another
+metric, whose name follows the run (`"cells=RUN=faithfulness_of_cells"`). PREFIX.csv has the taus, PREFIX-pairs.csv the
+pairs that all conditions tell apart alike, and PREFIX.md both as tables.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ AREA, ENERGY = "faithfulness", "faithfulness_equal_energy"
 
 def main(
     reference: Annotated[Path, typer.Option(help="Run whose FF at 10% of the area is compared.")],
-    condition: Annotated[list[str], typer.Option(help="TITLE=RUN, repeatable.")],
+    condition: Annotated[list[str], typer.Option(help="TITLE=RUN or TITLE=RUN=METRIC, repeatable.")],
     out: Annotated[Path, typer.Option(help="Files to write, without their endings.")],
 ) -> None:
     """Write the tables of stability."""
@@ -37,9 +38,9 @@ def main(
     others = [Condition(f"area {area:.0%}", run, AREA, area=area) for area in AREAS if area != PRIMARY_AREA]
     others.append(Condition("equal energy", run, ENERGY))
     for text in condition:
-        title, _, path = text.partition("=")
+        title, path, *metric = text.split("=")
         (other,) = find_runs(Path(path))
-        others.append(Condition(title, other, AREA))
+        others.append(Condition(title, other, *metric or [AREA]))
     stability = Stability(Condition("reference", run, AREA), others)
     taus, survivors, counts = stability.taus(), stability.survivors(), stability.counts()
     taus.to_csv(out.with_suffix(".csv"), index=False)

@@ -41,7 +41,7 @@ class GuidedGradCam(ClassActivation):
 
 
 class LayerCam(ClassActivation):
-    """LayerCAM, equations 5 to 7 of the paper: every place of a feature map has a weight of its own, relu(gradient)."""
+    """LayerCAM: every place of a feature map has a weight of its own, relu(gradient)."""
 
     title = "LayerCAM"
     reference = "Jiang, Zhang, Hou, Cheng, Wei, LayerCAM, IEEE TIP 30, 2021"
@@ -54,7 +54,7 @@ class LayerCam(ClassActivation):
 
 
 class GradCamPlusPlus(ClassActivation):
-    """Grad-CAM++, with the weights of equations 5 and 19 of the paper.
+    """Grad-CAM++, with the weights of equation 19 of the paper.
 
     With g the gradient of the logit at one place and S the sum of the feature map, the weight of the map is the sum of
     alpha relu(g) over places, alpha = g^2 / (2 g^2 + S g^3). Only places with g > 0 count, and there alpha is

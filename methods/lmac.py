@@ -48,7 +48,7 @@ class LmacNetwork(ImageMaskNetwork):
         return int(epoch >= int(self.settings["epochs"]) - int(self.settings["guidance_epochs"]))
 
     def loss(self, classifier: PictureClassifier, clips: Clips, target: Tensor, epoch: int) -> Tensor:
-        """Compute equation 3 of the paper; with guidance, that of its fine-tuning stage.
+        """Compute the masking loss of the paper; with guidance, that of its fine-tuning stage.
 
         Both parts are sounds, as soft masks are scored and as one hears them. The likelihood of the removed part counts
         only down to that of a guess. Below it nothing is left to remove, and an unbounded reward would outweigh

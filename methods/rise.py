@@ -45,7 +45,7 @@ class Rise(Explainer):
                 found = probability(classifier, of.answers(masks), int(target[i]))
                 total += torch.einsum("n,nft->ft", found.to(total), masks)
                 coverage += masks.sum(dim=0)
-            # The paper divides by the coverage that is expected (equation 6). The actual one has the same limit, and
+            # The paper divides by the coverage that is expected. The actual one has the same limit, and
             # chance no longer makes a bin important by leaving it often: 240 masks of one draw and of another agree at
             # 0.8, and not at 0.1 to 0.5 (correlation of maps, cnn-micro).
             maps.append(total / coverage.clamp(min=torch.finfo(total.dtype).tiny))

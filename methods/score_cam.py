@@ -16,7 +16,7 @@ from ._picture import explained, on_picture
 
 
 class ScoreCam(ClassActivation):
-    """Score-CAM, definitions 2 and 3 of the paper, with f the probability of the class.
+    """Score-CAM, with the paper's channel-wise increase of confidence as weights, f the probability of the class.
 
     A feature map A is resized to the picture and scaled to [0, 1]: the mask H. Its weight is f(clip masked by H) minus
     f(baseline), and the map of the method is relu(sum of weight A). Masks act as those of RISE: on the bins of the

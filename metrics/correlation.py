@@ -67,7 +67,7 @@ class BandReplaced(Perturbation):
 class FaithfulnessCorrelation(Metric):
     title = "Faith-Corr"
     family = "faithfulness"
-    reference = "Bhatt, Weller, Moura, arXiv 2005.00631, equation 1"
+    reference = "Bhatt, Weller, Moura, arXiv 2005.00631, faithfulness correlation"
     description = "whether parts with more attribution lower the predicted class's probability more when silenced"
     formula = (
         f"Pearson correlation over {SUBSET_DRAWS} random subsets S of {SUBSET:.0%} of 12 x 12 cells between the sum "

@@ -83,7 +83,7 @@ class Irof(Metric):
 class RegionPerturbation(Metric):
     title = "AOPC"
     family = "faithfulness"
-    reference = "Samek et al., arXiv 1509.06321, equation 12: area over the MoRF perturbation curve"
+    reference = "Samek et al., arXiv 1509.06321: area over the MoRF perturbation curve (AOPC)"
     description = "mean loss of the predicted class's probability as cells are silenced, most important first"
     formula = (
         f"mean over k = 0..{REGIONS} of p_c(x) - p_c(x without its k most important of 12 x 12 cells); "

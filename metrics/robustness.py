@@ -85,7 +85,7 @@ class _RelativeStability(_Robustness):
 
 class RelativeInputStability(_RelativeStability):
     title = "RIS"
-    reference = "Agarwal et al., arXiv 2203.06877, equation 3"
+    reference = "Agarwal et al., arXiv 2203.06877, equation 2"
     description = "largest relative change of the map per relative change of the spectrogram, among noisy copies"
     formula = "max over x' classified as x of |(e' - e) / e| / max(|(x' - x) / x|, 1e-6), bin by bin"
     traps = (

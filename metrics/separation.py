@@ -17,7 +17,7 @@ _EXACT = "the kept part equals the event to the last bit: infinity"
 class ScaleInvariantSdr(Metric):
     title = "SI-SDR"
     family = "localisation"
-    reference = "Le Roux et al., SDR - half-baked or well done?, arXiv 1811.02508, equations 3 to 5"
+    reference = "Le Roux et al., SDR - half-baked or well done?, arXiv 1811.02508, scale-invariant SDR"
     description = "level of the event in the sound of the most important bins, relative to everything else in it"
     formula = "10 log10(|k s|^2 / |k s - y|^2) in dB, s the event's stem, y the sound of kept, k = <y, s> / <s, s>"
     traps = "a small area cuts the event too: compare at one area only, and with the oracle and random at this area"

@@ -17,6 +17,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
+import xaibench as xb
 from tests.support.made_up_runs import FF, Scores, noise, write_run
 from xaibench import registry
 from xaibench.commands import options
@@ -305,6 +306,24 @@ def test_stability_is_written_as_tables(printed: Printed, tmp_path: Path) -> Non
     assert list(pd.read_csv(tmp_path / "out.csv")["condition"]) == [
         *("area 5%", "area 20%", "area 40%", "equal energy", "same"),
     ]
+
+
+def test_masks_of_cells_are_a_condition_of_stability(printed: Printed, tmp_path: Path) -> None:
+    run, methods = tmp_path / "run", ("--method", "saliency", "--method", "random")
+    lines = printed("cells", "cnn-micro", *methods, "--limit", 4, "--out", tmp_path / "cells")
+    areas = [float(word) for word in next(line for line in lines if line.startswith("area")).split()[1:]]
+    assert areas == [0.05, 0.1, 0.2, 0.4]
+    xb.evaluate("cnn-micro", "synth", ["saliency", "random"], ["faithfulness", ENERGY[0]], limit=4, out=run)
+    other = f"cells={tmp_path / 'cells'}=faithfulness_of_cells"
+    printed("stability", "--reference", run, "--condition", other, "--out", tmp_path / "out")
+    assert "| cells | 2 | 4 (4) |" in (tmp_path / "out.md").read_text()
+
+
+def test_bins_of_a_cell_go_together(benchmark: Callable[[str], ModuleType]) -> None:
+    maps = torch.rand(1, 6, 4, generator=torch.Generator().manual_seed(0))
+    cells = benchmark("cells").in_cells(maps)
+    assert len(cells.unique()) == 4
+    torch.testing.assert_close(cells[0, :3, 2:], maps[0, :3, 2:].mean().expand(3, 2))
 
 
 def test_the_planted_cue_is_looked_for(printed: Printed) -> None:

@@ -77,7 +77,7 @@ def enlarged(small: Tensor) -> Tensor:
 
 
 def test_layercam_by_loops() -> None:
-    """Equations 5 to 7 of the paper, with gradients by central differences."""
+    """As the paper defines it, with gradients by central differences."""
     classifier, batch = toy(), pictures()
     found = method("layercam").explain(classifier, batch, TARGET)
     assert found.native_shape == (3, 4)
@@ -96,7 +96,7 @@ def test_layercam_by_loops() -> None:
 
 
 def test_gradcam_plus_plus_by_third_derivatives() -> None:
-    """Equations 5, 6 and 10 of the paper: derivatives of Y = exp(logit), one, two and three times at every place."""
+    """Equation 10 of the paper: derivatives of Y = exp(logit), one, two and three times at every place."""
     classifier, batch = toy(), pictures()
     found = method("gradcam-plus-plus").explain(classifier, batch, TARGET).map
     for clip in range(2):
@@ -134,7 +134,7 @@ def test_gradcam_plus_plus_refuses_feature_maps_with_negative_values() -> None:
 @pytest.mark.parametrize("target", range(3))
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 def test_score_cam_by_loops(activation: str, target: int) -> None:
-    """Definitions 2 and 3 of the paper; what a mask leaves is softer by the mask, in linear magnitude."""
+    """The paper's channel-wise increase of confidence; a mask makes bins softer, in linear magnitude."""
     classifier, batch = toy(), pictures()
     classifier.activation = activation  # type: ignore[assignment]
     found = method("score-cam").explain(classifier, batch, torch.full((2,), target))

@@ -18,7 +18,7 @@ mask_fitting = Lazy("xaibench.methods._mask_fitting")
 
 @pytest.mark.parametrize("guided", [False, True])
 def test_the_loss_is_of_what_is_heard(guided: bool) -> None:
-    """Equation 3 of arXiv 2403.13086, each part made into sound on its own and heard by the whole classifier."""
+    """The loss of arXiv 2403.13086, each part made into sound on its own and heard by the whole classifier."""
     lmac = registry.load("methods", "lmac")
     classifier = cast(PictureClassifier, toy_classifier())
     batch = toy_batch(4)

@@ -170,6 +170,8 @@ def test_cell_sums_and_means():
             assert float(sums[i, cell]) == pytest.approx(inside.sum(), rel=1e-12)
             assert float(means[i, cell]) == pytest.approx(inside.mean(), rel=1e-12)
     assert torch.equal(cells.on_bins(sums, (26, 31))[1], sums[1][torch.from_numpy(index)])
+    small = cells.cell_means(maps[:, :24, :30], (8, 15))  # 3 x 2 bins each
+    torch.testing.assert_close(small.view(2, 8, 15).float(), torch.nn.functional.avg_pool2d(maps[:, :24, :30], (3, 2)))
 
 
 @pytest.mark.parametrize(("share", "size"), [(0.05, 7), (0.10, 14), (0.20, 29), (0.40, 58)])

@@ -174,7 +174,7 @@ def test_local_lipschitz_of_quantus_depends_on_the_batch(side):
 def test_relative_stability(side, name):
     """Of maps over their peaks: Quantus replaces zeros by an absolute 1e-6, whatever the scale of the maps.
 
-    The copies of the clip's class are the ones that equations 3 and 5 are about. Quantus gives the whole clip up
+    The copies of the clip's class are the ones that equations 2 and 5 are about. Quantus gives the whole clip up
     where any copy has another class, so it is given the others alone.
     """
     ours = side.ours(name)

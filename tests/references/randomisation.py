@@ -51,7 +51,7 @@ def efficient_mprt(original: np.ndarray, randomised: np.ndarray) -> float:
 
 
 def si_sdr(estimate: np.ndarray, target: np.ndarray) -> float:
-    """Le Roux et al. (arXiv 1811.02508, equations 3 to 5), in dB, in double precision."""
+    """Le Roux et al. (arXiv 1811.02508, scale-invariant), in dB, in double precision."""
     y, s = estimate.astype(float), target.astype(float)
     scaled = float(np.dot(y, s)) / float(np.dot(s, s)) * s
     residual = scaled - y

@@ -66,7 +66,7 @@ def irof(clip: Clip, area: None) -> float:
 
 
 def region_perturbation(clip: Clip, area: None) -> float:
-    """Samek et al. (arXiv 1509.06321), equation 12, one clip's term: 1/(L+1) sum_k f(x^(0)) - f(x^(k)), k = 0..L."""
+    """Samek et al. (arXiv 1509.06321), AOPC, one clip's term: 1/(L+1) sum_k f(x^(0)) - f(x^(k)), k = 0..L."""
     c = predicted(clip)
     losses = [p_full(clip) - float(clip.probabilities(replaced(clip, k, 0.0))[c]) for k in range(REGIONS + 1)]
     return sum(losses) / (REGIONS + 1)

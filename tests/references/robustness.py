@@ -74,7 +74,7 @@ def local_lipschitz(explained: Explained) -> float:
 
 
 def relative_input_stability(explained: Explained) -> float:
-    """Agarwal et al. (arXiv 2203.06877), equation 3, over the copies with the clip's class."""
+    """Agarwal et al. (arXiv 2203.06877), equation 2, over the copies with the clip's class."""
     x = _floats(explained.clip.x)
     return _relative_stability(explained, lambda copy: max(_norm(_relative(x, _floats(copy.x), EPSILON)), EPSILON))
 

@@ -217,7 +217,7 @@ def top_k_intersection(clip: Clip, area: None) -> float:
 
 
 def mask_area(clip: Clip, area: None) -> float:
-    """Mean of the mask, the size that L-MAC (arXiv 2403.13086, equation 3) penalises, over the bins."""
+    """Mean of the mask, the size that L-MAC (arXiv 2403.13086) penalises, over the bins."""
     return math.fsum(float(share) for share in clip.importance.flat) / clip.importance.size
 
 

@@ -29,16 +29,16 @@ def cell_index(shape: tuple[int, int], device: torch.device, sides: tuple[int, i
     return row[:, None] * cell_sides(shape, sides)[1] + column
 
 
-def cell_sums(maps: Tensor) -> Tensor:
-    """Sum maps (batch, freq, time) over each of 12 x 12 cells: float64 (batch, cells)."""
+def cell_sums(maps: Tensor, sides: tuple[int, int] = SIDES) -> Tensor:
+    """Sum maps (batch, freq, time) over each cell: float64 (batch, cells)."""
     shape = (maps.shape[1], maps.shape[2])
-    empty = torch.zeros(len(maps), cell_count(shape), dtype=torch.float64, device=maps.device)
-    return empty.index_add_(1, cell_index(shape, maps.device).flatten(), maps.flatten(1).double())
+    empty = torch.zeros(len(maps), cell_count(shape, sides), dtype=torch.float64, device=maps.device)
+    return empty.index_add_(1, cell_index(shape, maps.device, sides).flatten(), maps.flatten(1).double())
 
 
-def cell_means(maps: Tensor) -> Tensor:
-    """Average maps (batch, freq, time) over each of 12 x 12 cells: float64 (batch, cells)."""
-    return cell_sums(maps) / cell_sums(torch.ones_like(maps[:1]))
+def cell_means(maps: Tensor, sides: tuple[int, int] = SIDES) -> Tensor:
+    """Average maps (batch, freq, time) over each cell: float64 (batch, cells)."""
+    return cell_sums(maps, sides) / cell_sums(torch.ones_like(maps[:1]), sides)
 
 
 def on_bins(cells: Tensor, shape: tuple[int, int], sides: tuple[int, int] = SIDES) -> Tensor:

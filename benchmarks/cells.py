@@ -4,8 +4,8 @@
     python benchmarks/cells.py cnn-micro focalnet-micro vit-micro --data esc10 --data-dir ESC-50-master --out cells
 
 A cell has 3 x 2 bins (47 Hz by 23 ms of the shipped classifiers). Its importance is the mean of that of its bins, so
-that the bins of a cell go together. Everything else is that of FF. The run in `--out` can be a condition of
-`stability.py`: `--condition "cells of 3 x 2 bins=RUN=faithfulness_of_cells"`.
+that the bins of a cell go together. Everything else is that of FF at 10% of the area. The run in `--out` can be a
+condition of `stability.py`: `--condition "cells of 3 x 2 bins=RUN=faithfulness_of_cells"`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import typer
 from torch import Tensor
 
 import xaibench as xb
+from xaibench.results.areas import PRIMARY_AREA
 from xaibench.scoring.context import Perturbation, ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
 from xaibench.scoring.ranking import Ranking
@@ -58,17 +59,11 @@ def in_cells(maps: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class WithoutCells(Perturbation):
-    """The clip without its most important cells.
-
-    Attributes:
-        area: share of the audible bins that they hold.
-    """
-
-    area: float
+    """The clip without its most important cells, which hold 10% of the audible bins."""
 
     def apply(self, context: ScoringContext) -> Tensor | Picture:
         ranking = context.shared("benchmarks.cells", lambda: Ranking(in_cells(context.importance), context.clean.batch))
-        return context.left(~ranking.top(self.area))
+        return context.left(~ranking.top(PRIMARY_AREA))
 
 
 class FaithfulnessOfCells(Metric):
@@ -78,20 +73,20 @@ class FaithfulnessOfCells(Metric):
     title = "FF(cells)"
     family = "faithfulness"
     reference = "xaibench; the difference is that of FF (Paissan et al., L-MAC, arXiv 2403.13086)"
-    description = "how much probability the predicted class loses without the most important cells of 3 x 2 bins"
+    description = (
+        "how much probability the predicted class loses without the most important cells of 3 x 2 bins, 10% of the area"
+    )
     formula = "p_c(x) - p_c(removed)"
     traps = "a map that is coarser than the cells scores as by FF"
     higher_is_better = True
     bounds = (-1.0, 1.0)
-    cost = "1 per area"
-    per_area = True
+    cost = "1"
 
     def perturbations(self, areas: Sequence[float | None]) -> list[Perturbation]:
-        return [WithoutCells(area) for area in areas if area is not None]
+        return [WithoutCells()]
 
     def score(self, context: ScoringContext, area: float | None) -> Scores:
-        assert area is not None
-        return scores(context.p_full - context.p_changed(WithoutCells(area)))
+        return scores(context.p_full - context.p_changed(WithoutCells()))
 
 
 def main(
@@ -109,7 +104,7 @@ def main(
     found = xb.evaluate(
         models, source, method or METHODS, [FaithfulnessOfCells()], limit=limit, controls=False, out=out
     )
-    means = found.rows.groupby(["classifier", "method", "area"])["value"].mean()
+    means = found.rows.groupby(["method", "classifier"])["value"].mean()
     print(means.unstack().round(3).to_string())
 
 

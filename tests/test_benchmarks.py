@@ -311,8 +311,7 @@ def test_stability_is_written_as_tables(printed: Printed, tmp_path: Path) -> Non
 def test_masks_of_cells_are_a_condition_of_stability(printed: Printed, tmp_path: Path) -> None:
     run, methods = tmp_path / "run", ("--method", "saliency", "--method", "random")
     lines = printed("cells", "cnn-micro", *methods, "--limit", 4, "--out", tmp_path / "cells")
-    areas = [float(word) for word in next(line for line in lines if line.startswith("area")).split()[1:]]
-    assert areas == [0.05, 0.1, 0.2, 0.4]
+    assert {"saliency", "random"} <= {line.split()[0] for line in lines if line}
     xb.evaluate("cnn-micro", "synth", ["saliency", "random"], ["faithfulness", ENERGY[0]], limit=4, out=run)
     other = f"cells={tmp_path / 'cells'}=faithfulness_of_cells"
     printed("stability", "--reference", run, "--condition", other, "--out", tmp_path / "out")

@@ -13,11 +13,13 @@ PAGE = Path(__file__).parents[1] / "docs" / "python.md"
 
 def test_every_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 9
+    assert len(blocks) == 10
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "python_page"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for block in blocks:
             exec(compile(block, str(PAGE), "exec"), names)
-    assert {path.name for path in tmp_path.iterdir()} == {"explained.png", "heatmap.png", "published", "runs"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("explained.png", "explainers", "heatmap.png", "mine", "published", "runs"),
+    }

@@ -31,6 +31,7 @@ _HOMES = {
     "ForeignCheckpoint": "xaibench.classifiers.checkpoint_format",
     "Imported": "xaibench.explaining.trainable",
     "Leaderboard": "xaibench.benchmark.results",
+    "Learned": "xaibench.benchmark.learning",
     "Masked": "xaibench.scoring.context",
     "Metric": "xaibench.scoring.metric",
     "Perturbation": "xaibench.scoring.context",
@@ -59,7 +60,9 @@ _HOMES = {
     "dataset": "xaibench.benchmark.data",
     "evaluate": "xaibench.benchmark.evaluation",
     "explain": "xaibench.benchmark.explanation",
+    "fit": "xaibench.benchmark.learning",
     "from_transformers": "xaibench.classifiers.from_transformers",
+    "judge": "xaibench.benchmark.learning",
     "load_results": "xaibench.benchmark.results",
     "plan": "xaibench.benchmark.evaluation",
     "read_clip": "xaibench.sound.reading",
@@ -67,6 +70,7 @@ _HOMES = {
     "site": "xaibench.benchmark.site",
     "toy_batch": "xaibench.testing",
     "toy_classifier": "xaibench.testing",
+    "train": "xaibench.benchmark.learning",
     "validate": "xaibench.benchmark.validating",
     "with_reasons": "xaibench.scoring.metric",
     "wrap": "xaibench.classifiers.wrapped",
@@ -81,6 +85,10 @@ if TYPE_CHECKING:  # the same names once more, for editors and mypy; a test comp
     from xaibench.benchmark.evaluation import plan as plan
     from xaibench.benchmark.explanation import Explained as Explained
     from xaibench.benchmark.explanation import explain as explain
+    from xaibench.benchmark.learning import Learned as Learned
+    from xaibench.benchmark.learning import fit as fit
+    from xaibench.benchmark.learning import judge as judge
+    from xaibench.benchmark.learning import train as train
     from xaibench.benchmark.models import classifier as classifier
     from xaibench.benchmark.results import Leaderboard as Leaderboard
     from xaibench.benchmark.results import Results as Results

@@ -35,4 +35,4 @@ def test_train_writes_a_checkpoint_that_run_takes(
 
 def test_what_is_kept_must_be_named(xaibench: Command) -> None:
     done = xaibench("train", "-c", "cnn-micro", "--freeze")
-    assert_refused(done, "--freeze keeps the weights that --init names; give --init")
+    assert_refused(done, "freeze keeps the weights that init names; give init")

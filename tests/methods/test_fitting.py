@@ -367,8 +367,8 @@ def test_damaged_weights_and_cards_are_refused_in_one_line(
     ("words", "expected"),
     [
         (["-m", "saliency"], "saliency has no weights and needs no fit; use it with 'xaibench run --method saliency'"),
-        (["-m", "piq", "--set", "epoch=3"], "--set no setting 'epoch'; there are epochs=25"),
-        (["-m", "piq", "--set", "epochs=many"], "--set epochs=many is not int as epochs=25"),
+        (["-m", "piq", "--set", "epoch=3"], "piq: no setting 'epoch'; there are epochs=25"),
+        (["-m", "piq", "--set", "epochs=many"], "piq: epochs=many is not int as epochs=25"),
         (["-m", "piq", "--set", "epochs"], "--set 'epochs' is not of the form NAME=VALUE"),
         (["-m", "piqq"], "unknown method 'piqq'; did you mean 'piq'?"),
         (["-m", "piq", "--set", "codes=3"], "3 codes, 0 of them shared, leave some of 10 classes none of its own"),

@@ -28,6 +28,7 @@ from xaibench.benchmark.run import Run
 from xaibench.classifiers.device import AUTO, device_named
 from xaibench.classifiers.forward import automatic_batch_size
 from xaibench.errors import XaibenchError
+from xaibench.explaining import fitting
 from xaibench.explaining.cache import ExplanationCache
 from xaibench.reports.progress import Scored
 from xaibench.reports.progress import progress as bar_of
@@ -56,6 +57,7 @@ def evaluate(
     long: str = "cut",
     out: str | Path | None = None,
     keep_maps: bool = False,
+    explainers: str | Path = fitting.ROOT,
     device: str = AUTO,
     batch_size: int | None = None,
     strict: bool = False,
@@ -95,6 +97,7 @@ def evaluate(
             results do.
         keep_maps: whether maps are written to maps/CLASSIFIER/METHOD/CLIP.npz in the run folder: `map` (freq, time),
             `frequencies` in Hz, `times` in s, `clip`, `target` and others; `xaibench.Precomputed` reads them.
+        explainers: folder with the weights that `fit` and `judge` made; shipped ones are found anyway.
         device: of models that are named, such as "cpu" or "cuda:1"; objects stay where they are. "auto": a GPU if
             there is one.
         batch_size: inputs in one forward pass. None: 16 on a CPU, 128 on a GPU; halved where memory runs out.
@@ -129,6 +132,7 @@ def evaluate(
         target=target,
         long=long,
         keep_maps=keep_maps,
+        explainers=explainers,
         device=device,
         batch_size=batch_size,
         strict=strict,
@@ -227,6 +231,7 @@ def _planned(
     target: str = "predicted",
     long: str = "cut",
     keep_maps: bool = False,
+    explainers: str | Path = fitting.ROOT,
     device: str = AUTO,
     batch_size: int | None = None,
     strict: bool = False,
@@ -268,6 +273,7 @@ def _planned(
             cache=ExplanationCache(cache_folder() / "explanations"),
             protocol=rules,
             keep_maps=keep_maps,
+            explainers=Path(explainers),
             timeout=timeout,
         ),
         tuple(loaded),

@@ -38,7 +38,12 @@ def progress() -> Progress:
     """Return a progress bar on standard error, or lines where that is no terminal; silent if the user wants it so."""
     from xaibench.reports.progress import progress as bar_of
 
-    return bar_of(QUIET not in sys.argv)
+    return bar_of(progress_wanted())
+
+
+def progress_wanted() -> bool:
+    """Tell whether the user wants to see how far work is."""
+    return QUIET not in sys.argv
 
 
 def verbose() -> bool:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from xaibench import registry
 from xaibench.commands import options
-from xaibench.commands.console import output, progress
-from xaibench.errors import UnsupportedPairError, XaibenchError
-
-if TYPE_CHECKING:
-    from xaibench.explaining.trainable import Epoch
+from xaibench.commands.console import output, progress_wanted
+from xaibench.errors import XaibenchError
 
 
 def fit(
@@ -58,61 +54,38 @@ def fit(
 
     xaibench fit -m lmac -c checkpoints/esc10/cnn-micro --dataset esc10 --data-dir ESC-50-master --set epochs=10
     """
-    from xaibench.benchmark.models import load_models
-    from xaibench.explaining import fitting
-    from xaibench.explaining.trainable import TrainableExplainer, changed_settings
+    from xaibench.benchmark.learning import fit as fit_explainer
 
-    explainer = registry.create("methods", method)
-    if not isinstance(explainer, TrainableExplainer):
-        raise UnsupportedPairError(
-            f"{method} has no weights and needs no fit; use it with 'xaibench run --method {method}'"
-        )
-    if not explainer.fittable:
-        raise UnsupportedPairError(
-            f"{method} cannot be fitted by xaibench; add its weights with 'xaibench weights add {method} --classifier "
-            f"{classifier} --from FOLDER'"
-        )
-    try:
-        chosen = changed_settings(type(explainer), dict(_pair(text) for text in settings or []))
-    except ValueError as error:
-        raise XaibenchError(f"--set {error}") from None
     source = options.open_dataset(dataset, data_dir, columns)
-    where = options.open_device(device, deterministic)
-    (loaded,) = load_models([classifier], source, (), where, options.warn)
-    folder = fitting.folder_of(out, dataset, loaded.label, method)
-    config = fitting.FittingConfig(
-        method=method,
-        settings=chosen,
+    options.open_device(device, deterministic)
+    learned = fit_explainer(
+        method,
+        classifier,
+        source,
+        settings=dict(_pair(text) for text in settings or []),
+        out=out,
         seed=seed,
-        precision=precision.dtype,
+        precision=precision,
+        device=device,
+        progress=progress_wanted(),
         command=shlex.join(["xaibench", *sys.argv[1:]]),
-        split=source.split,
+        say=options.warn,
     )
-    options.warn_of_spanning_groups(source)
-    valid = ", ".join(map(str, config.split.validation))
-    with progress() as bar:
-        task = bar.add_task("reading sound", total=None)
-
-        def report(epoch: Epoch) -> None:
-            measures = "".join(f" · {name.replace('_', ' ')} {value:.2f}" for name, value in epoch.measures.items())
-            text = f"loss {epoch.train_loss:.3f} · fold {valid} {epoch.valid_loss:.3f}{measures}"
-            bar.update(task, completed=epoch.epoch, total=epoch.epochs, description=text)
-
-        card = fitting.fit(explainer, loaded, source, config, folder, report)
+    card, folds = learned.card, ", ".join(map(str, source.split.validation))
     best = [losses["valid"] for losses in card.losses if losses["epoch"] == card.best_epoch]
     loss = (
-        f"loss {best[0]:.4f} on fold {valid} (epoch {card.best_epoch} of {len(card.losses)}, chosen there)"
+        f"loss {best[0]:.4f} on fold {folds} (epoch {card.best_epoch} of {len(card.losses)}, chosen there)"
         if best
         else ""
     )
     measures = [f"{name.replace('_', ' ')} {value:.2f}" for name, value in card.measures.items()]
     fitted = ", ".join([loss, *measures] if loss else measures)
     output().print(
-        f"{method} for {loaded.label} on {dataset}: {fitted}{'; ' * bool(fitted)}{card.parameters:,} parameters, "
+        f"{method} for {card.classifier} on {dataset}: {fitted}{'; ' * bool(fitted)}{card.parameters:,} parameters, "
         f"{card.seconds:.0f} s",
         soft_wrap=True,
     )
-    output().print(f"weights and card: {folder}", markup=False, soft_wrap=True)
+    output().print(f"weights and card: {learned.folder}", markup=False, soft_wrap=True)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from xaibench.commands import options
-from xaibench.commands.console import output, progress
-
-if TYPE_CHECKING:
-    from xaibench.classifiers.judge_training import JudgeEpoch
+from xaibench.commands.console import output, progress_wanted
 
 EPOCHS, LEARNING_RATE = 5, 1e-4  # those of classifiers.judge_training, whose module imports torch
 
@@ -52,38 +49,28 @@ def judge(
 
     xaibench judge -c cnn-micro --dataset esc10 --data-dir ESC-50-master --epochs 10
     """
-    from xaibench.benchmark.models import load_models
-    from xaibench.classifiers.judge import folder_of
-    from xaibench.classifiers.judge_training import JudgeConfig, train_judge
+    from xaibench.benchmark.learning import judge as train_judge
 
     source = options.open_dataset(dataset, data_dir, columns)
-    where = options.open_device(device, deterministic)
-    (loaded,) = load_models([classifier], source, (), where, options.warn)
-    folder = folder_of(out, dataset, loaded.label)
-    config = JudgeConfig(
+    options.open_device(device, deterministic)
+    learned = train_judge(
+        classifier,
+        source,
         epochs=epochs,
         learning_rate=learning_rate,
+        out=out,
         seed=seed,
-        precision=precision.dtype,
+        precision=precision,
+        device=device,
+        progress=progress_wanted(),
         command=shlex.join(["xaibench", *sys.argv[1:]]),
-        split=source.split,
+        say=options.warn,
     )
-    options.warn_of_spanning_groups(source)
-    valid = ", ".join(map(str, config.split.validation))
-    with progress() as bar:
-        task = bar.add_task("reading sound", total=None)
-
-        def report(step: JudgeEpoch) -> None:
-            text = f"loss {step.loss:.3f} · fold {valid}, parts missing: {step.masked_accuracy:.3f}"
-            bar.update(task, completed=step.epoch, total=step.epochs, description=text)
-
-        card = train_judge(loaded, source, config, folder, report)
+    card, folds = learned.card, ", ".join(map(str, source.split.validation))
     output().print(
-        f"judge of {loaded.label} on {dataset}: accuracy on fold {valid} {card.accuracy:.3f} (the classifier's: "
+        f"judge of {card.classifier} on {dataset}: accuracy on fold {folds} {card.accuracy:.3f} (the classifier's: "
         f"{card.original_accuracy:.3f}), {card.masked_accuracy:.3f} where parts are missing; epoch {card.best_epoch} "
         f"of {card.epochs}, {card.seconds:.0f} s",
         soft_wrap=True,
     )
-    if card.fault:
-        options.warn(f"the judge {card.fault}")
-    output().print(f"weights and card: {folder}", markup=False, soft_wrap=True)
+    output().print(f"weights and card: {learned.folder}", markup=False, soft_wrap=True)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from xaibench.commands import options
-from xaibench.commands.console import output, progress
-from xaibench.errors import XaibenchError
+from xaibench.commands.console import output, progress_wanted
 
 
 def train(
@@ -86,49 +84,35 @@ def train(
 
     xaibench train -c cnn-micro --dataset esc10 --data-dir ESC-50-master --epochs 40
     """
-    from xaibench.classifiers import checkpoint
-    from xaibench.classifiers import training as trainer
+    from xaibench.benchmark.learning import train as train_classifier
 
-    if freeze and init is None:
-        raise XaibenchError("--freeze keeps the weights that --init names; give --init, such as --init esc10/cnn-micro")
     source = options.open_dataset(dataset, data_dir, columns)
-    where = options.open_device(device, deterministic)
-    recipe = checkpoint.build(classifier, source.classes).recipe
-    if epochs is not None:
-        recipe = replace(recipe, epochs=epochs)
-    if learning_rate is not None:
-        recipe = replace(recipe, learning_rate=learning_rate)
-    if batch_size is not None:
-        recipe = replace(recipe, batch_size=batch_size)
-    recipe = replace(recipe, frequency_shift=frequency_shift, stretch=stretch)
-    folder = out or Path("checkpoints") / dataset / classifier
-    config = trainer.TrainingConfig(
-        classifier=classifier,
-        dataset=dataset,
-        seed=seed,
-        recipe=recipe,
-        precision=precision.dtype,
-        device=where,
-        command=shlex.join(["xaibench", *sys.argv[1:]]),
-        split=source.split,
+    options.open_device(device, deterministic)
+    learned = train_classifier(
+        classifier,
+        source,
+        out=out,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        frequency_shift=frequency_shift,
+        stretch=stretch,
         init=init,
-        teachers=tuple(teacher or ()),
-        frozen=freeze,
+        freeze=freeze,
+        teachers=teacher or (),
+        seed=seed,
+        precision=precision,
+        device=device,
+        progress=progress_wanted(),
+        command=shlex.join(["xaibench", *sys.argv[1:]]),
+        say=options.warn,
     )
-    options.warn_of_spanning_groups(source)
-    valid, test = (", ".join(map(str, folds)) for folds in (config.split.validation, config.split.test))
-    with progress() as bar:
-        task = bar.add_task("reading sound", total=recipe.epochs)
-
-        def report(step: trainer.Progress) -> None:
-            text = f"loss {step.loss:.3f} · fold {valid} {step.validation_accuracy:.3f} (best {step.best_accuracy:.3f})"
-            bar.update(task, completed=step.epoch, description=text)
-
-        card = trainer.train(source, config, folder, report)
+    card = learned.card
+    valid, test = (", ".join(map(str, folds)) for folds in (card.validation_folds, card.test_folds))
     output().print(
         f"{classifier} on {dataset}: accuracy {card.validation_accuracy:.4f} on fold {valid} (epoch "
         f"{card.best_epoch} of {card.epochs}, chosen there), {card.test_accuracy:.4f} on fold {test}; "
         f"{card.seconds:.0f} s",
         soft_wrap=True,
     )
-    output().print(f"weights and card: {folder}", markup=False, soft_wrap=True)
+    output().print(f"weights and card: {learned.folder}", markup=False, soft_wrap=True)

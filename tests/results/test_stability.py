@@ -70,6 +70,21 @@ def test_what_survives_is_told_apart_everywhere_with_one_sign(stability: Stabili
     assert stability.survivors().empty and list(stability.counts()["surviving"]) == [0]
 
 
+def test_other_weights_of_a_classifier_are_compared_with_it(tmp_path: Path, stability: Stability) -> None:
+    names = list(LEVELS)
+    seed = write_run(tmp_path / "seed", levels(40, names), classifier="cnn-micro@0123abcd")
+    (line,) = (
+        Stability(stability.reference, [Condition("seed 1", seed, "faithfulness")])
+        .taus(resamples=10, splits=2)
+        .to_dict("records")
+    )
+    assert line["classifier"] == "cnn-micro"
+    assert line["tau"] == pytest.approx(1)
+    write_run(tmp_path / "seed", levels(60, names), classifier="cnn-micro@4567abcd")
+    with pytest.raises(ResultsError, match="several weights of cnn-micro"):
+        Stability(stability.reference, [Condition("seed 1", seed, "faithfulness")])
+
+
 def test_a_condition_without_scores_is_named(stability: Stability) -> None:
     missing = Condition("area 20%", stability.reference.run, "faithfulness", area=0.2)
     with pytest.raises(ResultsError, match="has no scores by faithfulness at 20% of the area"):

@@ -149,8 +149,13 @@ class _Table:
 
 
 def _by_classifier(condition: Condition) -> dict[str, _Table]:
-    rows = rows_of(condition)
-    return {str(name): _Table(*by_clip(own, ["method"])) for name, own in rows.groupby("classifier")}
+    found: dict[str, _Table] = {}
+    for label, own in rows_of(condition).groupby("classifier"):
+        name = str(label).partition("@")[0]  # other weights, such as those of another seed, are compared with these
+        if name in found:
+            raise ResultsError(f"{condition.run} has several weights of {name}; give a run with one of them")
+        found[name] = _Table(*by_clip(own, ["method"]))
+    return found
 
 
 def _tau(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

@@ -48,7 +48,7 @@ def rows(clip: Illustrated, area: float) -> Figure:
         if panel.soft is None:
             middle.set_title(f"Importance: {panel.pair.explainer.title}")
         else:
-            middle.set_title(f"{panel.pair.explainer.title}, soft {_soft(panel)}\n$p_c$ {_said(panel.soft)}")
+            middle.set_title(f"{panel.pair.explainer.title}, a mask: {_soft(panel)}\n$p_c$ {_said(panel.soft)}")
         right.set_title(f"Top {100 * area:g}%: $p_c$ {_said(panel.top)}")
     bars: dict[str, Any] = {"location": "bottom", "aspect": 30, "pad": 0.02, "shrink": 0.9}
     figure.colorbar(sound, ax=axes[:, 0], label="Magnitude (dB)", **bars)
@@ -96,13 +96,17 @@ def _draw_block(block: SubFigure, clip: Illustrated, columns: int, area: float) 
     upper[0].set_xlabel("Time (s)")
     upper[0].xaxis.set_tick_params(labelbottom=True)
     lower[0].set_axis_off()
-    text = f"Kept: the top {100 * area:g}%\nof the bins.\nBelow: $p_c$ of what is\nkept, of what is left"
+    text = (
+        "Below each: $p_c$ of the\nsound that a mask keeps,\nand of the clip without it.\n"
+        + "Upper row: the method's\nown mask, if it has one.\n" * any(panel.soft for panel in clip.panels)
+        + f"Lower row: the top {100 * area:g}%\nof the bins."
+    )
     lower[0].text(0.5, 0.5, text, transform=lower[0].transAxes, ha="center", va="center", fontsize=style.NAME_SIZE)
     for panel, above, below in zip(clip.panels, upper[1:], lower[1:], strict=True):
         weight = _show_map(above, clip, panel)
         above.set_title(f"{panel.pair.explainer.title}\n{panel.pair.loaded.label}")
         if panel.soft is not None:
-            above.set_xlabel(f"{_soft(panel)}:\n{_said(panel.soft)}")
+            above.set_xlabel(f"{_soft(panel)}\n{_said(panel.soft)}")
         _show_sound(below, clip, panel.mask, relative=True)
         below.set_xlabel(_said(panel.top))
     return sound, weight
@@ -145,13 +149,13 @@ def _show(axis: Axes, clip: Illustrated, image: np.ndarray, **scale: Any) -> Axe
 
 
 def _said(shares: Shares) -> str:
-    return f"kept {shares.p_kept:.2f}, removed {shares.p_removed:.2f}"
+    return f"kept {shares.p_kept:.2f}, without {shares.p_removed:.2f}"
 
 
 def _soft(panel: Panel) -> str:
-    """Write how large a soft mask is: its highest value and its area."""
+    """Write how large a soft mask is: its mean, which is its area, and its highest value."""
     area = panel.soft.area if panel.soft else np.nan
-    return f"mask ≤ {panel.importance.max():.2f}, area {area:.2f}"
+    return f"mean {area:.2f}, max {panel.importance.max():.2f}"
 
 
 def _plain(text: str) -> str:

@@ -133,7 +133,7 @@ def shown_clips(
         for index in range(len(scoring.parts)):
             part = Part(scoring, index)
             for clip in part.clips:
-                if part.audio_sha256[clip.id] != scored.get(clip.id):
+                if part.heard.audio_sha256[clip.id] != scored.get(clip.id):
                     raise XaibenchError(f"{clip.id} is another sound here than in the run; choose another --data-dir")
             explained: dict[str, _Explained] = {}
             for pair in pairs:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import time
 import traceback
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from functools import cached_property
 
-import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from xaibench import registry
-from xaibench.classifiers.forward import Forwarder, listener
+from xaibench.classifiers.forward import Forwarder
 from xaibench.classifiers.isolation import Clips, Guard
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import (
@@ -37,15 +33,12 @@ from xaibench.scoring.clean import Answer, Clean, judged
 from xaibench.scoring.config import MethodOnClassifier, RunConfig, applicable, judge_of
 from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.facts import facts_of, metric_facts
+from xaibench.scoring.heard import Heard
 from xaibench.scoring.identities import Identities
 from xaibench.scoring.maps import Maps
 from xaibench.scoring.messages import Outcome
 from xaibench.scoring.metric import Metric, Scores
-from xaibench.scoring.protocol import padded
 from xaibench.scoring.targets import PREDICTED
-from xaibench.sound.audio import CENTER
-from xaibench.sound.events import segments
-from xaibench.sound.fills import fill_of
 from xaibench.storage import provenance
 from xaibench.storage.code_closure import CORE
 
@@ -94,9 +87,9 @@ class Part:
     def __init__(self, scoring: Scoring, index: int) -> None:
         self.config, self.loaded, self.folder = scoring.config, scoring.loaded, scoring.folder
         self._scoring = scoring
-        self.classifier = scoring.classifier
         self.forwarder, self.guard, self.identities = scoring.forwarder, scoring.guard, scoring.identities
         self.index, self.clips = index, scoring.parts[index]
+        self.heard = Heard(self.config, self.loaded, scoring.classifier, self.clips)
         self._maps = Maps(self.config, self.loaded, self.folder, self.identities, self.clips)
         self._clean: Clean | None = None
 
@@ -171,9 +164,9 @@ class Part:
             method=facts,
             metrics={name: metric_facts(metric) for name, metric in sorted(metrics.items())},
             sample_rate=self.loaded.classifier.sample_rate,
-            samples=self._samples,
-            audio_sha256=self.audio_sha256,
-            ground_truth_sha256=self._ground_truth_sha256,
+            samples=self.heard.samples,
+            audio_sha256=self.heard.audio_sha256,
+            ground_truth_sha256=self.heard.ground_truth_sha256,
             code_sha256=self.identities.method(pair).sha256,
             shared_code_sha256=self.identities.shared.sha256,
             judge_sha256="" if judge is None else self.identities.judge.sha256,
@@ -242,9 +235,9 @@ class Part:
             )
         if info.method.parameters != provenance.plain(pair.method.parameters):
             raise ResultsError(f"{path} was made with other parameters of {name}; choose another --out")
-        if info.audio_sha256 != self.audio_sha256:
+        if info.audio_sha256 != self.heard.audio_sha256:
             raise ResultsError(f"{path} was made with other sound in the same clips; choose another --out")
-        if info.ground_truth_sha256 != self._ground_truth_sha256:
+        if info.ground_truth_sha256 != self.heard.ground_truth_sha256:
             raise ResultsError(f"{path} was made with another ground truth of the same clips; choose another --out")
         code = {name: (info.code_sha256, self.identities.method(pair).sha256)}
         for metric, then in info.metrics_sha256.items():
@@ -257,113 +250,11 @@ class Part:
                     f"--out, or delete {path.parent} to score it again"
                 )
 
-    @cached_property
-    def _sounds(self) -> list[np.ndarray]:
-        config, classifier = self.config, self.classifier
-        return [config.protocol.waveform(config.dataset, clip, classifier) for clip in self.clips]
-
-    @property
-    def _samples(self) -> int:
-        """How long the classifier's input is."""
-        return self.classifier.samples or len(self._sounds[0])
-
-    @cached_property
-    def audio_sha256(self) -> dict[str, str]:
-        """Hash of each clip's samples as the classifier hears them, as `PartInfo` has it."""
-        return self._by_clip(self._sounds)
-
-    @cached_property
-    def _ground_truth(self) -> Tensor | None:
-        dataset = self.config.dataset
-        if not dataset.has_ground_truth:
-            return None
-        domain, long = self.loaded.classifier.domain, self.config.protocol.long
-        known = [dataset.ground_truth_at(clip, domain, self._samples, long) for clip in self.clips]
-        return torch.stack([torch.from_numpy(one) for one in known])
-
-    @cached_property
-    def _ground_truth_sha256(self) -> dict[str, str]:
-        known = [one for one in (self._ground_truth, self._events) if one is not None]
-        if not known:
-            return {}
-        by_clip = zip(*known, strict=True)
-        return self._by_clip([np.concatenate([one.numpy().ravel() for one in of_clip]) for of_clip in by_clip])
-
-    @cached_property
-    def _events(self) -> Tensor | None:
-        dataset, classifier = self.config.dataset, self.loaded.classifier
-        if not dataset.has_events:
-            return None
-        known, seconds = [], self._samples / classifier.sample_rate
-        for clip in self.clips:
-            middle = self.config.protocol.long == CENTER
-            start = max(0.0, dataset.length(clip) - seconds) / 2 if middle else 0.0
-            known.append(torch.from_numpy(segments(dataset.events(clip), classifier.classes, seconds, start)))
-        return torch.stack(known)
-
-    def _by_clip(self, values: Sequence[np.ndarray]) -> dict[str, str]:
-        hashes = [hashlib.sha256(one.tobytes()).hexdigest() for one in values]
-        return dict(zip([clip.id for clip in self.clips], hashes, strict=True))
-
     def _prepare(self) -> Clean:
         if self._clean is None:
-            config, device = self.config, self.loaded.classifier.device
-            ground_truth = None if self._ground_truth is None else self._ground_truth.to(device)
-            ids, classifier = tuple(clip.id for clip in self.clips), self.classifier
-            batch = config.protocol.batch(self._sounds, ids, classifier, config.seed).to(device)
-            batch = replace(batch, ground_truth=ground_truth)
-            silence, stem = self.forwarder.silence(batch), None
-            if config.dataset.has_ground_truth:
-                heard = classifier.sample_rate, self._samples, config.protocol.long
-                stems = [config.dataset.stem_at(clip, *heard) for clip in self.clips]
-                stem = torch.stack([torch.from_numpy(one) for one in stems])
-            logits = self.forwarder.logits_of_clips(batch)
-            fill, filled = fill_of(config.protocol.fill, batch, classifier.domain), None
-            if fill is not None:
-                filled = self.forwarder.logits_of_clips(replace(batch, waveform=fill.waveform))
-            self._clean = Clean(
-                batch,
-                logits,
-                silence,
-                padded(self._sounds, classifier),
-                stem,
-                self.loaded.classifier.activation,
-                fill,
-                filled,
-                self._asked(logits),
-                None if self._events is None else self._events.to(device),
-            )
-            self._pristine = Clips(batch, self._clean.target)
+            self._clean = self.heard.clean(self.forwarder)
+            self._pristine = Clips(self._clean.batch, self._clean.target)
         return self._clean
-
-    @cached_property
-    def _labels(self) -> list[str]:
-        return [self.config.dataset.classes[clip.label] for clip in self.clips]
-
-    def _asked(self, logits: Tensor) -> Tensor | None:
-        """Return the classes to explain, (batch,), or None for the predicted ones.
-
-        Where a label is none of the classifier's classes, the predicted one: that clip's scores are discarded.
-        """
-        if self.config.protocol.target == PREDICTED:
-            return None
-        known, predicted = self.loaded.classifier.classes, logits.argmax(dim=1)
-        found = [known.index(label) if label in known else -1 for label in self._labels]
-        asked = torch.tensor(found, device=predicted.device)
-        return torch.where(asked < 0, predicted, asked)
-
-    def _nothing_to_explain(self) -> list[str | None]:
-        """Say for each clip why there is no class to explain, or None."""
-        if self.config.protocol.target == PREDICTED:
-            return [None] * len(self.clips)
-        known = self.loaded.classifier.classes
-        return [None if label in known else f"its label {label} is none of the classes" for label in self._labels]
-
-    @cached_property
-    def _undecided(self) -> list[str | None]:
-        """Say for each clip why no map can be asked to find its event, or None."""
-        asked = listener(self.classifier, self.config.protocol.long)
-        return self.config.dataset.undecided(self.clips, asked)
 
     def _rows(
         self,
@@ -375,7 +266,9 @@ class Part:
         judge: Forwarder | None,
     ) -> tuple[pd.DataFrame, list[Answer]]:
         """Score every metric; return the rows, and the answers that were there before but cost this method too."""
-        broken = [one or other for one, other in zip(self._nothing_to_explain(), defects(explanation.map), strict=True)]
+        broken = [
+            one or other for one, other in zip(self.heard.nothing_to_explain(), defects(explanation.map), strict=True)
+        ]
         # A broken map is scored as zeros so that its neighbours can be; its values are discarded.
         usable = torch.tensor([reason is None for reason in broken], device=explanation.map.device)
         attribution = torch.where(usable[:, None, None], explanation.map, 0.0)
@@ -395,7 +288,7 @@ class Part:
                     raise _MetricFailed(name) from error
                 why = broken
                 if metric.needs_ground_truth:
-                    why = [first or second for first, second in zip(broken, self._undecided, strict=True)]
+                    why = [first or second for first, second in zip(broken, self.heard.undecided, strict=True)]
                 frames.append(self._frame(pair, name, area, scored, why))
         return pd.concat(frames, ignore_index=True), list(context.borrowed.values())
 

@@ -55,9 +55,9 @@ def page(taus: pd.DataFrame, survivors: pd.DataFrame, counts: pd.DataFrame) -> s
         "",
         "Kendall's tau-b between the order of the methods by FF (10% of the area, protocol `standard`, the clips of "
         "the reference) and their order under another condition, on the methods that both have; 95% interval, "
-        "recordings resampled (a resample adds chance to both orders, so that an interval may end below its tau). The "
-        "ceiling is the mean tau between two halves of the recordings of the reference: of so few recordings, two "
-        "orders of one and the same condition are no more alike. Made by `benchmarks/stability.py`.",
+        "recordings resampled (a resample adds chance to both orders, so that an interval may end below its tau). "
+        "Split-half is the mean tau between two halves of the recordings of the reference, which share no chance: "
+        "orders of the same clips share it, and may be more alike. Made by `benchmarks/stability.py`.",
         "",
     ]
     for name, own in taus.groupby("classifier"):
@@ -67,11 +67,11 @@ def page(taus: pd.DataFrame, survivors: pd.DataFrame, counts: pd.DataFrame) -> s
                 str(line["methods"]),
                 f"{line['clips']} ({line['recordings']})",
                 f"{line['tau']:.2f} [{line['low']:.2f}, {line['high']:.2f}]",
-                f"{line['ceiling']:.2f}",
+                f"{line['split_half']:.2f}",
             ]
             for _, line in own.iterrows()
         ]
-        header = ["condition", "methods", "clips (recordings)", "tau", "ceiling"]
+        header = ["condition", "methods", "clips (recordings)", "tau", "split-half"]
         text += [f"## {name}", "", pipe_table("lrrrr", [header, *rows]), ""]
     text += ["# Pairs that every condition tells apart alike", ""]
     text += [

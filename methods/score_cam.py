@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from xaibench.classifiers.base import Classifier
+from xaibench.errors import ExplanationError
 from xaibench.explaining.explanation import Explanation
 from xaibench.sound.batch import Batch
 
@@ -42,6 +43,12 @@ class ScoreCam(ClassActivation):
         """Compute the map of one clip, (1, h, w)."""
         with torch.no_grad(), seen_maps(self.layer(classifier)) as seen:
             classifier.logits_of_clips(clip)
+        if len(seen) != 1 or len(seen[0]) != 1:
+            asked = f"{len(seen)} times" if len(seen) != 1 else f"with {len(seen[0])} inputs"
+            raise ExplanationError(
+                f"{self.title} needs a layer that is asked once for a clip, and {self.parameters['layer']} of "
+                f"{classifier.name} is asked {asked}; choose another layer"
+            )
         # A map that is the same everywhere says nothing of where; those that vary most are asked for.
         spread = seen[0][0].flatten(1).var(dim=1)
         features = seen[0][0][spread.argsort(descending=True, stable=True)[: self.parameters["channels"]]]

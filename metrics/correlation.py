@@ -45,7 +45,7 @@ class BandSilenced(Perturbation):
     band: int
 
     def apply(self, context: ScoringContext) -> Tensor | Picture:
-        return context.left(~_band(context.ranking, self.band))
+        return context.left(~_band(context, context.ranking, self.band))
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class BandReplaced(Perturbation):
     draw: int
 
     def apply(self, context: ScoringContext) -> Tensor | Picture:
-        return context.filled(_band(_ranking_by_size(context), self.band), _resampled(context, self.draw))
+        return context.filled(_band(context, _ranking_by_size(context), self.band), _resampled(context, self.draw))
 
 
 class FaithfulnessCorrelation(Metric):
@@ -136,7 +136,7 @@ class FaithfulnessEstimate(Metric):
         return [BandSilenced(band) for band in range(BANDS)]
 
     def score(self, context: ScoringContext, area: float | None) -> Scores:
-        sums = _band_sums(context.importance, context.ranking)
+        sums = _band_sums(context, context.importance, context.ranking)
         changes = drops(context, [BandSilenced(band) for band in range(BANDS)])
         return _defined(pearson(sums, changes), context.importance, [sums], [changes])
 
@@ -160,8 +160,8 @@ class MonotonicityCorrelation(Metric):
         return [BandReplaced(band, draw) for band in range(BANDS) for draw in range(REPLACEMENTS)]
 
     def score(self, context: ScoringContext, area: float | None) -> Scores:
-        size = context.attribution.abs()
-        sums = _band_sums(size, _ranking_by_size(context))
+        size = context.audible(context.attribution.abs())
+        sums = _band_sums(context, size, _ranking_by_size(context))
         squares = drops(context, self.perturbations(())).square().view(-1, BANDS, REPLACEMENTS).mean(dim=2)
         # Without this, the ranks of bands that change nothing would be those of rounding.
         changes = torch.where(squares.sqrt() > ROUNDING, squares, 0.0)
@@ -198,14 +198,16 @@ def _contribution(context: ScoringContext) -> Tensor:
     The sign of a sensitivity map is the direction in which to change a bin, not the bin's effect on the class;
     the importance is used instead.
     """
-    return context.importance if context.explainer.method.polarity == "absolute" else context.attribution
+    if context.explainer.method.polarity == "absolute":
+        return context.importance
+    return context.audible(context.attribution)
 
 
 def _ranking_by_size(context: ScoringContext) -> Ranking:
     """Rank the bins by |attribution|, because a bin that speaks against the class matters as well."""
 
     def compute() -> Ranking:
-        size = context.attribution.abs()
+        size = context.audible(context.attribution.abs())
         return context.ranking if torch.equal(size, context.importance) else Ranking(size, context.clean.batch)
 
     return context.shared(("correlation", "ranking by size"), compute)
@@ -215,26 +217,32 @@ def _resampled(context: ScoringContext, draw: int) -> Tensor:
     """Draw spectrograms from the values of each clip's own bins, with replacement, (batch, freq, time)."""
 
     def compute() -> Tensor:
-        batch = context.clean.batch
-        flat = batch.x.flatten(1)
-        size = flat.shape[1]
-        drawn = [
-            torch.randint(size, (size,), generator=batch.generator(i, f"correlation/replacement/{draw}"))
-            for i in range(len(batch))
-        ]
-        return flat.gather(1, torch.stack(drawn).to(flat.device)).view_as(batch.x)
+        batch, drawn = context.clean.batch, []
+        for i, x in enumerate(batch.x):
+            values = (x if batch.audible is None else x[:, batch.audible[i]]).flatten()
+            generator = batch.generator(i, f"correlation/replacement/{draw}")
+            # A clip that is silent all over has nothing to draw from, and none of its bins is replaced.
+            index = torch.randint(max(1, len(values)), (x.numel(),), generator=generator)
+            drawn.append(values[index.to(x.device)].view_as(x) if len(values) else x)
+        return torch.stack(drawn)
 
     return context.shared(("correlation", "resampled", draw), compute)
 
 
-def _band(ranking: Ranking, band: int) -> Tensor:
-    """Return the mask of one band, as wide as one step of the deletion curve, bool (batch, freq, time)."""
-    return ranking.top(CURVE_AREAS[band + 1]) & ~ranking.top(CURVE_AREAS[band])
+def _band(context: ScoringContext, ranking: Ranking, band: int) -> Tensor:
+    """Return the mask of one band, as wide as one step of the deletion curve, bool (batch, freq, time).
+
+    Padding is in none: the last step of a ranking goes from all audible bins to all bins.
+    """
+    mask = ranking.top(CURVE_AREAS[band + 1]) & ~ranking.top(CURVE_AREAS[band])
+    audible = context.clean.batch.audible
+    return mask if audible is None else mask & audible[:, None, :]
 
 
-def _band_sums(maps: Tensor, ranking: Ranking) -> Tensor:
+def _band_sums(context: ScoringContext, maps: Tensor, ranking: Ranking) -> Tensor:
     """Sum maps (batch, freq, time) over each band, float64 (batch, bands)."""
-    sums = [maps.masked_fill(~_band(ranking, band), 0.0).flatten(1).double().sum(dim=1) for band in range(BANDS)]
+    bands = (_band(context, ranking, band) for band in range(BANDS))
+    sums = [maps.masked_fill(~band, 0.0).flatten(1).double().sum(dim=1) for band in bands]
     return torch.stack(sums, dim=1)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from xaibench.results.areas import CURVE_AREAS
 from xaibench.scoring.context import Masked, Part, Perturbation, ScoringContext
-from xaibench.scoring.metric import Metric, Scores, ratios, scores
+from xaibench.scoring.metric import Metric, Scores, decisions, ratios, scores
 from xaibench.sound.domain import Picture
 
 # Where clips are heard, a part of the whole clip is synthesised and the clip is not: p differs by the rounding.
@@ -67,8 +67,7 @@ class FidelityIn(_Masking):
     bounds = (0.0, 1.0)
 
     def score(self, context: ScoringContext, area: float | None) -> Scores:
-        predicted = context.probabilities(Masked("kept", area)).argmax(dim=1)
-        return scores(predicted == context.target)
+        return decisions(context.probabilities(Masked("kept", area)), context.target)
 
 
 class Faithfulness(_Masking):

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from xaibench.scoring.context import Perturbation, ScoringContext
-from xaibench.scoring.metric import Metric, Scores, scores
+from xaibench.scoring.metric import Metric, Scores, decisions
 from xaibench.sound.domain import Picture
 
 NOISE = 0.01  # standard deviation of the noise added to each imputed bin, in log magnitude
@@ -59,8 +59,7 @@ class Road(Metric):
 
     def score(self, context: ScoringContext, area: float | None) -> Scores:
         assert area is not None
-        predicted = context.probabilities(Imputed(area)).argmax(dim=1)
-        return scores(predicted == context.target)
+        return decisions(context.probabilities(Imputed(area)), context.target)
 
 
 def linear_imputation(x: Tensor, missing: Tensor) -> Tensor:

@@ -37,6 +37,13 @@ def test_a_file_and_an_array_are_explained_at_the_rate_of_the_model(model: xb.Cl
     assert isinstance(found.plot(), Figure) and found.plot()._repr_png_()[:4] == b"\x89PNG"  # type: ignore[attr-defined]
 
 
+def test_probabilities_are_those_of_the_models_activation(model: xb.Classifier) -> None:
+    several = xb.wrap(mel_cnn(), classes=CLASSES, sample_rate=32_000, front_end=LogMel(), activation="sigmoid")
+    found = xb.explain(several, sounds(1)[0], "random", rate=16_000)
+    p = torch.sigmoid(several.logits(torch.from_numpy(found.waveform)[None]))[0]
+    assert found.p == pytest.approx(float(p.max()), abs=1e-5)
+
+
 def test_parameters_are_those_of_the_method(model: xb.Classifier) -> None:
     (sound,) = sounds(1)
     one, other = (xb.explain(model, sound, LoudBins, rate=16_000, power=power) for power in (1.0, 2.0))

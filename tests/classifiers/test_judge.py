@@ -160,6 +160,15 @@ def test_a_judge_belongs_to_one_classifier_and_is_used_only_if_accepted(tmp_path
     path.write_text(json.dumps(card | {"accuracy": 0.95, "masked_accuracy": 0.89}))
     with pytest.raises(UnsupportedPairError, match=r"is not accepted: its accuracy falls from 0\.950 to 0\.890"):
         judge.find(loaded, "tones", tmp_path)
+    guessing = {"original_accuracy": 0.9, "accuracy": 0.1, "masked_accuracy": 0.1}
+    path.write_text(json.dumps(card | guessing))
+    with pytest.raises(UnsupportedPairError, match=r"its accuracy is 0\.100, the classifier's is 0\.900"):
+        judge.find(loaded, "tones", tmp_path)
+
+
+def test_weights_that_half_precision_cannot_hold_are_not_rounded() -> None:
+    rounded = judge_training._rounded({"mean": torch.tensor([0.1]), "variance": torch.tensor([1e6])})
+    assert rounded["mean"].dtype == torch.float16 and rounded["variance"].tolist() == [1e6]
 
 
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:

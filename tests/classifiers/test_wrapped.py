@@ -333,6 +333,7 @@ class Odd(nn.Module):
         (Odd(""), {"returns": "scores"}, "returns is 'scores'; give one of logits, probabilities"),
         (Odd(""), {"activation": "relu"}, "activation is 'relu'; give one of softmax, sigmoid"),
         (Odd(""), {"classes": "bell"}, "classes: give the names of all outputs"),
+        (Odd(""), {"classes": ["a"]}, "the softmax of one class is 1 whatever is heard; say activation=\"sigmoid\""),
         (Odd(""), {"classes": ["a", "a", "b", "c"]}, "classes: two have the same name"),
         (Odd(""), {"sample_rate": 44.1}, "sample_rate is 44.1; give a whole number of Hz"),
         (Odd(""), {"samples": 0}, "samples is 0; give a whole number, or None"),
@@ -364,3 +365,37 @@ def test_a_black_box_is_checked_whenever_it_is_asked(answer: Any, settings: dict
     assert isinstance(classifier, BlackBox)
     with pytest.raises(ClassifierError, match=words):
         classifier.logits(clips(1))
+
+
+def test_probabilities_may_be_rounded_beyond_their_ends() -> None:
+    answer = np.array([[1.0000002, -1e-7, 0.0, 0.0]], dtype=np.float32)
+    assert black_box_of(answer).logits(clips(1)).isfinite().all()
+
+
+class Gated(nn.Module):
+    """Probabilities of classes of which the first is improbable whatever is heard."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop, self.norm = nn.Dropout(0.5), nn.BatchNorm1d(4)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        power = self.norm(waveform.square().mean(dim=1, keepdim=True) * torch.tensor([1.0, 2.0, 3.0, 4.0]))
+        return self.drop(power - torch.tensor([200.0, 0.0, 0.0, 0.0])).softmax(dim=1)
+
+
+def test_an_improbable_class_takes_no_gradients_away() -> None:
+    assert "gradients" in wrap(Gated(), returns="probabilities").capabilities
+
+
+def test_a_net_that_was_put_back_into_training_is_refused() -> None:
+    net = Gated()
+    classifier = wrap(net, returns="probabilities")
+    before = classifier.logits(clips(2))
+    mean = net.norm.running_mean.clone()  # type: ignore[union-attr]
+    net.train()
+    with pytest.raises(ClassifierError, match=r"is in training mode.*call eval\(\)"):
+        classifier.logits(clips(2))
+    assert torch.equal(net.norm.running_mean, mean)  # type: ignore[arg-type]
+    net.eval()
+    assert torch.equal(classifier.logits(clips(2)), before)

@@ -172,6 +172,16 @@ def test_score_cam_asks_for_the_channels_that_vary_most_and_no_more() -> None:
     assert found.max() > 0
 
 
+def test_score_cam_refuses_a_layer_that_sees_a_clip_in_pieces() -> None:
+    """As of networks that lay the frames of a clip beside each other in the batch."""
+    explainer = method("score-cam", channels=1)
+    classifier, batch = toy(), pictures()
+    layer = explainer.layer(classifier)  # type: ignore[attr-defined]
+    layer.register_forward_hook(lambda module, args, out: torch.cat([out, out]))
+    with pytest.raises(ExplanationError, match="is asked with 2 inputs; choose another layer"):
+        explainer.explain(classifier, batch, TARGET)
+
+
 def test_score_cam_fills_with_its_baseline() -> None:
     classifier, batch = toy_classifier(), toy_batch(1)
     found = [

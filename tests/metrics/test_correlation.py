@@ -174,6 +174,28 @@ def test_cell_sums_and_means():
     torch.testing.assert_close(small.view(2, 8, 15).float(), torch.nn.functional.avg_pool2d(maps[:, :24, :30], (3, 2)))
 
 
+@pytest.mark.parametrize("name", CORRELATIONS)
+def test_padding_is_in_no_band_and_its_attribution_counts_nowhere(name: str) -> None:
+    """A clip with a padded end scores the same whatever the method says of the padding, and padding stays silent."""
+    x, maps = clips((26, 31))
+    audible = torch.ones(CLIPS, 31, dtype=torch.bool)
+    audible[:, 20:] = False
+    x[:, :, 20:], loud = 0.0, maps.clone()
+    maps[:, :, 20:], loud[:, :, 20:] = 0.0, 5.0
+    found = []
+    for one in (maps, loud):
+        made = signed(x, one, "positive")
+        batch = replace(made.clean.batch, audible=audible)
+        padded = ScoringContext(replace(made.clean, batch=batch), one, made.explainer)
+        found.append(metric(name).score(padded, None).values)
+        for perturbation in metric(name).perturbations(()):
+            assert not torch.as_tensor(perturbation.apply(padded))[:, :, 20:].any()
+    torch.testing.assert_close(found[0], found[1], equal_nan=True)
+    bands = [correlation._band(padded, padded.ranking, band) for band in range(correlation.BANDS)]
+    sizes = torch.stack([band.flatten(1).sum(dim=1) for band in bands])
+    assert (sizes.sum(dim=0) == 26 * 20).all() and int(sizes.max() - sizes.min()) <= 1
+
+
 @pytest.mark.parametrize(("share", "size"), [(0.05, 7), (0.10, 14), (0.20, 29), (0.40, 58)])
 def test_a_subset_is_whole_cells_of_its_share(share, size):
     x, maps = clips((26, 31))

@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def test_a_method_scored_on_fewer_clips_is_marked(tmp_path: Path) -> None:
     assert [row.head for row in table.rows] == ["stopped" + tables.PARTIAL, "whole"]
     assert f"{CLIPS // 2} of {CLIPS} clips" in table.caption
     assert any(note.startswith(tables.PARTIAL) for note in table.notes)
-    assert f"FF: compared on the clips that all methods have, {CLIPS // 2} of {CLIPS}." in table.notes
+    assert f"FF: compared on the clips that all methods have, {CLIPS // 2} of {CLIPS}." in table.findings
 
 
 def test_methods_without_a_shared_clip_are_not_ranked(tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_methods_without_a_shared_clip_are_not_ranked(tmp_path: Path) -> None:
     table = boards.board(compare(runs), "synth", "cnn-micro")
     assert [row.head for row in table.rows] == ["a" + tables.PARTIAL, "b" + tables.PARTIAL]
     assert not any(cell.best for row in table.rows for cell in row.cells)
-    assert "FF: not ranked, because no clip is shared by all methods." in table.notes
+    assert "FF: not ranked, because no clip is shared by all methods." in table.findings
 
 
 def test_a_method_made_otherwise_is_marked_and_the_note_says_how(tmp_path: Path) -> None:
@@ -81,7 +82,9 @@ def test_a_method_made_otherwise_is_marked_and_the_note_says_how(tmp_path: Path)
     comparison = compare([run])
     table = boards.board(comparison, "synth", "cnn-micro")
     assert {row.head for row in table.rows} == {"a", "b" + tables.OTHERWISE, "random"}
-    assert f"{tables.OTHERWISE}: made with other code, versions or devices than most: b (code, device)." in table.notes
+    assert (
+        f"{tables.OTHERWISE}: made with other code, versions or devices than most: b (code, device)." in table.findings
+    )
     assert any("'xaibench verify RUN --rescore N'" in note for note in table.notes)
     assert latex.latex(table).isascii()
     wide = leaderboard.wide(comparison, "synth").set_index("method")
@@ -310,11 +313,12 @@ def test_notes_and_abbreviations_are_said_once() -> None:
     first = Table(
         "one", ("FF ↑", "AD ↓"), rows, ("both", "†: of a mark that no cell has", "of the first"), legend=legend
     )
-    last = Table("two", ("FF ↑", "c"), rows, ("both",), legend=legend[:1])
+    first = replace(first, findings=("3 recordings",))
+    last = Table("two", ("FF ↑", "c"), rows, ("both",), legend=legend[:1], findings=("3 recordings",))
     once = tables.say_once([first, last])
     assert [one.explanations for one in once] == [
-        ("AD: average drop.", "of the first"),
-        ("FF: faithfulness.", "both"),
+        ("AD: average drop.", "3 recordings", "of the first"),
+        ("FF: faithfulness.", "3 recordings", "both"),
     ]
 
 
@@ -405,6 +409,41 @@ def test_latex_has_classifiers_side_by_side_in_one_table(tmp_path: Path) -> None
     assert r"Method & AD $\downarrow$ & AD $\downarrow$ \\" in text and r"\ddagger" not in text.split("midrule")[0]
 
 
+def test_latex_says_of_which_classifier_a_finding_is(tmp_path: Path) -> None:
+    clear: dict[str, Scores] = {"a": {FF: noise(1, 0.8)}, "b": {FF: noise(2, 0.4)}, "random": {FF: noise(3, 0.1)}}
+    alike: dict[str, Scores] = {name: {FF: noise(i, 0.5)} for i, name in enumerate(clear)}
+    runs = [write_run(tmp_path / "one", clear), write_run(tmp_path / "two", alike, classifier="vit-micro")]
+    (_, _, path) = boards.write(compare(runs), tmp_path / "out")
+    text = " ".join(path.read_text().split())
+    assert "vit-micro: No two rows can be told apart" in text and "cnn-micro: No two rows" not in text
+    assert "cnn-micro: 25 recordings show" in text and "vit-micro: 25 recordings show" in text
+
+
+def test_bold_is_what_no_other_method_is_found_better_than(tmp_path: Path) -> None:
+    """A method with the largest mean, of two clips, is not told apart from the rest, and makes the rest no better."""
+    few = np.full(CLIPS, np.nan)
+    few[:2] = 0.97
+    scores: dict[str, Scores] = {
+        "few": {FF: few},
+        "a": {FF: noise(1, 0.8)},
+        "b": {FF: noise(2, 0.5)},
+        "random": {FF: noise(3, 0.1)},
+    }
+    comparison = compare([write_run(tmp_path / "run", scores)])
+    lines = comparison.set_index("method")
+    assert lines.loc["few", "rank"] == 1 and "b" in lines.loc["few", "tied_with"]
+    table = boards.board(comparison, "synth", "cnn-micro")
+    assert [row.name for row in table.rows if row.cells[0].best] == ["a"]
+    assert lines.loc["few", "least_difference"] == lines.loc["a", "least_difference"]
+    alone = compare([write_run(tmp_path / "alone", {"a": scores["a"]})])
+    assert not any(row.cells[0].best for row in boards.board(alone, "synth", "cnn-micro").rows)
+
+
+def test_accuracy_that_nobody_knows_is_left_out(comparison: pd.DataFrame) -> None:
+    board = boards.board(comparison.assign(accuracy=np.nan), "synth", "cnn-micro")
+    assert "accuracy" not in board.caption
+
+
 def test_importing_it_costs_no_torch() -> None:
     code = "import sys, xaibench.reports.boards; sys.exit('torch' in sys.modules or 'rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -419,11 +458,11 @@ def test_a_board_says_what_its_recordings_can_show_and_when_that_is_nothing(tmp_
         return boards.board(compare([write_run(tmp_path / name, methods)]), "synth", "cnn-micro")
 
     clear = made("clear", (0.8, 0.5, 0.1), CLIPS)
-    assert re.match(r"25 recordings show a difference in FF of 0\.\d+ or more, 4 times in 5\.", clear.notes[0])
+    assert re.match(r"25 recordings show a difference in FF of 0\.\d+ or more, 4 times in 5\.", clear.findings[0])
     alike = made("alike", (0.50, 0.51, 0.50), CLIPS)
-    assert alike.notes[0].startswith("No two rows can be told apart") and "25 recordings show" in alike.notes[1]
+    assert alike.findings[0].startswith("No two rows can be told apart") and "25 recordings show" in alike.findings[1]
     few = made("few", (0.8, 0.5, 0.1), 4)
-    assert few.notes[1] == "4 recordings can show no difference, however large: 3 rows take 7 at least."
+    assert few.findings[1] == "4 recordings can show no difference, however large: 3 rows take 7 at least."
     for board in (alike, few):
         assert not any(one.best or tables.DAGGER in one.tail for row in board.rows for one in row.cells)
         assert not any(note.startswith(("Bold", tables.DAGGER)) for note in board.notes)

@@ -44,7 +44,7 @@ def test_taus_stand_beside_what_chance_leaves(stability: Stability) -> None:
     lines = stability.taus(resamples=100, splits=20).set_index("condition")
     assert lines["tau"].to_list()[:2] == pytest.approx([1, 0.8])
     assert (lines["low"] <= lines["tau"] + 1e-12).all() and (lines["tau"] <= lines["high"] + 1e-12).all()
-    far_apart = lines.loc["area 5%", ["low", "ceiling"]].to_list()
+    far_apart = lines.loc["area 5%", ["low", "split_half"]].to_list()
     assert far_apart == pytest.approx([1, 1]), "in every sample"
     assert lines["high"]["chance"] - lines["low"]["chance"] > 0.4
     assert set(lines["methods"]) == {5}

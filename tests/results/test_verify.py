@@ -36,6 +36,17 @@ def test_a_run_as_it_was_written_is_as_it_should_be(run: Path) -> None:
     assert (found.parts, found.pairs) == (2, 2)
 
 
+def test_classifiers_may_hear_at_different_rates(run: Path) -> None:
+    far = write_run(run, {"good": {FF: noise(1, 0.5, PART_CLIPS), SPS: noise(2, 0.5, PART_CLIPS)}}, classifier="far")
+    part = next(far.glob("far/good/*.json"))
+    info = json.loads(part.read_text())
+    part.write_text(json.dumps(info | {"audio_sha256": dict.fromkeys(info["audio_sha256"], "b")}))
+    assert any("is of other sound" in one for one in verify(run).findings)
+    other = info | {"audio_sha256": dict.fromkeys(info["audio_sha256"], "b"), "sample_rate": 32_000}
+    part.write_text(json.dumps(other))
+    assert not any("is of other sound" in one for one in verify(run).findings)
+
+
 def change(run: Path, edit: Callable[[pd.DataFrame], Any]) -> None:
     """Write a part again with other rows, hash and all, as a careful forger would."""
     path = run / "cnn-micro" / "good" / "part-000.parquet"

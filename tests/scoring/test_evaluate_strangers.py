@@ -246,6 +246,27 @@ def test_values_that_are_no_numbers_get_a_reason(tmp_path: Path, synth: Synth, l
     assert rows["reason"].isna().tolist() == [False, False, True]
 
 
+def test_what_is_scored_of_an_answer_that_is_no_number_is_undefined(
+    tmp_path: Path, synth: Synth, loaded: LoadedClassifier
+) -> None:
+    """argmax of NaN is a class, and NaN is not above anything: without this, such a part keeps each decision."""
+    quiet = copy.deepcopy(loaded.classifier)
+    answer = quiet.logits
+
+    def logits(waveform: torch.Tensor) -> torch.Tensor:
+        found = answer(waveform)
+        power = waveform.square().mean(dim=1, keepdim=True)
+        return found.masked_fill((power > 0) & (power < 1e-6), torch.nan)
+
+    quiet.logits = logits  # type: ignore[method-assign]
+    run(config_of(synth, ("random",), ("fidelity_in", "sparseness"), 4), LoadedClassifier("cnn", quiet, ""), tmp_path)
+    rows = store.read_rows(tmp_path)
+    kept = rows[rows["metric"] == "fidelity_in"]
+    broken = kept["reason"].str.startswith("the classifier gives NaN", na=False)
+    assert broken.any() and not broken.all() and kept.loc[broken, "value"].isna().all()
+    assert rows.loc[rows["metric"] == "sparseness", "value"].notna().all()
+
+
 def test_a_classifier_without_an_answer_fails_every_pair_and_writes_nothing(
     synth: Synth, loaded: LoadedClassifier, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from tests.support.made_up_runs import FF, noise, write_run
 from xaibench.errors import ResultsError
 from xaibench.reports import boards
 from xaibench.reports.heatmap import heatmap
-from xaibench.reports.marks import OPEN, REVERSED, read_marks
+from xaibench.reports.marks import OPEN, REVERSED, marks_at, read_marks
 from xaibench.results.comparison import at_primary_area, compare_groups
 from xaibench.results.selection import Group, group
 from xaibench.validation import assess, report
@@ -139,7 +139,10 @@ def test_boards_mark_metrics_that_fail_with_the_same_classifier(assessment: pd.D
     assert read_marks(tmp_path, groups) == {}
     assessment.to_csv(tmp_path / "validation-synth.csv", index=False)
     marks = read_marks(tmp_path, groups)
-    assert marks["synth", "cnn-micro"]["average_gain"] == REVERSED and FF[0] not in marks["synth", "cnn-micro"]
+    assert marks_at(marks, "synth", "cnn-micro")["average_gain"] == REVERSED
+    assert FF[0] not in marks_at(marks, "synth", "cnn-micro")
+    far = marks_at(marks, "synth", "cnn-micro", 0.4)
+    assert "average_gain" not in far and FF[0] in far, "a verdict is of its area"
     comparison = compare_groups(groups)
     plain = boards.board(comparison, "synth", "cnn-micro")
     marked = boards.board(comparison, "synth", "cnn-micro", marks)
@@ -165,12 +168,12 @@ def test_verdicts_of_other_weights_and_protocols_mark_nothing(assessment: pd.Dat
         runs(tmp_path / "c", protocol="standard-1"),
     ]
     for groups in others:
-        assert "average_gain" not in read_marks(tmp_path, groups)["synth", "cnn-micro"]
+        assert "average_gain" not in marks_at(read_marks(tmp_path, groups), "synth", "cnn-micro")
     elsewhere = runs(tmp_path / "far", dataset="far")  # no validation there: that of the same weights counts
-    assert read_marks(tmp_path, elsewhere)["far", "cnn-micro"]["average_gain"] == REVERSED
+    assert marks_at(read_marks(tmp_path, elsewhere), "far", "cnn-micro")["average_gain"] == REVERSED
     fine = assessment[assessment["metric"] != "average_gain"].assign(dataset="far")
     fine.to_csv(tmp_path / "validation-far.csv", index=False)
-    assert "average_gain" not in read_marks(tmp_path, elsewhere)["far", "cnn-micro"]
+    assert "average_gain" not in marks_at(read_marks(tmp_path, elsewhere), "far", "cnn-micro")
 
 
 def test_a_damaged_validation_is_named(tmp_path: Path) -> None:

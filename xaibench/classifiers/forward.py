@@ -43,9 +43,9 @@ def listener(classifier: Classifier, long: str = CUT) -> Listener:
     def probabilities(waveforms: np.ndarray) -> np.ndarray:
         parts = torch.from_numpy(waveforms).split(CPU_BATCH)
         logits = torch.cat([classifier.logits(part.to(classifier.device)).double().cpu() for part in parts])
-        if classifier.activation == "sigmoid":
-            return torch.sigmoid(logits).numpy()
-        return torch.softmax(classifier.temperature * logits, dim=1).numpy()
+        logits = classifier.temperature * logits
+        sigmoid = classifier.activation == "sigmoid"
+        return (torch.sigmoid(logits) if sigmoid else torch.softmax(logits, dim=1)).numpy()
 
     return Listener(classifier.classes, classifier.sample_rate, classifier.samples, long, probabilities)
 

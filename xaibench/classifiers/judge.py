@@ -59,7 +59,16 @@ class JudgeCard(cards.OneFileCard):
 
     @property
     def fault(self) -> str:
-        """Say why it is not accepted; empty where it is: missing parts cost it at most five points of accuracy."""
+        """Say why it is not accepted; empty where it is.
+
+        It may have five points of accuracy less than the classifier, and missing parts may cost it five more.
+        """
+        if self.accuracy < self.original_accuracy - TOLERATED - 1e-9:
+            return (
+                f"is not accepted: its accuracy is {self.accuracy:.3f}, the classifier's is "
+                f"{self.original_accuracy:.3f}, and {TOLERATED:g} less is allowed; train it with a lower learning "
+                "rate, or longer (xaibench judge --learning-rate, --epochs)"
+            )
         if self.masked_accuracy >= self.accuracy - TOLERATED - 1e-9:
             return ""
         return (

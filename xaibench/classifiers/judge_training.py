@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,12 @@ def unseen_parts(classifier: Classifier, count: int, generator: torch.Generator)
     return torch.cat([_parts(shape, UNSEEN, generator) for _ in range(count)])
 
 
+def _rounded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Round weights to half precision, but those that it cannot hold, such as variances of unnormalised power."""
+    halves = tensors.cast(weights, torch.float16)
+    return {name: one if one.isfinite().all() else weights[name] for name, one in halves.items()}
+
+
 def _parts(shape: tuple[int, int], sides: tuple[int, int], generator: torch.Generator) -> Tensor:
     share = LARGEST_SHARE * torch.rand((), generator=generator)
     cells = torch.rand(1, cell_count(shape, sides), generator=generator) < share
@@ -228,7 +234,7 @@ def train_judge(
     trainer.run(state, report)
     judge = copy.deepcopy(original)
     # The card's accuracies are those of the rounded weights that will be loaded.
-    rounded = tensors.cast(trainer.best.weights, torch.float16)
+    rounded = _rounded(trainer.best.weights)
     judge.load_state_dict(tensors.cast(rounded, torch.float32))
     drawn = torch.Generator().manual_seed(config.seed + 1)
     card = JudgeCard(

@@ -123,8 +123,10 @@ def _reached(classifier: Classifier, noise: Tensor) -> bool:
     try:
         with torch.enable_grad():
             logits = classifier.logits(waveform)
-            # Not their sum, which is constant for some heads.
-            (gradient,) = torch.autograd.grad(logits[0, 0], waveform, allow_unused=True)
+            # Not their sum, which is constant for some heads; nor that of an improbable class, which may be clamped.
+            (gradient,) = torch.autograd.grad(logits[0].max(), waveform, allow_unused=True)
+    except torch.OutOfMemoryError:
+        raise
     except Exception:  # numpy() of a tensor that asks for a gradient; an operation without a derivative
         return False
     return gradient is not None and bool((gradient != 0).any())

@@ -30,6 +30,7 @@ LEAST_PROBABILITY = 1e-12
 # Those of a sigmoid stay as far from 1 as float32 can tell, too.
 LEAST_OF_SIGMOID = 1e-7
 _SUM_TOLERANCE = 1e-3
+_ROUNDING = 1e-6  # beyond 0 and 1, of probabilities that were summed in float32
 _NAME_OF_NOBODY = "model"
 
 
@@ -135,6 +136,10 @@ class WrapConfig:
     def __post_init__(self) -> None:
         odd = (
             (not self.classes, "classes: give the names of all outputs, in their order, as a list"),
+            (
+                len(self.classes) == 1 and self.activation == "softmax",
+                'classes: the softmax of one class is 1 whatever is heard; say activation="sigmoid", or name others',
+            ),
             (len(set(self.classes)) < len(self.classes), "classes: two have the same name; give each its own"),
             (not _is_count(self.sample_rate), f"sample_rate is {self.sample_rate!r}; give a whole number of Hz"),
             (
@@ -193,7 +198,7 @@ class _Wrapped(Classifier):
 
     def _check_probabilities(self, low: float, high: float, sums: tuple[float, float]) -> None:
         """Refuse numbers that are no probabilities; NaN is refused where logits are looked at."""
-        if low < 0 or high > 1:
+        if low < -_ROUNDING or high > 1 + _ROUNDING:
             raise ClassifierError(
                 f"{self.name} gives values from {low:.3g} to {high:.3g}, which are no probabilities; say "
                 'returns="logits"'
@@ -257,6 +262,7 @@ class WrappedModule(_Wrapped):
 
     def logits(self, waveform: Tensor) -> Tensor:
         self._check_length(waveform)
+        self._check_mode()
         try:
             with self._through_feature_maps():
                 output = self.bare(waveform)
@@ -282,6 +288,14 @@ class WrappedModule(_Wrapped):
         if "gradients" not in self.capabilities:
             waveform = waveform.detach()  # a front end through numpy takes no tensor that asks for a gradient
         return self.net(waveform if self.front_end is None else self.front_end(waveform))
+
+    def _check_mode(self) -> None:
+        """Refuse a net that its owner has put into training mode since it was wrapped: it would answer at random."""
+        if not self.training and not torch.compiler.is_compiling() and any(one.training for one in self.net.modules()):
+            raise ClassifierError(
+                f"{self.name} is in training mode, where dropout and batch norm answer otherwise from pass to pass; "
+                "call eval() on the model that was wrapped"
+            )
 
     def to_picture(self, maps: Tensor, shape: tuple[int, int]) -> Tensor:
         """Bring maps (batch, h, w) of the layer to the picture (batch, *shape)."""

@@ -26,7 +26,7 @@ from xaibench.reports.leaderboard import (
     rows_of,
     wide,
 )
-from xaibench.reports.marks import NO_MARKS, Marks, explained
+from xaibench.reports.marks import NO_MARKS, Marks, explained, marks_at
 from xaibench.reports.style import arrow
 from xaibench.reports.tables import (
     DAGGER,
@@ -104,7 +104,7 @@ def board(
     by_row = lines.drop_duplicates(ROW).set_index(ROW).loc[order]
     whole = lines.groupby(ROW)["clips"].max()
     metrics = metric_order(lines)
-    doubts = marks.get((group, classifier), {})
+    doubts = marks_at(marks, group, classifier, config.area)
     headings = _headings(metrics, lines, doubts)
     silent = _says_nothing(lines[lines["metric"].isin(keys)] if keys else lines)
     columns = {name: _cells(lines[lines["metric"] == name], order, whole, silent) for name in metrics}
@@ -135,13 +135,16 @@ def board(
     accuracy = lines["accuracy"].iloc[int(compared.to_numpy().argmax())]
     scored = (lines["clips"] + lines["missing"]).max()
     clips = f"{compared.max()} clips" if compared.max() == scored else f"{compared.max()} of {scored} clips"
-    caption = f"{group}, {classifier}: {clips}, accuracy {accuracy:.3f}"
+    caption = f"{group}, {classifier}: {clips}"
+    if not np.isnan(accuracy):  # of a classifier that knows none of the labels there is none
+        caption += f", accuracy {accuracy:.3f}"
     about = lines[lines["metric"].isin(keys) & lines["method"].isin(shown)]
-    notes = tuple(_notes_on_power(lines[lines["metric"].isin(keys)], silent))  # of all methods, shown or not
-    notes += _notes(rows, about) + explained(doubts[key] for key in keys if key in doubts)
+    findings = _power(lines[lines["metric"].isin(keys)], silent)  # of all methods, shown or not
+    findings += [*_shared_clips(about), *_made_otherwise(about)]
+    notes = _notes(rows, about) + explained(doubts[key] for key in keys if key in doubts)
     full = {titles[key]: _in_full(key, lines) for key in keys if key in headings}
     legend = tuple((heading, said) for heading, said in full.items() if said)
-    return Table(caption, tuple(titles[key] for key in keys), rows, notes, legend=legend)
+    return Table(caption, tuple(titles[key] for key in keys), rows, notes, legend=legend, findings=tuple(findings))
 
 
 def boards(
@@ -305,8 +308,7 @@ def _cells(lines: pd.DataFrame, order: list[tuple[str, str]], whole: pd.Series, 
         tail += DAGGER if row in weak else NO_DAGGER * bool(weak)
         tail += PARTIAL * bool(line["clips"] < whole[row])
         tail += (f" ({line['undefined']})" if line["undefined"] else "").ljust(most_undefined, NO_DIGIT)
-        best_here = row[0] in leading and row not in weak and not (line["control"] or row[1] == SOFT)
-        cells.append(Cell(text, tail, best_here))
+        cells.append(Cell(text, tail, row[0] in leading and row[1] != SOFT))
     return cells
 
 
@@ -344,8 +346,8 @@ def _notes(rows: tuple[Row, ...], lines: pd.DataFrame) -> tuple[str, ...]:
     notes = []
     if any(cell.best for row in rows for cell in row.cells):
         judged = lines["better_than_random"].notna().any()
-        bold = "Bold: best method and those not significantly different from it"
-        notes.append(bold + (f", where better than {BASELINE}." if judged else "."))
+        bold = "Bold: no other method is found better"
+        notes.append(bold + (f", and it is better than {BASELINE}." if judged else "."))
     if lines["area"].notna().any():
         notes.append(f"Masks keep or remove the top {100 * lines['area'].max():g}% of bins.")
     if any(row.apart for row in rows):
@@ -356,23 +358,25 @@ def _notes(rows: tuple[Row, ...], lines: pd.DataFrame) -> tuple[str, ...]:
         notes.append(f"{DAGGER}: not significantly better than {BASELINE}.")
     names = "".join(row.marks for row in rows)
     if PARTIAL in names + tails:
-        notes.append(f"{PARTIAL}: lacks clips that the rest has; finish it with the command that began the run.")
-    notes += _notes_on_clips(lines)
+        notes.append(f"{PARTIAL}: lacks clips that the rest has: of an unfinished run, or of one with --limit.")
     if DOUBLE_DAGGER in names:
         title = metric_title(SORT_METRIC, lines)
         notes.append(f"{DOUBLE_DAGGER}: a control that ignores the classifier is significantly better in {title}.")
     if "(" in tails:
         notes.append("(n): undefined on n clips, which the mean leaves out.")
-    otherwise = {str(method): names_in(own["differs_in"]) for method, own in lines.groupby("method")}
-    named = [f"{name} ({', '.join(kinds)})" for name, kinds in otherwise.items() if kinds]
-    if named:
-        notes.append(f"{OTHERWISE}: made with other code, versions or devices than most: {', '.join(named)}.")
-    if any(CODE in kinds for kinds in otherwise.values()):
+    if CODE in names_in(lines["differs_in"]):
         notes.append("The mark of code goes when 'xaibench verify RUN --rescore N' agrees.")
     return tuple(notes)
 
 
-def _notes_on_power(lines: pd.DataFrame, silent: bool) -> list[str]:
+def _made_otherwise(lines: pd.DataFrame) -> list[str]:
+    """Name the methods that were made with other code, versions or devices than most."""
+    otherwise = {str(method): names_in(own["differs_in"]) for method, own in lines.groupby("method")}
+    named = [f"{name} ({', '.join(kinds)})" for name, kinds in otherwise.items() if kinds]
+    return [f"{OTHERWISE}: made with other code, versions or devices than most: {', '.join(named)}."] * bool(named)
+
+
+def _power(lines: pd.DataFrame, silent: bool) -> list[str]:
     """Say which differences the recordings can show, in the metric that boards are sorted by; or that there is none."""
     judged = at_equal_area(lines)
     own = judged[(judged["metric"] == SORT_METRIC) & judged["least_difference"].notna()]
@@ -390,7 +394,7 @@ def _notes_on_power(lines: pd.DataFrame, silent: bool) -> list[str]:
     return [*nothing, f"{recordings} recordings show a difference in {title} of {shown} or more, 4 times in 5."]
 
 
-def _notes_on_clips(lines: pd.DataFrame) -> list[str]:
+def _shared_clips(lines: pd.DataFrame) -> list[str]:
     """Say on how many clips methods are compared, where that is not all of those that were scored."""
     lines = at_equal_area(lines)
     compared, scored = lines["n"] + lines["undefined"], lines["clips"] + lines["missing"]

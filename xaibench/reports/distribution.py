@@ -69,6 +69,8 @@ def _draw_clips(axis: Axes, clips: pd.DataFrame, methods: list[str], colour: str
     """Draw a dot per clip in the row of its method, and a box from quartile to quartile."""
     place = {method: index for index, method in enumerate(methods)}
     clips = clips[clips["method"].isin(methods)]
+    if clips.empty:  # the metric is defined on none
+        return
     jitter = np.random.default_rng(0).uniform(-0.28, 0.28, len(clips))
     heights = clips["method"].map(place) + jitter
     # Thousands of dots: as an image they are a third of the PDF's size.

@@ -52,11 +52,13 @@ def forest(rows: pd.DataFrame, lines: pd.DataFrame, width: float = style.WIDTH) 
     figure = style.new_figure(width, style.row_height(count) * count + 0.35 * len(heights) + 0.75)
     axes = figure.subplots(len(heights), beside, squeeze=False, sharex=True, height_ratios=heights)
     axes = axes.reshape(len(panels), len(metrics))
-    for line, (classifier, _), names in zip(axes, panels, there, strict=True):
+    for line, (classifier, panel), names in zip(axes, panels, there, strict=True):
         own = rows[rows["classifier"] == classifier]
         for axis, metric in zip(line, metrics, strict=True):
             sign = 1 if rises(metric, lines) else -1
-            _draw_panel(axis, own[own["metric"] == metric], names, sign)
+            judged = panel[panel["metric"] == metric].set_index("method")["tied_with"]
+            tied = {str(name): set(others.split(";")) for name, others in judged.items()}
+            _draw_panel(axis, own[own["metric"] == metric], names, sign, tied)
             style.title_panel(axis, f"{classifier}: {metric_title(metric, lines)}")
         for axis in line[1:] if below == 1 else ():
             axis.tick_params(labelleft=False)
@@ -66,7 +68,7 @@ def forest(rows: pd.DataFrame, lines: pd.DataFrame, width: float = style.WIDTH) 
             f"Difference of a method to a control (right: the method is better)\n{scope(lines)}\n"
             + (
                 "bars: 95% intervals that hold for all methods of a panel and a control at once; "
-                "hollow: the interval holds 0"
+                "hollow: not told apart by the board's test, which near 0 may differ from the bar"
                 if rows["src_file"].nunique() >= _FEWEST
                 else f"no intervals: fewer than {_FEWEST} recordings"
             ),
@@ -81,8 +83,12 @@ def forest(rows: pd.DataFrame, lines: pd.DataFrame, width: float = style.WIDTH) 
     return figure
 
 
-def _draw_panel(axis: Axes, rows: pd.DataFrame, methods: list[str], sign: int) -> None:
-    """Draw the differences of methods, best on top, by one metric on one classifier."""
+def _draw_panel(axis: Axes, rows: pd.DataFrame, methods: list[str], sign: int, tied: dict[str, set[str]]) -> None:
+    """Draw the differences of methods, best on top, by one metric on one classifier.
+
+    Args:
+        tied: of each method, those that the board's test does not tell apart from it: their markers are hollow.
+    """
     values, recordings = by_clip(rows, ["method"])
     for control, (colour, marker, shift) in _CONTROLS.items():
         if control not in values.index:
@@ -91,9 +97,9 @@ def _draw_panel(axis: Axes, rows: pd.DataFrame, methods: list[str], sign: int) -
         found = simultaneous_interval(gaps, recordings)
         if len(set(recordings)) < _FEWEST:
             found = MeanInterval(found.mean, *np.full((2, len(gaps)), np.nan))
-        for place, (mean, low, high) in enumerate(zip(found.mean, found.low, found.high, strict=True)):
+        for place, (name, mean, low, high) in enumerate(zip(methods, found.mean, found.low, found.high, strict=True)):
             axis.plot([low, high], [place + shift] * 2, color=colour, linewidth=1.0, solid_capstyle="butt", zorder=2)
-            face = colour if low > 0 or high < 0 else "white"
+            face = "white" if control in tied.get(name, {control}) else colour
             axis.plot(mean, place + shift, marker=marker, color=colour, markerfacecolor=face, markersize=3.4, zorder=3)
     axis.axvline(0, color="0.3", linewidth=0.7, zorder=1)
     axis.set_yticks(np.arange(len(methods)), methods)

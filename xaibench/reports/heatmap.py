@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from xaibench.reports import style
 from xaibench.reports.leaderboard import best_methods, method_order, metric_heading, metric_order, row_marks, scope
-from xaibench.reports.marks import NO_MARKS, Marks, explained
+from xaibench.reports.marks import NO_MARKS, Marks, explained, marks_at
 from xaibench.reports.tables import DAGGER, OTHERWISE, PARTIAL
 from xaibench.results.verdicts import BASELINE, CEILING
 
@@ -52,7 +52,7 @@ def heatmap(lines: pd.DataFrame, marks: Marks = NO_MARKS, width: float = style.W
     notes: list[str] = []
     for axis, (classifier, panel), pad in zip(axes, panels, above, strict=True):
         _draw_panel(axis, panel, order, headings, numbers=column >= _NUMBER)
-        marked = marks.get((str(panel["group"].iloc[0]), classifier), {})
+        marked = marks_at(marks, str(panel["group"].iloc[0]), classifier)
         doubts = {name: mark for name, mark in marked.items() if name in metrics}
         named = ", ".join(metric_heading(name, lines) + doubts[name] for name in metrics if name in doubts)
         style.title_panel(
@@ -67,8 +67,8 @@ def heatmap(lines: pd.DataFrame, marks: Marks = NO_MARKS, width: float = style.W
     bar.set_ticks([0, 1], labels=[f"{BASELINE}\nor worse", "best of\ncolumn"])
     bar.outline.set_visible(False)
     note = (
-        f"colour: from {BASELINE} to the best of a column, in each panel; frame: best method, and those not "
-        f"significantly different, where better than {BASELINE} (controls, in italics, have none); "
+        f"colour: from {BASELINE} to the best of a column, in each panel; frame: no other method is "
+        f"found better, and it is better than {BASELINE} (controls, in italics, have none); "
         f"{DAGGER} not significantly better than {BASELINE}"
     )
     there = "".join(mark for _, panel in panels for mark in row_marks(panel).values())
@@ -118,9 +118,9 @@ def _draw_panel(axis: Axes, panel: pd.DataFrame, order: list[str], headings: dic
     axis.grid(visible=False)
     for column, name in enumerate(metrics):
         cells_of = panel[panel["metric"] == name]
-        leading = best_methods(cells_of) - set(cells_of.loc[~cells_of["better_than_random"].fillna(True), "method"])
+        leading = best_methods(cells_of)
         for row, method in enumerate(methods):
-            if method in leading and method not in set(cells_of.loc[cells_of["control"], "method"]):
+            if method in leading:
                 frame = Rectangle((column + 0.04, row + 0.06), 0.92, 0.88, fill=False, edgecolor="0.1", lw=0.8)
                 axis.add_patch(frame).set_zorder(3)  # above the line that sets the controls apart
     axis.set_facecolor("0.93")

@@ -77,15 +77,17 @@ def side_by_side(
     """
     columns = list(dict.fromkeys(_unmarked(column) for table in tables.values() for column in table.columns))
     for count in range(len(columns), 0, -1):
-        joined = _join(list(tables.values()), order, columns[:count])
+        joined = _join(tables, order, columns[:count])
         if everything or joined.width <= PAPER_WIDTH:
             break
     return joined, tuple((title, count) for title in tables)
 
 
-def _join(tables: list[Table], order: Sequence[tuple[str, bool]], columns: list[str]) -> Table:
-    named = [{_unmarked(column): column for column in table.columns} for table in tables]
-    chosen = [table.choose([own.get(head, head) for head in columns]) for table, own in zip(tables, named, strict=True)]
+def _join(tables: Mapping[str, Table], order: Sequence[tuple[str, bool]], columns: list[str]) -> Table:
+    chosen = []
+    for table in tables.values():
+        own = {_unmarked(column): column for column in table.columns}
+        chosen.append(table.choose([own.get(head, head) for head in columns]))
     if len(chosen) > 1:
         chosen = [replace(table, rows=_mark_first_cells(table.rows)) for table in chosen]
     by_key = [{(row.name, row.apart): row for row in table.rows} for table in chosen]
@@ -103,7 +105,17 @@ def _join(tables: list[Table], order: Sequence[tuple[str, bool]], columns: list[
         rows=tuple(rows),
         notes=tuple(notes),
         legend=tuple(legend),
+        findings=_findings(tables),
     )
+
+
+def _findings(tables: Mapping[str, Table]) -> tuple[str, ...]:
+    """Say of which tables each finding is, if it is not one of all."""
+    titles: dict[str, list[str]] = {}
+    for title, table in tables.items():
+        for finding in table.findings:
+            titles.setdefault(finding, []).append(title)
+    return tuple(finding if len(of) == len(tables) else f"{', '.join(of)}: {finding}" for finding, of in titles.items())
 
 
 def _unmarked(column: str) -> str:

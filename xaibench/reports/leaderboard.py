@@ -79,10 +79,18 @@ def rises(name: str, lines: pd.DataFrame) -> bool:
 
 
 def best_methods(lines: pd.DataFrame) -> set[str]:
-    """Find the best method of one metric at one area, and those not significantly different from it; no controls."""
+    """Find the methods of one metric at one area than which no other is found better, and that are better than random.
+
+    A method that stands alone, without a control to be compared with, is not the best of anything.
+    """
     ranked = lines[~lines["control"] & lines["rank"].notna()]
-    best = ranked[ranked["rank"] == ranked["rank"].min()]
-    return set(best["method"]) | {name for names in best["tied_with"] for name in names.split(";")}
+    if len(ranked) == 1 and ranked["better_than_random"].isna().all():
+        return set()
+    better = ranked["better_than_random"].fillna(True).astype(bool)
+    rank, tied = ranked["rank"].to_numpy(int), [set(names.split(";")) for names in ranked["tied_with"]]
+    names = ranked["method"].tolist()
+    beaten = [any(rank[j] < rank[i] and names[j] not in tied[i] for j in range(len(names))) for i in range(len(names))]
+    return {name for name, worse, good in zip(names, beaten, better, strict=True) if good and not worse}
 
 
 def scope(lines: pd.DataFrame) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pandas as pd
 
 from xaibench.errors import ResultsError
 from xaibench.reports.tables import UNPROVEN
-from xaibench.results.comparison import at_primary_area
+from xaibench.results.areas import PRIMARY_AREA
 from xaibench.results.selection import Group
 from xaibench.storage.spreadsheet import read_csv
 
@@ -22,15 +23,21 @@ _MEANINGS = {
 }
 
 
-# By group of runs and classifier, and there by metric: the mark of what speaks against the metric.
-Marks = Mapping[tuple[str, str], Mapping[str, str]]
+# By group of runs and classifier, and there by metric and area (None: of no mask): the mark of what speaks against it.
+Marks = Mapping[tuple[str, str], Mapping[tuple[str, float | None], str]]
 NO_MARKS: Marks = {}
+
+
+def marks_at(marks: Marks, group: str, classifier: str, area: float = PRIMARY_AREA) -> dict[str, str]:
+    """Return the marks of a board: by metric, as it was judged at the area of the board."""
+    own = marks.get((group, classifier), {})
+    return {metric: mark for (metric, at), mark in own.items() if at is None or math.isclose(at, area)}
 
 
 def read_marks(folder: Path, groups: Sequence[Group]) -> Marks:
     """Read what `xaibench validate` wrote into a folder (`validation-*.csv`) about the classifiers of runs.
 
-    A verdict belongs to the weights and the protocol for which it was found, and to the area of the boards. Where
+    A verdict belongs to the weights, the protocol and the area for which it was found. Where
     weights were validated on several datasets, that of the runs counts alone if it is among them; else the worst.
 
     Raises:
@@ -40,7 +47,7 @@ def read_marks(folder: Path, groups: Sequence[Group]) -> Marks:
     if not found:
         return NO_MARKS
     lines = pd.concat(found, ignore_index=True)
-    marks: dict[tuple[str, str], dict[str, str]] = {}
+    marks: dict[tuple[str, str], dict[tuple[str, float | None], str]] = {}
     for group in groups:
         weights: dict[str, set[str]] = {}
         for part in group.parts:
@@ -50,7 +57,7 @@ def read_marks(folder: Path, groups: Sequence[Group]) -> Marks:
             here = own[own["dataset"] == group.conditions.dataset]
             own = here if len(here) else own
             marks[group.name, classifier] = {
-                str(line["metric"]): _MARKS[verdict]
+                (str(line["metric"]), None if pd.isna(line["area"]) else float(line["area"])): _MARKS[verdict]
                 for verdict in ("not shown", "reverses")  # the latter is the worse one, and stays
                 for line in own[own["verdict"] == verdict].to_dict("records")
             }
@@ -65,7 +72,8 @@ def explained(marks: Iterable[str]) -> tuple[str, ...]:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        lines = at_primary_area(read_csv(path))
-        return lines[["dataset", "protocol", "classifier_sha256", "metric", "verdict"]]
+        lines = read_csv(path)
+        lines["area"] = lines["area"].astype(float)
+        return lines[["dataset", "protocol", "classifier_sha256", "metric", "area", "verdict"]]
     except (KeyError, TypeError, ValueError) as error:
         raise ResultsError(f"{path} is damaged ({error}); make it again with 'xaibench validate'") from error

@@ -56,9 +56,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A captioned table whose first column holds the rows' names; `notes` explain its marks.
+    """A captioned table whose first column holds the rows' names.
 
     Attributes:
+        notes: what its marks mean, and what else is true of other tables, too.
+        findings: what is true of this table alone.
         names: head of the first column.
         below: what the rows below the line (`Row.control`) are.
         apart: what the rows of `Row.apart` are.
@@ -75,14 +77,16 @@ class Table:
     apart: str = "Soft masks"
     legend: tuple[tuple[str, str], ...] = ()
     first: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
 
     @property
     def explanations(self) -> tuple[str, ...]:
-        """What stands below the table: its abbreviations in full, and the notes, but those of marks that it has not."""
+        """What stands below it: abbreviations in full, findings, and notes, but those of marks that it has not."""
         known = dict(self.legend)
         cells = (cell.text + cell.tail for row in self.rows for cell in row.cells)
         text = "".join([*self.columns, *(row.head for row in self.rows), *cells])
-        notes = tuple(note for note in self.notes if _MARKS.get(note.partition(":")[0], "") in text)
+        said = (*self.findings, *self.notes)
+        notes = tuple(note for note in said if _MARKS.get(note.partition(":")[0], "") in text)
         full = "; ".join(dict.fromkeys(known[column] for column in self.columns if column in known))
         return (f"{full}.", *notes) if full else notes
 
@@ -231,7 +235,7 @@ def duration(seconds: float) -> str:
 
 
 def say_once(shown: Sequence[Table]) -> list[Table]:
-    """Leave every note, and every abbreviation, of several tables to the last of them that has it."""
+    """Leave each note and abbreviation of several tables to the last that has it; findings stay where they are."""
     notes: set[str] = set()
     abbreviations: set[str] = set()
     found = []

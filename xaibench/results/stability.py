@@ -1,8 +1,8 @@
 """How much of an order of methods survives another way of scoring, other clips, or chance.
 
-Orders are compared by Kendall's tau-b of the means of the methods. Two orders of the same methods can agree no better
-than one agrees with itself, so a tau stands beside a ceiling: that between two halves of the recordings of one
-condition.
+Orders are compared by Kendall's tau-b of the means of the methods. An order is itself uncertain, so a tau stands beside
+that between two halves of the recordings of one condition. Halves share no chance; orders of the same clips share it,
+and may agree better.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Stability:
         Returns:
             Columns classifier, condition, methods (how many), clips and recordings (of the other condition), tau, low
             and high (95% percentile interval: recordings resampled, the same in both conditions where they are of the
-            same clips), and ceiling: the mean tau between two random halves of the recordings of the reference, with
-            the methods of the row. A half has half of the recordings, so that the ceiling of all of them is higher.
+            same clips), and split_half: the mean tau between two random halves of the recordings of the reference, with
+            the methods of the row. Where one of the two has only some of the clips of the other, both are of these.
         """
         lines = []
         for classifier in self.classifiers:
@@ -59,7 +59,7 @@ class Stability:
                 if second is None or first is None:
                     continue
                 methods = [name for name in first.values.index if name in set(second.values.index)]
-                first, second = first.of(methods), second.of(methods)
+                first, second = _of_the_same_clips(first.of(methods), second.of(methods))
                 low, high = _interval(first, second, resamples, seed)
                 lines.append(
                     {
@@ -71,13 +71,13 @@ class Stability:
                         "tau": _tau(first.means(), second.means()),
                         "low": low,
                         "high": high,
-                        "ceiling": _split_half(first, splits, seed),
+                        "split_half": _split_half(first, splits, seed),
                     }
                 )
         return pd.DataFrame(lines)
 
     def survivors(self) -> pd.DataFrame:
-        """Find the pairs that every condition tells apart with the same sign.
+        """Find the pairs that every condition with the classifier tells apart with the same sign.
 
         Two methods are told apart by a two-sided test by flipping the signs of recordings, Holm-corrected over all
         pairs of classifier and condition, of the methods that all conditions have.
@@ -130,6 +130,10 @@ class _Table:
     def of(self, methods: list[str]) -> _Table:
         return _Table(self.values.loc[methods], self.recordings)
 
+    def at(self, clips: set[str]) -> _Table:
+        there = np.isin(self.values.columns.to_numpy(str), sorted(clips))
+        return _Table(self.values.loc[:, there], self.recordings[there])
+
     def means(self, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """Average over the clips, each as often as its weight says."""
         values = self.values.to_numpy()
@@ -156,6 +160,13 @@ def _by_classifier(condition: Condition) -> dict[str, _Table]:
             raise ResultsError(f"{condition.run} has several weights of {name}; give a run with one of them")
         found[name] = _Table(*by_clip(own, ["method"]))
     return found
+
+
+def _of_the_same_clips(first: _Table, second: _Table) -> tuple[_Table, _Table]:
+    """Keep the clips that both have, if one has only some of the other's: else they are of other clips anyway."""
+    clips = [set(map(str, table.values.columns)) for table in (first, second)]
+    shared = clips[0] & clips[1]
+    return (first.at(shared), second.at(shared)) if shared in clips else (first, second)
 
 
 def _tau(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

@@ -311,8 +311,11 @@ def paired_difference(first: Floats, second: Floats, recordings: NDArray) -> Pai
 
 
 def flips_for(comparisons: int) -> int:
-    """Flips that leave the smallest drawn p significant after Holm's correction for so many comparisons."""
-    return max(FLIPS, math.ceil(2 * comparisons / ALPHA))
+    """Flips of which, at the threshold of Holm's first step for so many comparisons, 20 are extreme.
+
+    Of fewer, chance would decide about the pairs near the threshold.
+    """
+    return max(FLIPS, math.ceil(20 * comparisons / ALPHA))
 
 
 def holm(p: Floats) -> Floats:

@@ -100,7 +100,8 @@ class _Differences:
         self.worse = (gap < 0) & ~self.tied
         errors = standard_error(gaps, recordings)
         usual = float(np.median(errors[errors > 0])) if (errors > 0).any() else np.nan
-        self.least = power.least_difference(usual, len(np.unique(recordings)), len(p)) if len(p) else np.nan
+        heard, tested = recordings[~np.isnan(gaps).all(axis=0)], int((~np.isnan(p)).sum())
+        self.least = power.least_difference(usual, len(np.unique(heard)), tested) if tested else np.nan
 
 
 def _judge(methods: NDArray[np.str_], means: Floats, control: NDArray[np.bool_], found: _Differences) -> pd.DataFrame:

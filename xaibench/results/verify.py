@@ -120,13 +120,14 @@ def _of_classifiers(made: dict[tuple[str, str], list[_Part]]) -> list[str]:
     """Find clips of which two methods say that one classifier predicts other classes, or hears other sound."""
     found = []
     known: dict[tuple[str, str], tuple[str, str]] = {}
-    sound: dict[str, tuple[str, str]] = {}
+    sound: dict[tuple[str, int, int], tuple[str, str]] = {}  # by clip, rate and samples: what is heard at these
     for (classifier, method), pair in made.items():
         for one in pair:
+            heard = one.info.sample_rate, one.info.samples
             others = {
-                sound[clip][1]
+                sound[clip, *heard][1]
                 for clip, sha256 in one.info.audio_sha256.items()
-                if sound.setdefault(clip, (sha256, method))[0] != sha256
+                if sound.setdefault((clip, *heard), (sha256, method))[0] != sha256
             }
             if others:
                 found.append(

@@ -91,6 +91,8 @@ class ScoringContext:
         judge: the classifier's judge, in micro-batches; where there is none, the classifier judges itself.
         borrowed: answers that other methods had asked for before. Their cost counts for this method as well, so that
             what a method costs does not depend on which methods came before it.
+        broken: clips of which a changed version, since somebody last set this to False, had NaN or infinite logits:
+            what a metric makes of these is no score. Bool (batch,).
     """
 
     def __init__(
@@ -103,13 +105,12 @@ class ScoringContext:
     ) -> None:
         self.clean, self.texts, self.judge = clean, texts, judge or explainer.forwarder
         self.attribution = attribution
-        self.importance = importance(attribution, explainer.method.polarity)
-        if clean.batch.audible is not None:
-            self.importance = self.importance * clean.batch.audible[:, None, :]
+        self.importance = self.audible(importance(attribution, explainer.method.polarity))
         self.explainer = explainer.again()
         self.borrowed: dict[Perturbation, Answer] = {}
+        self.broken = torch.zeros(len(clean.batch), dtype=torch.bool, device=clean.logits.device)
         self._logits: dict[Perturbation, Tensor] = {}
-        self._shared: dict[Hashable, Any] = {}
+        self._shared: dict[Hashable, tuple[Any, Tensor]] = {}
 
     def __len__(self) -> int:
         return len(self.clean.batch)
@@ -133,7 +134,7 @@ class ScoringContext:
         clean = judged(self.clean, self.judge)
         explainer = BoundExplainer(self.explainer.method, self.judge, self.explainer.guard)
         found = ScoringContext(clean, self.attribution, explainer)
-        found.ranking = self.ranking
+        found.ranking, found.broken = self.ranking, self.broken
         return found
 
     def mask(self, area: float | None) -> Tensor:
@@ -183,6 +184,8 @@ class ScoringContext:
             x: what they are filled with, float32, same shape.
         """
         batch = self.clean.batch
+        if batch.audible is not None:  # padding stays padding
+            missing = missing & batch.audible[:, None, :]
         filled = torch.where(missing, x, batch.x)
         if batch.phase is None:
             return filled
@@ -235,7 +238,9 @@ class ScoringContext:
     def logits(self, perturbation: Perturbation) -> Tensor:
         """Logits of the changed clips at the temperature, float64 (batch, classes)."""
         self.require([perturbation])
-        return self._logits[perturbation]
+        found = self._logits[perturbation]
+        self.broken |= ~found.isfinite().all(dim=1)
+        return found
 
     def require(self, wanted: Sequence[Perturbation]) -> None:
         """Forward many perturbations in full micro-batches."""
@@ -278,8 +283,18 @@ class ScoringContext:
         Keys start with the name of the module that owns them.
         """
         if key not in self._shared:
-            self._shared[key] = compute()
-        return self._shared[key]
+            before = self.broken.clone()
+            self.broken.zero_()
+            self._shared[key] = compute(), self.broken.clone()
+            self.broken |= before
+        found, broken = self._shared[key]
+        self.broken |= broken
+        return found
+
+    def audible(self, maps: Tensor) -> Tensor:
+        """Set maps (batch, freq, time) to 0 in frames of padding or digital silence."""
+        audible = self.clean.batch.audible
+        return maps if audible is None else maps * audible[:, None, :]
 
     def _ask(self, perturbations: list[Perturbation]) -> list[Answer]:
         """Ask for the logits of changed batches, each (batch, classes).

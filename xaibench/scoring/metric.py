@@ -97,6 +97,12 @@ def scores(values: Tensor, undefined: Tensor | None = None, reason: str = "") ->
     return Scores(values, tuple(reason if flag else None for flag in undefined.tolist()))
 
 
+def decisions(p: Tensor, target: Tensor) -> Scores:
+    """1 where the target is the most probable class of p (batch, classes), else 0; undefined if it is the only one."""
+    only = torch.full((len(p),), p.shape[1] == 1, device=p.device)
+    return scores(p.argmax(dim=1) == target, only, "the classifier has one class, which any part keeps")
+
+
 def ratios(values: Tensor, p: Tensor) -> Scores:
     """Values (batch,) that were divided by the probability p of the explained class; undefined where it is too small.
 

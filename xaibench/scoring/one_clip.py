@@ -139,7 +139,8 @@ def hear(classifier: Classifier, data: Dataset, rules: Protocol, clip_id: str, s
     forwarder = Forwarder(listening, automatic_batch_size(device))
     sound = rules.waveform(data, data.clips[0], listening)
     batch = rules.batch([sound], (clip_id,), listening, seed).to(device)
-    return Heard(forwarder, Clean(batch, forwarder.logits_of_clips(batch), forwarder.silence(batch)))
+    logits, silence = forwarder.logits_of_clips(batch), forwarder.silence(batch)
+    return Heard(forwarder, Clean(batch, logits, silence, activation=classifier.activation))
 
 
 def explained(name: str, method: Explainer, heard: Heard) -> ScoringContext:

@@ -42,6 +42,8 @@ from xaibench.scoring.targets import PREDICTED
 from xaibench.storage import provenance
 from xaibench.storage.code_closure import CORE
 
+_NOT_FINITE = "the classifier gives NaN or infinite logits for a changed version of it"
+
 
 class Scoring:
     """What all parts of a run on one classifier share.
@@ -279,6 +281,7 @@ class Part:
         frames = []
         for name, metric in sorted(metrics.items()):
             for area in pair.areas if metric.per_area else (None,):
+                context.broken.zero_()
                 try:
                     with self.guard.watched(f"metric {name}", clean.batch, clean.target):
                         if name not in ours:
@@ -286,9 +289,10 @@ class Part:
                         scored = _score(name, metric, context, area)
                 except (Exception, SystemExit) as error:
                     raise _MetricFailed(name) from error
-                why = broken
+                nan = [_NOT_FINITE if one else None for one in context.broken.tolist()]
+                why = [first or second for first, second in zip(broken, nan, strict=True)]
                 if metric.needs_ground_truth:
-                    why = [first or second for first, second in zip(broken, self.heard.undecided, strict=True)]
+                    why = [first or second for first, second in zip(why, self.heard.undecided, strict=True)]
                 frames.append(self._frame(pair, name, area, scored, why))
         return pd.concat(frames, ignore_index=True), list(context.borrowed.values())
 

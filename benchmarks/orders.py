@@ -7,8 +7,9 @@
     python benchmarks/orders.py --pictures runs/pictures --heard runs/sound --direct runs/direct --mean runs/mean \
         --noise runs/noise --out results/orders-esc10
 
-All runs are of one dataset, such as `--dataset esc10 --data-dir ESC-50-master`; a `--limit` may make the last three
-shorter. Writes PREFIX.csv (means), PREFIX-elements.csv (means of the last three, and of sound on their clips),
+Runs are folders or archives (`xaibench publish`). All are of one dataset, such as `--dataset esc10 --data-dir
+ESC-50-master`; a `--limit` may make the last three shorter. Writes PREFIX.csv (means), PREFIX-elements.csv (means of the
+last three, and of sound on their clips),
 PREFIX-changes.csv (pairs about which pictures and sound disagree) and PREFIX.md (all as tables).
 """
 
@@ -22,6 +23,7 @@ import typer
 
 from xaibench.reports.tables import pipe_table
 from xaibench.results.orders import VERDICTS, Condition, Orders, changes, tau
+from xaibench.results.runs import find_runs
 
 AREA, ENERGY = "faithfulness", "faithfulness_equal_energy"
 PICTURES, HEARD, EQUAL_ENERGY = "pictures", "sound", "sound, equal energy"
@@ -36,6 +38,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Files to write, without their endings.")],
 ) -> None:
     """Write the tables of the orders."""
+    pictures, heard, direct, mean, noise = (find_runs(run)[0] for run in (pictures, heard, direct, mean, noise))
     orders = Orders(
         [
             Condition(PICTURES, pictures, AREA),

@@ -31,7 +31,7 @@ def test_runs_of_the_same_conditions_are_one_group(tmp_path: Path) -> None:
         write_run(tmp_path / "more", {"a": {SPS: noise(1, 0.3)}}),  # another metric of the same clips
         write_run(tmp_path / "fewer", {"c": {FF: noise(3, clips=8)}}, limit=8),
     ]
-    assert names(runs) == {"synth": ["fold4", "fold5", "more", "fewer"]}
+    assert names(runs) == {"synth": ["fold5", "fold4", "more", "fewer"]}
 
 
 @pytest.mark.parametrize(
@@ -137,6 +137,19 @@ def test_controls_that_came_out_the_same_count_once(tmp_path: Path) -> None:
     assert (kept == rounded).all(), "of the first run by name"
     other = write_run(tmp_path / "other", {"c": {FF: noise(7)}, "random": {FF: random + 1e-3}})
     assert list(names([theirs, mine, other])) == ["synth-mine", "synth-other"]
+
+
+def test_repeated_controls_are_those_of_the_largest_run_whatever_its_path(tmp_path: Path) -> None:
+    """The path of an archive is a hash: what a board marks must not change with it."""
+    control: dict[str, Scores] = {"random": {FF: noise(3)}}
+    for large, small in (("a", "b"), ("b", "a")):
+        runs = [
+            write_run(tmp_path / f"{large}-large" / "large", A | B | control),
+            write_run(tmp_path / f"{small}-small" / "small", {"c": {FF: noise(4)}} | control),
+        ]
+        (one,) = group(runs)
+        homes = [part.path.parents[2].name for part in one.parts if part.info.method.name == "random"]
+        assert set(homes) == {"large"}
 
 
 def test_the_clips_that_are_classified_right_are_a_group_of_their_own(tmp_path: Path) -> None:

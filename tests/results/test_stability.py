@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
@@ -68,6 +69,23 @@ def test_what_survives_is_told_apart_everywhere_with_one_sign(stability: Stabili
     (counts,) = firm.counts().to_dict("records")
     assert counts == {"classifier": "cnn-micro", "pairs": 10, "told_apart": 10, "surviving": 9}
     assert stability.survivors().empty and list(stability.counts()["surviving"]) == [0]
+
+
+def test_a_shorter_run_is_compared_on_its_own_clips(tmp_path: Path, stability: Stability) -> None:
+    """Its clips are the first eight: of these the reference has the other order."""
+    names, clips = list(LEVELS), 40
+    turned = {
+        name: {FF: np.concatenate([1 - noise(i, mean, 8), noise(i, mean, clips - 8)])}
+        for i, (name, mean) in enumerate(LEVELS.items())
+    }
+    whole = Condition("reference", write_run(tmp_path / "whole", turned), "faithfulness")
+    short = write_run(
+        tmp_path / "short", {name: {FF: 1 - noise(70 + i, LEVELS[name], 8)} for i, name in enumerate(names)}, limit=8
+    )
+    (line,) = (
+        Stability(whole, [Condition("short", short, "faithfulness")]).taus(resamples=10, splits=2).to_dict("records")
+    )
+    assert line["tau"] == pytest.approx(1) and line["clips"] == 8
 
 
 def test_other_weights_of_a_classifier_are_compared_with_it(tmp_path: Path, stability: Stability) -> None:

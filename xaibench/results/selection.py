@@ -237,8 +237,13 @@ def _apart(runs: list[_Run]) -> list[list[_Run]]:
         return [runs]
     divided: list[list[_Run]] = []
     scored: list[_Scores] = []
-    # Whole runs first, then the shorter ones: what a short run may join does not depend on its name.
-    for run in sorted(runs, key=lambda run: (-(run.manifest.limit or np.inf), str(run.path))):
+
+    # Whole runs first, then the shorter ones: what a short run may join does not depend on its name. Of controls that
+    # several have, those of the run with the most parts count; an archive's path says nothing, it is a hash.
+    def place_of(run: _Run) -> tuple[float, int, str, str]:
+        return (-(run.manifest.limit or np.inf), -len(run.parts), run.path.name, str(run.path))
+
+    for run in sorted(runs, key=place_of):
         own = run.scores()
         repeated = {i: found for i, others in enumerate(scored) if (found := own.repeated_in(others)) is not None}
         if not repeated:

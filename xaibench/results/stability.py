@@ -50,7 +50,7 @@ class Stability:
             Columns classifier, condition, methods (how many), clips and recordings (of the other condition), tau, low
             and high (95% percentile interval: recordings resampled, the same in both conditions where they are of the
             same clips), and split_half: the mean tau between two random halves of the recordings of the reference, with
-            the methods of the row. Where one of the two has only some of the clips of the other, both are of these.
+            the methods of the row. Where the other condition has only some of the reference's clips, both are of these.
         """
         lines = []
         for classifier in self.classifiers:
@@ -59,7 +59,7 @@ class Stability:
                 if second is None or first is None:
                     continue
                 methods = [name for name in first.values.index if name in set(second.values.index)]
-                first, second = _of_the_same_clips(first.of(methods), second.of(methods))
+                first, second = _at_clips_of(first.of(methods), second.of(methods)), second.of(methods)
                 low, high = _interval(first, second, resamples, seed)
                 lines.append(
                     {
@@ -162,11 +162,10 @@ def _by_classifier(condition: Condition) -> dict[str, _Table]:
     return found
 
 
-def _of_the_same_clips(first: _Table, second: _Table) -> tuple[_Table, _Table]:
-    """Keep the clips that both have, if one has only some of the other's: else they are of other clips anyway."""
-    clips = [set(map(str, table.values.columns)) for table in (first, second)]
-    shared = clips[0] & clips[1]
-    return (first.at(shared), second.at(shared)) if shared in clips else (first, second)
+def _at_clips_of(first: _Table, second: _Table) -> _Table:
+    """Keep the clips of the first that the second has, if it has no others: a shorter run is compared on its clips."""
+    own, other = (set(map(str, table.values.columns)) for table in (first, second))
+    return first.at(other) if other <= own else first
 
 
 def _tau(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

@@ -8,9 +8,9 @@
         --noise runs/noise --out results/orders-esc10
 
 Runs are folders or archives (`xaibench publish`). All are of one dataset, such as `--dataset esc10 --data-dir
-ESC-50-master`; a `--limit` may make the last three shorter. Writes PREFIX.csv (means), PREFIX-elements.csv (means of the
-last three, and of sound on their clips),
-PREFIX-changes.csv (pairs about which pictures and sound disagree) and PREFIX.md (all as tables).
+ESC-50-master`; a `--limit` may make the last three shorter. Writes PREFIX.csv (means), PREFIX-elements.csv (means of
+the last three, and of sound on their clips), PREFIX-changes.csv (pairs about which pictures and sound disagree) and
+PREFIX.md (all as tables).
 """
 
 from __future__ import annotations

@@ -43,9 +43,11 @@ def points(figure: Figure) -> dict[str, tuple[float, bool]]:
     }
 
 
-def test_differences_are_paired_and_hollow_where_zero_is_in_the_interval(
+def test_differences_are_paired_and_hollow_where_the_board_tells_nothing_apart(
     rows: pd.DataFrame, lines: pd.DataFrame
 ) -> None:
+    panel = (lines["classifier"] == "cnn-micro") & (lines["metric"] == "faithfulness")
+    lines.loc[panel & (lines["method"] == "gradcam"), "tied_with"] = "random"
     found = points(forest(rows, lines))
     own = rows[(rows["classifier"] == "cnn-micro") & (rows["metric"] == "faithfulness") & (rows["area"] == 0.1)]
     means = own.groupby("method")["value"].mean()

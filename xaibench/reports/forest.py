@@ -99,7 +99,7 @@ def _draw_panel(axis: Axes, rows: pd.DataFrame, methods: list[str], sign: int, t
             found = MeanInterval(found.mean, *np.full((2, len(gaps)), np.nan))
         for place, (name, mean, low, high) in enumerate(zip(methods, found.mean, found.low, found.high, strict=True)):
             axis.plot([low, high], [place + shift] * 2, color=colour, linewidth=1.0, solid_capstyle="butt", zorder=2)
-            face = "white" if control in tied.get(name, {control}) else colour
+            face = "white" if control in tied.get(name, {control}) or np.isnan(low) else colour
             axis.plot(mean, place + shift, marker=marker, color=colour, markerfacecolor=face, markersize=3.4, zorder=3)
     axis.axvline(0, color="0.3", linewidth=0.7, zorder=1)
     axis.set_yticks(np.arange(len(methods)), methods)

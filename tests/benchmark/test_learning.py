@@ -31,7 +31,7 @@ def test_what_is_trained_is_fitted_judged_and_scored(
     few: xb.Dataset, trained: xb.Learned[checkpoint.Card], tmp_path: Path
 ) -> None:
     assert (trained.card.epochs, trained.card.seed, trained.card.train_folds) == (1, 3, (1, 2, 3))
-    assert trained.card.command == "xaibench.train('cnn-micro', data='synth', seed=3, epochs=1)"
+    assert trained.card.command == "xaibench.train('cnn-micro', 'synth', seed=3, precision='float32', epochs=1)"
     model, said = xb.classifier(str(trained.folder)), []
     out: dict[str, Any] = {"out": tmp_path / "weights", "progress": False, "say": said.append}
     fitted = xb.fit("piq", model, few, settings=SMALL, **out)

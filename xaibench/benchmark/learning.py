@@ -103,6 +103,8 @@ def train(
     for name, value in given.items():
         if value <= 0:
             raise XaibenchError(f"{name} is {value}; give more than 0")
+    more: dict[str, Any] = {"frequency_shift": frequency_shift, "stretch": stretch, "init": init, "freeze": freeze}
+    more = {name: value for name, value in {**more, "teachers": tuple(teachers)}.items() if value}
     recipe = checkpoint.build(architecture, source.classes).recipe
     recipe = replace(recipe, **given, frequency_shift=frequency_shift, stretch=stretch)  # type: ignore[arg-type]
     folder = Path(CHECKPOINTS, source.name, architecture) if out is None else Path(out)
@@ -113,7 +115,7 @@ def train(
         recipe=recipe,
         precision=_precision(precision),
         device=device_named(device),
-        command=command or _call("train", architecture, data=source.name, seed=seed, **given),
+        command=command or _call("train", architecture, source, seed=seed, precision=precision, **given, **more),
         split=source.split,
         init=init,
         teachers=tuple(teachers),
@@ -191,7 +193,8 @@ def fit(
         settings=chosen,
         seed=seed,
         precision=_precision(precision),
-        command=command or _call("fit", name, model=loaded.label, data=source.name, settings=changes, seed=seed),
+        command=command
+        or _call("fit", name, loaded.label, source, settings=dict(settings or {}), seed=seed, precision=precision),
         split=source.split,
     )
     with _told(source, config.split.validation, progress, say) as (tell, fold):
@@ -248,7 +251,10 @@ def judge(
         learning_rate=learning_rate,
         seed=seed,
         precision=_precision(precision),
-        command=command or _call("judge", loaded.label, data=source.name, epochs=epochs, seed=seed),
+        command=command
+        or _call(
+            "judge", loaded.label, source, epochs=epochs, learning_rate=learning_rate, seed=seed, precision=precision
+        ),
         split=source.split,
     )
     with _told(source, config.split.validation, progress, say) as (tell, fold):
@@ -285,6 +291,7 @@ def _precision(name: str) -> torch.dtype:
     return PRECISIONS[name]
 
 
-def _call(function: str, first: str, **arguments: Any) -> str:
+def _call(function: str, *things: str | Dataset, **arguments: Any) -> str:
     """Write a call as the card says it."""
-    return f"xaibench.{function}({', '.join([repr(first), *(f'{key}={value!r}' for key, value in arguments.items())])})"
+    named = [repr(one if isinstance(one, str) else one.name) for one in things]
+    return f"xaibench.{function}({', '.join([*named, *(f'{key}={value!r}' for key, value in arguments.items())])})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.metric import Metric, Scores, scores
@@ -19,7 +20,7 @@ class Sparseness(Metric):
         "Chalasani et al., arXiv 1810.06583, after Hurley and Rickard, arXiv 0811.4706: the Gini index of the map"
     )
     description = "0 when all bins are equally important, near 1 when few bins have all the importance"
-    formula = "1 - 2 sum_k a_(k) / sum(a) * (n - k + 1/2) / n over the ascending map a_(1..n)"
+    formula = "1 - 2 sum_k a_(k) / sum(a) * (n - k + 1/2) / n over the ascending map a_(1..n) of the audible bins"
     traps = "says nothing about whether they are the right bins; compare with the oracle's value"
     higher_is_better = True
     bounds = (0.0, 1.0)
@@ -27,14 +28,8 @@ class Sparseness(Metric):
     in_default_set = True
 
     def score(self, context: ScoringContext, area: float | None) -> Scores:
-        ordered = context.ranking.ascending.double()
-        size = ordered.shape[1]
-        total = ordered.sum(dim=1)
-        # Largest minus smallest, second largest minus second smallest, ...: no term is negative, so the uniform
-        # map never falls below 0 by rounding. Summing signed terms gave -2.5e-13.
-        spread = (ordered.flip(1) - ordered)[:, : size // 2]
-        weight = torch.arange(size - 1, 0, -2, dtype=torch.float64, device=ordered.device)
-        return scores((spread * weight).sum(dim=1) / (size * total), total == 0, _ZERO_MAP)
+        values = torch.stack([_gini_index(bins.double()) for bins in context.ranking.ascending])
+        return scores(values, context.importance.flatten(1).amax(dim=1) == 0, _ZERO_MAP)
 
 
 class Complexity(Metric):
@@ -43,7 +38,7 @@ class Complexity(Metric):
     reference = "Bhatt et al., arXiv 2005.00631: the entropy of the map normalised to sum 1"
     description = "0 when one bin has all the importance, log(bins) = 12.3 when all bins have the same"
     formula = "-sum_i s_i log s_i, s = a / sum(a)"
-    traps = "natural logarithm; depends on the number of bins, so never compare spectrograms of different sizes"
+    traps = "natural logarithm; depends on the number of audible bins, so never compare clips of different length"
     higher_is_better = False
     bounds = (0.0, float("inf"))
     cost = "0"
@@ -94,3 +89,13 @@ class MaskArea(Metric):
         frames = audible.sum(dim=1)
         area_of_audible = (mask.mean(dim=1) * audible).sum(dim=1) / frames
         return scores(area_of_audible, frames == 0, "the clip is digital silence")
+
+
+def _gini_index(ascending: Tensor) -> Tensor:
+    """Compute the Gini index of values (n,) in ascending order, not negative; NaN where all are 0."""
+    # Largest minus smallest, second largest minus second smallest, ...: no term is negative, so the uniform
+    # map never falls below 0 by rounding. Summing signed terms gave -2.5e-13.
+    size = len(ascending)
+    spread = (ascending.flip(0) - ascending)[: size // 2]
+    weight = size - 1 - 2 * torch.arange(size // 2, dtype=torch.float64, device=ascending.device)
+    return (spread * weight).sum() / (size * ascending.sum())

@@ -24,9 +24,9 @@ class _Localisation(Metric):
 
 
 def _known(context: ScoringContext) -> tuple[Tensor, Tensor]:
-    """Return the flat ground truth, bool (batch, bins), and its size (batch,)."""
+    """Return the flat ground truth in audible frames, bool (batch, bins), and its size (batch,)."""
     assert context.ground_truth is not None
-    known = context.ground_truth.flatten(1)
+    known = context.audible(context.ground_truth).flatten(1)
     return known, known.sum(dim=1)
 
 
@@ -75,7 +75,7 @@ class LocalisationAuc(_Localisation):
     title = "Loc-AUC"
     reference = "Fawcett, An introduction to ROC analysis, 2006; Quantus's AUC"
     description = "probability that a bin in the ground truth is more important than one outside; ties count half"
-    formula = "P(a_i > a_j) + P(a_i = a_j) / 2 for i in E, j not in E"
+    formula = "P(a_i > a_j) + P(a_i = a_j) / 2 for i in E, j not in E, both audible"
     traps = "the ground truth covers few bins, so a high area may go together with a poor rank"
 
     def score(self, context: ScoringContext, area: float | None) -> Scores:
@@ -83,7 +83,7 @@ class LocalisationAuc(_Localisation):
         flat = context.importance.flatten(1)
         rows = zip(flat, context.ranking.ascending, known, strict=True)
         values = torch.stack([_roc_auc(*row) for row in rows])
-        return _without_ground_truth(scores(values, size == known.shape[1], _ALL_GROUND_TRUTH), size)
+        return _without_ground_truth(scores(values, size == context.ranking.sizes, _ALL_GROUND_TRUTH), size)
 
 
 class TopKIntersection(_Localisation):
@@ -119,11 +119,17 @@ class MaskIou(_Localisation):
 
 
 def _roc_auc(importance: Tensor, ascending: Tensor, positive: Tensor) -> Tensor:
-    """Compute Mann-Whitney's U divided by its maximum, with mid-ranks for ties."""
+    """Compute Mann-Whitney's U divided by its maximum, with mid-ranks for ties.
+
+    Args:
+        importance: of all bins, (bins,).
+        ascending: of the audible ones, in that order.
+        positive: which of all bins, all of them audible, are in the ground truth.
+    """
     inside = importance[positive].contiguous()
     below = torch.searchsorted(ascending, inside, right=False).double().sum()
     not_above = torch.searchsorted(ascending, inside, right=True).double().sum()
-    count, others = len(inside), len(importance) - len(inside)
+    count, others = len(inside), len(ascending) - len(inside)
     return ((below + not_above) / 2 - count**2 / 2) / (count * others)
 
 

@@ -63,6 +63,7 @@ def test_tables_and_summary_name_the_failures(assessment: pd.DataFrame, tmp_path
     assert "| Metric | oracle |" in text and "| *Not judged* |" in text and f"{CLIPS} recordings" in text
     again = report.write(assessment, tmp_path / "again")
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(paths, again, strict=True))
+    assert b"/CIDFontType2" in paths[3].read_bytes()  # text, not the shapes of letters, which publishers refuse
 
 
 def test_the_page_of_all_datasets_says_which_metrics_hold_where(assessment: pd.DataFrame, tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ def reproduce(
     size: Annotated[
         str | None,
         typer.Option(
-            help="Size of the classifiers: base, as in the paper, or micro, whose weights are shipped for synth and "
-            "esc10. Default: base, or micro with --smoke.",
+            help="Size of the classifiers: base, as in the paper, or micro, whose weights are shipped for synth, "
+            "esc10 and esc50. Default: base, or micro with --smoke.",
             metavar="SIZE",
         ),
     ] = None,

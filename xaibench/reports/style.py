@@ -97,7 +97,7 @@ def new_figure(width: float, height: float, dpi: float = DPI) -> Figure:
 def save(figure: Figure, path: Path) -> list[Path]:
     """Write a figure as `path`.png and .pdf, the same bytes each time; return these paths.
 
-    The PNG has a palette of 256 colours, which is a third of the size of all colours and looks the same.
+    The PNG has a palette of 128 colours, which is a third of the size of all colours and looks the same.
     """
     from PIL import Image
 
@@ -106,7 +106,7 @@ def save(figure: Figure, path: Path) -> list[Path]:
         figure.savefig(drawn, format="png", dpi="figure")
         figure.savefig(written[1], dpi="figure", metadata={"CreationDate": None})
     whole = Image.open(drawn)
-    palette = whole.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    palette = whole.convert("RGB").quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     palette.save(written[0], optimize=True, dpi=whole.info["dpi"])
     return written
 

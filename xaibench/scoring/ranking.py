@@ -49,9 +49,10 @@ class Ranking:
         self._sorted = ascending(self._keys)
 
     @property
-    def ascending(self) -> Tensor:
-        """Importance in ascending order, 0 in silent frames, float32 (batch, bins)."""
-        return values_of(self._sorted.clamp(min=0))
+    def ascending(self) -> tuple[Tensor, ...]:
+        """Importance of each clip's audible bins in ascending order, float32 (bins,)."""
+        values, silent = values_of(self._sorted.clamp(min=0)), self._keys.shape[1] - self.sizes
+        return tuple(row[count:] for row, count in zip(values, silent.tolist(), strict=True))
 
     def top(self, area: float) -> Tensor:
         """Bool mask (batch, freq, time) of the most important bins, `area` of the audible ones; of 1, all bins."""

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 import xaibench as xb
 from tests.support.sound_models import CLASSES, RATE, LogMel, clips, loudness, mel_cnn
 from xaibench.classifiers.base import Classifier
-from xaibench.classifiers.check import Check, Level, _accuracy, _like_guessing, glance
+from xaibench.classifiers.check import _accuracy, glance
+from xaibench.classifiers.check_findings import Check, Level, like_guessing
 from xaibench.classifiers.loaded import LoadedClassifier
 from xaibench.errors import DataError
 from xaibench.sound.synth import Synth
@@ -197,4 +198,4 @@ def test_a_glance_finds_a_model_at_chance_and_one_that_is_not_itself() -> None:
 )
 def test_guessing(right: int, clips: int, classes: int, like: bool) -> None:
     """Too few clips, or a single class, tell nothing."""
-    assert _like_guessing(right, clips, classes) is like
+    assert like_guessing(right, clips, classes) is like

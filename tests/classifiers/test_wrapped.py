@@ -23,9 +23,10 @@ from tests.support.sound_models import (
 )
 from xaibench import registry
 from xaibench.classifiers.base import Classifier
+from xaibench.classifiers.black_box import BlackBox
 from xaibench.classifiers.forward import Forwarder
 from xaibench.classifiers.loaded import loaded_model
-from xaibench.classifiers.wrapped import BlackBox, WrappedModule
+from xaibench.classifiers.wrapped_module import WrappedModule
 from xaibench.errors import ClassifierError
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explainer import Explainer

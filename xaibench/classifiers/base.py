@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xaibench.classifiers.check import CLIPS, Check, check
+from xaibench.classifiers.check import CLIPS, check
+from xaibench.classifiers.check_findings import Check
 from xaibench.classifiers.front_end import FrontEnd
 from xaibench.classifiers.layers import FEATURE_MAPS, find_map_layers, noise
 from xaibench.errors import ClassifierError

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from xaibench.errors import ResultsError
-from xaibench.reports import latex, tables
+from xaibench.reports import board_notes, latex, tables
 from xaibench.reports.leaderboard import (
     FIRST_METRICS,
     ROW,
@@ -20,7 +20,6 @@ from xaibench.reports.leaderboard import (
     metric_heading,
     metric_order,
     metric_title,
-    names_in,
     row_marks,
     row_order,
     rows_of,
@@ -42,10 +41,8 @@ from xaibench.reports.tables import (
 )
 from xaibench.results.areas import PRIMARY_AREA
 from xaibench.results.comparison import at_equal_area, at_one_area
-from xaibench.results.conditions import CODE, DEVICE, THREADS
+from xaibench.results.conditions import DEVICE, THREADS
 from xaibench.results.parts import SOFT
-from xaibench.results.power import fewest_recordings
-from xaibench.results.verdicts import BASELINE
 from xaibench.storage.atomic import write_atomically
 from xaibench.storage.spreadsheet import csv_bytes
 
@@ -139,9 +136,9 @@ def board(
     if not np.isnan(accuracy):  # of a classifier that knows none of the labels there is none
         caption += f", accuracy {accuracy:.3f}"
     about = lines[lines["metric"].isin(keys) & lines["method"].isin(shown)]
-    findings = _power(lines[lines["metric"].isin(keys)], silent)  # of all methods, shown or not
-    findings += [*_shared_clips(about), *_made_otherwise(about)]
-    notes = _notes(rows, about) + explained(doubts[key] for key in keys if key in doubts)
+    findings = board_notes.power(lines[lines["metric"].isin(keys)], silent)  # of all methods, shown or not
+    findings += [*board_notes.shared_clips(about), *board_notes.made_otherwise(about)]
+    notes = board_notes.notes(rows, about) + explained(doubts[key] for key in keys if key in doubts)
     full = {titles[key]: _in_full(key, lines) for key in keys if key in headings}
     legend = tuple((heading, said) for heading, said in full.items() if said)
     return Table(caption, tuple(titles[key] for key in keys), rows, notes, legend=legend, findings=tuple(findings))
@@ -338,78 +335,3 @@ def _training(seconds: float, parameters: float) -> str:
     if parameters < 999.5:
         return f"{said}, {parameters:.0f}"
     return f"{said}, {parameters / 1e3:.0f}k" if parameters < 999_500 else f"{said}, {parameters / 1e6:.1f}M"
-
-
-def _notes(rows: tuple[Row, ...], lines: pd.DataFrame) -> tuple[str, ...]:
-    """Explain the marks that occur."""
-    tails = "".join(cell.tail for row in rows for cell in row.cells)
-    notes = []
-    if any(cell.best for row in rows for cell in row.cells):
-        judged = lines["better_than_random"].notna().any()
-        bold = "Bold: no other method is found better"
-        notes.append(bold + (f", and it is better than {BASELINE}." if judged else "."))
-    if lines["area"].notna().any():
-        notes.append(f"Masks keep or remove the top {100 * lines['area'].max():g}% of bins.")
-    if any(row.apart for row in rows):
-        notes.append("Soft masks: the method's own mask, of any size; not ranked with the others.")
-    if "±" in tails:
-        notes.append("±: half the 95% bootstrap interval over recordings.")
-    if DAGGER in tails:
-        notes.append(f"{DAGGER}: not significantly better than {BASELINE}.")
-    names = "".join(row.marks for row in rows)
-    if PARTIAL in names + tails:
-        notes.append(f"{PARTIAL}: lacks clips that the rest has: of an unfinished run, or of one with --limit.")
-    if DOUBLE_DAGGER in names:
-        title = metric_title(SORT_METRIC, lines)
-        notes.append(f"{DOUBLE_DAGGER}: a control that ignores the classifier is significantly better in {title}.")
-    if "(" in tails:
-        notes.append("(n): undefined on n clips, which the mean leaves out.")
-    if CODE in names_in(lines["differs_in"]):
-        notes.append("The mark of code goes when 'xaibench verify RUN --rescore N' agrees.")
-    return tuple(notes)
-
-
-def _made_otherwise(lines: pd.DataFrame) -> list[str]:
-    """Name the methods that were made with other code, versions or devices than most."""
-    otherwise = {str(method): names_in(own["differs_in"]) for method, own in lines.groupby("method")}
-    named = [f"{name} ({', '.join(kinds)})" for name, kinds in otherwise.items() if kinds]
-    return [f"{OTHERWISE}: made with other code, versions or devices than most: {', '.join(named)}."] * bool(named)
-
-
-def _power(lines: pd.DataFrame, silent: bool) -> list[str]:
-    """Say which differences the recordings can show, in the metric that boards are sorted by; or that there is none."""
-    judged = at_equal_area(lines)
-    own = judged[(judged["metric"] == SORT_METRIC) & judged["least_difference"].notna()]
-    nothing = ["No two rows can be told apart: no number here is a reason to prefer a method."] * silent
-    rows = int(own["rank"].notna().sum())
-    if rows < 2:
-        return nothing
-    line = own.iloc[0]
-    recordings, pairs = int(line["recordings"]), rows * (rows - 1) // 2
-    if np.isinf(line["least_difference"]):
-        need = fewest_recordings(pairs)
-        few = f"{recordings} recording{'s' * (recordings > 1)} can show no difference, however large"
-        return [*nothing, f"{few}: {rows} rows take {need} at least."]
-    shown, title = f"{line['least_difference']:.2g}", metric_title(SORT_METRIC, lines)
-    return [*nothing, f"{recordings} recordings show a difference in {title} of {shown} or more, 4 times in 5."]
-
-
-def _shared_clips(lines: pd.DataFrame) -> list[str]:
-    """Say on how many clips methods are compared, where that is not all of those that were scored."""
-    lines = at_equal_area(lines)
-    compared, scored = lines["n"] + lines["undefined"], lines["clips"] + lines["missing"]
-    fewer = {
-        str(metric): (int(compared[own.index].max()), int(scored[own.index].max()), bool(own["rank"].notna().any()))
-        for metric, own in lines.groupby("metric")
-        if (own["missing"] > 0).any()
-    }
-    shared: dict[str, list[str]] = {}
-    for metric in (name for name in metric_order(lines) if name in fewer):
-        clips, of, ranked = fewer[metric]
-        shared.setdefault(f"{clips} of {of}" if ranked else "", []).append(metric_title(metric, lines))
-    apart = shared.pop("", [])
-    notes = [
-        f"{', '.join(titles)}: compared on the clips that all methods have, {count}."
-        for count, titles in shared.items()
-    ]
-    return notes + [f"{', '.join(apart)}: not ranked, because no clip is shared by all methods."] * bool(apart)

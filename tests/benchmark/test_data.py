@@ -39,6 +39,9 @@ def test_what_does_not_fit_together_is_refused() -> None:
         (([broken], 16_000, ["a"]), "clip-0: holds NaN"),
         (([sound[None]], 16_000, ["a"]), r"clip-0 has the shape \(1, 80000\)"),
         (([sound], 16, ["a"]), "the rate is 16"),
+        # As scipy reads a file; taken for floats, nearly all of it would be clipped.
+        (([(sound * 32767).astype(np.int16)], 16_000, ["a"]), "samples of int16; expected floats .*divide by 32768"),
+        (([np.zeros(9, np.uint8)], 16_000, ["a"]), "samples of uint8; expected floats .*shift and scale them"),
     ):
         with pytest.raises(xb.XaibenchError, match=words):
             xb.clips(*arguments)

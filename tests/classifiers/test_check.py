@@ -33,6 +33,7 @@ FINE = Check(
     batched=1e-7,
     repeated=0.0,
     training=False,
+    shares=False,
     classes=4,
     p=0.9,
     levels=(Level(decibels=-20.0, agreement=0.5, p=0.4), Level(decibels=6.0, agreement=0.9, p=0.9)),
@@ -189,6 +190,29 @@ def test_a_glance_finds_a_model_at_chance_and_one_that_is_not_itself() -> None:
     assert "the bare model gives another class on 100% of the clips" in glance(other, *few())[0]
     (words,) = glance(box(loudness), *few())
     assert words.startswith("its answers hardly change at -20 dB")
+    # Told to give logits, what gives probabilities is right about every class, and wrong about how sure it is.
+    unsaid = xb.wrap(loud_band, classes=CLASSES, sample_rate=RATE, gradients=False)
+    assert 'wrap it with returns="probabilities"' in glance(unsaid, *few())[-1]
+    assert unsaid.check(*few()[:1]).cautions[-1].startswith("all its logits lie between 0 and 1")
+
+
+def test_a_glance_finds_clips_that_change_each_other() -> None:
+    def of_the_loudest(sounds: np.ndarray) -> np.ndarray:
+        return loud_band(sounds * np.linspace(1, 1e-4, len(sounds))[:, None])
+
+    (words, *more) = glance(box(of_the_loudest), *few())
+    assert words.startswith("a probability changes by ") and words.endswith("normalise each clip by itself")
+    assert not [line for line in more if "bare model" in line]
+
+
+def test_a_model_of_half_precision_is_checked_too() -> None:
+    for dtype in (torch.bfloat16, torch.float16):
+
+        def halved(waveform: torch.Tensor, dtype: torch.dtype = dtype) -> torch.Tensor:
+            return LogMel()(waveform).to(dtype)
+
+        found = wrapped(mel_cnn().to(dtype), front_end=halved).check(clips(3))
+        assert found.agreement == 1
     assert glance(box(), few(1)[0], ()) == ()
 
 

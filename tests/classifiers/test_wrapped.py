@@ -260,8 +260,9 @@ def test_the_name_is_that_of_the_class_or_function_or_the_users() -> None:
     assert black_box_of(np.zeros((1, 4))).name == "lambda"
     assert loaded_model(on_mels(name="mine")).label == "mine"
     assert loaded_model(on_mels(), "other").label == "other"
-    with pytest.raises(ClassifierError, match="cannot be the name of a folder"):
-        loaded_model(on_mels(name="a/b"))
+    for name in ("a/b", "", "a b", "café"):
+        with pytest.raises(ClassifierError, match=r"^name is '.*'; results need one of letters"):
+            on_mels(name=name)
 
 
 def test_a_fixed_length_is_held() -> None:
@@ -293,6 +294,10 @@ class Odd(nn.Module):
                 waveform *= 0.5
             case "of the batch":
                 level = level / level.std(correction=0)
+            case "of the loudest":
+                level = 100 * level.clamp(min=float(level.detach().max()) / 10)
+            case "probabilities":
+                return (level * self.weight).softmax(dim=1)
             case "tuple":
                 return (level * self.weight,)
             case "device":
@@ -317,14 +322,16 @@ class Odd(nn.Module):
         (Odd("dropout"), {}, "other logits for the same sound each time; turn off dropout"),
         (Odd("in place"), {}, "changes the waveform that it is given; clone it"),
         (Odd("of the batch"), {}, "alone than beside others; normalise each clip by itself"),
+        (Odd("of the loudest"), {}, "alone than beside others; .*AmplitudeToDB with top_db"),
+        (Odd("probabilities"), {}, "no logits; say returns=\"probabilities\", or wrap it without its softmax"),
         (Odd("tuple"), {}, "returns a tuple, expected a tensor of logits"),
         (Odd("device"), {}, "tensors on several devices: .*move model and front end to one device"),
         (Odd("answers elsewhere"), {}, "hears on cpu and answers on meta; move all of it to one device"),
         (Odd("half"), {}, "computes in several precisions: .*call model.float"),
         (Odd("short"), {}, "needs more than 160000 samples: .*wrap it with samples=N"),
-        (Odd("frames"), {}, r"an output of shape \(2, 160, 4\) for 2 clips, expected \(batch, classes\) = \(2, 4\)"),
+        (Odd("frames"), {}, r"an output of shape \(3, 160, 4\) for 3 clips, expected \(batch, classes\) = \(3, 4\)"),
         (Odd(""), {"layer": "blok4"}, "Odd has no layer 'blok4'; there are block4"),
-        (Odd(""), {"layer": "block4"}, r"gives \(2, 160000\), and layer_axes says \(batch, channels, freq, time\)"),
+        (Odd(""), {"layer": "block4"}, r"gives \(3, 160000\), and layer_axes says \(batch, channels, freq, time\)"),
         (Odd(""), {"front_end": lambda waveform: waveform.numpy()}, "AttributeError|TypeError|fails on"),
         (Odd(""), {"layer_axes": "freq"}, "layer_axes is 'freq'; give"),
         (Odd(""), {"axis": "bark"}, "axis is 'bark'; give one of linear, mel"),
@@ -334,9 +341,13 @@ class Odd(nn.Module):
         (Odd(""), {"returns": "scores"}, "returns is 'scores'; give one of logits, probabilities"),
         (Odd(""), {"activation": "relu"}, "activation is 'relu'; give one of softmax, sigmoid"),
         (Odd(""), {"classes": "bell"}, "classes: give the names of all outputs"),
+        (Odd(""), {"classes": 4}, "classes: give the names of all outputs"),
+        (Odd(""), {"classes": range(4)}, r"classes is a range with 0, 1, 2; give a list of texts.* \['0', '1', '2'\]"),
+        (Odd(""), {"classes": {0: "a", 1: "b"}}, r"classes is a dict with 'a', 'b'; give a list .* \['a', 'b'\]"),
         (Odd(""), {"classes": ["a"]}, "the softmax of one class is 1 whatever is heard; say activation=\"sigmoid\""),
         (Odd(""), {"classes": ["a", "a", "b", "c"]}, "classes: two have the same name"),
         (Odd(""), {"sample_rate": 44.1}, "sample_rate is 44.1; give a whole number of Hz"),
+        (Odd(""), {"sample_rate": 16}, "sample_rate is 16; give a whole number of Hz, 1000 at least"),
         (Odd(""), {"samples": 0}, "samples is 0; give a whole number, or None"),
         (Odd(""), {"temperature": -1}, "temperature is -1; give a positive number"),
         (Odd(""), {"version": "3"}, "version is for black boxes"),
@@ -400,3 +411,22 @@ def test_a_net_that_was_put_back_into_training_is_refused() -> None:
     assert torch.equal(net.norm.running_mean, mean)  # type: ignore[arg-type]
     net.eval()
     assert torch.equal(classifier.logits(clips(2)), before)
+
+
+class Recurrent(nn.Module):
+    """Its layer holds weak references to its own weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.GRU(1, 4, batch_first=True)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return self.layer(waveform[:, ::1000, None])[0].mean(dim=1)
+
+
+def test_what_was_computed_of_a_recurrent_model_can_be_used_again() -> None:
+    one = wrap(Recurrent())
+    changed = copy.deepcopy(one)
+    assert one.code_identity().known and loaded_model(one).identity == loaded_model(copy.deepcopy(one)).identity
+    next(changed.parameters()).data.add_(1e-4)
+    assert loaded_model(changed).identity != loaded_model(one).identity

@@ -1,5 +1,6 @@
 """Figures are written in both formats, say what they show, and survive gaps in the results."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from xaibench import registry
 from xaibench.reports import leaderboard, plots, style
 from xaibench.reports.cost import cost
 from xaibench.reports.distribution import distribution
+from xaibench.reports.forest import forest
 from xaibench.reports.heatmap import heatmap
 from xaibench.results.comparison import at_primary_area
 from xaibench.results.parts import SCHEMA
@@ -134,6 +136,25 @@ def test_heatmap_marks_who_lacks_clips_and_who_was_made_otherwise(comparison: pd
     (note,) = [" ".join(text.split()) for text in found if "significantly better" in " ".join(text.split())]
     assert "° lacks clips" in note and "¶ made with other code" in note
     assert "¶" not in "".join(texts(heatmap(at_primary_area(comparison))))
+
+
+@pytest.mark.parametrize("methods", [METHODS[:1], [METHODS[0], "random"], METHODS])
+def test_few_rows_have_their_place_too(methods: list[str]) -> None:
+    """Notes and headings took it, and matplotlib laid all of them over each other."""
+    rows = of_one(make_rows(methods))
+    lines = at_primary_area(of_one(make_comparison(rows)))
+    figures = [heatmap(lines), *([forest(rows, lines)] if "random" in methods else [])]
+    for figure in figures:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            figure.draw_without_rendering()
+        count = len(methods) if figure is figures[0] else len(set(methods) - {"random", "uniform"})
+        assert figure.axes[0].get_window_extent().height / figure.dpi > 0.12 * count
+        edge = figure.bbox
+        for text in figure.findobj(Text):
+            assert isinstance(text, Text)
+            box = text.get_window_extent()
+            assert not text.get_text().strip() or (box.y0 >= edge.y0 - 2 and box.y1 <= edge.y1 + 2), text
 
 
 def test_groups_have_figures_of_their_own(rows: pd.DataFrame, comparison: pd.DataFrame, tmp_path: Path) -> None:

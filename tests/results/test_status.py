@@ -50,6 +50,15 @@ def test_an_unfinished_run_says_what_is_done_at_work_and_left(
     assert "nobody is at work" in xaibench("status", tmp_path).out
 
 
+def test_a_run_that_has_only_begun(loaded: LoadedClassifier, synth: Synth, tmp_path: Path, xaibench: Command) -> None:
+    folder = open_folder(tmp_path / "run", config_of(synth, ["energy"], ["sparseness"], 2))
+    assert status(tmp_path / "run").pairs == ()
+    folder.expect(loaded.label, "energy", 3)
+    found = status(tmp_path / "run")
+    assert (found.done, found.parts, found.seconds_since_last) == (0, 3, None)
+    assert "0 of 3 parts" in xaibench("status", tmp_path).out
+
+
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="expected a folder written by 'xaibench run'"):
         status(tmp_path)

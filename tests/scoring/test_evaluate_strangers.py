@@ -17,8 +17,9 @@ from tests.support.evaluating import config_of, run
 from xaibench.classifiers.base import Classifier
 from xaibench.explaining.explainer import Explainer
 from xaibench.explaining.explanation import Explanation
-from xaibench.results import store
+from xaibench.results import selection, store
 from xaibench.results.parts import PART_CLIPS
+from xaibench.scoring.config import methods_on
 from xaibench.scoring.context import ScoringContext
 from xaibench.scoring.evaluate import LoadedClassifier
 from xaibench.scoring.metric import Metric, Scores, scores
@@ -131,6 +132,16 @@ def test_a_method_that_fails_is_named_and_the_others_go_on(
     assert not (tmp_path / "cnn" / "broken").exists()
 
 
+def test_a_polarity_that_nobody_knows_is_refused(tmp_path: Path, synth: Synth, loaded: LoadedClassifier) -> None:
+    """Whatever is not "absolute" would count as "positive"."""
+
+    class Typo(_Method):
+        polarity = "Absolute"  # type: ignore[assignment]
+
+    _, refused = methods_on(config_of(synth, {"typo": Typo(), "m": _Method()}), loaded)
+    assert refused == {"typo": "has the polarity 'Absolute'; choose 'absolute' or 'positive'"}
+
+
 def test_a_method_that_fails_later_keeps_its_finished_parts(
     tmp_path: Path, synth: Synth, loaded: LoadedClassifier
 ) -> None:
@@ -226,6 +237,7 @@ def _fail(context: ScoringContext) -> Scores:
         (lambda e: scores(torch.ones(len(e) + 1)), "metric mine failed: values have shape (4,)"),
         (lambda e: scores(torch.ones(len(e), 2)), "metric mine failed: values have shape (3, 2)"),
         (lambda e: scores(torch.ones(())[None]), "metric mine failed: values have shape (1,)"),
+        (lambda e: scores(torch.full((len(e),), 1.5)), "metric mine failed: it is 1.5, and its bounds are 0 and 1"),
     ],
 )
 def test_a_metric_that_fails_is_named(
@@ -235,6 +247,14 @@ def test_a_metric_that_fails_is_named(
     assert [event.kind for event in events] == ["failed"]
     assert events[0].reason.startswith(reason)
     assert "\n" not in events[0].reason
+
+
+def test_a_direction_is_a_yes_or_a_no(tmp_path: Path, synth: Synth, loaded: LoadedClassifier) -> None:
+    class Turned(_Metric):
+        higher_is_better = "no"  # type: ignore[assignment]
+
+    (event,) = run(config_of(synth, {"m": _Method()}, {"mine": Turned()}), loaded, tmp_path)
+    assert event.reason == "metric mine failed: higher_is_better is 'no', expected True or False"
 
 
 def test_values_that_are_no_numbers_get_a_reason(tmp_path: Path, synth: Synth, loaded: LoadedClassifier) -> None:
@@ -280,3 +300,27 @@ def test_a_classifier_without_an_answer_fails_every_pair_and_writes_nothing(
     assert [event.kind for event in events] == ["failed", "failed"]
     assert {event.reason.partition(" (")[0] for event in events} == {"the classifier gives NaN or infinite logits"}
     assert not list(tmp_path.rglob("part-*"))
+
+
+@pytest.mark.parametrize("place", [0, PART_CLIPS + 3])
+def test_a_clip_without_an_answer_costs_its_own_part(
+    place: int, synth: Synth, loaded: LoadedClassifier, tmp_path: Path
+) -> None:
+    config = config_of(synth, ("energy", "random"), ("sparseness",), 2 * PART_CLIPS + 1)
+    odd = torch.from_numpy(synth.waveform_at(config.clips[place], 16_000))
+    broken = copy.deepcopy(loaded.classifier)
+
+    def speechless(module: Any, given: Any, output: Tensor) -> Tensor:
+        alike = torch.stack([torch.equal(one[: len(odd)], odd[: len(one)]) * torch.ones(()) for one in given[0]])
+        return output.masked_fill(alike.bool()[:, None], torch.nan)
+
+    answer = broken.logits
+    broken.logits = lambda waveform: speechless(broken, (waveform,), answer(waveform))  # type: ignore[method-assign]
+    events = run(config, LoadedClassifier("cnn", broken, ""), tmp_path)
+    failed = [event for event in events if event.kind == "failed"]
+    assert len(failed) == 2 and {event.method for event in failed} == {"energy", "random"}
+    assert all(event.of_sound and f"({config.clips[place].id})" in event.reason for event in failed)
+    expected = [c.id for i, c in enumerate(config.clips) if i // PART_CLIPS != place // PART_CLIPS]
+    rows = store.read_rows(tmp_path)
+    assert sorted(set(rows["clip"])) == sorted(expected)
+    assert selection.incomplete([tmp_path]).endswith("has 2 of 3 parts and 1 more); 'xaibench status' says more")

@@ -233,6 +233,10 @@ def _sound(clip_id: str, waveform: Any, rate: int) -> Decoded:
     """Take over the samples of one sound as they are."""
     if hasattr(waveform, "detach"):
         waveform = waveform.detach().cpu().numpy()
+    kind = np.asarray(waveform).dtype
+    if kind.kind in "iub":
+        scale = f"divide by {2 ** (8 * kind.itemsize - 1)}" if kind.kind == "i" else "shift and scale them"
+        raise DataError(f"{clip_id} has samples of {kind}; expected floats from -1 to 1: {scale}")
     samples = np.array(waveform, dtype=np.float32)
     samples = samples[:, None] if samples.ndim == 1 else samples
     if samples.ndim != 2 or samples.shape[1] > samples.shape[0]:

@@ -12,11 +12,14 @@ import torch
 from torch import Tensor
 
 from xaibench.classifiers.check_findings import (
+    BATCHED,
+    LIKE_PROBABILITIES,
     STRANGE_LABELS,
     SYNTHESISED,
     Check,
     Gradients,
     Level,
+    batched,
     disagrees,
     like_guessing,
     synthesised,
@@ -34,6 +37,7 @@ CLIPS = 100
 _BATCH = 16
 _WITH_GRADIENTS = 2  # clips
 GLANCE = 16  # clips
+_ALONE = 4  # of these
 _OTHER_ORDER = 0.3
 
 
@@ -109,6 +113,7 @@ def check(
         gradients=_gradients(classifier, next(_batches(sounds[:_WITH_GRADIENTS]))),
         batched=_change(clean[: len(few)], alone),
         repeated=_change(clean[: len(few)], again),
+        shares=_are_shares(classifier, few),
         training=any(module.training for module in classifier.modules()),
         classes=len(classifier.classes),
         p=_mean_p(clean, predicted),
@@ -121,8 +126,8 @@ def check(
 def glance(classifier: SoundModel, data: Dataset, clips: Sequence[Clip]) -> tuple[str, ...]:
     """Say what a check of few clips finds wrong: accuracy like guessing, disagreement with the bare model, synthesis.
 
-    It also says whether loudness is normalised away. It costs four forward passes for each of at most 16 clips, three
-    without a bare model.
+    It also says whether the clips of a batch change each other, whether logits look like probabilities, and whether
+    loudness is normalised away. It costs five forward passes for each of at most 16 clips, and a few more.
 
     Args:
         classifier: frozen, on its device.
@@ -138,11 +143,14 @@ def glance(classifier: SoundModel, data: Dataset, clips: Sequence[Clip]) -> tupl
     predicted = clean.argmax(dim=1)
     bare = getattr(classifier, "bare", None)
     agreement = 1.0 if bare is None else _agreement(bare, sounds, predicted)
+    alone = _change(clean[:_ALONE], torch.cat([_ask(classifier, [one]) for one in sounds[:_ALONE]]))
     synthesis = _change(clean, _ask(classifier, _through(classifier.domain, sounds)))
     accuracy, _, labelled = _accuracy(classifier.classes, predicted.tolist(), labels)
     right = round((accuracy or 0.0) * (labelled or 0))
     said = (
-        (agreement < 1, disagrees(agreement)),
+        (alone > BATCHED, batched(alone)),
+        # Where clips change each other, the bare model, asked about one at a time, cannot but disagree.
+        (agreement < 1 and alone <= BATCHED, disagrees(agreement)),
         (labelled == 0, STRANGE_LABELS),
         (
             like_guessing(right, labelled or 0, len(classifier.classes)),
@@ -151,6 +159,7 @@ def glance(classifier: SoundModel, data: Dataset, clips: Sequence[Clip]) -> tupl
         ),
         (synthesis > SYNTHESISED, synthesised(synthesis)),
         unmoved(_level(classifier, sounds, predicted, min(LEVELS)), _mean_p(clean, predicted)),
+        (_are_shares(classifier, sounds), LIKE_PROBABILITIES),
     )
     return tuple(words for is_so, words in said if is_so)
 
@@ -169,10 +178,18 @@ def _batches(sounds: Sequence[Tensor]) -> Iterator[Tensor]:
 
 def _ask(classifier: SoundModel, sounds: Sequence[Tensor], seed: int = 0) -> Tensor:
     """Probabilities (clips, classes), float64."""
-    with seeded(seed), torch.inference_mode():
-        parts = [classifier.temperature * classifier.logits(part).double() for part in _batches(sounds)]
-    logits = torch.cat(parts)
+    logits = classifier.temperature * _logits(classifier, sounds, seed)
     return logits.sigmoid() if classifier.activation == "sigmoid" else logits.softmax(dim=1)
+
+
+def _logits(classifier: SoundModel, sounds: Sequence[Tensor], seed: int = 0) -> Tensor:
+    with seeded(seed), torch.inference_mode():
+        return torch.cat([classifier.logits(part).double() for part in _batches(sounds)])
+
+
+def _are_shares(classifier: SoundModel, sounds: Sequence[Tensor]) -> bool:
+    logits = _logits(classifier, sounds)
+    return bool(((logits >= 0) & (logits <= 1)).all())
 
 
 def _through(domain: Domain, sounds: Sequence[Tensor]) -> list[Tensor]:
@@ -201,7 +218,7 @@ def _agreement(bare: Callable[[Tensor], Any], sounds: Sequence[Tensor], predicte
 
 def _class_of(answer: Any) -> int:
     """Return the class of one row of logits, a tensor or anything that numpy reads."""
-    return int(np.asarray(answer.cpu() if isinstance(answer, Tensor) else answer).argmax())
+    return int(np.asarray(answer.float().cpu() if isinstance(answer, Tensor) else answer).argmax())
 
 
 def _gradients(classifier: SoundModel, sounds: Tensor) -> Gradients:

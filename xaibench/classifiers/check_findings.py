@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 # Above these changes of a probability there is a warning.
-_REPEATED, _BATCHED, SYNTHESISED = 1e-6, 1e-3, 0.01
+_REPEATED, BATCHED, SYNTHESISED = 1e-6, 1e-3, 0.01
 # Where p moves by less when the sound is made 20 dB softer, loudness is normalised away.
 _LEVEL_MOVES = 0.02
 _NEAR_CHANCE = 1.5
@@ -47,6 +47,7 @@ class Check:
         batched: largest change of a probability between a clip in a batch and alone.
         repeated: largest change when the same is asked again.
         training: whether a part of it is in training mode.
+        shares: whether all its logits lie between 0 and 1, as probabilities do.
         classes: number of its classes, and of its logits.
         p: mean probability of the class that a clip gets.
         levels: the same at other levels.
@@ -65,6 +66,7 @@ class Check:
     batched: float
     repeated: float
     training: bool
+    shares: bool
     classes: int
     p: float
     levels: tuple[Level, ...]
@@ -100,11 +102,7 @@ class Check:
                 f"a probability changes by {self.repeated:.2g} when the same is asked again: turn off dropout, dither "
                 "and random crops",
             ),
-            (
-                self.batched > _BATCHED,
-                f"a probability changes by {self.batched:.2g} with the other clips of the batch: normalise each clip "
-                "by itself",
-            ),
+            (self.batched > BATCHED, batched(self.batched)),
         )
         return tuple(words for is_so, words in said if is_so)
 
@@ -121,6 +119,7 @@ class Check:
         softer = min(self.levels, key=lambda level: level.decibels)
         said = (
             (self.labelled == 0, STRANGE_LABELS),
+            (self.shares, LIKE_PROBABILITIES),
             unmoved(softer, self.p),
         )
         return tuple(words for is_so, words in said if is_so)
@@ -166,6 +165,15 @@ class Check:
 STRANGE_LABELS = (
     "none of the clips has a label that is one of its classes: compare their names, or score without accuracy"
 )
+
+
+LIKE_PROBABILITIES = (
+    'all its logits lie between 0 and 1: if they are probabilities, wrap it with returns="probabilities"'
+)
+
+
+def batched(change: float) -> str:
+    return f"a probability changes by {change:.2g} with the other clips of the batch: normalise each clip by itself"
 
 
 def disagrees(agreement: float) -> str:

@@ -23,12 +23,13 @@ _SHORT = (
     "maximum size for tensor",
 )
 _LEVEL = 0.1
+_QUIET = 1e-3  # of that
 # Batches of another size round otherwise, and by less than this share of the logits.
 MOOD = 1e-3
 
 
 def try_out(classifier: Classifier, gradients: bool) -> bool:
-    """Ask a classifier about noise and silence of a clip's length.
+    """Ask a classifier about noise, silence and faint noise of a clip's length.
 
     Args:
         classifier: frozen.
@@ -42,7 +43,7 @@ def try_out(classifier: Classifier, gradients: bool) -> bool:
     """
     samples = classifier.samples or round(CLIP_SECONDS * classifier.sample_rate)
     noise = _LEVEL * torch.randn(1, samples, generator=torch.Generator().manual_seed(0)).to(classifier.device)
-    sounds = torch.cat([noise, torch.zeros_like(noise)])
+    sounds = torch.cat([noise, torch.zeros_like(noise), _QUIET * noise])
     before = sounds.clone()
     with seeded(0), torch.no_grad():
         logits = _tried(classifier, sounds)
@@ -51,34 +52,47 @@ def try_out(classifier: Classifier, gradients: bool) -> bool:
             f"{classifier.name} changes the waveform that it is given; clone it before an operation in place"
         )
     for sound, row, remedy in zip(
-        ("noise", "silence"),
+        ("noise", "silence", "faint noise"),
         logits,
-        ("check its weights", "its front end needs a floor, such as log(mel + 1e-6)"),
+        ("check its weights", *["its front end needs a floor, such as log(mel + 1e-6)"] * 2),
         strict=True,
     ):
         if not row.isfinite().all():
             raise ClassifierError(f"{classifier.name} gives NaN or infinite logits for {sound}; {remedy}")
-    _refuse_moods(classifier, noise, logits[:1])
+    _refuse_moods(classifier, sounds, logits)
+    if getattr(classifier, "returns", "logits") == "logits" and _are_shares(logits):
+        raise ClassifierError(
+            f"{classifier.name} gives numbers from 0 to 1 that sum to 1, which are probabilities and no logits; say "
+            'returns="probabilities", or wrap it without its softmax'
+        )
     with seeded(0):
         return gradients and _reached(classifier, noise)
 
 
-def _refuse_moods(classifier: Classifier, noise: Tensor, in_company: Tensor) -> None:
+def _refuse_moods(classifier: Classifier, sounds: Tensor, in_company: Tensor) -> None:
     """Refuse a classifier whose answer about one clip depends on chance, or on other clips of the batch."""
     answers = []
-    for seed in (1, 2):
+    for seed, sound in ((1, sounds[:1]), (2, sounds[:1]), *((1, one[None]) for one in sounds[1:])):
         with seeded(seed), torch.no_grad():
-            answers.append(_tried(classifier, noise.clone()))
+            answers.append(_tried(classifier, sound.clone()))
     if not _close(answers[0], answers[1]):
         raise ClassifierError(
             f"{classifier.name} gives other logits for the same sound each time; turn off dropout, random crops and "
             "whatever else draws at random in evaluation mode"
         )
-    if not _close(answers[0], in_company):
+    # Of a loud and a faint clip one is changed by the other, whichever decides for both.
+    if not all(_close(one, row[None]) for one, row in zip(answers[1:], in_company, strict=True)):
         raise ClassifierError(
             f"{classifier.name} gives other logits for a clip alone than beside others; normalise each clip by itself, "
-            "not the batch"
+            "not the batch (AmplitudeToDB with top_db takes the largest value of a batch: give it clips with an axis "
+            "of channels, or leave top_db out)"
         )
+
+
+def _are_shares(logits: Tensor) -> bool:
+    sums = logits.sum(dim=1)
+    within = bool(((logits >= 0) & (logits <= 1)).all())
+    return logits.shape[1] > 1 and within and torch.allclose(sums, torch.ones_like(sums), atol=MOOD)
 
 
 def _close(one: Tensor, other: Tensor) -> bool:

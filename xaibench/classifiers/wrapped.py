@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from xaibench.classifiers.black_box import BlackBox
 from xaibench.classifiers.checkpoint import freeze
 from xaibench.classifiers.map_axes import Spacing
 from xaibench.classifiers.probing import try_out
-from xaibench.classifiers.wrapped_base import Returns, WrapConfig
+from xaibench.classifiers.wrapped_base import Returns, WrapConfig, as_int
 from xaibench.classifiers.wrapped_module import WrappedModule, axes_of, order_of
 from xaibench.errors import ClassifierError
 
@@ -74,9 +74,9 @@ def wrap(
     """
     config = WrapConfig(
         name=_name_of(model) if name is None else name,
-        classes=tuple(classes) if not isinstance(classes, str) else (),
-        sample_rate=sample_rate,
-        samples=samples,
+        classes=_names(classes),
+        sample_rate=as_int(sample_rate),
+        samples=as_int(samples),
         activation=activation,
         temperature=temperature,
         returns=returns,
@@ -101,6 +101,20 @@ def wrap(
         if value is not None:
             raise ClassifierError(f"{argument} is for torch modules, and {config.name} is none; leave it out")
     return freeze(BlackBox(config, model, version))
+
+
+def _names(classes: object) -> tuple[str, ...]:
+    """Read the names of the classes; none where there is no list of them."""
+    if isinstance(classes, str) or not isinstance(classes, Iterable):
+        return ()
+    names = tuple(classes.values() if isinstance(classes, Mapping) else classes)
+    if isinstance(classes, Mapping) or not all(isinstance(one, str) for one in names):
+        names = names[:3]
+        raise ClassifierError(
+            f"classes is a {type(classes).__name__} with {', '.join(map(repr, names))}; give a list of texts, in the "
+            f"order of the outputs, such as {list(map(str, names))}"
+        )
+    return tuple(map(str, names))
 
 
 def _name_of(model: object) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import operator
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -11,6 +14,8 @@ from torch import Tensor
 from xaibench.classifiers.base import Activation, Classifier
 from xaibench.errors import ClassifierError
 from xaibench.sound.domain import Domain
+from xaibench.sound.reading import RATES
+from xaibench.storage.cards import NAME
 
 Returns = Literal["logits", "probabilities"]
 # Probabilities are read as at least this, so that their logarithms are finite; p itself moves by no more.
@@ -45,7 +50,14 @@ class WrapConfig:
                 'classes: the softmax of one class is 1 whatever is heard; say activation="sigmoid", or name others',
             ),
             (len(set(self.classes)) < len(self.classes), "classes: two have the same name; give each its own"),
-            (not _is_count(self.sample_rate), f"sample_rate is {self.sample_rate!r}; give a whole number of Hz"),
+            (
+                not re.fullmatch(NAME, self.name),
+                f"name is {self.name!r}; results need one of letters, digits, dots, dashes and underscores",
+            ),
+            (
+                not _is_count(self.sample_rate) or self.sample_rate not in RATES,
+                f"sample_rate is {self.sample_rate!r}; give a whole number of Hz, {RATES[0]} at least",
+            ),
             (
                 self.samples is not None and not _is_count(self.samples),
                 f"samples is {self.samples!r}; give a whole number, or None for any length",
@@ -125,6 +137,13 @@ class Wrapped(Classifier):
         if self.activation == "softmax":
             return output.clamp(min=LEAST_PROBABILITY).log()
         return output.logit(eps=LEAST_OF_SIGMOID)
+
+
+def as_int(value: Any) -> Any:
+    """Return whole numbers of numpy and torch as those of Python, and all else as it is."""
+    with contextlib.suppress(TypeError, ValueError, RuntimeError):
+        return value if isinstance(value, bool) else operator.index(value)
+    return value
 
 
 def _is_count(value: object) -> bool:

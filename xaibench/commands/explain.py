@@ -95,7 +95,7 @@ def explain(
             figure = clip_figure.rows(clips[0], area)
         else:
             figure = clip_figure.side_by_side(clips, area)
-        written = style.save(figure, root / "explanation")
+        written = style.save(figure, root / "explanation", shades=True)
     for file, clip in zip(files, clips, strict=True):
         written += report_of_sounds.write(clip, root if len(files) == 1 else root / file.stem)
     for clip in clips:

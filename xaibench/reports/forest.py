@@ -51,6 +51,7 @@ def forest(rows: pd.DataFrame, lines: pd.DataFrame, width: float = style.WIDTH) 
     count = sum(heights)
     figure = style.new_figure(width, style.row_height(count) * count + 0.35 * len(heights) + 0.75)
     axes = figure.subplots(len(heights), beside, squeeze=False, sharex=True, height_ratios=heights)
+    column = axes[:, 0]
     axes = axes.reshape(len(panels), len(metrics))
     for line, (classifier, panel), names in zip(axes, panels, there, strict=True):
         own = rows[rows["classifier"] == classifier]
@@ -80,6 +81,7 @@ def forest(rows: pd.DataFrame, lines: pd.DataFrame, width: float = style.WIDTH) 
         for name in known
     ]
     figure.legend(handles=handles, loc="outside upper right", ncols=len(known), frameon=False)
+    style.make_room(figure, column, style.row_height(count) * count)
     return figure
 
 

@@ -16,6 +16,7 @@ from xaibench.reports.tables import DAGGER, OTHERWISE, PARTIAL
 from xaibench.results.verdicts import BASELINE, CEILING
 
 _ROW, _COLUMN, _BESIDE = 0.155, 0.44, 1.6  # inches; the last one of names and colour bar
+_BAR = 0.7  # inches: least length of the colour bar
 _NUMBER, _LETTER = 0.28, 0.041  # inches: a number with its mark, and a letter of a heading
 
 
@@ -63,8 +64,16 @@ def heatmap(lines: pd.DataFrame, marks: Marks = NO_MARKS, width: float = style.W
         notes += [sentence for sentence in explained(doubts.values()) if sentence not in notes]
         axis.tick_params(length=0, labeltop=axis is axes[0] or not upright, labelbottom=False, pad=1)
         axis.tick_params(axis="x", rotation=90 if upright else 0, labelsize=style.NAME_SIZE)
-    bar = figure.colorbar(axes[0].collections[0], ax=list(axes), shrink=0.35, aspect=28, pad=0.015)
+    length = row * sum(heights)
+    shrink = min(1.0, max(0.35, _BAR / length))
+    bar = figure.colorbar(
+        axes[0].collections[0], ax=list(axes), shrink=shrink, aspect=max(6, length * shrink / 0.065), pad=0.015
+    )
     bar.set_ticks([0, 1], labels=[f"{BASELINE}\nor worse", "best of\ncolumn"])
+    if length < _BAR:  # its two labels would lie on each other
+        lower, upper = bar.ax.get_yticklabels()
+        lower.set_verticalalignment("top")
+        upper.set_verticalalignment("bottom")
     bar.outline.set_visible(False)
     note = (
         f"colour: from {BASELINE} to the best of a column, in each panel; frame: no other method is "
@@ -77,6 +86,7 @@ def heatmap(lines: pd.DataFrame, marks: Marks = NO_MARKS, width: float = style.W
     if OTHERWISE in there:
         note += f"; {OTHERWISE} made with other code, versions or devices than most"
     style.add_note(figure, "\n".join([scope(lines), note, *notes]))
+    style.make_room(figure, axes, length)
     return figure
 
 

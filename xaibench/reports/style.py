@@ -6,7 +6,8 @@ Heavy libraries are imported when something is drawn, not before: lists in a ter
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -24,6 +25,7 @@ WIDTH = 7.2  # inches: the text width of a two-column paper
 PAGE = 7.5  # inches: of a page's height, what many rows may take
 DPI = 200
 PICTURE_DPI = 300  # of spectrograms, whose bins are smaller than a dot at 200
+_LEAST_ROOM = 0.8  # of the height that rows should have
 NAME_SIZE = 6.0  # points: names at lines, numbers in cells
 NOTE_SIZE = 6.5
 LABEL_SIZE = 7.5  # of what a whole figure's axes show
@@ -94,10 +96,11 @@ def new_figure(width: float, height: float, dpi: float = DPI) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: Path) -> list[Path]:
+def save(figure: Figure, path: Path, *, shades: bool = False) -> list[Path]:
     """Write a figure as `path`.png and .pdf, the same bytes each time; return these paths.
 
-    The PNG has a palette of 128 colours, which is a third of the size of all colours and looks the same.
+    The PNG has a palette of 256 colours, which is a third of the size of all colours and looks the same, but for
+    pictures of many `shades`, such as spectrograms: these keep all their colours.
     """
     from PIL import Image
 
@@ -106,9 +109,30 @@ def save(figure: Figure, path: Path) -> list[Path]:
         figure.savefig(drawn, format="png", dpi="figure")
         figure.savefig(written[1], dpi="figure", metadata={"CreationDate": None})
     whole = Image.open(drawn)
-    palette = whole.convert("RGB").quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    palette.save(written[0], optimize=True, dpi=whole.info["dpi"])
+    made = whole.convert("RGB")
+    if not shades:
+        # The method of Pillow that divides colours by how far they are apart, and not by how many points have them.
+        made = made.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
+    made.save(written[0], optimize=True, dpi=whole.info["dpi"])
     return written
+
+
+def make_room(figure: Figure, axes: Iterable[Axes], inches: float) -> None:
+    """Make a figure taller where its axes, below each other, have much less than `inches` together.
+
+    What is written around a few rows takes more place than they do.
+    """
+    column = list(axes)
+    for _ in range(8):  # of a figure that collapsed nobody can tell how much is lacking
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            figure.draw_without_rendering()
+        collapsed = any("constrained_layout not applied" in str(one.message) for one in said)
+        have = 0.0 if collapsed else sum(axis.get_window_extent().height for axis in column) / figure.dpi
+        if have >= _LEAST_ROOM * inches:
+            return
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(width, height + inches - have)
 
 
 def row_height(count: int) -> float:

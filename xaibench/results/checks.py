@@ -135,6 +135,12 @@ def _of_values(table: pa.Table) -> list[str]:
     return found
 
 
+def out_of_bounds(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return those values that are not between the bounds of their metric, but for rounding."""
+    slack = _TOLERANCE * max(1.0, *(abs(bound) for bound in (low, high) if np.isfinite(bound)), 1.0)
+    return values[(values < low - slack) | (values > high + slack)]
+
+
 def _of_metrics(table: pa.Table, info: PartInfo) -> list[str]:
     found = []
     metric, values = _coded(table, "metric"), _floats(table, "value")
@@ -147,8 +153,7 @@ def _of_metrics(table: pa.Table, info: PartInfo) -> list[str]:
     for name in sorted(metrics & set(info.metrics)):
         low, high = info.metrics[name].range
         own = values[metric.codes == metric.words.index(name)]
-        slack = _TOLERANCE * max(1.0, *(abs(bound) for bound in (low, high) if np.isfinite(bound)), 1.0)
-        beyond = own[(own < low - slack) | (own > high + slack)]
+        beyond = out_of_bounds(own, low, high)
         if len(beyond):
             found.append(f"{name} is {beyond[0]:g}, which is not within [{low:g}, {high:g}]")
     return found

@@ -172,6 +172,21 @@ def unreadable(runs: Sequence[Path]) -> str:
     return f"{len(clips)} clip{'s' * (len(clips) > 1)} could not be read ({', '.join(clips[:3])}{more}), in {where}"
 
 
+def incomplete(runs: Sequence[Path]) -> str:
+    """Say in one line which runs have not scored all that their commands were given for; or return ""."""
+    found = []
+    for run in runs:
+        expected = store.expected(run)
+        done = Counter((path.parent.parent.name, path.parent.name) for path in store.parts_of(run)) if expected else {}
+        lacking = {key: parts for key, parts in expected.items() if done.get(key, 0) < parts}
+        if lacking:
+            (classifier, method), parts = next(iter(sorted(lacking.items())))
+            more = f" and {len(lacking) - 1} more" * (len(lacking) > 1)
+            has = done.get((classifier, method), 0)
+            found.append(f"{run} ({method} on {classifier} has {has} of {parts} parts{more})")
+    return f"not complete, or with parts that failed: {', '.join(found)}; 'xaibench status' says more" if found else ""
+
+
 @dataclass(frozen=True)
 class _Run:
     path: Path

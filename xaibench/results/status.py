@@ -93,7 +93,7 @@ def status(folder: Path) -> RunStatus:
         for (classifier, method), parts in sorted(whole.items())
     ]
     times = sorted(times)[-_RECENT:]
-    now = max(time.time(), *times[-1:])  # files may be dated by another clock, which is ahead
+    now = max([time.time(), *times[-1:]])  # files may be dated by another clock, which is ahead
     left = sum(one.parts - one.done for one in pairs)
     busy = any(one.at_work for one in pairs)
     return RunStatus(

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -20,6 +21,7 @@ from xaibench.errors import RegistryError, UnsupportedPairError
 from xaibench.explaining import fitting
 from xaibench.explaining.cache import ExplanationCache
 from xaibench.explaining.explainer import Explainer
+from xaibench.explaining.explanation import Polarity
 from xaibench.explaining.settings import MARK, registered_name
 from xaibench.results.areas import AREAS
 from xaibench.results.parts import PART_CLIPS
@@ -195,6 +197,9 @@ def _unfit(name: str, method: object) -> str | None:
         return "has a name that cannot be that of a folder; use letters, digits, dots, dashes and underscores"
     if not isinstance(method, Explainer):
         return f"is no Explainer but a {type(method).__name__}; derive its class from xaibench.Explainer"
+    polarity = getattr(method, "polarity", None)
+    if polarity not in get_args(Polarity):  # anything else would be read as one of them
+        return f"has the polarity {polarity!r}; choose {' or '.join(map(repr, get_args(Polarity)))}"
     return None
 
 

@@ -35,7 +35,8 @@ class Event:
         reason: one line, where failed, not reused, costly, unprotected or alone.
         metric: that failed, where only this metric did.
         traceback: where failed, as far as it is known; the run's log has it too.
-        of_sound: whether it failed because the sound of a clip could not be read any more; other parts go on.
+        of_sound: whether it failed because of these clips: their sound could not be read any more, or the classifier
+            gave no answer to them; other parts go on.
     """
 
     kind: Literal["scored", "found", "failed", "not reused", "costly", "unprotected", "alone"]
@@ -131,6 +132,8 @@ class Loop:
         self._failed: set[str] = set()
         self._away: Counter[tuple[int, str]] = Counter()  # by part: workers that were lost with their machine
         self._classifier = ""  # why no method can be scored on it any more
+        self._no_answer: dict[int, str] = {}  # by part: why the classifier gave none
+        self._answered = False  # whether it ever did
         self._lost_metrics: dict[str, str] = {}  # for all methods, with the reason
         self._failed_metrics: defaultdict[str, dict[str, str]] = defaultdict(dict)  # by method
 
@@ -208,15 +211,23 @@ class Loop:
             if self._classifier or not metrics:
                 reason = self._classifier or next(iter(without.values()))
                 return Event("failed", label, pair.label, clips, reason)
+            if part.index in self._no_answer:
+                return Event("failed", label, pair.label, clips, self._no_answer[part.index], of_sound=True)
             if workers.take(pair, metrics):
                 outcome = workers.score(pair, metrics, part.index)
             else:
                 with self._here:
                     outcome = part.score(pair, metrics)
             if not outcome.reason:
+                self._answered = True
                 return Event("scored", label, pair.label, clips)
             if outcome.of_classifier:
-                self._classifier = outcome.reason
+                self._no_answer[part.index] = outcome.reason
+                if not self._answered and len(self._no_answer) > 1:
+                    self._classifier = outcome.reason  # so it is not a clip's fault
+                of_clips = not self._classifier
+                traceback = outcome.traceback
+                return Event("failed", label, pair.label, clips, outcome.reason, "", traceback, of_sound=of_clips)
             if outcome.metric:
                 of = self._lost_metrics if outcome.lasting else self._failed_metrics[pair.label]
                 of[outcome.metric] = outcome.reason

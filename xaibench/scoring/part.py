@@ -27,6 +27,7 @@ from xaibench.errors import (
 )
 from xaibench.explaining.bound import BoundExplainer
 from xaibench.explaining.explanation import Explanation, defects
+from xaibench.results.checks import out_of_bounds
 from xaibench.results.parts import BETWEEN_LABELS, EQUAL_AREA, SOFT, PartInfo
 from xaibench.results.store import RunFolder
 from xaibench.scoring.clean import Answer, Clean, judged
@@ -135,7 +136,8 @@ class Part:
         except (XaibenchError, OSError):
             raise
         except (Exception, SystemExit) as error:  # of a stranger's classifier
-            return Outcome(named(error), of_classifier=True, traceback=formatted(error))
+            reason = f"{named(error)} (clips {self.clips[0].id} to {self.clips[-1].id})"
+            return Outcome(reason, of_classifier=True, traceback=formatted(error))
         before = self.forwarder.count
         explainer = BoundExplainer(method, self.forwarder, self.guard)
         try:
@@ -344,6 +346,9 @@ class _MetricFailed(Exception):
 
 
 def _score(name: str, metric: Metric, context: ScoringContext, area: float | None) -> Scores:
+    if metric.higher_is_better not in (True, False):
+        wrong = f"higher_is_better is {metric.higher_is_better!r}, expected True or False"
+        raise XaibenchError(f"metric {name} failed: {wrong}")
     try:
         scored = metric.score(context, area)
     except Exception as error:
@@ -355,6 +360,10 @@ def _score(name: str, metric: Metric, context: ScoringContext, area: float | Non
             f"metric {name} failed: values have shape {tuple(scored.values.shape)} with {len(scored.reasons)} "
             f"reasons, expected one of each for {len(context)} clips"
         )
+    beyond = out_of_bounds(scored.values[scored.values.isfinite()].double().cpu().numpy(), *metric.bounds)
+    if len(beyond):
+        low, high = metric.bounds
+        raise XaibenchError(f"metric {name} failed: it is {beyond[0]:g}, and its bounds are {low:g} and {high:g}")
     return scored
 
 

@@ -12,6 +12,7 @@ import hashlib
 import re
 import sys
 import types
+import weakref
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -122,6 +123,8 @@ class _Look:
             return _hash("list", type(thing).__qualname__, *(self.value(one) for one in thing))
         if isinstance(thing, set | frozenset):
             return _hash("set", type(thing).__qualname__, *sorted(self.value(one) for one in thing))
+        if isinstance(thing, weakref.ReferenceType):  # of a recurrent layer to its own weights
+            return _hash("weak reference", self.value(thing()))
         if isinstance(thing, functools.partial):
             return _hash("partial", *(self.value(one) for one in (thing.func, thing.args, thing.keywords)))
         if isinstance(thing, types.MethodType):

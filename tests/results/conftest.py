@@ -10,14 +10,19 @@ import pytest
 from xaibench import registry
 
 RESULTS = Path(__file__).parents[2] / "results"
-FOLDERS = {"standard": RESULTS, "spectrogram": RESULTS / "spectrogram"}  # by protocol
+FOLDERS = {
+    "standard": RESULTS,
+    "spectrogram": RESULTS / "spectrogram",
+    "sample": RESULTS / "esc50-sample",
+    "pictures": RESULTS / "spectrogram" / "esc50",
+}
 
 
 @pytest.fixture(scope="session")
 def comparisons() -> dict[str, pd.DataFrame]:
-    """The lines of both protocols, and those of judges."""
-    of_protocols = {protocol: _read(folder / "comparison.csv.gz") for protocol, folder in FOLDERS.items()}
-    return of_protocols | {"judged": _read(RESULTS / "f-fidelity-esc10.csv")}
+    """The lines of every folder with boards, and those of judges."""
+    of_folders = {name: _read(folder / "comparison.csv.gz") for name, folder in FOLDERS.items()}
+    return of_folders | {name: _read(RESULTS / f"f-fidelity-{name}.csv") for name in ("esc10", "esc50")}
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -195,7 +195,7 @@ def test_what_the_findings_say_of_rules_score_cam_and_the_embedded_set(compariso
 
 
 def test_what_the_findings_say_of_judges_is_in_their_file(comparisons: dict[str, pd.DataFrame]) -> None:
-    lines = comparisons["judged"]
+    lines = comparisons["esc10"]
     assert set(lines["n"]) == {78} and set(lines["undefined"]) == {2} and set(lines["recordings"]) == {57}
     assert lines["method"].nunique() == 9
     leading = ["input-x-gradient", "wam"]
@@ -213,6 +213,61 @@ def test_what_the_findings_say_of_judges_is_in_their_file(comparisons: dict[str,
     assert len(judge) == 64
     means = rows.groupby(["metric", "method"])["value"].mean()
     assert means.to_dict() == pytest.approx(lines.set_index(["metric", "method"])["mean"].to_dict(), abs=1e-9)
+
+
+def _signs(lines: pd.DataFrame, dataset: str, classifier: str, metric: str, other: str) -> dict[str, str]:
+    """Say of each method whether it is better than another, worse, or not told apart, as ">", "<" or "=" ."""
+    chosen = (lines["dataset"] == dataset) & (lines["classifier"] == classifier) & (lines["metric"] == metric)
+    own = at_primary_area(lines[chosen & (lines["mask"] == "equal area")]).set_index("method")
+    tied, up = own.loc[other, "tied_with"].split(";"), 1 if own["higher_is_better"].iloc[0] else -1
+    return {
+        name: "=" if name in tied else ">" if up * own["mean"][name] > up * own["mean"][other] else "<"
+        for name in own.index
+        if name != other
+    }
+
+
+def test_what_the_findings_say_of_the_sample_and_its_judge_is_in_their_files(
+    comparisons: dict[str, pd.DataFrame],
+) -> None:
+    area, energy = "faithfulness", "faithfulness_equal_energy"
+    for classifier in ("cnn-micro", "focalnet-micro", "vit-micro"):
+        signs = [_signs(comparisons["sample"], "esc50", classifier, metric, "occlusion") for metric in (area, energy)]
+        found = dict(zip((area, energy), signs, strict=True))
+        assert found[area]["gradcam"] == ("=" if classifier == "cnn-micro" else "<") and found[energy]["gradcam"] == "="
+        assert found[area]["input-x-gradient"] == found[energy]["input-x-gradient"] == ">"
+        for metric, sign in ((area, "="), (energy, ">")):
+            found_of = _signs(comparisons["sample"], "esc50", classifier, metric, "integrated-gradients")
+            assert found_of["input-x-gradient"] == sign
+    lines = comparisons["esc50"]
+    assert set(lines["n"]) == {76} and set(lines["undefined"]) == {4} and set(lines["recordings"]) == {80}
+    assert lines.loc[~lines["control"], "method"].nunique() == 10
+    plus = lambda other: _signs(lines, "esc50", "cnn-micro", "f_fidelity_plus", other)  # noqa: E731
+    assert set(plus("input-x-gradient").values()) == {"<"}
+    assert {name for name, sign in plus("deeplift").items() if sign != "<"} == {"input-x-gradient"}
+    for name, other in (("guided-backprop", "guided-gradcam"), ("guided-gradcam", "guided-backprop")):
+        assert plus(name)[other] == "="
+        assert {one for one, sign in plus(name).items() if sign == ">"} == {"input-x-gradient", "deeplift"}
+    assert {name for name, sign in plus("energy").items() if sign == "="} == {"gradcam", "layercam", "lmac", "piq"}
+    assert plus("random")["saliency"] == "="
+    minus = lines[lines["metric"] == "f_fidelity_minus"].set_index("method")["better_than_random"]
+    assert set(minus.index[minus.eq(True)]) == {"input-x-gradient", "deeplift"}
+
+
+def test_what_the_findings_say_of_mixtures_and_the_cue_is_in_the_file(comparisons: dict[str, pd.DataFrame]) -> None:
+    lines = at_primary_area(comparisons["standard"])
+    placed = lines[lines["metric"] == "localisation_auc"].groupby("dataset")[["n", "undefined"]].agg(set)
+    assert placed.loc["synth-cue"].tolist() == [{62}, {98}] and placed.loc["esc50-mix"].tolist() == [{47}, {113}]
+    for metric in ("faithfulness", "faithfulness_equal_energy"):
+        found = _signs(lines, "synth-cue", "cnn-micro", metric, "energy")
+        assert all(found[name] == ">" for name in ("deeplift", "input-x-gradient", "lrp", "saliency"))
+        found = _signs(lines, "esc50-mix", "cnn-micro", metric, "input-x-gradient")
+        assert {name for name, sign in found.items() if sign != "<"} <= {"deeplift"}
+    found = _signs(lines, "synth-cue", "cnn-micro", "localisation_auc", "energy")
+    assert {name for name, sign in found.items() if sign == "<"} == {"random", "random-cells", "uniform"}
+    found = _signs(lines, "esc50-mix", "cnn-micro", "localisation_auc", "input-x-gradient")
+    assert all(found[name] == ">" for name in ("lmac", "gradcam", "energy"))
+    assert found["random-cells"] == "<"
 
 
 def test_the_sanity_page_is_that_of_its_table() -> None:
@@ -324,7 +379,7 @@ def test_what_the_findings_say_of_stability_is_in_the_files() -> None:
     text = (RESULTS / "README.md").read_text()
     taus = pd.read_csv(RESULTS / "stability.csv").set_index(["classifier", "condition"])["tau"]
     claims = re.findall(r"([\d.]+)<!-- tau \| (.*?) \| (.*?) -->", text)
-    assert len(claims) == 14
+    assert len(claims) == 16
     for number, classifier, condition in claims:
         assert float(number) == pytest.approx(taus[classifier, condition], abs=0.0051), (classifier, condition)
     pairs = pd.read_csv(RESULTS / "stability-pairs.csv")
@@ -335,6 +390,14 @@ def test_what_the_findings_say_of_stability_is_in_the_files() -> None:
     assert "| vit-micro | 28 | 21 | 0 |" in page
 
 
+# Where lines of a claim are, and of which dataset, by its first word; other words are datasets.
+PLACES = {
+    "standard": ("standard", "esc10"),
+    "sample": ("sample", "esc50"),
+    "pictures": ("pictures", "esc50"),
+    "judged": ("esc10", "esc10"),
+    "judged50": ("esc50", "esc50"),
+}
 CLAIM = re.compile(r"([+-]?[\d.]+) \[([+-]?[\d.]+), ([+-]?[\d.]+)\](?:<!-- (.*?) -->)?")
 
 
@@ -360,8 +423,8 @@ def test_every_number_of_the_findings_is_that_of_the_files(comparisons: dict[str
             line = chosen[[f"{name}_{when}" for name in ("difference", "low", "high")]]
         else:
             classifier, method, metric = key
-            protocol, dataset = ("standard", kind) if kind in {"esc50", "synth"} else (kind, "esc10")
-            chosen = at_primary_area(comparisons[protocol])
+            folder, dataset = PLACES.get(kind, ("standard", kind))
+            chosen = at_primary_area(comparisons[folder])
             chosen = chosen[(chosen["dataset"] == dataset) & (chosen["metric"] == metric)]
             line = chosen[(chosen["classifier"] == classifier) & (chosen["method"] == method)][["mean", "low", "high"]]
         assert len(line) == 1, source

@@ -166,4 +166,5 @@ def test_padding_and_digital_silence_do_not_count(area):
     assert torch.equal(mask[:1, :, :10], alone.top(area)), "of the audible bins, the most important ones"
     assert ranked.top(1.0).all(), "the whole clip is the whole clip"
     assert not ranked.top(0.0).any()
-    assert torch.equal(ranked.ascending[1], torch.zeros(600))
+    assert torch.equal(ranked.ascending[0], maps[0, :, :10].flatten().sort().values)
+    assert torch.equal(ranked.ascending[1], torch.zeros(100))

@@ -193,7 +193,7 @@ def chosen_groups(
         seeds=seeds or (),
         names=names or (),
     )
-    for gap in filter(None, (selection.left_out(runs), selection.unreadable(runs), selection.incomplete(runs))):
+    for gap in filter(None, (selection.left_out(runs) or selection.incomplete(runs), selection.unreadable(runs))):
         warnings().print(gap, style="yellow", markup=False, soft_wrap=True)
     with notes().status(f"reading {len(runs)} runs"):
         groups = selection.group(runs)

@@ -207,6 +207,7 @@ class Loop:
             without = self._lost_metrics | self._failed_metrics[pair.label]
             metrics = part.needed(pair, without)
             if metrics is None:
+                self._answered = True
                 return Event("found", label, pair.label, clips)
             if self._classifier or not metrics:
                 reason = self._classifier or next(iter(without.values()))

@@ -242,7 +242,10 @@ def test_what_the_findings_say_of_the_sample_and_its_judge_is_in_their_files(
     lines = comparisons["esc50"]
     assert set(lines["n"]) == {76} and set(lines["undefined"]) == {4} and set(lines["recordings"]) == {80}
     assert lines.loc[~lines["control"], "method"].nunique() == 10
-    plus = lambda other: _signs(lines, "esc50", "cnn-micro", "f_fidelity_plus", other)  # noqa: E731
+
+    def plus(other: str) -> dict[str, str]:
+        return _signs(lines, "esc50", "cnn-micro", "f_fidelity_plus", other)
+
     assert set(plus("input-x-gradient").values()) == {"<"}
     assert {name for name, sign in plus("deeplift").items() if sign != "<"} == {"input-x-gradient"}
     for name, other in (("guided-backprop", "guided-gradcam"), ("guided-gradcam", "guided-backprop")):

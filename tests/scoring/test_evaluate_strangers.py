@@ -319,7 +319,7 @@ def test_a_clip_without_an_answer_costs_its_own_part(
     events = run(config, LoadedClassifier("cnn", broken, ""), tmp_path)
     failed = [event for event in events if event.kind == "failed"]
     assert len(failed) == 2 and {event.method for event in failed} == {"energy", "random"}
-    assert all(event.of_sound and f"({config.clips[place].id})" in event.reason for event in failed)
+    assert all(event.of_clips and f"({config.clips[place].id})" in event.reason for event in failed)
     expected = [c.id for i, c in enumerate(config.clips) if i // PART_CLIPS != place // PART_CLIPS]
     rows = store.read_rows(tmp_path)
     assert sorted(set(rows["clip"])) == sorted(expected)

@@ -93,8 +93,9 @@ def check(
     with measure_peak(classifier.device) as peak:
         _ask(classifier, sounds[:_BATCH])
     started = time.perf_counter()
-    clean = _ask(classifier, sounds)
+    logits = _logits(classifier, sounds)
     seconds = (time.perf_counter() - started) / len(sounds)
+    clean = _probabilities(classifier, logits)
     predicted = clean.argmax(dim=1)
     few = sounds[:_BATCH]
     alone = torch.cat([_ask(classifier, [one]) for one in few])
@@ -113,7 +114,7 @@ def check(
         gradients=_gradients(classifier, next(_batches(sounds[:_WITH_GRADIENTS]))),
         batched=_change(clean[: len(few)], alone),
         repeated=_change(clean[: len(few)], again),
-        shares=_are_shares(classifier, few),
+        shares=_are_shares(logits),
         training=any(module.training for module in classifier.modules()),
         classes=len(classifier.classes),
         p=_mean_p(clean, predicted),
@@ -127,7 +128,8 @@ def glance(classifier: SoundModel, data: Dataset, clips: Sequence[Clip]) -> tupl
     """Say what a check of few clips finds wrong: accuracy like guessing, disagreement with the bare model, synthesis.
 
     It also says whether the clips of a batch change each other, whether logits look like probabilities, and whether
-    loudness is normalised away. It costs five forward passes for each of at most 16 clips, and a few more.
+    loudness is normalised away. It costs four forward passes for each of at most 16 clips, three without a bare
+    model, and a fifth for four of them.
 
     Args:
         classifier: frozen, on its device.
@@ -139,7 +141,8 @@ def glance(classifier: SoundModel, data: Dataset, clips: Sequence[Clip]) -> tupl
         return ()
     sounds, labels = _heard(classifier, data, chosen)
     sounds = [one.to(classifier.device) for one in sounds]
-    clean = _ask(classifier, sounds)
+    logits = _logits(classifier, sounds)
+    clean = _probabilities(classifier, logits)
     predicted = clean.argmax(dim=1)
     bare = getattr(classifier, "bare", None)
     agreement = 1.0 if bare is None else _agreement(bare, sounds, predicted)
@@ -159,7 +162,7 @@ def glance(classifier: SoundModel, data: Dataset, clips: Sequence[Clip]) -> tupl
         ),
         (synthesis > SYNTHESISED, synthesised(synthesis)),
         unmoved(_level(classifier, sounds, predicted, min(LEVELS)), _mean_p(clean, predicted)),
-        (_are_shares(classifier, sounds), LIKE_PROBABILITIES),
+        (_are_shares(logits), LIKE_PROBABILITIES),
     )
     return tuple(words for is_so, words in said if is_so)
 
@@ -178,8 +181,7 @@ def _batches(sounds: Sequence[Tensor]) -> Iterator[Tensor]:
 
 def _ask(classifier: SoundModel, sounds: Sequence[Tensor], seed: int = 0) -> Tensor:
     """Probabilities (clips, classes), float64."""
-    logits = classifier.temperature * _logits(classifier, sounds, seed)
-    return logits.sigmoid() if classifier.activation == "sigmoid" else logits.softmax(dim=1)
+    return _probabilities(classifier, _logits(classifier, sounds, seed))
 
 
 def _logits(classifier: SoundModel, sounds: Sequence[Tensor], seed: int = 0) -> Tensor:
@@ -187,8 +189,12 @@ def _logits(classifier: SoundModel, sounds: Sequence[Tensor], seed: int = 0) -> 
         return torch.cat([classifier.logits(part).double() for part in _batches(sounds)])
 
 
-def _are_shares(classifier: SoundModel, sounds: Sequence[Tensor]) -> bool:
-    logits = _logits(classifier, sounds)
+def _probabilities(classifier: SoundModel, logits: Tensor) -> Tensor:
+    scaled = classifier.temperature * logits
+    return scaled.sigmoid() if classifier.activation == "sigmoid" else scaled.softmax(dim=1)
+
+
+def _are_shares(logits: Tensor) -> bool:
     return bool(((logits >= 0) & (logits <= 1)).all())
 
 

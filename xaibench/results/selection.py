@@ -180,7 +180,7 @@ def incomplete(runs: Sequence[Path]) -> str:
         done = Counter((path.parent.parent.name, path.parent.name) for path in store.parts_of(run)) if expected else {}
         lacking = {key: parts for key, parts in expected.items() if done.get(key, 0) < parts}
         if lacking:
-            (classifier, method), parts = next(iter(sorted(lacking.items())))
+            (classifier, method), parts = min(lacking.items())
             more = f" and {len(lacking) - 1} more" * (len(lacking) > 1)
             has = done.get((classifier, method), 0)
             found.append(f"{run} ({method} on {classifier} has {has} of {parts} parts{more})")

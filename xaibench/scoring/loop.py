@@ -35,7 +35,7 @@ class Event:
         reason: one line, where failed, not reused, costly, unprotected or alone.
         metric: that failed, where only this metric did.
         traceback: where failed, as far as it is known; the run's log has it too.
-        of_sound: whether it failed because of these clips: their sound could not be read any more, or the classifier
+        of_clips: whether it failed because of these clips: their sound could not be read any more, or the classifier
             gave no answer to them; other parts go on.
     """
 
@@ -46,7 +46,7 @@ class Event:
     reason: str = ""
     metric: str = ""
     traceback: str = ""
-    of_sound: bool = False
+    of_clips: bool = False
 
 
 def tell_who_stays(
@@ -174,7 +174,7 @@ class Loop:
             if event.kind == "failed" and pair.label in self._failed:
                 continue  # another worker has told
             self._tell(event)
-            if event.kind == "failed" and not event.of_sound:
+            if event.kind == "failed" and not event.of_clips:
                 self._failed.add(pair.label)
 
     def _next(self, number: int, workers: Workers) -> Item | None:
@@ -198,7 +198,7 @@ class Loop:
             return self._finish(workers, part, pair)
         except AudioError as error:
             reason = f"{one_line(error)}; bring the file back and give the same command again"
-            return Event("failed", self._scoring.loaded.label, pair.label, len(part.clips), reason, of_sound=True)
+            return Event("failed", self._scoring.loaded.label, pair.label, len(part.clips), reason, of_clips=True)
 
     def _finish(self, workers: Workers, part: Part, pair: MethodOnClassifier) -> Event:
         """Score a part, unless that is done, without the metrics that fail."""
@@ -213,7 +213,7 @@ class Loop:
                 reason = self._classifier or next(iter(without.values()))
                 return Event("failed", label, pair.label, clips, reason)
             if part.index in self._no_answer:
-                return Event("failed", label, pair.label, clips, self._no_answer[part.index], of_sound=True)
+                return Event("failed", label, pair.label, clips, self._no_answer[part.index], of_clips=True)
             if workers.take(pair, metrics):
                 outcome = workers.score(pair, metrics, part.index)
             else:
@@ -227,8 +227,9 @@ class Loop:
                 if not self._answered and len(self._no_answer) > 1:
                     self._classifier = outcome.reason  # so it is not a clip's fault
                 of_clips = not self._classifier
-                traceback = outcome.traceback
-                return Event("failed", label, pair.label, clips, outcome.reason, "", traceback, of_sound=of_clips)
+                return Event(
+                    "failed", label, pair.label, clips, outcome.reason, "", outcome.traceback, of_clips=of_clips
+                )
             if outcome.metric:
                 of = self._lost_metrics if outcome.lasting else self._failed_metrics[pair.label]
                 of[outcome.metric] = outcome.reason
